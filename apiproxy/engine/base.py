@@ -1,0 +1,82 @@
+"""What a run may ask of an engine. `pool.Pool` is the real one; nothing above this line knows of processes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from apiproxy.errors import ProxyError
+from apiproxy.events import StreamEvent, Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRequest:
+    """A Messages body and what goes beside it. body may hold any field; `stream` and `model` in it are ignored."""
+
+    model: str
+    body: Mapping[str, Any]
+    betas: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """The upstream finished its message."""
+
+    stop_reason: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """The upstream or the process failed. usage holds what was counted until then."""
+
+    error: ProxyError
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """`stop` was called before the message was complete."""
+
+    usage: Usage
+
+
+Outcome = Completed | Broken | Stopped
+
+
+class Answer(Protocol):
+    """One turn on one worker. Used by one task: `next_batch` until None, then `settle`, in every case."""
+
+    async def next_batch(self) -> Sequence[StreamEvent] | None:
+        """The events that have arrived, waiting for at least one; None at the end. Never raises for upstream errors."""
+        ...
+
+    def stop(self) -> None:
+        """Ends the turn soon: `next_batch` returns None at once. Callable from the loop's thread at any time, twice too."""
+        ...
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the turn ended; valid once `next_batch` has returned None."""
+        ...
+
+    async def settle(self) -> None:
+        """Gives the worker back, or ends it; returns when the upstream call is over and the worker free. Bounded in time."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """The CLI process's id."""
+        ...
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last lines that the CLI process wrote to stderr."""
+        ...
+
+
+class Engine(Protocol):
+    """Answers Messages requests."""
+
+    async def begin(self, request: EngineRequest) -> Answer:
+        """Hands the request to a worker, waiting for one to be ready. Raises ProxyError (WORKER_UNAVAILABLE, WORKER_DIED)."""
+        ...
