@@ -1,0 +1,176 @@
+"""Which upstream the CLI talks to, and with what right: read from the variables that the Claude CLI documents.
+
+Sources: the "Environment variables", "Amazon Bedrock", "Google Vertex AI", "Microsoft Foundry" and "Corporate proxy"
+pages of the Claude Code documentation.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from apiproxy.conf import Credential
+from proxy_site import env as kinds
+from proxy_site.env import Env, Variable, read_secret
+
+DEFAULT_BASE_URL = "https://api.anthropic.com"
+
+_CONSUMER_LOGIN = (
+    "a login to a Claude subscription, and the gateway does not use those: it answers for others, for which "
+    "Anthropic's terms ask an API key, a gateway token or a cloud platform, and the CLI as it runs here (--bare) never "
+    "reads such a login. Set ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, or CLAUDE_CODE_USE_BEDROCK, _VERTEX or _FOUNDRY."
+)
+_CONSUMER_TOKEN_PREFIX = "sk-ant-oat"  # noqa: S105 - how such tokens begin, not one of them
+
+_BASE_URL = Variable(
+    name="ANTHROPIC_BASE_URL",
+    kind=kinds.url("https", "http"),
+    default="",
+    meaning="The upstream's address, for an API key or a gateway token.",
+)
+
+# What reaches the CLI beside the credential itself: the way out of the operator's network.
+_NETWORK = (
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "no_proxy",
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+    "CLAUDE_CODE_CLIENT_CERT",
+    "CLAUDE_CODE_CLIENT_KEY",
+    "CLAUDE_CODE_CLIENT_KEY_PASSPHRASE",
+)
+_BEDROCK = (
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "ANTHROPIC_BEDROCK_BASE_URL",
+    "CLAUDE_CODE_SKIP_BEDROCK_AUTH",
+)
+_VERTEX = (
+    "ANTHROPIC_VERTEX_PROJECT_ID",
+    "CLOUD_ML_REGION",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "ANTHROPIC_VERTEX_BASE_URL",
+    "CLAUDE_CODE_SKIP_VERTEX_AUTH",
+)
+_VERTEX_REGION_PREFIX = "VERTEX_REGION_"
+_FOUNDRY = (
+    "ANTHROPIC_FOUNDRY_RESOURCE",
+    "ANTHROPIC_FOUNDRY_BASE_URL",
+    "AZURE_CLIENT_ID",
+    "AZURE_TENANT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_AUTHORITY_HOST",
+    "CLAUDE_CODE_SKIP_FOUNDRY_AUTH",
+)
+
+
+def read_credential(env: Env) -> Credential:
+    """The one upstream credential that is set, or the demo's.
+
+    Raises ImproperlyConfigured for a consumer login, for two credentials, and for one that lacks what it needs.
+    """
+    _refuse_consumer_login(env)
+    chosen = {name: read for name, read in _READERS.items() if _is_set(env, name)}
+    if len(chosen) > 1:
+        raise ImproperlyConfigured(
+            f"{' and '.join(chosen)} are all set; the gateway has one upstream: set one of them."
+        )
+    if not chosen:
+        if _BASE_URL.read(env):
+            raise ImproperlyConfigured(
+                "ANTHROPIC_BASE_URL is set without a credential; set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN "
+                "beside it, or unset it for the demo."
+            )
+        return Credential(kind="demo")
+    return next(iter(chosen.values()))(env)
+
+
+def _is_set(env: Env, name: str) -> bool:
+    if name.startswith("CLAUDE_CODE_USE_"):
+        return Variable(name=name, kind=kinds.boolean(), default=False, meaning="").read(env)
+    return bool(read_secret(env, name))
+
+
+def _refuse_consumer_login(env: Env) -> None:
+    if env.get("CLAUDE_CODE_OAUTH_TOKEN", "").strip():
+        raise ImproperlyConfigured(f"CLAUDE_CODE_OAUTH_TOKEN is {_CONSUMER_LOGIN}")
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
+        if read_secret(env, name).startswith(_CONSUMER_TOKEN_PREFIX):
+            raise ImproperlyConfigured(f"{name} holds {_CONSUMER_LOGIN}")
+
+
+def _api_key(env: Env) -> Credential:
+    base_url = _BASE_URL.read(env) or DEFAULT_BASE_URL
+    own = {"ANTHROPIC_API_KEY": read_secret(env, "ANTHROPIC_API_KEY"), "ANTHROPIC_BASE_URL": base_url}
+    passed = _pass_on(env, ("ANTHROPIC_CUSTOM_HEADERS", *_NETWORK))
+    return Credential(kind="api_key", env=own | passed, base_url=base_url)
+
+
+def _gateway_token(env: Env) -> Credential:
+    base_url = _BASE_URL.read(env) or DEFAULT_BASE_URL
+    own = {"ANTHROPIC_AUTH_TOKEN": read_secret(env, "ANTHROPIC_AUTH_TOKEN"), "ANTHROPIC_BASE_URL": base_url}
+    passed = _pass_on(env, ("ANTHROPIC_CUSTOM_HEADERS", *_NETWORK))
+    return Credential(kind="gateway_token", env=own | passed, base_url=base_url)
+
+
+def _bedrock(env: Env) -> Credential:
+    passed = _pass_on(env, (*_BEDROCK, *_NETWORK))
+    if "AWS_REGION" not in passed:
+        raise ImproperlyConfigured("CLAUDE_CODE_USE_BEDROCK needs AWS_REGION, such as us-east-1.")
+    if "AWS_PROFILE" in passed and env.get("HOME"):
+        # The worker's home is a folder of its own, in which no profile would be found.
+        passed.setdefault("AWS_CONFIG_FILE", str(Path(env["HOME"], ".aws", "config")))
+        passed.setdefault("AWS_SHARED_CREDENTIALS_FILE", str(Path(env["HOME"], ".aws", "credentials")))
+    return Credential(kind="bedrock", env={"CLAUDE_CODE_USE_BEDROCK": "1"} | passed)
+
+
+def _vertex(env: Env) -> Credential:
+    regions = tuple(name for name in env if name.startswith(_VERTEX_REGION_PREFIX))
+    passed = _pass_on(env, (*_VERTEX, *regions, *_NETWORK))
+    missing = [name for name in ("ANTHROPIC_VERTEX_PROJECT_ID", "CLOUD_ML_REGION") if name not in passed]
+    if missing:
+        raise ImproperlyConfigured(f"CLAUDE_CODE_USE_VERTEX needs {' and '.join(missing)}.")
+    return Credential(kind="vertex", env={"CLAUDE_CODE_USE_VERTEX": "1"} | passed)
+
+
+def _foundry(env: Env) -> Credential:
+    passed = _pass_on(env, (*_FOUNDRY, *_NETWORK))
+    if not passed.keys() & {"ANTHROPIC_FOUNDRY_RESOURCE", "ANTHROPIC_FOUNDRY_BASE_URL"}:
+        raise ImproperlyConfigured(
+            "CLAUDE_CODE_USE_FOUNDRY needs ANTHROPIC_FOUNDRY_RESOURCE or ANTHROPIC_FOUNDRY_BASE_URL."
+        )
+    key = read_secret(env, "ANTHROPIC_FOUNDRY_API_KEY")
+    own = {"CLAUDE_CODE_USE_FOUNDRY": "1"} | ({"ANTHROPIC_FOUNDRY_API_KEY": key} if key else {})
+    return Credential(kind="foundry", env=own | passed)
+
+
+def _pass_on(env: Env, names: tuple[str, ...]) -> dict[str, str]:
+    return {name: env[name] for name in names if env.get(name, "").strip()}
+
+
+_READERS: dict[str, Callable[[Env], Credential]] = {
+    "ANTHROPIC_API_KEY": _api_key,
+    "ANTHROPIC_AUTH_TOKEN": _gateway_token,
+    "CLAUDE_CODE_USE_BEDROCK": _bedrock,
+    "CLAUDE_CODE_USE_VERTEX": _vertex,
+    "CLAUDE_CODE_USE_FOUNDRY": _foundry,
+}

@@ -1,0 +1,113 @@
+"""Django's settings. What an operator can set is read from the environment here, and nowhere else."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from apiproxy.conf import GatewaySettings
+from proxy_site import variables
+from proxy_site.credentials import read_credential
+from proxy_site.storage import channel_layer, database, kept_secret_key, prepare_state_dir
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+GATEWAY: GatewaySettings = variables.read_gateway(os.environ, base_dir=BASE_DIR, credential=read_credential(os.environ))
+prepare_state_dir(GATEWAY.state_dir)
+
+# Never on: Django's debug pages show settings and request headers, API keys among them.
+DEBUG = False
+SECRET_KEY = variables.SECRET_KEY.read(os.environ) or kept_secret_key(GATEWAY.state_dir)
+ALLOWED_HOSTS = list(variables.ALLOWED_HOSTS.read(os.environ)) or ["localhost", "127.0.0.1", "[::1]", GATEWAY.host]
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "corsheaders",
+    "apiproxy",
+    "observability",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "proxy_site.urls"
+ASGI_APPLICATION = "proxy_site.asgi.application"
+# Paths without a slash at their end are the API's own spelling; a redirect would lose a POST's body.
+APPEND_SLASH = False
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": database(variables.DATABASE_URL.read(os.environ), state_dir=GATEWAY.state_dir)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CHANNEL_LAYERS = {"default": channel_layer(variables.REDIS_URL.read(os.environ))}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "admin:login"
+
+# The Messages API takes bodies of 32 MB; whatever is larger is refused by the API before it is read.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 33 * 1024 * 1024
+
+_HTTPS = variables.HTTPS.read(os.environ)
+SESSION_COOKIE_SECURE = _HTTPS
+CSRF_COOKIE_SECURE = _HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _HTTPS else None
+CSRF_TRUSTED_ORIGINS = list(variables.CSRF_TRUSTED_ORIGINS.read(os.environ))
+X_FRAME_OPTIONS = "DENY"
+
+# Off without origins. No cookies cross origins: scripts elsewhere call the API with a key, and only the API.
+CORS_ALLOWED_ORIGINS = list(GATEWAY.cors_origins)
+CORS_ALLOW_HEADERS = ("*", "authorization")  # the wildcard alone does not cover Authorization
+CORS_EXPOSE_HEADERS = ("request-id", "x-request-id", "retry-after", "x-proxy-ignored")
+CORS_URLS_REGEX = r"^/(?!admin/|dashboard/)"
+if GATEWAY.cors_origins:
+    MIDDLEWARE.insert(0, "corsheaders.middleware.CorsMiddleware")
+
+STATIC_URL = "static/"
+STATIC_ROOT = GATEWAY.state_dir / "static"
+# Files are served from where the packages keep them, so that a start needs no collectstatic.
+WHITENOISE_USE_FINDERS = True
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": GATEWAY.log_level},
+    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
+}

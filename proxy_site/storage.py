@@ -1,0 +1,98 @@
+"""Where the gateway keeps things: the state folder, the signing key in it, the database, the channel layer."""
+
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+_SECRET_KEY_BYTES = 48
+_SQLITE_BUSY_S = 5
+_SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
+
+
+def prepare_state_dir(state_dir: Path) -> None:
+    """Makes the folder, for this user only, if it does not exist. Raises ImproperlyConfigured."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"CLAUDE_PROXY_STATE_DIR: {str(state_dir)!r} cannot be made ({error.strerror}); "
+            "it must be a folder that the gateway may write to."
+        ) from error
+
+
+def kept_secret_key(state_dir: Path) -> str:
+    """The signing key in the state folder, made at the first start; only this user can read it."""
+    path = state_dir / "secret_key"
+    try:
+        if not path.exists():
+            _write_once(path, secrets.token_urlsafe(_SECRET_KEY_BYTES))
+        key = path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"The signing key {str(path)!r} cannot be kept ({error.strerror}).") from error
+    if not key:
+        raise ImproperlyConfigured(f"The signing key {str(path)!r} is empty; delete it, and a new one is made.")
+    return key
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Writes the file whole or not at all; of several processes that start together, one wins."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    draft.touch(mode=0o600, exist_ok=False)
+    try:
+        draft.write_text(text, encoding="ascii")
+        path.hardlink_to(draft)
+    except FileExistsError:
+        pass  # another process was first: its key counts
+    finally:
+        draft.unlink()
+
+
+def database(url: str | None, *, state_dir: Path) -> dict[str, Any]:
+    """Django's description of the database at the URL, by default SQLite in the state folder.
+
+    Raises ImproperlyConfigured, without the URL: it may hold a password.
+    """
+    if url is None:
+        return _sqlite(state_dir / "db.sqlite3", state_dir=state_dir)
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.scheme == "sqlite" and not parts.netloc and len(path) > 1:
+        return _sqlite(Path(path[1:]).absolute(), state_dir=state_dir)
+    if parts.scheme in ("postgres", "postgresql") and len(path) > 1:
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": path[1:],
+            "USER": unquote(parts.username or ""),
+            "PASSWORD": unquote(parts.password or ""),
+            "HOST": unquote(parts.hostname or ""),
+            "PORT": str(parts.port or ""),
+            # Under ASGI every request has a thread of its own, so connections are kept by a pool and not by the thread.
+            "OPTIONS": {"pool": True} | dict(parse_qsl(parts.query)),
+        }
+    raise ImproperlyConfigured(
+        "DATABASE_URL: its value is not allowed; it must be sqlite:///path or postgres://user:password@host/name."
+    )
+
+
+def _sqlite(path: Path, *, state_dir: Path) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(path),
+        "OPTIONS": {
+            "timeout": _SQLITE_BUSY_S,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": _SQLITE_PRAGMAS,
+        },
+        # A file: with an in-memory database the busy timeout does not hold between threads.
+        "TEST": {"NAME": str(state_dir / "test.sqlite3")},
+    }
+
+
+def channel_layer(redis_url: str | None) -> dict[str, Any]:
+    """The channel layer: Redis where there is one, otherwise within the process."""
+    if redis_url is None:
+        return {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    return {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [redis_url]}}

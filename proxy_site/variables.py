@@ -1,0 +1,272 @@
+"""Every variable that the gateway reads about itself, and the `GatewaySettings` made of them.
+
+The upstream's variables are in `credentials.py`. docs/configuration.md shows `VARIABLES` as a table.
+"""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from apiproxy.conf import Credential, GatewaySettings
+from proxy_site import env as kinds
+from proxy_site.env import Env, Variable, refuse_unknown
+
+PREFIX = "CLAUDE_PROXY_"
+
+_DAY_MS = 86_400_000
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_MS = "milliseconds"
+
+HOST = Variable(
+    name="CLAUDE_PROXY_HOST",
+    kind=kinds.string("an address of this machine, such as 127.0.0.1 or 0.0.0.0"),
+    default="127.0.0.1",
+    meaning="The address to listen on.",
+)
+PORT = Variable(
+    name="CLAUDE_PROXY_PORT",
+    kind=kinds.integer(0, 65_535),
+    default=3456,
+    meaning="The port to listen on; 0 takes any free one.",
+)
+ALLOWED_HOSTS = Variable(
+    name="CLAUDE_PROXY_ALLOWED_HOSTS",
+    kind=kinds.csv(kinds.string(), allowed="host names separated by commas"),
+    default=(),
+    default_note="localhost, 127.0.0.1, [::1] and the address to listen on",
+    meaning="The names under which clients may reach the gateway (the `Host` header).",
+)
+HTTPS = Variable(
+    name="CLAUDE_PROXY_HTTPS",
+    kind=kinds.boolean(),
+    default=False,
+    meaning="Clients come over HTTPS, by a reverse proxy that sets `X-Forwarded-Proto`: cookies are marked secure.",
+)
+CSRF_TRUSTED_ORIGINS = Variable(
+    name="CLAUDE_PROXY_CSRF_TRUSTED_ORIGINS",
+    kind=kinds.csv(kinds.origin(), allowed="origins such as https://example.org, separated by commas"),
+    default=(),
+    meaning="Origins whose browser forms are accepted beside the gateway's own.",
+)
+CORS_ORIGINS = Variable(
+    name="CLAUDE_PROXY_CORS_ORIGINS",
+    kind=kinds.csv(kinds.origin(), allowed="origins such as https://example.org, separated by commas"),
+    default=(),
+    meaning="Origins whose scripts may call the API from a browser; none: CORS is off.",
+)
+TRUSTED_PROXIES = Variable(
+    name="CLAUDE_PROXY_TRUSTED_PROXIES",
+    kind=kinds.csv(kinds.network(), allowed="IP addresses or networks separated by commas"),
+    default=(),
+    meaning="Reverse proxies whose `X-Forwarded-For` is believed.",
+)
+API_KEY: Variable[str | None] = Variable(
+    name="CLAUDE_PROXY_API_KEY",
+    kind=kinds.string(),
+    default=None,
+    secret=True,
+    meaning="A key that clients may use, kept beside those in the database under the name `env`.",
+)
+SECRET_KEY: Variable[str | None] = Variable(
+    name="CLAUDE_PROXY_SECRET_KEY",
+    kind=kinds.string(),
+    default=None,
+    default_note="made once and kept in the state folder",
+    secret=True,
+    meaning="The key that signs browser sessions.",
+)
+STATE_DIR: Variable[Path | None] = Variable(
+    name="CLAUDE_PROXY_STATE_DIR",
+    kind=kinds.path(),
+    default=None,
+    default_note="`state` beside manage.py",
+    meaning="The folder of all that the gateway writes: database, signing key, logs, what the workers leave.",
+)
+LOG_DIR: Variable[Path | None] = Variable(
+    name="CLAUDE_PROXY_LOG_DIR",
+    kind=kinds.path(),
+    default=None,
+    default_note="`logs` in the state folder",
+    meaning="The folder of the log files.",
+)
+LOG_LEVEL = Variable(
+    name="CLAUDE_PROXY_LOG_LEVEL",
+    kind=kinds.choice(("DEBUG", "INFO", "WARNING", "ERROR")),
+    default="INFO",
+    meaning="The least severe messages that are logged.",
+)
+DEBUG = Variable(
+    name="CLAUDE_PROXY_DEBUG",
+    kind=kinds.boolean(),
+    default=False,
+    meaning="Logs everything, whatever the log level. It never turns on Django's debug pages, which show secrets.",
+)
+DATABASE_URL: Variable[str | None] = Variable(
+    name="DATABASE_URL",
+    kind=kinds.string("sqlite:///path or postgres://user:password@host/name"),
+    default=None,
+    default_note="SQLite in the state folder",
+    secret=True,
+    meaning="The database; `sqlite:///` takes a path from the working directory, `sqlite:////` one from the root.",
+)
+REDIS_URL: Variable[str | None] = Variable(
+    name="REDIS_URL",
+    kind=kinds.url("redis", "rediss"),
+    default=None,
+    default_note="within the process",
+    secret=True,
+    meaning="The Redis that carries live updates between several processes.",
+)
+MAX_CONCURRENT = Variable(
+    name="CLAUDE_PROXY_MAX_CONCURRENT",
+    kind=kinds.integer(1, 1_000),
+    default=5,
+    meaning="Runs at the same time, each with a CLI process of its own (115–300 MB of memory).",
+)
+QUEUE_MAX = Variable(
+    name="CLAUDE_PROXY_QUEUE_MAX",
+    kind=kinds.integer(0, 100_000),
+    default=100,
+    meaning="Runs that may wait for a slot; one more is refused with 529.",
+)
+QUEUE_TIMEOUT_MS = Variable(
+    name="CLAUDE_PROXY_QUEUE_TIMEOUT_MS",
+    kind=kinds.integer(1, _DAY_MS, unit=_MS),
+    default=30_000,
+    meaning="The longest wait for a slot; then 529.",
+)
+STALL_TIMEOUT_MS = Variable(
+    name="CLAUDE_PROXY_STALL_TIMEOUT_MS",
+    kind=kinds.integer(1, _DAY_MS, unit=_MS),
+    default=120_000,
+    meaning="The longest silence of the upstream within a run; then 504.",
+)
+MAX_DURATION_MS = Variable(
+    name="CLAUDE_PROXY_MAX_DURATION_MS",
+    kind=kinds.integer(1, _DAY_MS, unit=_MS),
+    default=3_600_000,
+    meaning="The longest run; then 504.",
+)
+MAX_OUTPUT_CHARS = Variable(
+    name="CLAUDE_PROXY_MAX_OUTPUT_CHARS",
+    kind=kinds.integer(1, 1_000_000_000, unit="characters"),
+    default=500_000,
+    meaning="The longest answer; a run that passes it is ended with an error.",
+)
+HEARTBEAT_MS = Variable(
+    name="CLAUDE_PROXY_HEARTBEAT_MS",
+    kind=kinds.integer(10, _DAY_MS, unit=_MS),
+    default=15_000,
+    meaning="The time between the `ping` events of a stream.",
+)
+UPSTREAM_RETRIES = Variable(
+    name="CLAUDE_PROXY_UPSTREAM_RETRIES",
+    kind=kinds.integer(0, 10),
+    default=1,
+    meaning="How often a lost connection, a 500 or a 529 of the upstream is tried again before the first byte is sent.",
+)
+DRAIN_TIMEOUT_MS = Variable(
+    name="CLAUDE_PROXY_DRAIN_TIMEOUT_MS",
+    kind=kinds.integer(0, _DAY_MS, unit=_MS),
+    default=30_000,
+    meaning="How long running answers may go on when the gateway is told to stop.",
+)
+WARM_WORKERS = Variable(
+    name="CLAUDE_PROXY_WARM_WORKERS",
+    kind=kinds.integer(0, 1_000),
+    default=2,
+    meaning="CLI processes kept ready ahead of need for each model in use.",
+)
+WORKER_MAX_TURNS = Variable(
+    name="CLAUDE_PROXY_WORKER_MAX_TURNS",
+    kind=kinds.integer(1, 1_000_000),
+    default=500,
+    meaning="Turns after which a CLI process is replaced.",
+)
+WORKER_MAX_RSS_MB = Variable(
+    name="CLAUDE_PROXY_WORKER_MAX_RSS_MB",
+    kind=kinds.integer(100, 1_000_000, unit="MB"),
+    default=600,
+    meaning="Resident memory above which a CLI process is replaced.",
+)
+MODEL_ALIASES: Variable[dict[str, str]] = Variable(
+    name="CLAUDE_PROXY_MODEL_ALIASES",
+    kind=kinds.mapping(allowed="alias=model pairs separated by commas, each alias once"),
+    default={},
+    default_note="none",
+    meaning="Further names for models, beside `opus`, `sonnet` and `haiku`.",
+)
+STRICT = Variable(
+    name="CLAUDE_PROXY_STRICT",
+    kind=kinds.boolean(),
+    default=False,
+    meaning="Refuses an OpenAI field that cannot be honoured, instead of naming it in `x-proxy-ignored`.",
+)
+TRACE_RETENTION_DAYS = Variable(
+    name="CLAUDE_PROXY_TRACE_RETENTION_DAYS",
+    kind=kinds.integer(1, 36_500, unit="days"),
+    default=30,
+    meaning="How long traces and error dumps are kept.",
+)
+
+# fmt: off
+VARIABLES: tuple[Variable[object], ...] = (
+    HOST, PORT, ALLOWED_HOSTS, HTTPS, CSRF_TRUSTED_ORIGINS, CORS_ORIGINS, TRUSTED_PROXIES, API_KEY, SECRET_KEY,
+    STATE_DIR, LOG_DIR, LOG_LEVEL, DEBUG, DATABASE_URL, REDIS_URL,
+    MAX_CONCURRENT, QUEUE_MAX, QUEUE_TIMEOUT_MS, STALL_TIMEOUT_MS, MAX_DURATION_MS, MAX_OUTPUT_CHARS, HEARTBEAT_MS,
+    UPSTREAM_RETRIES, DRAIN_TIMEOUT_MS, WARM_WORKERS, WORKER_MAX_TURNS, WORKER_MAX_RSS_MB,
+    MODEL_ALIASES, STRICT, TRACE_RETENTION_DAYS,
+)
+# fmt: on
+
+
+def check_names(env: Env) -> None:
+    """Raises ImproperlyConfigured for a `CLAUDE_PROXY_…` variable that nothing reads."""
+    refuse_unknown(env, prefix=PREFIX, known={name for variable in VARIABLES for name in variable.names})
+
+
+def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> GatewaySettings:
+    """The gateway's settings. Raises ImproperlyConfigured for the first value that is not allowed."""
+    check_names(env)
+    state_dir = STATE_DIR.read(env) or base_dir / "state"
+    debug = DEBUG.read(env)
+    settings = GatewaySettings(
+        host=HOST.read(env),
+        port=PORT.read(env),
+        debug=debug,
+        log_level="DEBUG" if debug else LOG_LEVEL.read(env),
+        log_dir=LOG_DIR.read(env) or state_dir / "logs",
+        state_dir=state_dir,
+        api_key=API_KEY.read(env),
+        max_concurrent=MAX_CONCURRENT.read(env),
+        queue_max=QUEUE_MAX.read(env),
+        queue_timeout_ms=QUEUE_TIMEOUT_MS.read(env),
+        stall_timeout_ms=STALL_TIMEOUT_MS.read(env),
+        max_duration_ms=MAX_DURATION_MS.read(env),
+        max_output_chars=MAX_OUTPUT_CHARS.read(env),
+        heartbeat_ms=HEARTBEAT_MS.read(env),
+        warm_workers=WARM_WORKERS.read(env),
+        worker_max_turns=WORKER_MAX_TURNS.read(env),
+        worker_max_rss_mb=WORKER_MAX_RSS_MB.read(env),
+        upstream_retries=UPSTREAM_RETRIES.read(env),
+        drain_timeout_ms=DRAIN_TIMEOUT_MS.read(env),
+        strict=STRICT.read(env),
+        cors_origins=CORS_ORIGINS.read(env),
+        model_aliases=MODEL_ALIASES.read(env),
+        trace_retention_days=TRACE_RETENTION_DAYS.read(env),
+        trusted_proxies=TRUSTED_PROXIES.read(env),
+        credential=credential,
+    )
+    _refuse_loop(settings)
+    return settings
+
+
+def _refuse_loop(settings: GatewaySettings) -> None:
+    """A shell that is set up for a client of the gateway must not make the gateway its own upstream."""
+    parts = urlsplit(settings.credential.base_url or "")
+    if parts.hostname in _LOOPBACK | {settings.host} and parts.port == settings.port:
+        raise ImproperlyConfigured(
+            f"ANTHROPIC_BASE_URL: {settings.credential.base_url!r} is this gateway's own address; "
+            "it must be the upstream's."
+        )
