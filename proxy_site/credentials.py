@@ -7,11 +7,9 @@ pages of the Claude Code documentation.
 from collections.abc import Callable
 from pathlib import Path
 
-from django.core.exceptions import ImproperlyConfigured
-
 from apiproxy.conf import Credential
 from proxy_site import env as kinds
-from proxy_site.env import Env, Variable, read_secret
+from proxy_site.env import Env, SettingError, Variable, read_secret
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 
@@ -86,17 +84,15 @@ _FOUNDRY = (
 def read_credential(env: Env) -> Credential:
     """The one upstream credential that is set, or the demo's.
 
-    Raises ImproperlyConfigured for a consumer login, for two credentials, and for one that lacks what it needs.
+    Raises SettingError for a consumer login, for two credentials, and for one that lacks what it needs.
     """
     _refuse_consumer_login(env)
     chosen = {name: read for name, read in _READERS.items() if _is_set(env, name)}
     if len(chosen) > 1:
-        raise ImproperlyConfigured(
-            f"{' and '.join(chosen)} are all set; the gateway has one upstream: set one of them."
-        )
+        raise SettingError(f"{' and '.join(chosen)} are all set; the gateway has one upstream: set one of them.")
     if not chosen:
         if _BASE_URL.read(env):
-            raise ImproperlyConfigured(
+            raise SettingError(
                 "ANTHROPIC_BASE_URL is set without a credential; set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN "
                 "beside it, or unset it for the demo."
             )
@@ -112,10 +108,10 @@ def _is_set(env: Env, name: str) -> bool:
 
 def _refuse_consumer_login(env: Env) -> None:
     if env.get("CLAUDE_CODE_OAUTH_TOKEN", "").strip():
-        raise ImproperlyConfigured(f"CLAUDE_CODE_OAUTH_TOKEN is {_CONSUMER_LOGIN}")
+        raise SettingError(f"CLAUDE_CODE_OAUTH_TOKEN is {_CONSUMER_LOGIN}")
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
         if read_secret(env, name).startswith(_CONSUMER_TOKEN_PREFIX):
-            raise ImproperlyConfigured(f"{name} holds {_CONSUMER_LOGIN}")
+            raise SettingError(f"{name} holds {_CONSUMER_LOGIN}")
 
 
 def _api_key(env: Env) -> Credential:
@@ -135,7 +131,7 @@ def _gateway_token(env: Env) -> Credential:
 def _bedrock(env: Env) -> Credential:
     passed = _pass_on(env, (*_BEDROCK, *_NETWORK))
     if "AWS_REGION" not in passed:
-        raise ImproperlyConfigured("CLAUDE_CODE_USE_BEDROCK needs AWS_REGION, such as us-east-1.")
+        raise SettingError("CLAUDE_CODE_USE_BEDROCK needs AWS_REGION, such as us-east-1.")
     if "AWS_PROFILE" in passed and env.get("HOME"):
         # The worker's home is a folder of its own, in which no profile would be found.
         passed.setdefault("AWS_CONFIG_FILE", str(Path(env["HOME"], ".aws", "config")))
@@ -148,16 +144,14 @@ def _vertex(env: Env) -> Credential:
     passed = _pass_on(env, (*_VERTEX, *regions, *_NETWORK))
     missing = [name for name in ("ANTHROPIC_VERTEX_PROJECT_ID", "CLOUD_ML_REGION") if name not in passed]
     if missing:
-        raise ImproperlyConfigured(f"CLAUDE_CODE_USE_VERTEX needs {' and '.join(missing)}.")
+        raise SettingError(f"CLAUDE_CODE_USE_VERTEX needs {' and '.join(missing)}.")
     return Credential(kind="vertex", env={"CLAUDE_CODE_USE_VERTEX": "1"} | passed)
 
 
 def _foundry(env: Env) -> Credential:
     passed = _pass_on(env, (*_FOUNDRY, *_NETWORK))
     if not passed.keys() & {"ANTHROPIC_FOUNDRY_RESOURCE", "ANTHROPIC_FOUNDRY_BASE_URL"}:
-        raise ImproperlyConfigured(
-            "CLAUDE_CODE_USE_FOUNDRY needs ANTHROPIC_FOUNDRY_RESOURCE or ANTHROPIC_FOUNDRY_BASE_URL."
-        )
+        raise SettingError("CLAUDE_CODE_USE_FOUNDRY needs ANTHROPIC_FOUNDRY_RESOURCE or ANTHROPIC_FOUNDRY_BASE_URL.")
     key = read_secret(env, "ANTHROPIC_FOUNDRY_API_KEY")
     own = {"CLAUDE_CODE_USE_FOUNDRY": "1"} | ({"ANTHROPIC_FOUNDRY_API_KEY": key} if key else {})
     return Credential(kind="foundry", env=own | passed)

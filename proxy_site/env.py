@@ -1,7 +1,7 @@
 """Typed readers of environment variables: pure functions of a mapping.
 
 A `Variable` says what a setting is called, what it may be and what it means; docs/configuration.md is compared with
-it. A value that is not allowed stops the start with `ImproperlyConfigured`, which names the variable, the value (never
+it. A value that is not allowed stops the start with a `SettingError`, which names the variable, the value (never
 a secret's) and what is allowed. A variable that is empty counts as not set.
 """
 
@@ -20,6 +20,10 @@ Env = Mapping[str, str]
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+
+
+class SettingError(ImproperlyConfigured):
+    """A variable is wrong: the message is meant for the operator, who needs no traceback with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Variable(Generic[T]):
         return (self.name, f"{self.name}_FILE") if self.secret else (self.name,)
 
     def read(self, env: Env) -> T:
-        """The value, or the default where the variable is not set. Raises ImproperlyConfigured."""
+        """The value, or the default where the variable is not set. Raises SettingError."""
         raw = read_secret(env, self.name) if self.secret else env.get(self.name, "").strip()
         if not raw:
             return self.default
@@ -61,33 +65,33 @@ class Variable(Generic[T]):
             shown = "its value" if self.secret else repr(raw)
             message = f"{self.name}: {shown} is not allowed; it must be {self.kind.allowed}."
         # Outside the except, so that the ValueError, which quotes the value, is not part of the traceback.
-        raise ImproperlyConfigured(message)
+        raise SettingError(message)
 
 
 def read_secret(env: Env, name: str) -> str:
     """The secret in `name`, or in the file that `name_FILE` names; empty where neither is set."""
     value, path = env.get(name, "").strip(), env.get(f"{name}_FILE", "").strip()
     if value and path:
-        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set; set one of them.")
+        raise SettingError(f"{name} and {name}_FILE are both set; set one of them.")
     if not path:
         return value
     try:
         content = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise ImproperlyConfigured(f"{name}_FILE: {path!r} cannot be read ({reason}).") from error
+        raise SettingError(f"{name}_FILE: {path!r} cannot be read ({reason}).") from error
     if not content:
-        raise ImproperlyConfigured(f"{name}_FILE: {path!r} is empty; it must hold the secret.")
+        raise SettingError(f"{name}_FILE: {path!r} is empty; it must hold the secret.")
     return content
 
 
 def refuse_unknown(env: Env, *, prefix: str, known: Collection[str]) -> None:
-    """Raises ImproperlyConfigured for a variable with that prefix that nothing reads: it is misspelt."""
+    """Raises SettingError for a variable with that prefix that nothing reads: it is misspelt."""
     for name in sorted(env):
         if name.startswith(prefix) and name not in known:
             nearest = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else "."
-            raise ImproperlyConfigured(f"{name} is not a setting of this gateway{hint}")
+            raise SettingError(f"{name} is not a setting of this gateway{hint}")
 
 
 def string(allowed: str = "text") -> Kind[str]:

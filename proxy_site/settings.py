@@ -7,7 +7,7 @@ from typing import Any
 from apiproxy.conf import GatewaySettings
 from proxy_site import variables
 from proxy_site.credentials import read_credential
-from proxy_site.storage import channel_layer, database, kept_secret_key, prepare_state_dir
+from proxy_site.storage import channel_layer, kept_secret_key, prepare_state_dir, sqlite_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -65,7 +65,7 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
-DATABASES = {"default": database(variables.DATABASE_URL.read(os.environ), state_dir=GATEWAY.state_dir)}
+DATABASES = {"default": variables.DATABASE_URL.read(os.environ) or sqlite_database(GATEWAY.state_dir / "db.sqlite3")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CHANNEL_LAYERS = {"default": channel_layer(variables.REDIS_URL.read(os.environ))}
 

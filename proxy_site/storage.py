@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from django.core.exceptions import ImproperlyConfigured
+from proxy_site.env import SettingError
 
 _SECRET_KEY_BYTES = 48
 _SQLITE_BUSY_S = 5
@@ -13,11 +13,11 @@ _SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA fo
 
 
 def prepare_state_dir(state_dir: Path) -> None:
-    """Makes the folder, for this user only, if it does not exist. Raises ImproperlyConfigured."""
+    """Makes the folder, for this user only, if it does not exist. Raises SettingError."""
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ImproperlyConfigured(
+        raise SettingError(
             f"CLAUDE_PROXY_STATE_DIR: {str(state_dir)!r} cannot be made ({error.strerror}); "
             "it must be a folder that the gateway may write to."
         ) from error
@@ -31,9 +31,9 @@ def kept_secret_key(state_dir: Path) -> str:
             _write_once(path, secrets.token_urlsafe(_SECRET_KEY_BYTES))
         key = path.read_text(encoding="ascii").strip()
     except OSError as error:
-        raise ImproperlyConfigured(f"The signing key {str(path)!r} cannot be kept ({error.strerror}).") from error
+        raise SettingError(f"The signing key {str(path)!r} cannot be kept ({error.strerror}).") from error
     if not key:
-        raise ImproperlyConfigured(f"The signing key {str(path)!r} is empty; delete it, and a new one is made.")
+        raise SettingError(f"The signing key {str(path)!r} is empty; delete it, and a new one is made.")
     return key
 
 
@@ -50,34 +50,30 @@ def _write_once(path: Path, text: str) -> None:
         draft.unlink()
 
 
-def database(url: str | None, *, state_dir: Path) -> dict[str, Any]:
-    """Django's description of the database at the URL, by default SQLite in the state folder.
-
-    Raises ImproperlyConfigured, without the URL: it may hold a password.
-    """
-    if url is None:
-        return _sqlite(state_dir / "db.sqlite3", state_dir=state_dir)
+def parse_database_url(url: str) -> dict[str, Any]:
+    """Django's description of the database at the URL. Raises ValueError."""
     parts = urlsplit(url)
     path = unquote(parts.path)
-    if parts.scheme == "sqlite" and not parts.netloc and len(path) > 1:
-        return _sqlite(Path(path[1:]).absolute(), state_dir=state_dir)
-    if parts.scheme in ("postgres", "postgresql") and len(path) > 1:
-        return {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": path[1:],
-            "USER": unquote(parts.username or ""),
-            "PASSWORD": unquote(parts.password or ""),
-            "HOST": unquote(parts.hostname or ""),
-            "PORT": str(parts.port or ""),
-            # Under ASGI every request has a thread of its own, so connections are kept by a pool and not by the thread.
-            "OPTIONS": {"pool": True} | dict(parse_qsl(parts.query)),
-        }
-    raise ImproperlyConfigured(
-        "DATABASE_URL: its value is not allowed; it must be sqlite:///path or postgres://user:password@host/name."
-    )
+    if len(path) < 2:
+        raise ValueError
+    if parts.scheme == "sqlite" and not parts.netloc:
+        return sqlite_database(Path(path[1:]).absolute())
+    if parts.scheme not in ("postgres", "postgresql"):
+        raise ValueError
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": path[1:],
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+        # Under ASGI every request has a thread of its own, so connections are kept by a pool and not by the thread.
+        "OPTIONS": {"pool": True} | dict(parse_qsl(parts.query)),
+    }
 
 
-def _sqlite(path: Path, *, state_dir: Path) -> dict[str, Any]:
+def sqlite_database(path: Path) -> dict[str, Any]:
+    """Django's description of the SQLite database in the file."""
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(path),
@@ -87,7 +83,7 @@ def _sqlite(path: Path, *, state_dir: Path) -> dict[str, Any]:
             "init_command": _SQLITE_PRAGMAS,
         },
         # A file: with an in-memory database the busy timeout does not hold between threads.
-        "TEST": {"NAME": str(state_dir / "test.sqlite3")},
+        "TEST": {"NAME": str(path.with_name(f"test_{path.name}"))},
     }
 
 

@@ -4,13 +4,13 @@ The upstream's variables are in `credentials.py`. docs/configuration.md shows `V
 """
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
-
-from django.core.exceptions import ImproperlyConfigured
 
 from apiproxy.conf import Credential, GatewaySettings
 from proxy_site import env as kinds
-from proxy_site.env import Env, Variable, refuse_unknown
+from proxy_site.env import Env, Kind, SettingError, Variable, refuse_unknown
+from proxy_site.storage import parse_database_url
 
 PREFIX = "CLAUDE_PROXY_"
 
@@ -102,9 +102,9 @@ DEBUG = Variable(
     default=False,
     meaning="Logs everything, whatever the log level. It never turns on Django's debug pages, which show secrets.",
 )
-DATABASE_URL: Variable[str | None] = Variable(
+DATABASE_URL: Variable[dict[str, Any] | None] = Variable(
     name="DATABASE_URL",
-    kind=kinds.string("sqlite:///path or postgres://user:password@host/name"),
+    kind=Kind("sqlite:///path or postgres://user:password@host/name", parse_database_url),
     default=None,
     default_note="SQLite in the state folder",
     secret=True,
@@ -222,12 +222,12 @@ VARIABLES: tuple[Variable[object], ...] = (
 
 
 def check_names(env: Env) -> None:
-    """Raises ImproperlyConfigured for a `CLAUDE_PROXY_…` variable that nothing reads."""
+    """Raises SettingError for a `CLAUDE_PROXY_…` variable that nothing reads."""
     refuse_unknown(env, prefix=PREFIX, known={name for variable in VARIABLES for name in variable.names})
 
 
 def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> GatewaySettings:
-    """The gateway's settings. Raises ImproperlyConfigured for the first value that is not allowed."""
+    """The gateway's settings. Raises SettingError for the first value that is not allowed."""
     check_names(env)
     state_dir = STATE_DIR.read(env) or base_dir / "state"
     debug = DEBUG.read(env)
@@ -266,7 +266,7 @@ def _refuse_loop(settings: GatewaySettings) -> None:
     """A shell that is set up for a client of the gateway must not make the gateway its own upstream."""
     parts = urlsplit(settings.credential.base_url or "")
     if parts.hostname in _LOOPBACK | {settings.host} and parts.port == settings.port:
-        raise ImproperlyConfigured(
+        raise SettingError(
             f"ANTHROPIC_BASE_URL: {settings.credential.base_url!r} is this gateway's own address; "
             "it must be the upstream's."
         )

@@ -1,0 +1,143 @@
+"""The upstream credential: one, of a kind that may answer for others, with all that the CLI needs for it."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy_site.credentials import read_credential
+from proxy_site.env import SettingError
+
+
+def refused(env: dict[str, str]) -> str:
+    with pytest.raises(SettingError) as caught:
+        read_credential(env)
+    return str(caught.value)
+
+
+def test_without_a_credential_the_gateway_is_a_demo_and_passes_nothing_on() -> None:
+    credential = read_credential({"HTTPS_PROXY": "http://proxy.example:3128", "HOME": "/home/x"})
+    assert (credential.kind, credential.env, credential.base_url) == ("demo", {}, None)
+
+
+def test_an_api_key_goes_to_anthropic_unless_another_address_is_set() -> None:
+    assert read_credential({"ANTHROPIC_API_KEY": "k"}).base_url == "https://api.anthropic.com"
+    credential = read_credential({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "https://llm.example/base/"})
+    assert (credential.kind, credential.base_url) == ("api_key", "https://llm.example/base")
+    assert credential.env == {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "https://llm.example/base"}
+
+
+def test_an_api_key_can_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from-the-file\n")
+    credential = read_credential({"ANTHROPIC_API_KEY_FILE": str(tmp_path / "key")})
+    assert credential.env["ANTHROPIC_API_KEY"] == "from-the-file"
+
+
+def test_a_gateway_token_goes_out_as_such() -> None:
+    credential = read_credential({"ANTHROPIC_AUTH_TOKEN": "t", "ANTHROPIC_BASE_URL": "http://llm.example"})
+    assert (credential.kind, credential.base_url) == ("gateway_token", "http://llm.example")
+    assert credential.env == {"ANTHROPIC_AUTH_TOKEN": "t", "ANTHROPIC_BASE_URL": "http://llm.example"}
+
+
+def test_the_way_out_of_the_network_is_passed_on_and_nothing_else() -> None:
+    network = {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": "localhost", "NODE_EXTRA_CA_CERTS": "/ca.pem"}
+    own = {
+        "DATABASE_URL": "postgres://u:p@h/n",
+        "CLAUDE_PROXY_SECRET_KEY": "s",
+        "AWS_REGION": "us-east-1",
+        "HOME": "/h",
+    }
+    credential = read_credential({"ANTHROPIC_API_KEY": "k"} | network | own)
+    assert credential.env.items() >= network.items()
+    assert not credential.env.keys() & own.keys()
+
+
+def test_bedrock_needs_a_region_and_gets_its_variables() -> None:
+    assert "AWS_REGION" in refused({"CLAUDE_CODE_USE_BEDROCK": "1"})
+    credential = read_credential(
+        {"CLAUDE_CODE_USE_BEDROCK": "true", "AWS_REGION": "eu-west-1", "AWS_BEARER_TOKEN_BEDROCK": "b"}
+    )
+    assert (credential.kind, credential.base_url) == ("bedrock", None)
+    assert credential.env == {
+        "CLAUDE_CODE_USE_BEDROCK": "1",
+        "AWS_REGION": "eu-west-1",
+        "AWS_BEARER_TOKEN_BEDROCK": "b",
+    }
+
+
+def test_an_aws_profile_is_found_although_the_worker_has_another_home() -> None:
+    env = {"CLAUDE_CODE_USE_BEDROCK": "1", "AWS_REGION": "eu-west-1", "AWS_PROFILE": "work", "HOME": "/home/x"}
+    credential = read_credential(env)
+    assert credential.env["AWS_CONFIG_FILE"] == "/home/x/.aws/config"
+    assert credential.env["AWS_SHARED_CREDENTIALS_FILE"] == "/home/x/.aws/credentials"
+    assert read_credential(env | {"AWS_CONFIG_FILE": "/etc/aws"}).env["AWS_CONFIG_FILE"] == "/etc/aws"
+
+
+def test_vertex_needs_a_project_and_a_region_and_gets_its_variables() -> None:
+    assert "ANTHROPIC_VERTEX_PROJECT_ID and CLOUD_ML_REGION" in refused({"CLAUDE_CODE_USE_VERTEX": "1"})
+    given = {
+        "CLAUDE_CODE_USE_VERTEX": "1",
+        "ANTHROPIC_VERTEX_PROJECT_ID": "p",
+        "CLOUD_ML_REGION": "global",
+        "VERTEX_REGION_CLAUDE_4_5_OPUS": "us-east5",
+        "GOOGLE_APPLICATION_CREDENTIALS": "/sa.json",
+    }
+    credential = read_credential(given)
+    assert (credential.kind, credential.env) == ("vertex", given)
+
+
+def test_foundry_needs_a_resource_or_an_address_and_gets_its_key() -> None:
+    assert "ANTHROPIC_FOUNDRY_RESOURCE or" in refused({"CLAUDE_CODE_USE_FOUNDRY": "1"})
+    given = {
+        "CLAUDE_CODE_USE_FOUNDRY": "1",
+        "ANTHROPIC_FOUNDRY_RESOURCE": "r",
+        "ANTHROPIC_FOUNDRY_API_KEY": "k",
+    }
+    credential = read_credential(given)
+    assert (credential.kind, credential.env) == ("foundry", given)
+
+
+def test_a_platform_that_is_switched_off_does_not_count() -> None:
+    assert read_credential({"CLAUDE_CODE_USE_BEDROCK": "0"}).kind == "demo"
+    assert "must be 1, true" in refused({"CLAUDE_CODE_USE_BEDROCK": "maybe"})
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"CLAUDE_CODE_OAUTH_TOKEN": "anything"},
+        {"CLAUDE_CODE_OAUTH_TOKEN": "anything", "ANTHROPIC_API_KEY": "sk-ant-api03-x"},
+        {"ANTHROPIC_API_KEY": "sk-ant-oat01-secret"},
+        {"ANTHROPIC_AUTH_TOKEN": "sk-ant-oat01-secret"},
+    ],
+)
+def test_a_consumer_login_is_refused_with_the_reason(env: dict[str, str]) -> None:
+    message = refused(env)
+    assert message.startswith(("CLAUDE_CODE_OAUTH_TOKEN is a login", f"{next(iter(env))} holds a login"))
+    assert "Anthropic's terms" in message
+    assert "--bare" in message
+    assert "secret" not in message
+
+
+def test_a_consumer_token_in_a_file_is_refused_too(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-ant-oat01-secret")
+    assert "Anthropic's terms" in refused({"ANTHROPIC_API_KEY_FILE": str(tmp_path / "key")})
+
+
+def test_two_credentials_are_refused_by_name() -> None:
+    message = refused({"ANTHROPIC_API_KEY": "k", "CLAUDE_CODE_USE_BEDROCK": "1"})
+    assert "ANTHROPIC_API_KEY and CLAUDE_CODE_USE_BEDROCK" in message
+
+
+def test_an_address_without_a_credential_is_refused() -> None:
+    assert "without a credential" in refused({"ANTHROPIC_BASE_URL": "https://llm.example"})
+
+
+def test_a_bad_address_is_refused_with_what_is_allowed() -> None:
+    message = refused({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "llm.example"})
+    assert message.startswith(
+        "ANTHROPIC_BASE_URL: 'llm.example' is not allowed; it must be an address such as https://"
+    )
+
+
+def test_secrets_stay_out_of_the_credentials_repr() -> None:
+    assert "hunter2" not in repr(read_credential({"ANTHROPIC_API_KEY": "hunter2"}))

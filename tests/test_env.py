@@ -1,0 +1,175 @@
+"""Settings are read as their types say, and a wrong one stops the start with a message that helps."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apiproxy.conf import Credential, GatewaySettings
+from proxy_site import env as kinds
+from proxy_site import variables
+from proxy_site.env import Kind, SettingError, Variable
+
+BASE = Path("/srv/gateway")
+DEMO = Credential(kind="demo")
+
+
+def read(env: dict[str, str], credential: Credential = DEMO) -> GatewaySettings:
+    return variables.read_gateway(env, base_dir=BASE, credential=credential)
+
+
+def refused(env: dict[str, str]) -> str:
+    with pytest.raises(SettingError) as caught:
+        read(env)
+    return str(caught.value)
+
+
+def test_without_variables_the_documented_defaults_hold() -> None:
+    settings = read({})
+    assert (settings.host, settings.port, settings.max_concurrent) == ("127.0.0.1", 3456, 5)
+    assert (settings.queue_timeout_ms, settings.stall_timeout_ms, settings.max_duration_ms) == (30000, 120000, 3600000)
+    assert (settings.max_output_chars, settings.warm_workers, settings.worker_max_turns) == (500000, 2, 500)
+    assert (settings.state_dir, settings.log_dir) == (BASE / "state", BASE / "state" / "logs")
+    assert (settings.api_key, settings.cors_origins, settings.model_aliases) == (None, (), {})
+
+
+def test_every_value_reaches_its_field() -> None:
+    settings = read(
+        {
+            "CLAUDE_PROXY_HOST": "0.0.0.0",
+            "CLAUDE_PROXY_PORT": "0",
+            "CLAUDE_PROXY_LOG_LEVEL": "warning",
+            "CLAUDE_PROXY_STATE_DIR": "/var/lib/gateway",
+            "CLAUDE_PROXY_API_KEY": "secret",
+            "CLAUDE_PROXY_STRICT": "on",
+            "CLAUDE_PROXY_CORS_ORIGINS": "https://a.example, http://b.example:8080",
+            "CLAUDE_PROXY_MODEL_ALIASES": "fast=claude-haiku-4-5, best=claude-opus-4-5",
+            "CLAUDE_PROXY_TRUSTED_PROXIES": "10.0.0.0/8,127.0.0.1",
+        }
+    )
+    assert (settings.host, settings.port, settings.log_level, settings.strict) == ("0.0.0.0", 0, "WARNING", True)
+    assert (settings.state_dir, settings.log_dir) == (Path("/var/lib/gateway"), Path("/var/lib/gateway/logs"))
+    assert settings.api_key == "secret"
+    assert settings.cors_origins == ("https://a.example", "http://b.example:8080")
+    assert settings.model_aliases == {"fast": "claude-haiku-4-5", "best": "claude-opus-4-5"}
+    assert settings.trusted_proxies == ("10.0.0.0/8", "127.0.0.1/32")
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert read({"CLAUDE_PROXY_PORT": "", "CLAUDE_PROXY_STATE_DIR": " ", "CLAUDE_PROXY_STRICT": ""}) == read({})
+
+
+def test_debug_logs_everything() -> None:
+    assert read({"CLAUDE_PROXY_DEBUG": "1", "CLAUDE_PROXY_LOG_LEVEL": "ERROR"}).log_level == "DEBUG"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("CLAUDE_PROXY_PORT", "http", "a whole number from 0 to 65535"),
+        ("CLAUDE_PROXY_PORT", "65536", "a whole number from 0 to 65535"),
+        ("CLAUDE_PROXY_MAX_CONCURRENT", "0", "a whole number from 1 to 1000"),
+        ("CLAUDE_PROXY_STALL_TIMEOUT_MS", "2m", "a whole number of milliseconds from 1 to 86400000"),
+        ("CLAUDE_PROXY_STRICT", "perhaps", "1, true, yes or on, or 0, false, no or off"),
+        ("CLAUDE_PROXY_LOG_LEVEL", "LOUD", "one of DEBUG, INFO, WARNING, ERROR"),
+        ("CLAUDE_PROXY_CORS_ORIGINS", "https://a.example/path", "origins such as https://example.org"),
+        ("CLAUDE_PROXY_CORS_ORIGINS", "*", "origins such as https://example.org"),
+        ("CLAUDE_PROXY_CORS_ORIGINS", "https://a.example:port", "origins such as https://example.org"),
+        ("CLAUDE_PROXY_TRUSTED_PROXIES", "proxy.example", "IP addresses or networks"),
+        ("CLAUDE_PROXY_MODEL_ALIASES", "fast", "alias=model pairs"),
+        ("CLAUDE_PROXY_MODEL_ALIASES", "a=x,a=y", "alias=model pairs"),
+        ("CLAUDE_PROXY_HOST", "a\nb", "an address of this machine"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_name_the_value_and_what_is_allowed(
+    name: str, value: str, allowed: str
+) -> None:
+    message = refused({name: value})
+    assert message.startswith(f"{name}: {value!r} is not allowed; it must be ")
+    assert allowed in message
+
+
+def test_a_secret_is_never_shown() -> None:
+    with pytest.raises(SettingError) as caught:
+        variables.REDIS_URL.read({"REDIS_URL": "http://user:hunter2@host"})
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__context__ is None
+    assert "hunter2" not in repr(read({"CLAUDE_PROXY_API_KEY": "hunter2"}))
+
+
+def test_a_secret_can_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from-the-file\n")
+    assert read({"CLAUDE_PROXY_API_KEY_FILE": str(tmp_path / "key")}).api_key == "from-the-file"
+
+
+def test_a_secret_file_that_is_missing_empty_or_set_beside_the_secret_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    assert "cannot be read" in refused({"CLAUDE_PROXY_API_KEY_FILE": str(tmp_path / "missing")})
+    assert "not text" in refused({"CLAUDE_PROXY_API_KEY_FILE": str(tmp_path / "binary")})
+    assert "is empty" in refused({"CLAUDE_PROXY_API_KEY_FILE": str(tmp_path / "empty")})
+    assert "both set" in refused({"CLAUDE_PROXY_API_KEY_FILE": "/x", "CLAUDE_PROXY_API_KEY": "y"})
+
+
+def test_a_misspelt_variable_is_refused_with_the_nearest_name() -> None:
+    message = refused({"CLAUDE_PROXY_MAX_CONCURENT": "3"})
+    assert (
+        message
+        == "CLAUDE_PROXY_MAX_CONCURENT is not a setting of this gateway; did you mean CLAUDE_PROXY_MAX_CONCURRENT?"
+    )
+    assert refused({"CLAUDE_PROXY_": "3"}).startswith("CLAUDE_PROXY_ is not a setting of this gateway")
+
+
+def test_a_variable_without_secrets_has_no_file_form() -> None:
+    assert "CLAUDE_PROXY_PORT_FILE is not a setting" in refused({"CLAUDE_PROXY_PORT_FILE": "/x"})
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:3456", "http://localhost:3456/"])
+def test_the_gateway_is_never_its_own_upstream(address: str) -> None:
+    with pytest.raises(SettingError, match="is this gateway's own address"):
+        read({}, Credential(kind="api_key", base_url=address))
+    assert read({"CLAUDE_PROXY_PORT": "3457"}, Credential(kind="api_key", base_url=address)).port == 3457
+
+
+def test_the_table_of_variables_holds_each_once_and_every_default_is_allowed() -> None:
+    names = [variable.name for variable in variables.VARIABLES]
+    assert len(names) == len(set(names))
+    for variable in variables.VARIABLES:
+        if isinstance(variable.default, bool | int | str):
+            assert variable.read({variable.name: str(variable.default)}) == variable.default
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "value"),
+    [
+        (kinds.path(), "~/x", Path.home() / "x"),
+        (kinds.url("http", "https"), "https://host/base/", "https://host/base"),
+        (kinds.choice(("Red", "Blue")), "bLUE", "Blue"),
+        (kinds.csv(kinds.integer(0, 9), allowed="digits"), " 1, ,2,", (1, 2)),
+        (kinds.network(), "10.1.2.3/8", "10.0.0.0/8"),
+    ],
+)
+def test_a_kind_gives_the_value_in_its_usual_form(kind: Kind[object], raw: str, value: object) -> None:
+    assert kind.parse(raw) == value
+
+
+@pytest.mark.parametrize("raw", ["ftp://host", "https://", "host", "https://a b", "https://host:99999"])
+def test_an_address_without_scheme_host_or_a_real_port_is_refused(raw: str) -> None:
+    variable = Variable(name="U", kind=kinds.url("https", "http"), default=None, meaning="")
+    with pytest.raises(SettingError, match="such as https://host or http://host"):
+        variable.read({"U": raw})
+
+
+@given(st.text())
+def test_whatever_stands_in_a_number_the_answer_is_a_number_in_bounds_or_a_setting_error(raw: str) -> None:
+    variable = Variable(name="N", kind=kinds.integer(1, 9), default=5, meaning="")
+    with suppress(SettingError):
+        assert 1 <= variable.read({"N": raw}) <= 9
+
+
+@given(st.text(), st.sampled_from([kinds.url("http"), kinds.origin(), kinds.network(), kinds.path(), kinds.boolean()]))
+def test_no_text_makes_a_reader_fail_in_another_way(raw: str, kind: Kind[object]) -> None:
+    with suppress(SettingError):
+        Variable(name="V", kind=kind, default=None, meaning="").read({"V": raw})
