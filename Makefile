@@ -1,0 +1,60 @@
+# `make serve` and `make test` are all that a fresh clone needs; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Test processes; `auto` is one for each core.
+WORKERS ?= auto
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+UV := $(firstword $(wildcard $(BIN)/uv) uv)
+LOCK := $(UV) pip compile pyproject.toml --quiet --generate-hashes --no-header --no-emit-index-url \
+	--universal --python-version 3.11
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check fix bench lock
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 9
+
+serve: $(VENV)/.serve ## Start the gateway (ARGS="…" goes to manage.py serve)
+	@$(BIN)/python manage.py serve $(ARGS)
+
+test: $(VENV)/.dev ## Run the tests (ARGS="…" goes to pytest)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+# Its own state folder: checking must not touch the one that the gateway uses.
+check: export CLAUDE_PROXY_STATE_DIR := $(CURDIR)/$(VENV)/state
+check: $(VENV)/.dev ## Check style, types, migrations, settings and locks; changes nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check --fail-level WARNING
+	@! grep -nE '://|--(extra-)?index-url|--find-links' requirements.lock requirements-dev.lock \
+		|| { echo 'A lock names a package registry.'; false; }
+
+fix: $(VENV)/.dev ## Format the code and repair what ruff can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/.dev ## Measure: one JSON line for each scenario
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: ## Renew both locks from pyproject.toml (needs uv)
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --constraint requirements.lock --extra dev --output-file requirements-dev.lock
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed." if sys.version_info < (3, 11) else 0)'
+	@echo 'Making $(VENV)…'
+	@$(PYTHON) -m venv $(VENV)
+
+# Each lock is installed once, and again when it changes.
+$(VENV)/.serve: requirements.lock | $(BIN)/python
+	@echo 'Installing requirements.lock…'
+	@$(PIP) install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock | $(BIN)/python
+	@echo 'Installing requirements-dev.lock…'
+	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
