@@ -1,0 +1,73 @@
+"""What the stand-in answers where no directive says so: honest about what it is, and close to what a model would do."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from apiproxy.standin import prompt
+from apiproxy.standin.blocks import Block, text_block, thinking_block, tool_block, words
+from apiproxy.standin.schema import minimal
+
+INTRODUCTION = "This is a demo answer from claude-sdk-proxy's built-in stand-in: no upstream credential is set."
+"""How every demo text starts."""
+
+_QUOTE_CHARS = 2_000
+_THOUGHT = "There is no model behind this answer, so there is little to think about: I repeat what I was told."
+
+
+def demo_blocks(body: prompt.Body) -> list[Block]:
+    """Thinking where it is on; then a tool call where one is asked for, JSON where a schema is, or else a text."""
+    blocks = [thinking_block(_THOUGHT)] if prompt.wants_thinking(body) else []
+    tool = _wanted_tool(body)
+    if tool is not None:
+        introduction = f"I am a demo without a model; I call {tool['name']} because your message asks for it."
+        forced = (body.get("tool_choice") or {}).get("type") in {"any", "tool"}
+        spoken = [] if forced else [text_block(words(introduction))]
+        return [*blocks, *spoken, tool_block(tool["name"], minimal(tool["input_schema"]) or {})]
+    wanted_schema = _wanted_schema(body)
+    text = demo_text(body) if wanted_schema is None else orjson.dumps(minimal(wanted_schema)).decode()
+    return [*blocks, text_block(words(text))]
+
+
+def demo_text(body: prompt.Body) -> str:
+    """The introduction, and what was said, shown and returned by tools in the last user message."""
+    sentences = [INTRODUCTION]
+    if said := prompt.spoken_text(body).strip():
+        quote = said if len(said) <= _QUOTE_CHARS else said[:_QUOTE_CHARS] + "…"
+        sentences.append(f"You said: {quote}")
+    if images := prompt.count_images(body):
+        sentences.append(f"You sent {images} image{'s' if images > 1 else ''}, which I cannot see.")
+    sentences += [f"Your tool answered: {result[:_QUOTE_CHARS]}" for result in prompt.tool_results(body)]
+    return " ".join(sentences)
+
+
+def _wanted_tool(body: prompt.Body) -> Mapping[str, Any] | None:
+    """The tool to call: the one that tool_choice forces, or else the one that the person names, once."""
+    tools: Sequence[Mapping[str, Any]] = prompt.offered_tools(body)
+    choice = body.get("tool_choice") or {}
+    match choice.get("type"):
+        case "none":
+            return None
+        case "tool":
+            return next((tool for tool in tools if tool.get("name") == choice.get("name")), None)
+        case "any" if tools:
+            return tools[0]
+        case _:
+            if prompt.tool_results(body):
+                return None
+            said = prompt.spoken_text(body)
+            return next((tool for tool in tools if _names(said, str(tool.get("name")))), None)
+
+
+def _names(text: str, name: str) -> bool:
+    """Whether the name stands in the text as a word, with spaces in place of its underscores too."""
+    spoken = re.escape(name).replace("_", "[_ ]")
+    return re.search(rf"(?<!\w){spoken}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def _wanted_schema(body: prompt.Body) -> object:
+    """The schema that structured output asks for."""
+    form = (body.get("output_config") or {}).get("format") or body.get("output_format") or {}
+    return form.get("schema") if form.get("type") == "json_schema" else None

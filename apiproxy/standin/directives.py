@@ -1,0 +1,158 @@
+"""How a prompt steers the stand-in: `[[name=value]]`, or `[[name]]` for `[[name=1]]`, anywhere in the last user text.
+
+What is answered (the first that is given; a thinking block, blocks and tools go with any of them):
+    [[n=50]]            50 text deltas `tok0 tok1 …`; 20 of them where the directives name nothing to answer
+    [[say=text]]        this text
+    [[echo]]            the last user text, directives and all
+    [[huge=1000000]]    one text delta of so many characters
+    [[tool=NAME:{…}]]   a tool_use block; may repeat
+    [[block={…}]]       any content block, literally; may repeat
+    [[think=text]]      a thinking block with a signature before the rest
+    [[redacted=data]]   a redacted thinking block before the rest
+    [[cite=text]]       a citation of that text, on the text block
+    [[stop=reason]]     the stop reason
+    [[in=9]] [[out=9]]  the usage's tokens; [[read=9]] and [[write=9]] those of the prompt cache
+How it is sent:
+    [[first=0.2]]       seconds before the answer starts
+    [[gap=0.01]]        seconds after each delta
+    [[ping=3]]          a ping after every third delta
+    [[split=7]]         the stream in pieces of seven bytes
+What goes wrong:
+    [[status=529]]      this error; its details by [[message=text]], [[type=api_error]] and [[retry_after=1]]
+    [[html]]            the error's body is a web page
+    [[flaky=KEY:2:529]] this error for the first two requests with that key; `drop` for the status closes
+    [[silent]]          nothing, not even headers
+    [[hang]]            headers and message_start, then nothing
+    [[midhang=9]]       nothing more after 9 deltas
+    [[drop]]            the connection is closed before the headers
+    [[cut=9]]           the connection is closed after 9 deltas
+    [[miderror=9]]      an `error` event after 9 deltas, and the end; its details as for [[status]]
+    [[garbage=9]]       an event that is not JSON after 9 deltas
+A name that is not in this list is text like any other.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_OPENING = re.compile(r"\[\[(\w+)(?:=|(?=\]\]))")
+
+
+class DirectiveError(ValueError):
+    """A directive whose value does not fit; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flaky:
+    """An error for the first `times` requests that carry `key`. status None: the connection is closed instead."""
+
+    key: str
+    times: int
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directives:
+    """What the last user text asked for; see the module's text. `given` is False where it asked for nothing."""
+
+    given: bool = False
+    n: int | None = None
+    say: str | None = None
+    echo: bool = False
+    huge: int | None = None
+    tools: tuple[tuple[str, Any], ...] = ()
+    blocks: tuple[Mapping[str, Any], ...] = ()
+    think: str | None = None
+    redacted: str | None = None
+    cite: str | None = None
+    stop: str | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
+    first_s: float = 0.0
+    gap_s: float | None = None
+    ping: int = 0
+    split: int = 0
+    status: int | None = None
+    message: str | None = None
+    type: str | None = None
+    retry_after: str | None = None
+    html: bool = False
+    flaky: Flaky | None = None
+    silent: bool = False
+    hang: bool = False
+    midhang: int | None = None
+    drop: bool = False
+    cut: int | None = None
+    miderror: int | None = None
+    garbage: int | None = None
+
+
+def _flaky(value: str) -> Flaky:
+    key, times, status = value.split(":")
+    return Flaky(key, int(times), None if status == "drop" else int(status))
+
+
+def _yes(value: str) -> bool:
+    return value not in {"0", ""}
+
+
+_USAGE = {
+    "in": "input_tokens",
+    "out": "output_tokens",
+    "read": "cache_read_input_tokens",
+    "write": "cache_creation_input_tokens",
+}
+_SIMPLE: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    **{name: (name, int) for name in ("n", "huge", "ping", "split", "status", "midhang", "cut", "miderror", "garbage")},
+    **{name: (name, str) for name in ("say", "think", "redacted", "cite", "stop", "message", "type", "retry_after")},
+    **{name: (name, _yes) for name in ("echo", "html", "silent", "hang", "drop")},
+    "first": ("first_s", float),
+    "gap": ("gap_s", float),
+    "flaky": ("flaky", _flaky),
+}
+_JSON_NAMES = frozenset({"tool", "block"})
+_KNOWN = _JSON_NAMES | _SIMPLE.keys() | _USAGE.keys()
+
+
+def parse(text: str) -> Directives:
+    """Reads the directives in a text. Raises DirectiveError where a known one has a value of the wrong kind."""
+    found: dict[str, Any] = {}
+    usage: dict[str, int] = {}
+    for name, value in _pairs(text):
+        try:
+            if name == "tool":
+                tool_name, _, tool_input = value.partition(":")
+                found["tools"] = (*found.get("tools", ()), (tool_name, json.loads(tool_input or "{}")))
+            elif name == "block":
+                found["blocks"] = (*found.get("blocks", ()), json.loads(value))
+            elif name in _USAGE:
+                usage[_USAGE[name]] = int(value)
+            else:
+                field_name, convert = _SIMPLE[name]
+                found[field_name] = convert(value)
+        except ValueError as error:
+            raise DirectiveError(f"directive {name}: {error}") from error
+    return Directives(given=bool(found or usage), usage=usage, **found)
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    position = 0
+    while opening := _OPENING.search(text, position):
+        name, position = opening[1], opening.end()
+        if name in _KNOWN:
+            end = _end_of_value(text, position, is_json=name in _JSON_NAMES)
+            yield name, text[position:end] if opening[0].endswith("=") else "1"
+            position = end
+
+
+def _end_of_value(text: str, start: int, *, is_json: bool) -> int:
+    """Where the value that starts there ends; JSON may hold `]]` itself."""
+    end = text.find("]]", start)
+    brace = text.find("{", start, end if end >= 0 else len(text)) if is_json else -1
+    if brace >= 0:
+        try:
+            return json.JSONDecoder().raw_decode(text, brace)[1]
+        except ValueError as error:
+            raise DirectiveError(f"directive at {text[start - 8 : start + 40]!r}: {error}") from error
+    return end if end >= 0 else len(text)

@@ -1,0 +1,82 @@
+"""Token counts that look like the API's: about four characters a token, and a prompt cache that remembers."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from apiproxy.standin.prompt import Body
+
+_CHARS_PER_TOKEN = 4
+_IMAGE_TOKENS = 1_600
+_REMEMBERED = 4_096
+
+
+def tokens(text_length: int) -> int:
+    """How many tokens a text of so many characters has, at least one."""
+    return max(1, text_length // _CHARS_PER_TOKEN)
+
+
+def count_tokens(body: Body) -> int:
+    """The input tokens of a body; images count for a fixed number."""
+    return max(1, sum(_size(block) for block in _prompt_blocks(body)))
+
+
+class PromptCache:
+    """Which cached prefixes have been seen: the first use of one writes it, a later one reads it. Bounded."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
+
+    def input_usage(self, body: Body) -> dict[str, Any]:
+        """The input side of a `usage` object: uncached tokens, and the prefix up to the last `cache_control`."""
+        blocks = list(_prompt_blocks(body))
+        marks = [at for at, block in enumerate(blocks) if isinstance(block, Mapping) and block.get("cache_control")]
+        prefix = blocks[: marks[-1] + 1] if marks else []
+        cached = sum(_size(block) for block in prefix)
+        known = self._remember(prefix) if prefix else False
+        written = 0 if known else cached
+        hour = bool(marks) and blocks[marks[-1]]["cache_control"].get("ttl") == "1h"
+        return {
+            "input_tokens": max(1, sum(_size(block) for block in blocks[len(prefix) :])),
+            "cache_creation_input_tokens": written,
+            "cache_read_input_tokens": cached if known else 0,
+            "cache_creation": {
+                "ephemeral_5m_input_tokens": 0 if hour else written,
+                "ephemeral_1h_input_tokens": written if hour else 0,
+            },
+        }
+
+    def _remember(self, prefix: list[Any]) -> bool:
+        digest = hashlib.sha256(orjson.dumps(prefix)).digest()
+        known = digest in self._seen
+        self._seen[digest] = None
+        self._seen.move_to_end(digest)
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        return known
+
+
+def _prompt_blocks(body: Body) -> Iterator[Any]:
+    """Tools, system and messages as one list of blocks, in the order in which the API caches them."""
+    yield from body.get("tools") or ()
+    yield from _blocks(body.get("system"))
+    for message in body.get("messages") or ():
+        yield from _blocks(message.get("content"))
+
+
+def _blocks(content: object) -> Iterator[Any]:
+    if isinstance(content, str):
+        yield {"type": "text", "text": content}
+    elif isinstance(content, list):
+        yield from content
+
+
+def _size(block: Any) -> int:
+    if isinstance(block, Mapping) and block.get("type") in {"image", "document"}:
+        return _IMAGE_TOKENS
+    if isinstance(block, Mapping) and block.get("type") == "text":
+        return tokens(len(str(block.get("text"))))
+    return tokens(len(orjson.dumps(block)))
