@@ -34,9 +34,10 @@ INSTALLED_APPS = [
     "observability",
 ]
 
+# For the browser's pages; the API's handler (`proxy_site/handler.py`) goes without.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "proxy_site.static.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -85,16 +86,13 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _HTTPS else Non
 CSRF_TRUSTED_ORIGINS = list(variables.CSRF_TRUSTED_ORIGINS.read(os.environ))
 X_FRAME_OPTIONS = "DENY"
 
-# Off without origins. No cookies cross origins: scripts elsewhere call the API with a key, and only the API.
+# Without origins the API's handler leaves CORS out, and the browser's pages never have it. No cookies cross origins:
+# scripts elsewhere call the API with a key.
 CORS_ALLOWED_ORIGINS = list(GATEWAY.cors_origins)
 CORS_ALLOW_HEADERS = ("*", "authorization")  # the wildcard alone does not cover Authorization
 CORS_EXPOSE_HEADERS = ("request-id", "x-request-id", "retry-after", "x-proxy-ignored")
-CORS_URLS_REGEX = r"^/(?!admin/|dashboard/)"
-if GATEWAY.cors_origins:
-    MIDDLEWARE.insert(0, "corsheaders.middleware.CorsMiddleware")
 
 STATIC_URL = "static/"
-STATIC_ROOT = GATEWAY.state_dir / "static"
 # Files are served from where the packages keep them, so that a start needs no collectstatic.
 WHITENOISE_USE_FINDERS = True
 

@@ -1,0 +1,61 @@
+"""Static files are served from where the packages keep them, and other requests pass."""
+
+import pytest
+from asgiref.sync import iscoroutinefunction
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.test import AsyncRequestFactory
+
+from proxy_site.static import StaticFiles
+
+CSS = "/static/admin/css/base.css"
+
+
+async def pages(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"page {request.path}")
+
+
+@pytest.fixture(scope="module")
+def middleware() -> StaticFiles:
+    return StaticFiles(pages)
+
+
+async def get(middleware: StaticFiles, path: str, **headers: str) -> HttpResponseBase:
+    response = await middleware(AsyncRequestFactory().get(path, headers=headers))
+    assert isinstance(response, HttpResponseBase)
+    return response
+
+
+async def test_a_packages_file_is_served_with_its_type_and_age(middleware: StaticFiles) -> None:
+    response = await get(middleware, CSS)
+    assert isinstance(response, HttpResponse)
+    assert (response.status_code, response["content-type"]) == (200, 'text/css; charset="utf-8"')
+    assert response["cache-control"] == "max-age=60, public"
+    assert len(response.content) == int(response["content-length"]) > 1000
+
+
+async def test_a_file_that_the_browser_has_is_not_sent_again(middleware: StaticFiles) -> None:
+    etag = (await get(middleware, CSS))["etag"]
+    again = await get(middleware, CSS, **{"if-none-match": etag})
+    assert isinstance(again, HttpResponse)
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_a_part_of_a_file_can_be_asked_for(middleware: StaticFiles) -> None:
+    part = await get(middleware, CSS, range="bytes=2-5")
+    whole = await get(middleware, CSS)
+    assert isinstance(part, HttpResponse)
+    assert isinstance(whole, HttpResponse)
+    assert (part.status_code, part.content) == (206, whole.content[2:6])
+
+
+@pytest.mark.parametrize("path", ["/dashboard/", "/static/missing.css", "/static/../manage.py"])
+async def test_whatever_is_no_static_file_goes_on_to_the_site(middleware: StaticFiles, path: str) -> None:
+    response = await get(middleware, path)
+    assert isinstance(response, HttpResponse)
+    assert response.content.startswith(b"page /")
+
+
+def test_the_middleware_takes_no_thread_for_the_requests_that_pass(middleware: StaticFiles) -> None:
+    assert iscoroutinefunction(middleware)
+    assert "proxy_site.static.StaticFiles" in settings.MIDDLEWARE
