@@ -10,10 +10,16 @@ from apiproxy.events import StreamEvent, Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequest:
-    """A Messages body and what goes beside it. body may hold any field; `stream` and `model` in it are ignored."""
+    """A Messages body and what goes beside it.
 
+    body may hold any field; `stream` and `model` in it are ignored. model is the full id that the upstream gets.
+    body_bytes is the body's size as JSON: large ones are encoded off the event loop. run_id is for the operator's eyes.
+    """
+
+    run_id: str
     model: str
     body: Mapping[str, Any]
+    body_bytes: int = 0
     betas: tuple[str, ...] = ()
 
 
@@ -51,7 +57,10 @@ class Answer(Protocol):
         ...
 
     def stop(self) -> None:
-        """Ends the turn soon: `next_batch` returns None at once. Callable from the loop's thread at any time, twice too."""
+        """Ends the turn soon.
+
+        `next_batch` returns None at once. Callable from the loop's thread at any time, or twice.
+        """
         ...
 
     @property
@@ -60,7 +69,10 @@ class Answer(Protocol):
         ...
 
     async def settle(self) -> None:
-        """Gives the worker back, or ends it; returns when the upstream call is over and the worker free. Bounded in time."""
+        """Gives the worker back or ends it.
+
+        Returns when the upstream call is over and the worker free, within seconds.
+        """
         ...
 
     @property
@@ -78,5 +90,8 @@ class Engine(Protocol):
     """Answers Messages requests."""
 
     async def begin(self, request: EngineRequest) -> Answer:
-        """Hands the request to a worker, waiting for one to be ready. Raises ProxyError (WORKER_UNAVAILABLE, WORKER_DIED)."""
+        """Hands the request to a worker, waiting for one to be ready.
+
+        Raises ProxyError (WORKER_UNAVAILABLE, DRAINING).
+        """
         ...

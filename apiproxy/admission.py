@@ -1,0 +1,147 @@
+"""Who may run now: a bounded queue before a fixed number of slots.
+
+Lower priorities first; within a priority, keys take turns, so that a key with a hundred waiting does not starve
+another's first; within a key, first come, first served.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from apiproxy.errors import FailureKind, ProxyError
+
+_FIRST_GUESS_S = 5.0
+_SMOOTHING = 0.2
+_MAX_RETRY_AFTER_S = 120.0
+
+KeyId = int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSnapshot:
+    """How many runs have slots, how many wait, and how many may have slots at once."""
+
+    active: int
+    waiting: int
+    max: int
+
+
+class Slot:
+    """Permission to run, until `release`."""
+
+    def __init__(self, admission: "Admission") -> None:
+        self._admission = admission
+        self._since = time.monotonic()
+        self._held = True
+
+    def release(self) -> None:
+        """Gives the slot to the next in line. Further calls do nothing."""
+        if self._held:
+            self._held = False
+            self._admission.released(held_s=time.monotonic() - self._since)
+
+
+class Admission:
+    """The queue of this process. All calls on the event loop's thread."""
+
+    def __init__(self, *, max_active: int, max_waiting: int, wait_limit_s: float) -> None:
+        self._max_active = max_active
+        self._max_waiting = max_waiting
+        self._wait_limit_s = wait_limit_s
+        self._active = 0
+        self._waiting = 0
+        self._service_s = _FIRST_GUESS_S
+        self._lines: dict[int, dict[KeyId, deque[asyncio.Future[Slot]]]] = {}
+
+    def snapshot(self) -> QueueSnapshot:
+        """The queue as it is now."""
+        return QueueSnapshot(active=self._active, waiting=self._waiting, max=self._max_active)
+
+    def retry_after_s(self) -> float:
+        """When a request that is refused now would have a fair chance, from the service times seen lately.
+
+        Whole seconds.
+        """
+        rounds = (self._waiting + 1) / self._max_active
+        return min(_MAX_RETRY_AFTER_S, max(1.0, math.ceil(self._service_s * rounds)))
+
+    async def acquire(
+        self, *, key: KeyId, priority: int, stopped: asyncio.Event, on_queued: Callable[[int], None]
+    ) -> Slot | None:
+        """A slot, or None when `stopped` is set first; the line is left at once then.
+
+        on_queued is told the position, from 1, or 0 where a slot was free. Raises ProxyError: QUEUE_FULL,
+        QUEUE_TIMEOUT.
+        """
+        if self._active < self._max_active and not self._waiting:
+            on_queued(0)
+            return self._grant()
+        if self._waiting >= self._max_waiting:
+            raise ProxyError(FailureKind.QUEUE_FULL, "The gateway's queue is full.", retry_after_s=self.retry_after_s())
+        place = self._join(key, priority)
+        on_queued(self._waiting)
+        stop = asyncio.ensure_future(stopped.wait())
+        try:
+            await asyncio.wait((place, stop), timeout=self._wait_limit_s, return_when=asyncio.FIRST_COMPLETED)
+            return self._leave(place, stopped=stopped.is_set())
+        finally:
+            stop.cancel()
+            if not place.done():
+                self._drop(place, key, priority)
+
+    def released(self, *, held_s: float) -> None:
+        """A slot became free after so many seconds; called by `Slot.release`."""
+        self._active -= 1
+        self._service_s += _SMOOTHING * (held_s - self._service_s)
+        self._admit_next()
+
+    def _leave(self, place: asyncio.Future[Slot], *, stopped: bool) -> Slot | None:
+        if place.done():
+            if not stopped:
+                return place.result()
+            place.result().release()
+            return None
+        if stopped:
+            return None
+        raise ProxyError(
+            FailureKind.QUEUE_TIMEOUT,
+            "The request waited too long for a free slot.",
+            retry_after_s=self.retry_after_s(),
+        )
+
+    def _grant(self) -> Slot:
+        self._active += 1
+        return Slot(self)
+
+    def _join(self, key: KeyId, priority: int) -> asyncio.Future[Slot]:
+        place: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(priority, {}).setdefault(key, deque()).append(place)
+        self._waiting += 1
+        return place
+
+    def _drop(self, place: asyncio.Future[Slot], key: KeyId, priority: int) -> None:
+        self._lines[priority][key].remove(place)
+        self._waiting -= 1
+        self._forget_empty(key, priority)
+
+    def _admit_next(self) -> None:
+        while self._waiting and self._active < self._max_active:
+            priority = min(self._lines)
+            key = next(iter(self._lines[priority]))
+            line = self._lines[priority].pop(key)
+            place = line.popleft()
+            if line:
+                self._lines[priority][key] = line  # to the end: the next key's turn
+            self._waiting -= 1
+            self._forget_empty(key, priority)
+            place.set_result(self._grant())
+
+    def _forget_empty(self, key: KeyId, priority: int) -> None:
+        lines = self._lines[priority]
+        if key in lines and not lines[key]:
+            del lines[key]
+        if not lines:
+            del self._lines[priority]

@@ -1,0 +1,135 @@
+"""The Anthropic dialect's endpoints, each with and without `/v1`."""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from ninja import NinjaAPI
+
+from apiproxy.auth import authenticate, require, require_model
+from apiproxy.catalog import resolve
+from apiproxy.conf import gateway_settings
+from apiproxy.dialects.anthropic import catalog_api, count_tokens, failures
+from apiproxy.dialects.anthropic.encode import AnthropicStream, plain
+from apiproxy.dialects.anthropic.parse import beta_names, check_body, completed_body
+from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.keys import Principal
+from apiproxy.runtime import holder
+from apiproxy.turns import Turn
+from apiproxy.wire.body import read_json_object
+from apiproxy.wire.intake import caller_of, conversation_id, note_refusal, request_id
+from apiproxy.wire.respond import respond
+
+logger = logging.getLogger(__name__)
+
+api = NinjaAPI(title="Anthropic dialect", urls_namespace="anthropic", docs_url=None, openapi_url=None)
+
+
+class AnthropicDialect:
+    """A `wire.respond.Dialect`."""
+
+    def error_response(self, error: ProxyError, request_id: str) -> HttpResponse:
+        """The Messages API's error object."""
+        return failures.error_response(error, request_id)
+
+    def plain(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The message as the upstream sent it."""
+        return plain(message)
+
+
+async def messages(request: HttpRequest) -> HttpResponseBase:
+    """POST /v1/messages: one turn, streamed or not."""
+    received_at = time.time()
+    principal: Principal | None = None
+    body: dict[str, Any] | None = None
+    try:
+        principal = await principal_of(request)
+        raw = request.body
+        body = await read_json_object(raw)
+        turn = await _turn(request, principal, body, received_at=received_at, body_bytes=len(raw))
+        run = holder.current().start(turn)
+    except ProxyError as error:
+        note_refusal(request, error, dialect="anthropic", principal=principal, body=body)
+        raise
+    encoder = AnthropicStream(turn.id) if turn.stream else None
+    heartbeat_s = gateway_settings().heartbeat_ms / 1000
+    return await respond(run, dialect=AnthropicDialect(), encoder=encoder, heartbeat_s=heartbeat_s)
+
+
+async def principal_of(request: HttpRequest) -> Principal:
+    """Whose key the request carries; raises ProxyError (UNAUTHENTICATED, FORBIDDEN)."""
+    principal = await authenticate(request.headers)
+    require(principal, scope="api")
+    return principal
+
+
+async def _turn(
+    request: HttpRequest, principal: Principal, body: dict[str, Any], *, received_at: float, body_bytes: int
+) -> Turn:
+    checked = check_body(body)
+    model = await resolve(checked.model)
+    require_model(principal, model)
+    return Turn(
+        id=request_id(request),
+        dialect="anthropic",
+        body=completed_body(body, max_output_tokens=model.max_output_tokens),
+        model=model.id,
+        requested_model=checked.model,
+        stream=bool(checked.stream),
+        caller=caller_of(request, principal),
+        received_at=received_at,
+        body_bytes=body_bytes,
+        betas=beta_names(request.headers.get("anthropic-beta")),
+        conversation_id=conversation_id(request),
+        traceparent=request.headers.get("traceparent"),
+    )
+
+
+async def list_models(request: HttpRequest) -> HttpResponse:
+    """GET /v1/models."""
+    return await catalog_api.list_models(request, await principal_of(request))
+
+
+async def retrieve_model(request: HttpRequest, model_id: str) -> HttpResponse:
+    """GET /v1/models/{id}."""
+    return await catalog_api.retrieve_model(request, await principal_of(request), model_id)
+
+
+async def count(request: HttpRequest) -> HttpResponse:
+    """POST /v1/messages/count_tokens."""
+    return await count_tokens.count_tokens(request, await principal_of(request))
+
+
+async def batches(request: HttpRequest) -> HttpResponse:
+    """Creating and listing batches: not built."""
+    await principal_of(request)
+    raise ProxyError(FailureKind.NOT_IMPLEMENTED, "Message batches are not implemented by this gateway.")
+
+
+async def batch(request: HttpRequest, rest: str) -> HttpResponse:
+    """What concerns one batch: not built."""
+    return await batches(request)
+
+
+for prefix in ("/v1", ""):
+    api.get(prefix + "/models")(list_models)
+    api.get(prefix + "/models/{path:model_id}")(retrieve_model)
+    api.post(prefix + "/messages")(messages)
+    api.post(prefix + "/messages/count_tokens")(count)
+    api.api_operation(["GET", "POST", "DELETE"], prefix + "/messages/batches")(batches)
+    api.api_operation(["GET", "POST", "DELETE"], prefix + "/messages/batches/{path:rest}")(batch)
+
+
+@api.exception_handler(ProxyError)
+def on_proxy_error(request: HttpRequest, error: ProxyError) -> HttpResponse:
+    """A refusal or failure before the first byte."""
+    return failures.error_response(error, request_id(request))
+
+
+@api.exception_handler(Exception)
+def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Our fault: the client learns the request id and nothing else."""
+    logger.error("request.crashed", exc_info=error, extra={"reqId": request_id(request)})
+    return failures.error_response(ProxyError(FailureKind.INTERNAL, "Internal server error"), request_id(request))

@@ -1,0 +1,42 @@
+"""From events to the Messages API's own stream and message.
+
+The canonical form is this dialect's, so little is to do.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from apiproxy.dialects.anthropic.failures import error_object
+from apiproxy.errors import ProxyError
+from apiproxy.events import StreamEvent
+from apiproxy.wire.sse import encode_event
+
+_PING = encode_event("ping", {"type": "ping"})
+
+
+class AnthropicStream:
+    """A `wire.respond.StreamEncoder`: every event as it came."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+
+    def encode(self, events: Sequence[StreamEvent]) -> bytes:
+        """The events under their own names."""
+        return b"".join([encode_event(event["type"], event) for event in events])
+
+    def finish(self) -> bytes:
+        """Nothing: `message_stop` is an event of the upstream."""
+        return b""
+
+    def failure(self, error: ProxyError) -> bytes:
+        """An `error` event."""
+        return encode_event("error", error_object(error, self._request_id))
+
+    def ping(self) -> bytes:
+        """A `ping` event."""
+        return _PING
+
+
+def plain(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The message as it is."""
+    return message

@@ -1,0 +1,49 @@
+"""What the gateway itself wants of a Messages body. Everything else is the upstream's to judge, unknown fields
+included.
+
+Source: https://platform.claude.com/docs/en/api/messages
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, field_validator
+
+
+class MessageIn(BaseModel):
+    """One message; its blocks are not looked into."""
+
+    model_config = ConfigDict(extra="allow")
+
+    role: StrictStr
+    content: Any
+
+    @field_validator("content")
+    @classmethod
+    def _string_or_blocks(cls, content: object) -> object:
+        if isinstance(content, str) or _is_blocks(content):
+            return content
+        raise ValueError("Input should be a valid string or a list of content blocks")
+
+
+class MessagesIn(BaseModel):
+    """The fields that the gateway reads."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: Annotated[StrictStr, Field(min_length=1, max_length=256)]
+    messages: Annotated[list[MessageIn], Field(min_length=1)]
+    max_tokens: Annotated[StrictInt, Field(ge=0)] | None = None
+    stream: StrictBool | None = None
+    system: Any = None
+    metadata: dict[str, Any] | None = None
+
+    @field_validator("system")
+    @classmethod
+    def _system_is_text(cls, system: object) -> object:
+        if system is None or isinstance(system, str) or _is_blocks(system):
+            return system
+        raise ValueError("Input should be a valid string or a list of text blocks")
+
+
+def _is_blocks(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(block, dict) for block in value)

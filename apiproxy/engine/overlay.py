@@ -1,0 +1,64 @@
+"""The overlay: a client's whole body, laid over the CLI's own request by one control message.
+
+The CLI merges `CLAUDE_CODE_EXTRA_BODY` over the top level of every API request that it makes, so whatever the client
+sent reaches the upstream as it was, fields that do not exist yet included. Every overlay is complete: it replaces the
+last one as a whole, and what it does not name falls back to the CLI's own value. Measured against the bundled CLI by
+`tests/contract`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+IDENTITY_BLOCK = {"type": "text", "text": "You are a Claude agent, built on Anthropic's Claude Agent SDK."}
+"""The SDK's own first system line. The gateway does not disguise what it is; the client's blocks follow untouched."""
+
+_NOT_OVERLAID = frozenset({"stream", "system"})
+"""`stream` is always on, `system` is rebuilt below."""
+
+
+def overlay_body(body: Mapping[str, Any], *, model: str, betas: Sequence[str]) -> dict[str, Any]:
+    """The fields to lay over the CLI's request for this client body.
+
+    `betas` becomes the request's `anthropic-beta` header, in place of the CLI's own (the environment variable
+    ANTHROPIC_BETAS is read once per process, so one client's betas would stay for the next). An empty `metadata` takes
+    the place of the CLI's device id.
+    """
+    overlay = {name: value for name, value in body.items() if name not in _NOT_OVERLAID}
+    overlay["model"] = model
+    overlay["system"] = [IDENTITY_BLOCK, *_system_blocks(body.get("system"))]
+    overlay["betas"] = list(betas) or None  # null takes the header away
+    overlay.setdefault("metadata", {})
+    return overlay
+
+
+def turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str) -> bytes:
+    """The two NDJSON lines that start a turn: the overlay, then one empty-handed user message.
+
+    Written together they save a round trip. Whoever writes them must see the answer to `control_id` before it
+    believes a stream event, because a refused overlay would leave the last request's in force.
+    """
+    env = {"CLAUDE_CODE_EXTRA_BODY": orjson.dumps(overlay).decode()}
+    control = {
+        "type": "control_request",
+        "request_id": control_id,
+        "request": {"subtype": "apply_flag_settings", "settings": {"env": env}},
+    }
+    message = {
+        "type": "user",
+        "message": {"role": "user", "content": "."},
+        "parent_tool_use_id": None,
+        "session_id": "",
+        "uuid": message_uuid,
+        "client_composed": True,
+    }
+    return orjson.dumps(control) + b"\n" + orjson.dumps(message) + b"\n"
+
+
+def _system_blocks(system: object) -> list[Any]:
+    if system is None or system == "":
+        return []
+    if isinstance(system, str):
+        return [{"type": "text", "text": system}]
+    return list(system) if isinstance(system, list) else [system]

@@ -1,0 +1,242 @@
+"""The pool of warm workers: ready ahead of need, never more busy than slots, successors before retirements.
+
+One pool serves every model, because the overlay sets the model of each request (docs/decisions/0003-one-pool.md).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+
+from apiproxy.engine.answer import WorkerAnswer
+from apiproxy.engine.base import EngineRequest
+from apiproxy.engine.launch import LaunchSpec
+from apiproxy.engine.worker import START_TIMEOUT_S, Worker, WorkerState
+from apiproxy.errors import FailureKind, ProxyError
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_TIMEOUT_S = 8.0
+_RSS_CHECK_TURNS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLimits:
+    """max_busy: runs at once (the slots). spares: workers kept ready ahead. Retirement: turns, resident bytes."""
+
+    max_busy: int
+    spares: int
+    max_turns: int
+    max_rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSnapshot:
+    """What the dashboard shows of a worker. rss_bytes is 0 where the process has gone; started_at is Unix time."""
+
+    id: str
+    pid: int
+    state: str
+    turns: int
+    rss_bytes: int
+    started_at: float
+    run_id: str | None
+    model: str | None
+
+
+class Pool:
+    """The `engine.base.Engine` of production. Lives on one event loop."""
+
+    def __init__(self, *, spec: LaunchSpec, limits: PoolLimits) -> None:
+        self._spec = spec
+        self._limits = limits
+        self._workers: dict[str, Worker] = {}
+        self._idle: list[Worker] = []
+        self._starting = 0
+        self._busy = 0
+        self._waiters: deque[asyncio.Future[Worker]] = deque()
+        self._keepers: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self.start_failures = 0
+
+    async def begin(self, request: EngineRequest) -> WorkerAnswer:
+        """Hands the request to a worker; waits for one to start where none is ready."""
+        worker = await self._lease()
+        worker.run_id, worker.serving = request.run_id, request.model
+        answer = WorkerAnswer(worker, request, self._give_back)
+        await answer.start()
+        return answer
+
+    async def warm(self, *, timeout_s: float = START_TIMEOUT_S) -> bool:
+        """Starts the spares and waits until one is ready; False when none is in time."""
+        self._refill()
+        try:
+            async with asyncio.timeout(timeout_s):
+                worker = await self._lease()
+        except (TimeoutError, ProxyError):
+            return False
+        worker.turns -= 1
+        self._give_back(worker, usable=True)
+        return True
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker is ready or busy: the pool is known to be able to start one."""
+        return any(worker.state in (WorkerState.IDLE, WorkerState.BUSY) for worker in self._workers.values())
+
+    def snapshot(self) -> list[WorkerSnapshot]:
+        """Every process of the pool; a system call each, for its memory."""
+        return [
+            WorkerSnapshot(
+                id=worker.id,
+                pid=worker.pid,
+                state=worker.state.value,
+                turns=worker.turns,
+                rss_bytes=worker.rss_bytes(),
+                started_at=worker.started_at,
+                run_id=worker.run_id,
+                model=worker.serving,
+            )
+            for worker in self._workers.values()
+        ]
+
+    def retire(self, worker_id: str) -> bool:
+        """An operator's retire button: an idle worker goes now, a busy one after its turn. False: no such worker."""
+        worker = self._workers.get(worker_id)
+        if worker is None or worker.state not in (WorkerState.IDLE, WorkerState.BUSY):
+            return False
+        worker.turns = max(worker.turns, self._limits.max_turns)
+        if worker in self._idle:
+            self._idle.remove(worker)
+            worker.retire()
+            self._refill()
+        return True
+
+    async def close(self) -> None:
+        """Ends every worker and waits until the processes are gone, at most `_CLOSE_TIMEOUT_S`."""
+        self._closing = True
+        while self._waiters:
+            _refuse(self._waiters.popleft())
+        for worker in self._workers.values():
+            worker.retire()
+        if self._keepers:
+            await asyncio.wait(self._keepers, timeout=_CLOSE_TIMEOUT_S)
+        for worker in self._workers.values():
+            worker.transport.kill()
+
+    async def _lease(self) -> Worker:
+        if self._closing:
+            raise ProxyError(FailureKind.DRAINING, "The gateway is shutting down.")
+        worker = self._take_idle() or await self._wait_for_worker()
+        worker.state = WorkerState.BUSY
+        worker.turns += 1
+        self._busy += 1
+        self._refill()
+        return worker
+
+    def _take_idle(self) -> Worker | None:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.alive:
+                return worker
+        return None
+
+    async def _wait_for_worker(self) -> Worker:
+        waiter: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._refill()
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                return await waiter
+        except TimeoutError:
+            raise ProxyError(FailureKind.WORKER_UNAVAILABLE, "No worker became ready in time.") from None
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def _give_back(self, worker: Worker, usable: bool) -> None:
+        self._busy -= 1
+        worker.run_id = worker.serving = None
+        if not usable or self._closing or not worker.alive:
+            worker.retire()
+        elif not self._worn_out(worker):
+            self._shelve(worker)
+        elif self._idle:
+            worker.retire()
+        else:  # stays in use until its successor is ready
+            self._shelve(worker)
+            self._start()
+        self._refill()
+
+    def _worn_out(self, worker: Worker) -> bool:
+        if worker.turns >= self._limits.max_turns:
+            return True
+        return worker.turns % _RSS_CHECK_TURNS == 0 and worker.rss_bytes() > self._limits.max_rss_bytes
+
+    def _shelve(self, worker: Worker) -> None:
+        worker.state = WorkerState.IDLE
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(worker)
+                return
+        self._idle.append(worker)
+
+    def _refill(self) -> None:
+        """Starts what is missing: a worker for everyone who waits, and the spares as far as slots could use them."""
+        if self._closing:
+            return
+        spares = min(self._limits.spares, self._limits.max_busy - self._busy)
+        wanted = max(len(self._waiters), len(self._waiters) + spares - len(self._idle))
+        while self._starting < wanted and self._start():
+            pass
+
+    def _start(self) -> bool:
+        try:
+            worker = Worker(spec=self._spec)
+        except OSError as error:  # the state folder: disk full, no permission
+            logger.error("worker.folder_failed", extra={"error": repr(error)})
+            self._start_failed()
+            return False
+        self._starting += 1
+        self._workers[worker.id] = worker
+        keeper = asyncio.create_task(self._keep(worker), name=f"keeper {worker.id}")
+        self._keepers.add(keeper)
+        keeper.add_done_callback(self._keepers.discard)
+        return True
+
+    async def _keep(self, worker: Worker) -> None:
+        """Follows a worker from its start to its end."""
+        try:
+            await worker.ready()
+        except ProxyError:
+            self._starting -= 1
+            self._start_failed()
+        else:
+            self._starting -= 1
+            self.start_failures = 0
+            self._welcome(worker)
+        await worker.gone()
+        self._workers.pop(worker.id, None)
+        if worker in self._idle:
+            self._idle.remove(worker)
+            self._refill()
+
+    def _welcome(self, worker: Worker) -> None:
+        if self._closing:
+            worker.retire()
+            return
+        self._shelve(worker)
+        for old in [old for old in self._idle if old is not worker and old.turns >= self._limits.max_turns]:
+            self._idle.remove(old)
+            old.retire()
+
+    def _start_failed(self) -> None:
+        self.start_failures += 1
+        if self._waiters:
+            _refuse(self._waiters.popleft())
+
+
+def _refuse(waiter: asyncio.Future[Worker]) -> None:
+    if not waiter.done():
+        waiter.set_exception(ProxyError(FailureKind.WORKER_UNAVAILABLE, "The gateway could not start a worker."))

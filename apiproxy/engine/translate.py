@@ -1,0 +1,119 @@
+"""From the CLI's messages of one turn to the upstream's stream events and an outcome. Pure; the transport feeds it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from apiproxy.engine.base import Broken, Completed, Outcome, Stopped
+from apiproxy.engine.failures import failure_of
+from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.events import StreamEvent, Usage
+
+SAFE_STOP_REASONS = frozenset({"end_turn", "tool_use", "stop_sequence", "refusal", "pause_turn"})
+"""After any other stop reason the CLI asks the API again by itself (`max_tokens`: "Output token limit hit. Resume…"),
+so the transport kills the process there. An interrupt comes too late."""
+
+
+def asks_again(event: StreamEvent) -> bool:
+    """Whether the CLI would make a hidden second API call after this event."""
+    if event.get("type") != "message_delta":
+        return False
+    stop_reason = (event.get("delta") or {}).get("stop_reason")
+    return stop_reason is not None and stop_reason not in SAFE_STOP_REASONS
+
+
+class Translation:
+    """The fold of one turn's messages.
+
+    `message_delta` and `message_stop` are held back until the `result`: a stream that the upstream cut ends with
+    synthetic ones, and only the result tells (its `message_delta` has no stop reason).
+    """
+
+    def __init__(self, *, model: str) -> None:
+        self.outcome: Outcome | None = None
+        self._model = model
+        self._held: list[StreamEvent] = []
+        self._usage: dict[str, int] = {}
+        self._failing = False
+
+    def feed(self, message: Mapping[str, Any], *, exact_error: ProxyError | None = None) -> list[StreamEvent]:
+        """The events that may go to the client after this message of the CLI; sets `outcome` at the turn's end."""
+        match message.get("type"):
+            case "stream_event":
+                return self._event(message["event"])
+            case "assistant":
+                self._failing = self._failing or _is_synthetic_error(message)
+                return []
+            case "result":
+                return self._result(message, exact_error)
+        return []
+
+    def ended(self) -> list[StreamEvent]:
+        """The events that remain when the process is gone: a message stopped by our own kill is complete."""
+        stop_reason = self._stop_reason()
+        if stop_reason is not None:
+            self.outcome = Completed(stop_reason=stop_reason, usage=self.usage())
+            return self._release()
+        self.broken(ProxyError(FailureKind.WORKER_DIED, "The worker process died."))
+        return []
+
+    def broken(self, error: ProxyError) -> None:
+        """Ends the turn with this error."""
+        self.outcome = Broken(error=error, usage=self.usage())
+
+    def stopped(self) -> None:
+        """Ends the turn because `stop` was called."""
+        self.outcome = Stopped(usage=self.usage())
+
+    def usage(self) -> Usage:
+        """The upstream's counts so far."""
+        return Usage(
+            input_tokens=self._usage.get("input_tokens", 0),
+            output_tokens=self._usage.get("output_tokens", 0),
+            cache_read_input_tokens=self._usage.get("cache_read_input_tokens", 0),
+            cache_creation_input_tokens=self._usage.get("cache_creation_input_tokens", 0),
+        )
+
+    def _event(self, event: StreamEvent) -> list[StreamEvent]:
+        kind = event["type"]
+        if kind == "content_block_delta":
+            return [event]
+        if kind == "message_start":
+            self._count(event["message"].get("usage"))
+        elif kind == "message_delta":
+            self._count(event.get("usage"))
+            self._held.append(event)
+            return []
+        elif kind == "message_stop":
+            self._held.append(event)
+            return []
+        elif kind == "content_block_stop" and self._failing:
+            return []  # the CLI's invention: the upstream never closed that block
+        return [event]
+
+    def _result(self, result: Mapping[str, Any], exact_error: ProxyError | None) -> list[StreamEvent]:
+        stop_reason = self._stop_reason()
+        if stop_reason is None:
+            self.outcome = Broken(error=failure_of(result, exact_error, model=self._model), usage=self.usage())
+            return []
+        self.outcome = Completed(stop_reason=stop_reason, usage=self.usage())
+        return self._release()
+
+    def _release(self) -> list[StreamEvent]:
+        held, self._held = self._held, []
+        if held[-1]["type"] != "message_stop":
+            held.append({"type": "message_stop"})
+        return held
+
+    def _stop_reason(self) -> str | None:
+        for event in reversed(self._held):
+            if event["type"] == "message_delta" and (reason := (event.get("delta") or {}).get("stop_reason")):
+                return str(reason)
+        return None
+
+    def _count(self, usage: object) -> None:
+        if isinstance(usage, Mapping):
+            self._usage.update({name: value for name, value in usage.items() if isinstance(value, int)})
+
+
+def _is_synthetic_error(message: Mapping[str, Any]) -> bool:
+    return bool(message.get("is_api_error_message")) and message.get("message", {}).get("stop_reason") != "refusal"

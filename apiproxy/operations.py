@@ -1,0 +1,50 @@
+"""The three paths that answer without a key, and say nothing about traffic to those who have none."""
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from apiproxy.auth import authenticate
+from apiproxy.conf import gateway_settings
+from apiproxy.errors import ProxyError
+from apiproxy.runtime import holder
+from apiproxy.version import VERSION
+
+ENDPOINTS = (
+    "POST /v1/messages",
+    "POST /v1/messages/count_tokens",
+    "GET /v1/models",
+    "GET /v1/models/{id}",
+    "POST /v1/chat/completions",
+    "GET /healthz",
+    "GET /readyz",
+)
+
+
+async def index(request: HttpRequest) -> HttpResponse:
+    """GET /: what this is; the queue for whoever has a key, the log folder for administrators."""
+    info: dict[str, object] = {
+        "status": "ok",
+        "service": "claude-sdk-proxy",
+        "version": VERSION,
+        "format": "anthropic+openai",
+        "endpoints": list(ENDPOINTS),
+    }
+    try:
+        principal = await authenticate(request.headers)
+    except ProxyError:
+        return JsonResponse(info)
+    queue = holder.current().queue_snapshot()
+    info["queue"] = {"active": queue.active, "waiting": queue.waiting, "max": queue.max}
+    if "admin" in principal.scopes:
+        info["logDir"] = str(gateway_settings().log_dir)
+    return JsonResponse(info)
+
+
+async def healthz(request: HttpRequest) -> HttpResponse:
+    """GET /healthz: the process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+async def readyz(request: HttpRequest) -> HttpResponse:
+    """GET /readyz: a request sent now would be answered; 503 while the pool warms up, cannot start, or drains."""
+    ready = holder.current().ready
+    return JsonResponse({"status": "ok" if ready else "unavailable"}, status=200 if ready else 503)

@@ -1,0 +1,159 @@
+"""Daphne with what a gateway needs of it: back-pressure, a limit on bodies, JSON where it would write HTML.
+
+Daphne's `handle_reply` never waits, so a client that reads slowly would have its whole answer in our memory; here a
+send waits while the socket is full. Daphne reads a body to its end before the application sees it; here one that is too
+large is refused from its headers.
+"""
+
+import asyncio
+import io
+import logging
+from typing import Any
+
+import orjson
+from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.server import Server
+from twisted.internet import reactor
+
+from apiproxy.wire.body import MAX_BODY_BYTES
+
+logger = logging.getLogger(__name__)
+
+_LINGER_S = 5.0
+"""How long a refused client may go on sending before the connection is cut: one cut at once never reads the refusal."""
+_ERROR_TYPES = {400: "invalid_request_error", 413: "request_too_large", 503: "overloaded_error"}
+
+
+class GatewayRequest(WebRequest):
+    """One HTTP request and its response."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._received_bytes = 0
+        self._refused = False
+
+    # Twisted tells how the body comes in.
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802 — Twisted's name
+        """The headers are complete; length is the body's, None for a chunked one."""
+        self.content = io.BytesIO()
+        if length is not None and length > MAX_BODY_BYTES:
+            self._refuse_body()
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 — Twisted's name
+        """A piece of the body."""
+        self._received_bytes += len(data)
+        if self._received_bytes > MAX_BODY_BYTES and not self._refused:
+            self._refuse_body()
+        if not self._refused:
+            super().handleContentChunk(data)
+
+    def process(self) -> Any:
+        """The request is complete."""
+        if self._refused:
+            self.transport.loseConnection()
+            return None
+        return super().process()
+
+    def _refuse_body(self) -> None:
+        self._refused = True
+        self.content = io.BytesIO()
+        body = _error_json(413, "Request exceeds the maximum size")
+        self.channel.transport.write(
+            b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        reactor.callLater(_LINGER_S, self._cut)  # type: ignore[attr-defined]  # Twisted's reactor is a module to mypy
+
+    def _cut(self) -> None:
+        if self.channel is not None:
+            self.channel.transport.loseConnection()
+
+    # Twisted tells whether the socket takes more: we are its producer.
+
+    def pauseProducing(self) -> None:  # noqa: N802 — Twisted's name
+        """The socket's buffer is full."""
+        self._writable.clear()
+
+    def resumeProducing(self) -> None:  # noqa: N802 — Twisted's name
+        """The socket takes data again."""
+        self._writable.set()
+
+    def stopProducing(self) -> None:  # noqa: N802 — Twisted's name
+        """The connection is gone."""
+        self._writable.set()
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802 — Twisted's name
+        """The connection is gone."""
+        self._writable.set()
+        super().connectionLost(reason)
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        """A message of the application."""
+        starts = message.get("type") == "http.response.start" and not self._response_started
+        super().handle_reply(message)
+        if starts and not self.finished and self.channel is not None:
+            self.registerProducer(self, True)
+
+    def finish(self) -> None:
+        """The response is complete."""
+        if self.producer is not None:
+            self.unregisterProducer()
+        super().finish()
+
+    async def writable(self) -> None:
+        """Waits while the client is behind with reading."""
+        await self._writable.wait()
+
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        """What Daphne itself has to say, as JSON."""
+        if self._response_started:
+            self.finish()
+            return
+        headers = [(b"Content-Type", b"application/json")]
+        self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
+        self.handle_reply({"type": "http.response.body", "body": _error_json(status, body)})
+
+
+class GatewayFactory(HTTPFactory):
+    """Makes connections whose requests are ours."""
+
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 — Twisted's name
+        """A connection."""
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = GatewayRequest
+        return protocol
+
+
+class GatewayServer(Server):
+    """Daphne's server over our requests."""
+
+    @property
+    def http_factory(self) -> GatewayFactory:
+        """The factory of connections. Daphne's `run` sets its own; ours takes that one's place."""
+        return self._http_factory
+
+    @http_factory.setter
+    def http_factory(self, factory: HTTPFactory) -> None:
+        self._http_factory = GatewayFactory(self)
+
+    def answering(self) -> bool:
+        """Whether some request's application still runs."""
+        return any(
+            not details["application_instance"].done()
+            for details in self.connections.values()
+            if "application_instance" in details
+        )
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Sends a message of the application and waits until the client has room for more."""
+        await super().handle_reply(protocol, message)
+        if isinstance(protocol, GatewayRequest):
+            await protocol.writable()
+
+
+def _error_json(status: int, message: str) -> bytes:
+    error = {"type": _ERROR_TYPES.get(status, "api_error"), "message": message}
+    return orjson.dumps({"type": "error", "error": error})

@@ -1,0 +1,35 @@
+"""The ASGI application: the API by a lean handler, the browser's pages by Django with all its middleware."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxy_site.settings")
+_browser = get_asgi_application()  # sets Django up: before any import that needs models
+
+from channels.routing import ProtocolTypeRouter  # noqa: E402
+
+from proxy_site.handler import ApiHandler  # noqa: E402
+
+_BROWSER_PATHS = ("/admin", "/dashboard", "/static/")
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class PathRouter:
+    """Sends a request to the browser's or to the API's handler."""
+
+    def __init__(self) -> None:
+        self._api = ApiHandler()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        handler = _browser if scope["path"].startswith(_BROWSER_PATHS) else self._api
+        await handler(scope, receive, send)
+
+
+application = ProtocolTypeRouter({"http": PathRouter()})

@@ -1,0 +1,81 @@
+"""How the API's requests go through Django: without the browser's middleware, and with JSON for whatever goes wrong."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from corsheaders.middleware import CorsMiddleware
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.exception import convert_exception_to_response
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.urls import set_urlconf
+
+from apiproxy.dialects.anthropic import failures as anthropic
+from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.wire.intake import client_request_id, request_id
+
+logger = logging.getLogger(__name__)
+
+_API_VERSION = "2023-06-01"
+_OPERATIONS = ("/debug", "/sessions", "/metrics")
+
+GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+
+class ApiHandler(ASGIHandler):
+    """Django's handler for the API's paths.
+
+    The browser's middleware is not only of no use here: each of its hooks is a hop to a worker thread and back.
+    """
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """No middleware but CORS, where origins are set."""
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        chain: GetResponse = convert_exception_to_response(self._get_response_async)
+        self._middleware_chain = CorsMiddleware(chain) if settings.GATEWAY.cors_origins else chain
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        """The response, with the headers that every answer has."""
+        set_urlconf(settings.ROOT_URLCONF)
+        response: HttpResponseBase = await self._middleware_chain(request)
+        if response.status_code == 405 and "json" not in response.get("Content-Type", ""):
+            response = _refused(request, FailureKind.METHOD_NOT_ALLOWED, "Method Not Allowed")
+        response._resource_closers.append(request.close)  # type: ignore[attr-defined]  # as Django's own handler does
+        if not response.streaming:
+            response["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]  # HttpResponse has it
+        response["request-id"] = request_id(request)
+        response["x-request-id"] = client_request_id(request) or request_id(request)
+        response["anthropic-version"] = _API_VERSION
+        return response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 400: a request that it would not read."""
+    return _refused(request, FailureKind.INVALID_REQUEST, "Bad request")
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 403."""
+    return _refused(request, FailureKind.FORBIDDEN, "Forbidden")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 404."""
+    return _refused(request, FailureKind.NOT_FOUND, "Not Found")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's 500; the traceback is in the log."""
+    return _refused(request, FailureKind.INTERNAL, "Internal server error")
+
+
+def _refused(request: HttpRequest, kind: FailureKind, message: str) -> HttpResponse:
+    error = ProxyError(kind, message)
+    response = anthropic.error_response(error, request_id(request))
+    if request.path.startswith(_OPERATIONS):
+        body = {"error": message, "reqId": request_id(request)}
+        return JsonResponse(body, status=response.status_code)
+    return response
