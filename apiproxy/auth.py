@@ -1,0 +1,104 @@
+"""Who sends a request, and whether that key may do what is asked. Knows no framework: headers in, Principal out."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from apiproxy.catalog import ResolvedModel
+from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.keys import Principal, find
+
+_BEARER = "bearer "
+
+
+async def authenticate(headers: Mapping[str, str]) -> Principal:
+    """Whose key the request carries, in `x-api-key` or else in `Authorization: Bearer`.
+
+    headers: looked up in lower case (Django's own look up in any case). Raises ProxyError (UNAUTHENTICATED), in the
+    words of the Anthropic API; nothing in them tells an unknown key from a revoked or expired one.
+    """
+    secret = presented_secret(headers)
+    if not secret:
+        raise ProxyError(FailureKind.UNAUTHENTICATED, "x-api-key header is required")
+    principal = await find(secret)
+    if principal is None:
+        raise ProxyError(FailureKind.UNAUTHENTICATED, "invalid x-api-key")
+    return principal
+
+
+def presented_secret(headers: Mapping[str, str]) -> str:
+    """The secret that the headers carry; empty if none."""
+    secret = headers.get("x-api-key", "").strip()
+    if secret:
+        return secret
+    authorization = headers.get("authorization", "").strip()
+    return authorization[len(_BEARER) :].strip() if authorization.lower().startswith(_BEARER) else ""
+
+
+def require(principal: Principal, *, scope: str) -> None:
+    """Raises ProxyError (FORBIDDEN) unless the key has the scope."""
+    if scope not in principal.scopes:
+        raise ProxyError(FailureKind.FORBIDDEN, f"This API key lacks the scope `{scope}`.")
+
+
+def may_use(principal: Principal, model: ResolvedModel) -> bool:
+    """Whether the key's list of models has this one, under its id or any of its names; an empty list has all."""
+    if not principal.allowed_models:
+        return True
+    return any(_pattern(allowed).fullmatch(name) for allowed in principal.allowed_models for name in model.names)
+
+
+@lru_cache(maxsize=1024)
+def _pattern(allowed: str) -> re.Pattern[str]:
+    """`*` stands for anything, and every other character for itself: brackets occur in ids (`claude-opus-5[1m]`)."""
+    return re.compile(".*".join(re.escape(part) for part in allowed.split("*")), re.DOTALL)
+
+
+def require_model(principal: Principal, model: ResolvedModel) -> None:
+    """Raises ProxyError: FORBIDDEN for a model that is not the key's, NOT_FOUND for one that is switched off."""
+    if not may_use(principal, model):
+        raise ProxyError(FailureKind.FORBIDDEN, f"This API key may not use the model `{model.id}`.", param="model")
+    if not model.enabled:
+        raise ProxyError(FailureKind.NOT_FOUND, f"model: {model.id}", param="model")
+
+
+def client_ip(headers: Mapping[str, str], *, peer: str, trusted: tuple[str, ...]) -> str:
+    """The address of the client: the peer's, or what the trusted proxies in front of us say of it.
+
+    trusted: addresses and networks (CLAUDE_PROXY_TRUSTED_PROXIES). `X-Forwarded-For` is read from its end, where each
+    proxy adds who called it, for as long as those callers are trusted themselves; what a client wrote there before
+    that is not believed. An address that cannot be read ends the walk.
+    """
+    networks = _networks(trusted)
+    client = _address(peer)
+    if client is None:
+        return peer
+    for entry in reversed(headers.get("x-forwarded-for", "").split(",")):
+        if not any(client in network for network in networks):
+            break
+        caller = _address(entry)
+        if caller is None:
+            break
+        client = caller
+    return str(client)
+
+
+@lru_cache(maxsize=8)
+def _networks(trusted: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(entry, strict=False) for entry in trusted)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """The address in `1.2.3.4`, `1.2.3.4:80`, `2001:db8::1` or `[2001:db8::1]:80`."""
+    host = text.strip()
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

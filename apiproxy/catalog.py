@@ -1,0 +1,190 @@
+"""Which models there are, what a name means, and what a run costs; from the table of models, kept in memory."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from django.db import transaction
+from django.db.models.signals import post_delete, post_save
+
+from apiproxy.conf import gateway_settings
+from apiproxy.events import Usage
+from apiproxy.models import Model
+
+DEFAULT_MAX_OUTPUT_TOKENS = 32_000
+"""For models that are not in the table: no model since Claude 4 has less (Opus 4 and 4.1 have this), and more than
+the model has would be refused. Source: https://platform.claude.com/docs/en/about-claude/models/overview"""
+
+CACHE_TTL_S = 10.0
+"""How long another process's change of the table may go unnoticed here; this process's own counts at once."""
+
+_MILLION = Decimal(1_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """USD per million tokens. A request whose prompt has more than long_prompt_above tokens costs factor times that."""
+
+    input: Decimal
+    output: Decimal
+    cache_write: Decimal
+    cache_read: Decimal
+    long_prompt_above: int | None = None
+    long_prompt_factor: Decimal = Decimal(1)
+
+    def cost(self, usage: Usage) -> float:
+        """An estimate in USD. Cache writes count as five-minute ones: the usage does not tell them from dearer ones."""
+        prompt = usage.input_tokens + usage.cache_creation_input_tokens + usage.cache_read_input_tokens
+        total = (
+            usage.input_tokens * self.input
+            + usage.output_tokens * self.output
+            + usage.cache_creation_input_tokens * self.cache_write
+            + usage.cache_read_input_tokens * self.cache_read
+        )
+        long = self.long_prompt_above is not None and prompt > self.long_prompt_above
+        return float(total * (self.long_prompt_factor if long else 1) / _MILLION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedModel:
+    """What a client's word for a model means. names: the id and everything that means it; prices None if unknown."""
+
+    id: str
+    max_output_tokens: int
+    prices: Prices | None = None
+    names: frozenset[str] = frozenset()
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogModel(ResolvedModel):
+    """A row of the table, as the Models API shows it. None: unknown."""
+
+    display_name: str
+    family: str
+    lifecycle: str
+    created_at: datetime | None
+    retires_at: datetime | None
+    context_window: int | None
+
+
+_M = TypeVar("_M", bound=ResolvedModel)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    loaded_at: float = -math.inf
+    models: tuple[CatalogModel, ...] = ()  # newest first
+    by_name: Mapping[str, CatalogModel] = field(default_factory=dict)
+
+
+class Catalog:
+    """The table of models. Kept in memory for CACHE_TTL_S seconds, or until a row changes here."""
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._table = _Table()
+        self._changes = 0
+        self._lock = threading.Lock()
+        # Weak: the signals do not keep a catalog alive.
+        post_save.connect(self._on_change, sender=Model)
+        post_delete.connect(self._on_change, sender=Model)
+
+    async def resolve(self, name: str) -> ResolvedModel:
+        """What the name means: one of the operator's aliases, else of the table's, else an id, known or not."""
+        table = await self._current()
+        operators = gateway_settings().model_aliases
+        target = operators.get(name, name)
+        known = table.by_name.get(target)
+        if known is not None:
+            return _with_aliases(known, operators)
+        return _with_aliases(ResolvedModel(id=target, max_output_tokens=DEFAULT_MAX_OUTPUT_TOKENS), operators)
+
+    async def models(self) -> tuple[CatalogModel, ...]:
+        """All rows, newest first."""
+        operators = gateway_settings().model_aliases
+        return tuple([_with_aliases(model, operators) for model in (await self._current()).models])
+
+    def estimate_cost(self, model_id: str, usage: Usage) -> float | None:
+        """USD by the price table as it was last read; None for a model without prices. Never waits, never queries."""
+        known = self._table.by_name.get(model_id)
+        return known.prices.cost(usage) if known is not None and known.prices is not None else None
+
+    def forget(self) -> None:
+        """Makes the next look-up ask the database; prices stay known until it has."""
+        with self._lock:
+            self._changes += 1
+            self._table = _Table(-math.inf, self._table.models, self._table.by_name)
+
+    async def _current(self) -> _Table:
+        table = self._table
+        if self._monotonic() - table.loaded_at < CACHE_TTL_S:
+            return table
+        changes, loaded_at = self._changes, self._monotonic()
+        models = tuple([_catalog_model(row) async for row in Model.objects.all()])
+        aliases = {name: model for model in models for name in model.names}
+        table = _Table(loaded_at, models, aliases | {model.id: model for model in models})
+        with self._lock:
+            if changes == self._changes:  # else the rows may be from before a change
+                self._table = table
+        return table
+
+    def _on_change(self, *, using: str, **_signal: Any) -> None:
+        self.forget()
+        # Until the commit others still read the old rows, and may have put them back.
+        transaction.on_commit(self.forget, using=using)
+
+
+def _with_aliases(model: _M, operators: Mapping[str, str]) -> _M:
+    """The model with the operator's aliases that lead to it among its names."""
+    names = model.names | {model.id}
+    return replace(model, names=names | {alias for alias, target in operators.items() if target in names})
+
+
+def _catalog_model(row: Model) -> CatalogModel:
+    return CatalogModel(
+        id=row.id,
+        max_output_tokens=row.max_output_tokens,
+        prices=_prices(row),
+        names=frozenset({row.id, *row.aliases}),
+        enabled=row.enabled,
+        display_name=row.display_name,
+        family=row.family,
+        lifecycle=row.lifecycle,
+        created_at=row.created_at,
+        retires_at=row.retires_at,
+        context_window=row.context_window,
+    )
+
+
+def _prices(row: Model) -> Prices | None:
+    if row.input_price is None or row.output_price is None:
+        return None
+    return Prices(
+        input=row.input_price,
+        output=row.output_price,
+        # The upstream's own ratios for most models, where an administrator gave no price.
+        cache_write=row.cache_write_price if row.cache_write_price is not None else row.input_price * Decimal("1.25"),
+        cache_read=row.cache_read_price if row.cache_read_price is not None else row.input_price * Decimal("0.1"),
+        long_prompt_above=row.long_prompt_above,
+        long_prompt_factor=row.long_prompt_factor,
+    )
+
+
+catalog = Catalog()
+"""The catalog of this process."""
+
+
+async def resolve(name: str) -> ResolvedModel:
+    """`Catalog.resolve` of this process's catalog."""
+    return await catalog.resolve(name)
+
+
+def estimate_cost(model_id: str, usage: Usage) -> float | None:
+    """`Catalog.estimate_cost` of this process's catalog."""
+    return catalog.estimate_cost(model_id, usage)

@@ -1,0 +1,243 @@
+"""API keys: how they are made, and whose a secret is, without a query on the hot path."""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import math
+import secrets
+import string
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypedDict, Unpack
+
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import Q
+from django.db.models.signals import post_delete, post_save
+from django.utils import timezone
+
+from apiproxy.conf import gateway_settings
+from apiproxy.models import ENV_KEY_NAME, PREFIX_LENGTH, ApiKey
+
+SECRET_PREFIX = "sk-proxy-"  # noqa: S105 - how generated secrets begin, not one of them
+SECRET_LENGTH = 43
+"""Random base62 characters after the prefix: 256 bits."""
+
+CACHE_TTL_S = 5.0
+"""How long another process's change of a key may go unnoticed here; this process's own counts at once."""
+CACHE_MAX_KEYS = 4096
+LAST_USED_INTERVAL_S = 60.0
+PENDING_WRITES_MAX = 64
+SETTLE_TIMEOUT_S = 5.0
+
+_BASE62 = string.digits + string.ascii_letters
+_NOBODY = "0" * 64  # compared with where no row was found, so that both cases do the same work
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who a key stands for. expires_at is Unix time in seconds; no allowed_models means every model."""
+
+    key_id: int
+    label: str
+    scopes: frozenset[str]
+    allowed_models: tuple[str, ...] = ()
+    priority: int = 0
+    store_bodies: bool = False
+    expires_at: float | None = None
+
+
+class KeyFields(TypedDict, total=False):
+    """What can be said of a new key; see `ApiKey` for the meanings."""
+
+    scopes: list[str]
+    allowed_models: list[str]
+    owner_id: int | None
+    priority: int
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    concurrent_runs: int | None
+    budget_day_usd: Decimal | None
+    budget_month_usd: Decimal | None
+    budget_total_usd: Decimal | None
+    store_bodies: bool
+    expires_at: datetime | None
+
+
+def digest_of(secret: str) -> str:
+    """The SHA-256 of a secret in hex. Secrets are random and long, so a plain hash is as good as a slow one."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def give_secret(key: ApiKey) -> str:
+    """Sets a new secret's digest and prefix on the key, unsaved, and returns the secret: the only time it is known."""
+    secret = SECRET_PREFIX + "".join(secrets.choice(_BASE62) for _ in range(SECRET_LENGTH))
+    _set_secret(key, secret)
+    return secret
+
+
+def _set_secret(key: ApiKey, secret: str) -> None:
+    generated = secret.startswith(SECRET_PREFIX) and len(secret) == len(SECRET_PREFIX) + SECRET_LENGTH
+    # An operator's own secret may be short: never more than a quarter of it is kept in the clear.
+    key.prefix = secret[: PREFIX_LENGTH if generated else min(PREFIX_LENGTH, len(secret) // 4)]
+    key.digest = digest_of(secret)
+
+
+async def create_key(name: str, **fields: Unpack[KeyFields]) -> tuple[ApiKey, str]:
+    """Saves a new key; returns it with its secret, which cannot be had again.
+
+    Raises django.core.exceptions.ValidationError for a name that a key in use has, and for fields that are not valid.
+    """
+    key = ApiKey(name=name, **fields)
+    secret = give_secret(key)
+    await sync_to_async(key.full_clean)()
+    await key.asave(force_insert=True)
+    return key, secret
+
+
+async def ensure_env_key() -> ApiKey | None:
+    """Makes the secret in CLAUDE_PROXY_API_KEY that of the key named `env`; None where the variable is not set.
+
+    Everything else about that key stays as an administrator left it, a revocation of this very secret too. A secret
+    that is another key's already stays that key's.
+    """
+    secret = gateway_settings().api_key
+    return await sync_to_async(_keep_env_key)(secret) if secret else None
+
+
+def _keep_env_key(secret: str) -> ApiKey:
+    known = ApiKey.objects.filter(digest=digest_of(secret)).first()
+    if known is not None:
+        if known.revoked_at is not None:
+            logger.warning("key.env_revoked", extra={"keyId": known.pk})
+        return known
+    key = ApiKey.objects.filter(name=ENV_KEY_NAME, revoked_at=None).first() or ApiKey(name=ENV_KEY_NAME)
+    _set_secret(key, secret)
+    try:
+        with transaction.atomic():
+            key.save()
+    except IntegrityError:  # another process that starts at the same time was first
+        return ApiKey.objects.get(digest=key.digest)
+    return key
+
+
+async def any_key_exists() -> bool:
+    """Whether there is a key that works; without one nothing is served but the open paths."""
+    unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    return await ApiKey.objects.filter(unexpired, revoked_at=None).aexists()
+
+
+class Keyring:
+    """Tells whose a secret is. Keys that were found stay in memory for CACHE_TTL_S seconds, or until one changes here.
+
+    clock gives Unix time, for expiry; monotonic measures ages. Used on one event loop; keys may change in any thread.
+    """
+
+    def __init__(
+        self, *, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._found: OrderedDict[str, tuple[float, Principal]] = OrderedDict()  # digest: (loaded at, whose)
+        self._changes = 0
+        self._lock = threading.Lock()
+        self._last_use: OrderedDict[int, float] = OrderedDict()  # key id: when last_used_at was last written
+        self._writes: set[asyncio.Task[None]] = set()
+        # Weak: the signals do not keep a keyring alive.
+        post_save.connect(self._on_change, sender=ApiKey)
+        post_delete.connect(self._on_change, sender=ApiKey)
+
+    async def find(self, secret: str) -> Principal | None:
+        """Whose the secret is; None for an unknown, revoked or expired one."""
+        digest = digest_of(secret)
+        principal = self._remembered(digest) or await self._load(digest)
+        if principal is None or (principal.expires_at is not None and principal.expires_at <= self._clock()):
+            return None
+        self._note_use(principal.key_id)
+        return principal
+
+    def forget(self) -> None:
+        """Drops what is in memory, so that the next look-up asks the database."""
+        with self._lock:
+            self._changes += 1
+            self._found.clear()
+
+    async def settle(self) -> None:
+        """Waits, for a bounded time, until the notes of last use are written; for the end of the process."""
+        if self._writes:
+            await asyncio.wait(self._writes, timeout=SETTLE_TIMEOUT_S)
+
+    def _remembered(self, digest: str) -> Principal | None:
+        loaded_at, principal = self._found.get(digest, (-math.inf, None))
+        return principal if self._monotonic() - loaded_at < CACHE_TTL_S else None
+
+    async def _load(self, digest: str) -> Principal | None:
+        changes, loaded_at = self._changes, self._monotonic()
+        row = await ApiKey.objects.filter(digest=digest, revoked_at=None).afirst()
+        same = hmac.compare_digest(row.digest if row is not None else _NOBODY, digest)
+        if row is None or not same:
+            return None
+        principal = _principal(row)
+        with self._lock:
+            if changes == self._changes:  # else the row may be from before a change
+                self._found[digest] = (loaded_at, principal)
+                self._found.move_to_end(digest)
+                if len(self._found) > CACHE_MAX_KEYS:
+                    self._found.popitem(last=False)
+        return principal
+
+    def _note_use(self, key_id: int) -> None:
+        now = self._monotonic()
+        recent = now - self._last_use.get(key_id, -math.inf) < LAST_USED_INTERVAL_S
+        if recent or len(self._writes) >= PENDING_WRITES_MAX:
+            return
+        self._last_use[key_id] = now
+        self._last_use.move_to_end(key_id)
+        if len(self._last_use) > CACHE_MAX_KEYS:
+            self._last_use.popitem(last=False)
+        write = asyncio.get_running_loop().create_task(self._write_use(key_id))
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)
+
+    async def _write_use(self, key_id: int) -> None:
+        used_at = datetime.fromtimestamp(self._clock(), tz=UTC)
+        # Several processes write: one a minute is enough.
+        due = Q(last_used_at=None) | Q(last_used_at__lte=used_at - timedelta(seconds=LAST_USED_INTERVAL_S))
+        try:
+            await ApiKey.objects.filter(due, pk=key_id).aupdate(last_used_at=used_at)
+        except DatabaseError:  # a locked database must not cost the client its answer
+            logger.warning("key.last_used_not_written", extra={"keyId": key_id}, exc_info=True)
+
+    def _on_change(self, *, using: str, **_signal: Any) -> None:
+        self.forget()
+        # Until the commit others still read the old row, and may have put it back.
+        transaction.on_commit(self.forget, using=using)
+
+
+def _principal(row: ApiKey) -> Principal:
+    return Principal(
+        key_id=row.pk,
+        label=row.name,
+        scopes=frozenset(row.scopes),
+        allowed_models=tuple(row.allowed_models),
+        priority=row.priority,
+        store_bodies=row.store_bodies,
+        expires_at=row.expires_at.timestamp() if row.expires_at is not None else None,
+    )
+
+
+keyring = Keyring()
+"""The keyring of this process."""
+
+
+async def find(secret: str) -> Principal | None:
+    """`Keyring.find` of this process's keyring."""
+    return await keyring.find(secret)
