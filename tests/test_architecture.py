@@ -27,12 +27,14 @@ class Layer:
 SDK = "claude_agent_sdk"
 EVERYTHING = (
     *("values", "observers", "conf", "contract", "engine", "run", "data", "runtime", "wire"),
-    *("anthropic", "openai", "standin", "admin", "observability"),
+    *("anthropic", "openai", "operations", "standin", "admin", "observability"),
 )
 
 # From the bottom to the top.
 LAYERS = {
-    "values": Layer(modules=("apiproxy.turns", "apiproxy.events", "apiproxy.errors"), without=("django", SDK)),
+    "values": Layer(
+        modules=("apiproxy.turns", "apiproxy.events", "apiproxy.errors", "apiproxy.version"), without=("django", SDK)
+    ),
     "observers": Layer(
         modules=("apiproxy.observers", "apiproxy.admission"), may_import=("values",), without=("django", SDK)
     ),
@@ -48,7 +50,7 @@ LAYERS = {
     "data": Layer(
         modules=(
             *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
-            *("apiproxy.sessions", "apiproxy.apps"),
+            *("apiproxy.sessions", "apiproxy.bootstrap", "apiproxy.apps"),
         ),
         may_import=("values", "conf"),
         without=(SDK,),
@@ -58,7 +60,9 @@ LAYERS = {
         may_import=("values", "observers", "conf", "contract", "engine", "run", "data", "standin"),
         without=(SDK,),
     ),
-    "wire": Layer(modules=("apiproxy.wire",), may_import=("values", "conf", "run"), without=(SDK,)),
+    "wire": Layer(
+        modules=("apiproxy.wire",), may_import=("values", "observers", "conf", "run", "data"), without=(SDK,)
+    ),
     "anthropic": Layer(
         modules=("apiproxy.dialects.anthropic",),
         may_import=("values", "observers", "conf", "run", "data", "runtime", "wire"),
@@ -69,11 +73,17 @@ LAYERS = {
         may_import=("values", "observers", "conf", "run", "data", "runtime", "wire"),
         without=(SDK,),
     ),
+    "operations": Layer(
+        modules=("apiproxy.operations",), may_import=("values", "conf", "data", "runtime"), without=(SDK,)
+    ),
     "admin": Layer(modules=("apiproxy.admin",), may_import=("values", "conf", "data"), without=(SDK,)),
     "observability": Layer(modules=("observability",), may_import=("values", "observers"), without=(SDK,)),
     "commands": Layer(
         modules=("apiproxy.management",),
-        may_import=("values", "observers", "conf", "contract", "engine", "run", "data", "runtime", "standin"),
+        may_import=(
+            *("values", "observers", "conf", "contract", "engine", "standin", "run", "data", "runtime", "wire"),
+            "anthropic",
+        ),
     ),
     "site": Layer(modules=("proxy_site",), may_import=EVERYTHING, without=(SDK,)),
     "bench": Layer(modules=("bench",), may_import=("values", "standin")),

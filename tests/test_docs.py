@@ -2,11 +2,13 @@
 
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from apiproxy.version import VERSION
 from proxy_site import variables
 from proxy_site.env import Variable
 
@@ -79,6 +81,11 @@ def test_every_make_target_that_a_document_names_exists_and_is_in_the_help() -> 
     for document in DOCUMENTS:
         named = set(re.findall(r"`make ([a-z]+)", document.read_text(encoding="utf-8")))
         assert named <= targets, document.name
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == VERSION
 
 
 def test_the_changelog_has_what_is_unreleased_on_top() -> None:
