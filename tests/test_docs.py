@@ -1,18 +1,23 @@
 """The documentation says what the code does: settings, commands, links."""
 
+import functools
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from django.test import AsyncClient
+from django.urls import URLPattern, URLResolver, get_resolver
 
 from apiproxy.version import VERSION
 from proxy_site import variables
 from proxy_site.env import Variable
 
 ROOT = Path(__file__).resolve().parent.parent
+BROWSER_PAGES = ("/admin/", "/dashboard/")
+OPEN_PATHS = ("/", "/healthz", "/readyz")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
@@ -46,6 +51,41 @@ def test_the_settings_table_is_the_one_in_the_code() -> None:
     header = "| Variable | Default | What it may be | Meaning |"
     documented, declared = rows_after("docs/configuration.md", header), settings_table(variables.VARIABLES)
     assert documented == declared, "\n".join(["the table must be:", *declared])
+
+
+def paths_of(patterns: Iterable[URLPattern | URLResolver], before: str = "/") -> Iterator[str]:
+    """The API's paths as the site has them, parameters in braces; the browser's pages are left out."""
+    for pattern in patterns:
+        route = before + str(pattern.pattern)
+        if route.startswith(BROWSER_PAGES):
+            continue
+        if isinstance(pattern, URLResolver):
+            yield from paths_of(pattern.url_patterns, route)
+        elif not isinstance(pattern.callback, functools.partial):  # ninja's placeholder for the root
+            yield re.sub(r"<\w+:(\w+)>", r"{\1}", route)
+
+
+def endpoints() -> list[tuple[str, str]]:
+    """Methods and paths that docs/compatibility.md lists."""
+    cells = (row.split("|") for row in rows_after("docs/compatibility.md", "| Method | Path | Notes |"))
+    return [(method, path.strip(" `")) for _, methods, path, *_ in cells for method in methods.strip().split(", ")]
+
+
+def test_the_endpoints_are_those_of_the_site_and_work_without_v1_too() -> None:
+    served, documented = set(paths_of(get_resolver().url_patterns)), {path for _, path in endpoints()}
+    versioned = {path for path in served if path.startswith("/v1/")}
+    assert {path.removeprefix("/v1") for path in versioned} <= served
+    assert served - {path.removeprefix("/v1") for path in versioned} == documented
+
+
+@pytest.mark.parametrize(("method", "path"), endpoints(), ids=str)
+async def test_every_endpoint_takes_its_methods_and_only_the_open_ones_do_without_a_key(method: str, path: str) -> None:
+    response = await AsyncClient().generic(method, re.sub(r"{\w+}", "x", path))
+    if path in OPEN_PATHS:
+        assert response.status_code in (200, 503)
+    else:
+        assert response.status_code == 401
+        assert response.json()["error"]["type"] == "authentication_error"
 
 
 def test_every_variable_that_a_document_names_is_one_that_the_gateway_reads() -> None:
