@@ -14,7 +14,7 @@ _ID_LENGTH = 24
 
 def new_id(prefix: str) -> str:
     """An id that looks like the real API's: prefix (`req_`, `msg_`, `chatcmpl-`) and 24 random base62 characters."""
-    return prefix + "".join(secrets.choice(_BASE62) for _ in range(_ID_LENGTH))
+    return prefix + "".join(_BASE62[byte % len(_BASE62)] for byte in secrets.token_bytes(_ID_LENGTH))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

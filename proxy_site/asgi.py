@@ -1,7 +1,7 @@
 """The ASGI application: the API by a lean handler, the browser's pages by Django with all its middleware."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from django.core.asgi import get_asgi_application
@@ -17,7 +17,7 @@ _BROWSER_PATHS = ("/admin", "/dashboard", "/static/")
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class PathRouter:

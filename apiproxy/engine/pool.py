@@ -1,6 +1,6 @@
 """The pool of warm workers: ready ahead of need, never more busy than slots, successors before retirements.
 
-One pool serves every model, because the overlay sets the model of each request (docs/decisions/0003-one-pool.md).
+One pool serves every model, because the overlay sets the model of each request (docs/decisions/0005-one-pool.md).
 """
 
 import asyncio

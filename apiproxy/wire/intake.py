@@ -40,11 +40,8 @@ def conversation_id(request: HttpRequest) -> str | None:
 
 def caller_of(request: HttpRequest, principal: Principal | None) -> Caller:
     """Who asks; without a principal somebody unknown."""
-    ip = client_ip(
-        {name.lower(): value for name, value in request.headers.items()},
-        peer=request.META.get("REMOTE_ADDR") or "",
-        trusted=gateway_settings().trusted_proxies,
-    )
+    peer = request.META.get("REMOTE_ADDR") or ""
+    ip = client_ip(request.headers, peer=peer, trusted=gateway_settings().trusted_proxies)
     agent = request.headers.get("user-agent", "")[:_MAX_HEADER_CHARS]
     if principal is None:
         return Caller(key_id=None, key_label="", client_ip=ip, user_agent=agent)

@@ -120,7 +120,7 @@ class StreamBody:
     def __init__(self, run: Run, encoder: StreamEncoder, events: Iterable[RunEvent], *, heartbeat_s: float) -> None:
         self._run = run
         self._encoder = encoder
-        self._events = list(events)
+        self._ready: list[RunEvent] | None = list(events)  # empty: the grace is over, so a ping goes out at once
         self._heartbeat_s = heartbeat_s
         self._loop = asyncio.get_running_loop()
         self._over = False
@@ -130,8 +130,8 @@ class StreamBody:
 
     async def __anext__(self) -> bytes:
         while not self._over:
-            events = self._events or await self._take()
-            self._events = []
+            events = await self._take() if self._ready is None else self._ready
+            self._ready = None
             if chunk := b"".join(map(self._encode, events)) if events else self._encoder.ping():
                 return chunk
         raise StopAsyncIteration

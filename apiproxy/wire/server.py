@@ -13,7 +13,6 @@ from typing import Any
 import orjson
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
-from twisted.internet import reactor
 
 from apiproxy.wire.body import MAX_BODY_BYTES
 
@@ -24,7 +23,7 @@ _LINGER_S = 5.0
 _ERROR_TYPES = {400: "invalid_request_error", 413: "request_too_large", 503: "overloaded_error"}
 
 
-class GatewayRequest(WebRequest):
+class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
     """One HTTP request and its response."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -65,7 +64,7 @@ class GatewayRequest(WebRequest):
             b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: application/json\r\nConnection: close\r\n"
             b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
         )
-        reactor.callLater(_LINGER_S, self._cut)  # type: ignore[attr-defined]  # Twisted's reactor is a module to mypy
+        asyncio.get_running_loop().call_later(_LINGER_S, self._cut)
 
     def _cut(self) -> None:
         if self.channel is not None:
@@ -117,7 +116,7 @@ class GatewayRequest(WebRequest):
         self.handle_reply({"type": "http.response.body", "body": _error_json(status, body)})
 
 
-class GatewayFactory(HTTPFactory):
+class GatewayFactory(HTTPFactory):  # type: ignore[misc]  # Daphne has no types
     """Makes connections whose requests are ours."""
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 — Twisted's name
@@ -127,7 +126,7 @@ class GatewayFactory(HTTPFactory):
         return protocol
 
 
-class GatewayServer(Server):
+class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
     """Daphne's server over our requests."""
 
     @property
@@ -139,13 +138,15 @@ class GatewayServer(Server):
     def http_factory(self, factory: HTTPFactory) -> None:
         self._http_factory = GatewayFactory(self)
 
-    def answering(self) -> bool:
-        """Whether some request's application still runs."""
-        return any(
-            not details["application_instance"].done()
+    async def answered(self, *, timeout_s: float) -> None:
+        """Waits until no request's application runs any more, at most so long."""
+        running = [
+            details["application_instance"]
             for details in self.connections.values()
             if "application_instance" in details
-        )
+        ]
+        if running:
+            await asyncio.wait(running, timeout=timeout_s)
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Sends a message of the application and waits until the client has room for more."""

@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 _FLUSH_S = 2.0
 """How long the last responses have to leave after the drain."""
-_FLUSH_POLL_S = 0.05
 _BODY_CHUNK_BYTES = 1024 * 1024
 _DEMO_PACE_S = 0.02
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -117,18 +116,12 @@ class Gateway:
     async def _stop(self) -> None:
         try:
             await holder.current().drain()
-            await self._flush()
+            await self._server.answered(timeout_s=_FLUSH_S)
             await counters.aclose()
             if self._stand_in is not None:
                 await self._stand_in.close()
         finally:
             self._server.stop()
-
-    async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _FLUSH_S
-        while self._server.answering() and loop.time() < deadline:
-            await asyncio.sleep(_FLUSH_POLL_S)
 
     def _announce(self, *, warm: bool) -> None:
         host, port = self._server.listening_addresses[0]
