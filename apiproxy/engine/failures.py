@@ -5,6 +5,9 @@ text is written for a person at a terminal ("Prompt is too long"). The exact err
 because the launcher asks for error lines there:
 
     2026-11-22T11:40:05.407Z [ERROR] API error (attempt 1/1): 400 400 {"type":"error","error":{…},"request_id":"…"}
+
+That line has gone through a filter for secrets (`max_tokens: [REDACTED] > 64000`). Where the result's text is the
+upstream's message in a known frame ("API Error: 400 …"), it is the better one.
 """
 
 import re
@@ -16,13 +19,13 @@ import orjson
 from apiproxy.errors import FailureKind, ProxyError, UpstreamError
 
 _STDERR_ERROR = re.compile(r"API error \(attempt \d+/\d+\): (?:\d{3} )?(?P<status>\d{3}) (?P<body>\{.*\})\s*$")
-_DECORATIONS = (
-    re.compile(r"^Failed to authenticate\. "),
-    re.compile(r"^API Error: "),
-    re.compile(r"^Request rejected \(\d{3}\) · "),
-    re.compile(r"^\d{3} "),
-    re.compile(r" This is a server-side issue, usually temporary — try again in a moment\..*$", re.DOTALL),
+_FRAMED = re.compile(
+    r"""^(?:Failed\ to\ authenticate\.\ )?API\ Error:\ (?:(?:Request\ rejected\ \(\d{3}\)\ ·|\d{3})\ )?
+    (?P<message>.*?)
+    (?:\.?\ This\ is\ a\ server-side\ issue,\ usually\ temporary\ —\ try\ again\ in\ a\ moment\..*)?$""",
+    re.DOTALL | re.VERBOSE,
 )
+_OWN_WORDS = re.compile(r"^API Error: \d{3} due to ")
 _NOT_FOUND = 404
 _TYPE_BY_STATUS = {
     400: "invalid_request_error",
@@ -57,21 +60,22 @@ def failure_of(result: Mapping[str, Any], exact: ProxyError | None, *, model: st
     """
     status = result.get("api_error_status")
     if isinstance(status, int):
-        if exact is not None and exact.upstream is not None and exact.upstream.status == status:
+        kind = str(result.get("api_error_type") or _TYPE_BY_STATUS.get(status, "api_error"))
+        message = framed_message(str(result.get("result") or ""))
+        if message is None and exact is not None and exact.upstream is not None and exact.upstream.status == status:
             return exact
-        kind = result.get("api_error_type") or _TYPE_BY_STATUS.get(status, "api_error")
-        message = f"model: {model}" if status == _NOT_FOUND else undecorated(str(result.get("result") or ""))
-        return _upstream_error(status, str(kind), message)
+        if message is None:
+            message = f"model: {model}" if status == _NOT_FOUND else str(result.get("result") or kind)
+        return _upstream_error(status, kind, message)
     if result.get("api_error") or result.get("terminal_reason") == "api_error":
         return ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost.")
     return ProxyError(FailureKind.WORKER_DIED, "The worker ended the turn without an answer.")
 
 
-def undecorated(text: str) -> str:
-    """The upstream's own message inside the CLI's sentence, as far as it can be told."""
-    for decoration in _DECORATIONS:
-        text = decoration.sub("", text)
-    return text.strip()
+def framed_message(text: str) -> str | None:
+    """The upstream's own message inside the CLI's frame; None where the CLI put words of its own in its place."""
+    match = None if _OWN_WORDS.match(text) else _FRAMED.match(text)
+    return match["message"].strip() if match else None
 
 
 def _upstream_error(status: int, kind: str, message: str) -> ProxyError:

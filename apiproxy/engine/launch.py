@@ -6,8 +6,11 @@ ANTHROPIC_BASE_URL that points back at this gateway must not reach it.
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import claude_agent_sdk
@@ -40,6 +43,12 @@ _SWITCHES = {
     "DISABLE_COMPACT": "1",
 }
 _STALL_MARGIN_MS = 60_000
+_PROBE_TIMEOUT_S = 5.0
+_TIE = (
+    "import ctypes, os, sys\n"
+    "ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL\n"
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +67,7 @@ class LaunchSpec:
 
     def command(self) -> list[str]:
         """The argument vector of a worker. Holds no secret and no text of a client."""
-        return [str(self.cli), *_FLAGS]
+        return [*_tied_to_us(), str(self.cli), *_FLAGS]
 
     def environment(self, folder: "WorkerFolder", inherited: Mapping[str, str]) -> dict[str, str]:
         """The whole environment of a worker that lives in this folder."""
@@ -96,6 +105,29 @@ class WorkerFolder:
     def remove(self) -> None:
         """Deletes the folder with all that the CLI left in it."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+@cache
+def _tied_to_us() -> tuple[str, ...]:
+    """What to put before a command so that the kernel kills it when this process dies, however it dies.
+
+    An idle CLI exits when its stdin ends; one in the middle of a turn goes on to the turn's end, and the upstream bills
+    it. Linux only: elsewhere such a worker outlives a `kill -9` of the server until its turn is over.
+    """
+    if not sys.platform.startswith("linux"):
+        return ()
+    setpriv = shutil.which("setpriv")
+    if setpriv is not None and _knows_pdeathsig(setpriv):
+        return (setpriv, "--pdeathsig", "KILL")
+    return (sys.executable, "-S", "-E", "-c", _TIE)
+
+
+def _knows_pdeathsig(setpriv: str) -> bool:
+    """util-linux's setpriv does, busybox's does not."""
+    command = [setpriv, "--pdeathsig", "KILL", "true"]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False).returncode == 0  #
+        noqa: S603 — our own words except (OSError, subprocess.TimeoutExpired): return False
 
 
 def sweep(parent: Path) -> int:
