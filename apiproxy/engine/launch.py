@@ -126,8 +126,10 @@ def _knows_pdeathsig(setpriv: str) -> bool:
     """util-linux's setpriv does, busybox's does not."""
     command = [setpriv, "--pdeathsig", "KILL", "true"]
     try:
-        return subprocess.run(command, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False).returncode == 0  #
-        noqa: S603 — our own words except (OSError, subprocess.TimeoutExpired): return False
+        probe = subprocess.run(command, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return probe.returncode == 0
 
 
 def sweep(parent: Path) -> int:
