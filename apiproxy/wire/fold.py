@@ -1,9 +1,10 @@
 """The fold of a stream into the message that the Messages API would have answered without streaming."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
+from pydantic_core import from_json
 
 from apiproxy.events import StreamEvent
 
@@ -61,10 +62,19 @@ class MessageFold:
                 block[name] = (block.get(name) or "") + "".join(pieces)
         text = "".join(self._json.pop(index, ()))
         if text:
-            block["input"] = orjson.loads(text)
+            block["input"] = _tool_input(text)
 
     def _finish(self, event: StreamEvent) -> None:
         self.message.update(event["delta"])
         self.message["usage"] = {**(self.message.get("usage") or {}), **(event.get("usage") or {})}
         extra = {name: value for name, value in event.items() if name not in ("type", "delta", "usage")}
         self.message.update(extra)
+
+
+def _tool_input(text: str) -> Any:
+    """What the model wrote, numbers of any size and lone surrogates included (orjson changes the one and refuses the
+    other); of an input that `max_tokens` cut off, the part that the official client shows too."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return from_json(text, allow_partial=True)
