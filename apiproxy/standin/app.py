@@ -1,6 +1,7 @@
 """The application: an ASGI 3 callable that answers like the Messages API."""
 
 from collections import OrderedDict
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -31,11 +32,11 @@ ERROR_TYPES = {
 """The API's documented error types; any other status is an `api_error`."""
 
 MODELS = {
-    "claude-opus-4-5-20251101": "Claude Opus 4.5",
-    "claude-sonnet-4-5-20250929": "Claude Sonnet 4.5",
-    "claude-haiku-4-5-20251001": "Claude Haiku 4.5",
+    "claude-opus-5-5": "Claude Opus 5.5",
+    "claude-sonnet-5-5": "Claude Sonnet 5.5",
+    "claude-haiku-5-5": "Claude Haiku 5.5",
 }
-_CREATED_AT = "2025-11-01T00:00:00Z"
+_CREATED_AT = "2026-01-01T00:00:00Z"
 _FLAKY_KEYS = 1_024
 
 
@@ -63,7 +64,7 @@ class StandIn:
         body = _json_or_none(raw)
         exchange = None
         if self._recorder is not None and not scope["path"].startswith("/_"):
-            exchange = self._recorder.begin(scope, body=body, size=len(raw))
+            exchange = self._recorder.begin(scope, raw)
         async with Responder(scope, receive, send, exchange) as responder:
             try:
                 await self._route(responder, scope, body)
@@ -85,8 +86,9 @@ class StandIn:
             case "GET", ["v1", "models", model_id] if model_id in MODELS:
                 await responder.json(200, _model(model_id))
             case "GET", ["_recorded"] if self._exposed is not None:
-                since = int(dict(parse_qsl(scope["query_string"])).get(b"since", 0))
-                await responder.json(200, [it for it in self._exposed.exchanges if it.number > since])
+                query = dict(parse_qsl(scope["query_string"]))
+                found = self._exposed.since(int(query.get(b"since", 0)), containing=query.get(b"containing", b""))
+                await responder.json(200, [{**asdict(it), "raw": it.raw.decode(errors="replace")} for it in found])
             case "DELETE", ["_recorded"] if self._exposed is not None:
                 self._exposed.clear()
                 await responder.json(200, {})

@@ -93,6 +93,13 @@ def _flaky(value: str) -> Flaky:
     return Flaky(key, int(times), None if status == "drop" else int(status))
 
 
+def _object(value: str) -> Mapping[str, Any]:
+    read = json.loads(value)
+    if not isinstance(read, dict):
+        raise ValueError(f"{value!r} is not a JSON object")  # noqa: TRY004 — what parse makes its own error of
+    return read
+
+
 def _yes(value: str) -> bool:
     return value not in {"0", ""}
 
@@ -125,7 +132,7 @@ def parse(text: str) -> Directives:
                 tool_name, _, tool_input = value.partition(":")
                 found["tools"] = (*found.get("tools", ()), (tool_name, json.loads(tool_input or "{}")))
             elif name == "block":
-                found["blocks"] = (*found.get("blocks", ()), json.loads(value))
+                found["blocks"] = (*found.get("blocks", ()), _object(value))
             elif name in _USAGE:
                 usage[_USAGE[name]] = int(value)
             else:

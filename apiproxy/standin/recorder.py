@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 _MAX_EXCHANGES = 2_000
 _MAX_BYTES = 256 * 2**20
 
@@ -14,8 +16,8 @@ _MAX_BYTES = 256 * 2**20
 class Exchange:
     """One request and how it ended. Times are Unix seconds; ended_at is None while it is being answered.
 
-    number counts from 1 since the start. body is the parsed JSON, None where there was none; size is its length in
-    bytes. status is None until the response starts. closed_by_client: the client left before the answer was complete.
+    number counts from 1 since the start. raw is the body as it came. status is None until the response starts.
+    closed_by_client: the client left before the answer was complete.
     """
 
     number: int
@@ -23,12 +25,19 @@ class Exchange:
     path: str
     query: str
     headers: Mapping[str, str]
-    body: Any
-    size: int
+    raw: bytes
     started_at: float = field(default_factory=time.time)
     ended_at: float | None = None
     status: int | None = None
     closed_by_client: bool = False
+
+    @property
+    def body(self) -> Any:
+        """The body's JSON, parsed anew each time; None where it is none."""
+        try:
+            return orjson.loads(self.raw)
+        except orjson.JSONDecodeError:
+            return None
 
     def end(self, *, closed_by_client: bool) -> None:
         """Notes that the answer is over."""
@@ -56,7 +65,11 @@ class Recorder:
         """Those of the kept that are still being answered."""
         return [exchange for exchange in self._exchanges if exchange.ended_at is None]
 
-    def begin(self, scope: Mapping[str, Any], *, body: Any, size: int) -> Exchange:
+    def since(self, number: int, *, containing: bytes = b"") -> list[Exchange]:
+        """The exchanges after that number whose raw body holds the bytes, oldest first."""
+        return [it for it in self._exchanges if it.number > number and containing in it.raw]
+
+    def begin(self, scope: Mapping[str, Any], raw: bytes) -> Exchange:
         """Keeps a request that has just come in, and forgets the oldest where there are too many."""
         self._count += 1
         exchange = Exchange(
@@ -65,15 +78,14 @@ class Recorder:
             path=scope["path"],
             query=scope["query_string"].decode("latin-1"),
             headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
-            body=body,
-            size=size,
+            raw=raw,
         )
         self._exchanges.append(exchange)
-        self._bytes += size
+        self._bytes += len(raw)
         while len(self._exchanges) > self._max_exchanges or (
             self._bytes > self._max_bytes and len(self._exchanges) > 1
         ):
-            self._bytes -= self._exchanges.popleft().size
+            self._bytes -= len(self._exchanges.popleft().raw)
         return exchange
 
     def clear(self) -> None:

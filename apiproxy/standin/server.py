@@ -154,11 +154,12 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
     async def write(self, data: bytes) -> None:
-        """Sends; waits while the client reads too slowly. Raises ConnectionResetError once it has left."""
-        await self._writable.wait()
+        """Sends; returns when the client has read enough of it. Raises ConnectionResetError once it has left."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+            await self._writable.wait()
         if self._transport.is_closing():
             raise ConnectionResetError("the client has left")
-        self._transport.write(data)
 
     def _take_request(self) -> None:
         """Starts on the next request where all of it has arrived."""

@@ -1,0 +1,220 @@
+"""The stand-in as the official client sees it: its answers, and what a demo says."""
+
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anthropic
+import pytest
+from anthropic.types import Message, TextBlock, ToolUseBlock
+
+from apiproxy.standin import Recorder, start
+from apiproxy.standin.app import ERROR_TYPES
+from apiproxy.standin.demo import INTRODUCTION
+
+MODEL = "claude-sonnet-5"
+WEATHER: Any = {
+    "name": "get_weather",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[anthropic.AsyncAnthropic]:
+    server = await start(recorder=Recorder())
+    async with anthropic.AsyncAnthropic(api_key="sk", base_url=server.base_url, max_retries=0) as client:
+        yield client
+    await server.close()
+
+
+async def ask(client: anthropic.AsyncAnthropic, content: Any, **options: Any) -> Message:
+    options = {"model": MODEL, "max_tokens": 1000, "messages": [{"role": "user", "content": content}], **options}
+    message: Message = await client.messages.create(**options)
+    return message
+
+
+def text_of(message: Message) -> str:
+    return "".join(block.text for block in message.content if isinstance(block, TextBlock))
+
+
+def tool_of(message: Message) -> ToolUseBlock:
+    (block,) = [block for block in message.content if isinstance(block, ToolUseBlock)]
+    return block
+
+
+async def test_a_demo_answer_says_that_it_is_one_and_repeats_what_was_said(client: anthropic.AsyncAnthropic) -> None:
+    message = await ask(client, "What is the capital of France?")
+
+    assert text_of(message) == f"{INTRODUCTION} You said: What is the capital of France?"
+    assert message.stop_reason == "end_turn"
+    assert message.model == MODEL
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Hello",
+        "[[n=7]]",
+        '[[say=Grüße, 🌍]] [[think=hm hm]] [[tool=look:{"at": ["ä", 1]}]]',
+        "[[redacted=abc]] [[cite=the grass]] [[say=It is green.]]",
+        '[[block={"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}]]',
+        "[[stop=refusal]] [[n=1]]",
+    ],
+)
+async def test_a_stream_adds_up_to_the_same_message(client: anthropic.AsyncAnthropic, prompt: str) -> None:
+    whole = await ask(client, prompt)
+    async with client.messages.stream(
+        model=MODEL, max_tokens=1000, messages=[{"role": "user", "content": prompt}]
+    ) as stream:
+        streamed = await stream.get_final_message()
+
+    def comparable(message: Message) -> Any:
+        content = [{**block.to_dict(), "id": None} for block in message.content]
+        return content, message.stop_reason, message.stop_sequence, message.usage.to_dict()
+
+    assert comparable(streamed) == comparable(whole)
+
+
+async def test_a_tool_that_the_prompt_names_is_called_with_arguments_that_fit(client: anthropic.AsyncAnthropic) -> None:
+    message = await ask(client, "Use get weather for Paris, please", tools=[WEATHER])
+
+    assert tool_of(message).name == "get_weather"
+    assert tool_of(message).input == {"city": "demo"}
+    assert message.stop_reason == "tool_use"
+
+
+async def test_a_tool_result_is_told_and_the_tool_is_not_called_again(client: anthropic.AsyncAnthropic) -> None:
+    first = await ask(client, "get_weather, please", tools=[WEATHER])
+    result: Any = {"type": "tool_result", "tool_use_id": tool_of(first).id, "content": "21 °C; get_weather is happy"}
+    messages: Any = [
+        {"role": "user", "content": "get_weather, please"},
+        {"role": "assistant", "content": first.content},
+        {"role": "user", "content": [result]},
+    ]
+
+    message = await ask(client, "", messages=messages, tools=[WEATHER])
+
+    assert "Your tool answered: 21 °C" in text_of(message)
+    assert message.stop_reason == "end_turn"
+
+
+@pytest.mark.parametrize("prompt", ["What is the weather?", "forget_weathers"])
+async def test_a_tool_that_nobody_names_is_not_called(client: anthropic.AsyncAnthropic, prompt: str) -> None:
+    message = await ask(client, prompt, tools=[WEATHER])
+
+    assert [block.type for block in message.content] == ["text"]
+
+
+async def test_a_tool_choice_is_obeyed(client: anthropic.AsyncAnthropic) -> None:
+    other: Any = {"name": "other", "input_schema": {"type": "object"}}
+
+    forced = await ask(client, "Hi", tools=[other, WEATHER], tool_choice={"type": "tool", "name": "get_weather"})
+    any_tool = await ask(client, "Hi", tools=[other, WEATHER], tool_choice={"type": "any"})
+    none = await ask(client, "get_weather", tools=[WEATHER], tool_choice={"type": "none"})
+
+    assert [block.type for block in forced.content] == ["tool_use"]
+    assert tool_of(forced).name == "get_weather"
+    assert tool_of(any_tool).name == "other"
+    assert [block.type for block in none.content] == ["text"]
+
+
+async def test_thinking_comes_before_the_answer_where_it_is_on(client: anthropic.AsyncAnthropic) -> None:
+    message = await ask(client, "Hi", thinking={"type": "enabled", "budget_tokens": 1024})
+
+    assert [block.type for block in message.content] == ["thinking", "text"]
+
+
+async def test_images_are_acknowledged(client: anthropic.AsyncAnthropic) -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(b"png").decode()}
+    image = {"type": "image", "source": source}
+
+    message = await ask(client, [image, image, {"type": "text", "text": "Look"}])
+
+    assert "You sent 2 images" in text_of(message)
+
+
+async def test_structured_output_fits_its_schema(client: anthropic.AsyncAnthropic) -> None:
+    form = {"type": "json_schema", "schema": WEATHER["input_schema"]}
+
+    message = await ask(client, "Hi", extra_body={"output_config": {"format": form}})
+
+    assert text_of(message) == '{"city":"demo"}'
+
+
+async def test_an_answer_that_is_too_long_ends_at_max_tokens(client: anthropic.AsyncAnthropic) -> None:
+    message = await ask(client, "Hi", max_tokens=5)
+
+    assert message.stop_reason == "max_tokens"
+    assert text_of(message) == INTRODUCTION[:20]
+
+
+async def test_a_stop_sequence_ends_the_text_before_it(client: anthropic.AsyncAnthropic) -> None:
+    message = await ask(client, "[[say=one two three two]]", stop_sequences=["three", "two"])
+
+    assert (message.stop_reason, message.stop_sequence, text_of(message)) == ("stop_sequence", "two", "one ")
+
+
+async def test_a_cached_prompt_is_written_once_and_then_read(client: anthropic.AsyncAnthropic) -> None:
+    system: Any = [{"type": "text", "text": "You are kind. " * 100, "cache_control": {"type": "ephemeral"}}]
+
+    first = (await ask(client, "one", system=system)).usage
+    second = (await ask(client, "two", system=system)).usage
+    plain = (await ask(client, "three")).usage
+
+    assert first.cache_creation_input_tokens == second.cache_read_input_tokens == 350
+    assert first.cache_read_input_tokens == second.cache_creation_input_tokens == 0
+    assert plain.cache_read_input_tokens == plain.cache_creation_input_tokens == 0
+
+
+async def test_usage_can_be_dictated(client: anthropic.AsyncAnthropic) -> None:
+    usage = (await ask(client, "[[in=11]] [[out=22]] [[read=33]] [[write=44]]")).usage
+
+    counts = (usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens)
+    assert counts == (11, 22, 33, 44)
+
+
+@pytest.mark.parametrize("status", ERROR_TYPES)
+async def test_an_error_has_the_clients_own_class(client: anthropic.AsyncAnthropic, status: int) -> None:
+    with pytest.raises(anthropic.APIStatusError) as caught:
+        await ask(client, f"[[status={status}]] [[message=no luck]] [[retry_after=7]]")
+
+    assert caught.value.status_code == status
+    assert caught.value.body == {
+        "type": "error",
+        "error": {"type": ERROR_TYPES[status], "message": "no luck"},
+        "request_id": caught.value.request_id,
+    }
+    assert caught.value.response.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"messages": []}, "messages: at least one message is required"),
+        ({"messages": "hi"}, "messages: Input should be a valid list"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, 'messages: Unexpected role "robot"'),
+        ({"messages": [{"role": "user"}]}, "messages.0.content: Field required"),
+        ({"max_tokens": 0}, "max_tokens: Input should be greater than or equal to 1"),
+        ({"extra_body": {"max_tokens": "many"}}, "max_tokens: Input should be a valid integer"),
+        ({"messages": [{"role": "user", "content": "[[n=x]]"}]}, "directive n: "),
+    ],
+)
+async def test_a_body_that_is_no_request_is_refused(
+    client: anthropic.AsyncAnthropic, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(anthropic.BadRequestError, match=message):
+        await ask(client, "Hi", **change)
+
+
+async def test_tokens_are_counted(client: anthropic.AsyncAnthropic) -> None:
+    counted = await client.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": "abcd" * 10}])
+
+    assert counted.input_tokens == 10
+
+
+async def test_models_are_listed_and_found(client: anthropic.AsyncAnthropic) -> None:
+    listed = [model.id async for model in client.models.list()]
+
+    assert (await client.models.retrieve(listed[0])).id == listed[0]
+    with pytest.raises(anthropic.NotFoundError):
+        await client.models.retrieve("unheard-of")

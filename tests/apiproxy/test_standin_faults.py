@@ -1,0 +1,224 @@
+"""What the stand-in does wrong on demand, at the level of connections and bytes."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from apiproxy.standin import Recorder, StandIn, start
+from apiproxy.standin.asgi import ConnectionCutError, Message
+from tests.support.waiting import eventually_async
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    http: httpx.AsyncClient
+    recorder: Recorder
+
+    async def post(self, prompt: str, **options: Any) -> httpx.Response:
+        return await self.http.post("/v1/messages", json=body(prompt, **options))
+
+    async def received(self, prompt: str, *, timeout_s: float = 10) -> bytes:
+        """What arrives of a stream before it breaks, or before the client gives up waiting and leaves."""
+        got = b""
+        with suppress(httpx.RemoteProtocolError, httpx.ReadTimeout):
+            async with self.http.stream("POST", "/v1/messages", json=body(prompt), timeout=timeout_s) as response:
+                async for chunk in response.aiter_raw():
+                    got += chunk
+        return got
+
+
+def body(prompt: str, **options: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": prompt}]
+    return {"model": "m", "max_tokens": 100, "stream": True, "messages": messages, **options}
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    recorder = Recorder()
+    server = await start(recorder=recorder)
+    async with httpx.AsyncClient(base_url=server.base_url, timeout=10) as http:
+        yield Upstream(http, recorder)
+    await server.close()
+
+
+async def test_a_cut_closes_the_connection_after_exactly_so_many_deltas(upstream: Upstream) -> None:
+    with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+        await upstream.post("[[n=50]] [[cut=9]]")
+
+    assert (await upstream.received("[[n=50]] [[cut=9]]")).count(b"text_delta") == 9
+    assert not upstream.recorder.exchanges[-1].closed_by_client
+
+
+async def test_a_drop_closes_the_connection_before_the_headers(upstream: Upstream) -> None:
+    with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+        await upstream.post("[[drop]]")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "deltas"),
+    [("[[silent]]", 0), ("[[hang]]", 0), ("[[n=9]] [[midhang=4]]", 4), ("[[n=2]] [[first=60]]", 0)],
+)
+async def test_a_client_that_leaves_while_nothing_comes_is_noticed_at_once(
+    upstream: Upstream, prompt: str, deltas: int
+) -> None:
+    got = await upstream.received(prompt, timeout_s=0.3)
+
+    await eventually_async(lambda: upstream.recorder.exchanges[-1].closed_by_client, within_s=1)
+    assert got.count(b"text_delta") == deltas
+    assert upstream.recorder.open == []
+
+
+async def test_a_client_that_leaves_a_running_stream_is_noticed_at_once(upstream: Upstream) -> None:
+    prompt = body("[[n=100000]] [[gap=0.001]]")
+    async with upstream.http.stream("POST", "/v1/messages", json=prompt) as response:
+        await anext(response.aiter_raw())
+
+    await eventually_async(lambda: upstream.recorder.exchanges[-1].closed_by_client, within_s=1)
+
+
+async def test_a_client_that_does_not_read_holds_the_stream_back_and_can_leave(upstream: Upstream) -> None:
+    async with upstream.http.stream("POST", "/v1/messages", json=body("[[n=10]] [[huge=50000000]]")):
+        assert upstream.recorder.exchanges[-1].ended_at is None
+
+    await eventually_async(lambda: upstream.recorder.exchanges[-1].closed_by_client, within_s=2)
+
+
+async def test_a_complete_answer_is_not_counted_as_left(upstream: Upstream) -> None:
+    assert (await upstream.post("[[n=3]]")).text.endswith('data: {"type":"message_stop"}\n\n')
+
+    exchange = upstream.recorder.exchanges[-1]
+    assert (exchange.status, exchange.closed_by_client) == (200, False)
+    assert exchange.ended_at is not None
+
+
+async def test_an_error_event_ends_the_stream(upstream: Upstream) -> None:
+    text = (await upstream.post("[[n=9]] [[miderror=2]] [[type=api_error]] [[message=oh]]")).text
+
+    assert text.endswith('event: error\ndata: {"type":"error","error":{"type":"api_error","message":"oh"}}\n\n')
+    assert text.count("text_delta") == 2
+
+
+async def test_garbage_is_no_json_and_the_stream_goes_on(upstream: Upstream) -> None:
+    text = (await upstream.post("[[n=9]] [[garbage=2]]")).text
+    lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+
+    def is_json(line: str) -> bool:
+        try:
+            return orjson.loads(line) is not None
+        except orjson.JSONDecodeError:
+            return False
+
+    assert [is_json(line) for line in lines].count(False) == 1
+    assert text.count("text_delta") == 9
+
+
+async def test_pings_come_between_deltas(upstream: Upstream) -> None:
+    text = (await upstream.post("[[n=9]] [[ping=3]]")).text
+
+    assert text.count("event: ping\n") == 1 + 3
+
+
+async def test_a_split_stream_is_the_same_stream_in_small_pieces(upstream: Upstream) -> None:
+    sent: list[Message] = []
+    app = StandIn()
+
+    await app(scope(), messages_in(body("[[n=3]] [[split=7]] [[say=äöü🌍]]")), recording(sent))
+
+    pieces = [message["body"] for message in sent[1:]]
+    assert {len(piece) for piece in pieces} <= set(range(8))
+    assert "äöü🌍" in b"".join(pieces).decode()
+
+
+async def test_twenty_thousand_deltas_take_a_few_hundred_sends(upstream: Upstream) -> None:
+    sent: list[Message] = []
+
+    await StandIn()(scope(), messages_in(body("[[n=20000]]")), recording(sent))
+
+    assert len(sent) < 20_000 / 60
+    assert b"".join(message.get("body", b"") for message in sent).count(b"text_delta") == 20_000
+
+
+async def test_a_flaky_upstream_fails_so_many_times_and_then_answers(upstream: Upstream) -> None:
+    prompt = "[[flaky=one:2:529]] [[say=here]]"
+
+    statuses = [(await upstream.post(prompt)).status_code for _ in range(3)]
+    other = (await upstream.post("[[flaky=two:1:500]]")).status_code
+
+    assert statuses == [529, 529, 200]
+    assert other == 500
+
+
+async def test_a_flaky_upstream_can_drop_connections(upstream: Upstream) -> None:
+    prompt = "[[flaky=three:1:drop]] [[say=here]]"
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await upstream.post(prompt)
+
+    assert (await upstream.post(prompt)).status_code == 200
+
+
+async def test_an_error_can_be_a_web_page(upstream: Upstream) -> None:
+    response = await upstream.post("[[status=502]] [[html]]")
+
+    assert (response.status_code, response.headers["content-type"]) == (502, "text/html")
+
+
+async def test_pauses_take_their_time(upstream: Upstream) -> None:
+    started = time.monotonic()
+
+    await upstream.post("[[n=5]] [[gap=0.02]] [[first=0.1]]")
+
+    assert time.monotonic() - started >= 0.1 + 5 * 0.02
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/messages", 405), ("GET", "/", 404)])
+async def test_other_paths_and_methods_get_json_errors(upstream: Upstream, method: str, path: str, status: int) -> None:
+    response = await upstream.http.request(method, path)
+
+    assert response.status_code == status
+    assert response.json()["type"] == "error"
+
+
+async def test_what_is_not_json_is_refused(upstream: Upstream) -> None:
+    response = await upstream.http.post("/v1/messages", content=b"{")
+
+    assert response.status_code == 400
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+async def test_on_a_server_that_cannot_cut_the_application_fails_instead() -> None:
+    with pytest.raises(ConnectionCutError):
+        await StandIn()(scope(), messages_in(body("[[drop]]")), recording([]))
+
+
+def scope() -> dict[str, Any]:
+    """A request on a server without the stand-in's extension."""
+    return {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b"", "headers": []}
+
+
+def messages_in(request: dict[str, Any]) -> Any:
+    waiting: list[Message] = [{"type": "http.request", "body": orjson.dumps(request), "more_body": False}]
+
+    async def receive() -> Message:
+        return waiting.pop() if waiting else await _forever()
+
+    return receive
+
+
+async def _forever() -> Message:
+    never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+    return await never
+
+
+def recording(sent: list[Message]) -> Any:
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    return send

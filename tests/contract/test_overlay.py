@@ -1,0 +1,208 @@
+"""ENGINE.md §1: the overlay reaches the upstream as it is, and nothing of the last turn stays."""
+
+import base64
+import uuid
+from typing import Any
+
+import pytest
+
+from apiproxy.engine.overlay import IDENTITY_BLOCK, overlay_body
+from tests.contract.conftest import body
+from tests.support.raw_cli import RawCli
+from tests.support.stand_in import StandInProcess
+
+TEXT_TOOL = {"name": "b_first", "description": "d" * 20_000, "input_schema": {"type": "object", "properties": {}}}
+PICTURE = base64.b64encode(bytes(range(256)) * 40).decode()
+EPHEMERAL = {"type": "ephemeral"}
+
+
+def sentinel() -> str:
+    return f"sentinel-{uuid.uuid4().hex}"
+
+
+def received(warm_cli: RawCli, stand_in: StandInProcess, overlay: dict[str, Any], mark: str) -> dict[str, Any]:
+    """The one body that the upstream got for an overlay that holds the mark."""
+    turn = warm_cli.turn(overlay)
+    assert not turn.result["is_error"], turn.result
+    upstream: dict[str, Any] = stand_in.only(mark).body
+    return upstream
+
+
+FIELDS: dict[str, dict[str, Any]] = {
+    "sampling": {"temperature": 0.3, "top_p": 0.9, "top_k": 5, "stop_sequences": ["END", "\n\nHuman:"]},
+    "system blocks": {
+        "system": [
+            {"type": "text", "text": "first", "cache_control": EPHEMERAL},
+            {"type": "text", "text": "second", "cache_control": {"type": "ephemeral", "ttl": "1h"}},
+        ]
+    },
+    "tools": {
+        "tools": [
+            TEXT_TOOL,
+            {"name": "a_second", "input_schema": {"type": "object", "required": ["x"]}, "cache_control": EPHEMERAL},
+            {"type": "web_search_20250305", "name": "web_search", "max_uses": 3},
+            {"type": "bash_20250124", "name": "bash"},
+        ],
+        "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
+    },
+    "thinking with a budget": {"thinking": {"type": "enabled", "budget_tokens": 2048}, "max_tokens": 4096},
+    "adaptive thinking": {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+    "structured output": {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
+    "metadata": {"metadata": {"user_id": "user-1"}},
+    "service": {"service_tier": "standard_only", "inference_geo": "us", "speed": "fast"},
+    "server side": {
+        "container": {"id": "c_1", "skills": [{"type": "anthropic", "skill_id": "pptx", "version": "latest"}]},
+        "context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]},
+        "mcp_servers": [{"type": "url", "url": "https://example.com/mcp", "name": "example"}],
+    },
+    "caching at the top": {"cache_control": EPHEMERAL},
+    "a field that does not exist yet": {"field_of_tomorrow": {"a": [1, None, "ü", {"b": 0.1}]}},
+}
+
+
+@pytest.mark.parametrize("fields", FIELDS.values(), ids=FIELDS.keys())
+def test_a_field_reaches_the_upstream_as_it_was_sent(
+    warm_cli: RawCli, stand_in: StandInProcess, fields: dict[str, Any]
+) -> None:
+    mark = sentinel()
+    client_body = body(mark, **fields)
+
+    upstream = received(warm_cli, stand_in, overlay_body(client_body, model="claude-opus-4-1", betas=[]), mark)
+
+    expected = {
+        **client_body,
+        "model": "claude-opus-4-1",
+        "stream": True,
+        "system": [IDENTITY_BLOCK, *fields.get("system", [])],
+        "tools": fields.get("tools", []),
+        "metadata": fields.get("metadata", {}),
+    }
+    assert upstream == expected
+
+
+def test_a_conversation_of_every_block_type_reaches_the_upstream_as_it_was_sent(
+    warm_cli: RawCli, stand_in: StandInProcess
+) -> None:
+    mark = sentinel()
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PICTURE}}
+    document = {
+        "type": "document",
+        "source": {"type": "text", "media_type": "text/plain", "data": "The grass is green."},
+        "title": "Grass",
+        "citations": {"enabled": True},
+        "cache_control": EPHEMERAL,
+    }
+    called = [
+        {"type": "thinking", "thinking": "Let me see.", "signature": "c2ln"},
+        {"type": "redacted_thinking", "data": "ZGF0YQ=="},
+        {"type": "text", "text": "I look."},
+        {"type": "tool_use", "id": "toolu_1", "name": "b_first", "input": {}},
+        {"type": "tool_use", "id": "toolu_2", "name": "b_first", "input": {"x": [1, {"y": None}]}},
+    ]
+    answered = [
+        {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "seen"}, picture]},
+        {"type": "tool_result", "tool_use_id": "toolu_2", "content": "failed", "is_error": True},
+        {"type": "text", "text": mark},
+    ]
+    messages = [
+        {"role": "user", "content": [document, picture, {"type": "text", "text": "What is this?"}]},
+        {"role": "assistant", "content": called},
+        {"role": "user", "content": answered},
+        {"role": "assistant", "content": "A prefill that ends in {"},
+    ]
+    client_body = body("", tools=[TEXT_TOOL]) | {"messages": messages}
+
+    upstream = received(warm_cli, stand_in, overlay_body(client_body, model="claude-sonnet-4-5", betas=[]), mark)
+
+    assert upstream["messages"] == messages
+    assert upstream["tools"] == [TEXT_TOOL]
+
+
+def test_a_field_of_the_last_overlay_does_not_stay(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+    secret, mark = sentinel(), sentinel()
+    full = body(secret, system=[{"type": "text", "text": secret}], tools=[{**TEXT_TOOL, "description": secret}])
+    warm_cli.turn({**full, "metadata": {"user_id": secret}, "top_k": 7, "betas": ["context-1m-2025-08-07"]})
+
+    warm_cli.turn(overlay_body(body(mark), model="claude-sonnet-4-5", betas=[]))
+
+    exchange = stand_in.only(mark)
+    assert exchange.body == {**body(mark), "stream": True, "system": [IDENTITY_BLOCK], "tools": [], "metadata": {}}
+    assert "anthropic-beta" not in exchange.headers
+
+
+def test_betas_in_the_overlay_are_the_whole_header_of_that_turn_alone(
+    warm_cli: RawCli, stand_in: StandInProcess
+) -> None:
+    sent = [["context-1m-2025-08-07", "files-api-2025-04-14"], [], ["mcp-client-2025-04-04"], []]
+    marks = [sentinel() for _ in sent]
+
+    for mark, betas in zip(marks, sent, strict=True):
+        warm_cli.turn(overlay_body(body(mark), model="claude-sonnet-4-5", betas=betas))
+
+    headers = [stand_in.only(mark).headers.get("anthropic-beta") for mark in marks]
+    assert headers == ["context-1m-2025-08-07,files-api-2025-04-14", None, "mcp-client-2025-04-04", None]
+
+
+@pytest.mark.parametrize(
+    "model", ["claude-opus-4-1", "claude-opus-4-20250514", "claude-3-5-haiku-20241022", "claude-opus-4-7", "unheard-of"]
+)
+def test_the_overlays_model_is_the_one_asked_and_nothing_is_added_for_it(
+    warm_cli: RawCli, stand_in: StandInProcess, model: str
+) -> None:
+    mark = sentinel()
+
+    upstream = received(
+        warm_cli, stand_in, overlay_body(body(mark, top_p=0.9) | {"model": model}, model=model, betas=[]), mark
+    )
+
+    assert upstream["model"] == model
+    assert not {"temperature", "output_config", "thinking"} & upstream.keys()
+
+
+def test_a_system_prompt_of_200_kb_arrives_whole(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+    mark = sentinel()
+    system = [{"type": "text", "text": "ä" * 100_000 + str(number), "cache_control": EPHEMERAL} for number in range(2)]
+
+    upstream = received(
+        warm_cli, stand_in, overlay_body(body(mark, system=system), model="claude-sonnet-4-5", betas=[]), mark
+    )
+
+    assert upstream["system"] == [IDENTITY_BLOCK, *system]
+
+
+def test_an_image_of_5_mb_arrives_whole(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+    mark = sentinel()
+    data = "A" * (7 * 2**20)
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
+    client_body = body("") | {"messages": [{"role": "user", "content": [picture, {"type": "text", "text": mark}]}]}
+
+    upstream = received(warm_cli, stand_in, overlay_body(client_body, model="claude-sonnet-4-5", betas=[]), mark)
+
+    assert upstream["messages"] == client_body["messages"]
+
+
+@pytest.mark.parametrize("text", ["@/etc/hostname", "/cost", "!ls", "#remember this", "/compact [[n=1]]"])
+def test_what_means_something_at_a_terminal_is_plain_text_here(
+    warm_cli: RawCli, stand_in: StandInProcess, text: str
+) -> None:
+    prompt = f"{text} {sentinel()}"
+
+    upstream = received(warm_cli, stand_in, overlay_body(body(prompt), model="claude-sonnet-4-5", betas=[]), prompt)
+
+    assert upstream["messages"] == [{"role": "user", "content": prompt}]
+
+
+def test_the_identity_line_is_the_only_text_that_is_not_the_clients(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+    mark = sentinel()
+
+    upstream = received(warm_cli, stand_in, overlay_body(body(mark), model="claude-sonnet-4-5", betas=[]), mark)
+
+    assert upstream["system"] == [IDENTITY_BLOCK]
+    assert upstream["messages"] == [{"role": "user", "content": mark}]
+
+
+def test_the_prompt_and_the_credential_are_not_on_the_command_line(warm_cli: RawCli) -> None:
+    arguments = " ".join(warm_cli.arguments)
+
+    assert "sk-test" not in arguments
+    assert "claude-sonnet" not in arguments

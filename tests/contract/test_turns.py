@@ -1,0 +1,177 @@
+"""ENGINE.md §1 and §4: how a turn starts and ends, and how many calls it makes."""
+
+import subprocess
+import uuid
+
+import pytest
+
+from tests.contract.conftest import StartCli, body
+from tests.support.raw_cli import CliTurn, RawCli
+from tests.support.stand_in import StandInProcess
+from tests.support.waiting import eventually
+
+HIDDEN_CALL_S = 1.5
+"""How long a second call may take to arrive before it is believed not to come; it comes within 50 ms."""
+
+
+def sentinel() -> str:
+    return f"sentinel-{uuid.uuid4().hex}"
+
+
+def test_the_stream_events_are_the_upstreams_own(warm_cli: RawCli) -> None:
+    turn = warm_cli.turn(body('[[n=3]] [[think=hm hm]] [[tool=look:{"at": [1]}]] [[read=11]]'))
+
+    assert [event["type"] for event in turn.events] == [
+        "message_start",
+        *("content_block_start", *["content_block_delta"] * 3, "content_block_stop"),
+        *("content_block_start", *["content_block_delta"] * 3, "content_block_stop"),
+        *("content_block_start", *["content_block_delta"] * 3, "content_block_stop"),
+        *("message_delta", "message_stop"),
+    ]
+    assert turn.events[0]["message"]["usage"]["cache_read_input_tokens"] == 11
+    assert turn.events[0]["message"]["model"] == "claude-sonnet-4-5"
+    thinking = [event["delta"] for event in turn.events if event.get("index") == 0 and "delta" in event]
+    assert thinking[-1] == {"type": "signature_delta", "signature": "c3RhbmQtaW4gc2lnbmF0dXJl"}
+    assert turn.text == "tok0 tok1 tok2 "
+
+
+@pytest.mark.parametrize("stop", ["end_turn", "tool_use", "stop_sequence", "refusal", "pause_turn"])
+def test_no_second_call_follows_a_known_safe_stop_reason(warm_cli: RawCli, stand_in: StandInProcess, stop: str) -> None:
+    mark = sentinel()
+    tool = '[[tool=look:{"at": 1}]]' if stop == "tool_use" else ""
+
+    turn = warm_cli.turn(body(f"{mark} [[n=2]] [[stop={stop}]] {tool}"))
+
+    assert turn.events[-2]["delta"]["stop_reason"] == stop
+    assert turn.events[-1]["type"] == "message_stop"
+    after = sentinel()
+    warm_cli.turn(body(after))  # whatever the CLI still had in mind would come before this
+    stand_in.only(after)
+    stand_in.only(mark)
+
+
+def test_parallel_tool_calls_end_the_turn_without_a_second_call(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+    mark = sentinel()
+
+    turn = warm_cli.turn(body(f'{mark} [[tool=look:{{"at": 1}}]] [[tool=look:{{"at": 2}}]]'))
+
+    assert turn.result["subtype"] == "error_max_turns"
+    started = [event["content_block"] for event in turn.events if event["type"] == "content_block_start"]
+    assert [block["name"] for block in started] == ["look", "look"]
+    stand_in.only(mark)
+
+
+@pytest.mark.parametrize("stop", ["max_tokens", "model_context_window_exceeded"])
+def test_a_cut_off_answer_is_asked_again_in_secret_unless_the_process_is_killed(
+    start_cli: StartCli, stand_in: StandInProcess, stop: str
+) -> None:
+    """Why the transport kills on the raw line. When this fails the kill may have become needless."""
+    mark = sentinel()
+    cli = start_cli()
+    cli.overlay(body(f"{mark} [[n=2]] [[stop={stop}]]"))
+
+    cli.say()
+
+    eventually(lambda: len(stand_in.recorded(containing=mark)) > 1, within_s=10)
+
+
+@pytest.mark.parametrize("stop", ["max_tokens", "model_context_window_exceeded"])
+def test_a_kill_on_the_raw_line_comes_before_the_hidden_second_call(
+    start_cli: StartCli, stand_in: StandInProcess, stop: str
+) -> None:
+    mark = sentinel()
+
+    def kill_at_stop(cli: RawCli, line: bytes) -> None:
+        if b'"message_delta"' in line and stop.encode() in line:
+            cli.kill()
+
+    cli = start_cli(on_line=kill_at_stop)
+    cli.overlay(body(f"{mark} [[n=2]] [[stop={stop}]]"))
+    cli.say()
+
+    cli.wait(within_s=10)
+    stand_in.ended(mark, within_s=HIDDEN_CALL_S)
+    stand_in.only(mark)
+
+
+def test_rewinding_answers_that_it_did(warm_cli: RawCli) -> None:
+    warm_cli.overlay(body("hello"))
+    turn = warm_cli.finish(CliTurn(warm_cli.say()))
+
+    response = warm_cli.control("rewind_conversation", target_message_uuid=turn.uuid)
+
+    assert response["rewound"] is True
+
+
+def test_rewinding_to_an_unknown_message_does_not_say_that_it_did(warm_cli: RawCli) -> None:
+    assert not warm_cli.rewind(str(uuid.uuid4()))
+
+
+def test_an_interrupt_ends_the_turn_and_the_upstream_call_and_leaves_the_worker_usable(
+    warm_cli: RawCli, stand_in: StandInProcess
+) -> None:
+    mark, after = sentinel(), sentinel()
+    warm_cli.overlay(body(f"{mark} [[n=5]] [[midhang=2]]"))
+    turn = CliTurn(warm_cli.say())
+    warm_cli.until_event(turn, "content_block_delta")
+
+    warm_cli.send_control("interrupt")
+    warm_cli.finish(turn)
+
+    assert turn.result["terminal_reason"] == "aborted_streaming"
+    assert stand_in.ended(mark, within_s=2).closed_by_client
+    assert warm_cli.rewind(turn.uuid)
+    assert warm_cli.turn(body(f"{after} [[n=2]]")).text == "tok0 tok1 "
+    assert "tok" not in str(stand_in.only(after).body["messages"])
+
+
+def test_an_interrupt_before_the_first_byte_ends_the_upstream_call_too(
+    warm_cli: RawCli, stand_in: StandInProcess
+) -> None:
+    mark = sentinel()
+    warm_cli.overlay(body(f"{mark} [[silent]]"))
+    turn = CliTurn(warm_cli.say())
+    eventually(lambda: stand_in.recorded(containing=mark))
+
+    warm_cli.send_control("interrupt")
+    warm_cli.finish(turn)
+
+    assert stand_in.ended(mark, within_s=2).closed_by_client
+    assert warm_cli.rewind(turn.uuid)
+    assert not warm_cli.turn(body("[[n=1]]")).result["is_error"]
+
+
+def test_nothing_of_a_turn_enters_the_next_one(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+    secrets, mark = [sentinel() for _ in range(3)], sentinel()
+    for secret in secrets:
+        warm_cli.turn(body(f"[[say={secret}]]"))
+
+    warm_cli.turn(body(mark))
+
+    upstream = str(stand_in.only(mark).body) + str(stand_in.only(mark).headers)
+    assert not [secret for secret in secrets if secret in upstream]
+
+
+def test_the_process_ends_with_its_stdin(start_cli: StartCli) -> None:
+    cli = start_cli()
+
+    cli.close_stdin()
+
+    assert cli.wait(within_s=5) == 0
+
+
+def test_the_process_does_not_end_with_its_stdin_in_the_middle_of_a_turn(
+    start_cli: StartCli, stand_in: StandInProcess
+) -> None:
+    """Why a server that is killed must not rely on EOF alone to take its workers with it."""
+    mark = sentinel()
+    cli = start_cli()
+    cli.overlay(body(f"{mark} [[n=5]] [[midhang=2]]"))
+    cli.until_event(CliTurn(cli.say()), "content_block_delta")
+
+    cli.close_stdin()
+
+    with pytest.raises(subprocess.TimeoutExpired):
+        cli.wait(within_s=2)
+    cli.kill()
+    assert stand_in.ended(mark).closed_by_client

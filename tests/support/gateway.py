@@ -1,0 +1,83 @@
+"""The whole gateway as an operator runs it: `manage.py serve` in a process of its own."""
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+import anthropic
+import httpx
+import psutil
+
+from tests.support.processes import LoggedProcess, children_of, clean_environment
+from tests.support.waiting import eventually
+
+_START_S = 60.0
+_STOP_S = 40.0
+
+
+class GatewayProcess:
+    """A gateway on a port of its own, with a state folder, a database and a key of its own, in front of an upstream.
+
+    `start` returns once /readyz does. env adds to or replaces the gateway's variables; upstream None starts it without
+    a credential, in demo mode.
+    """
+
+    def __init__(self, folder: Path, *, upstream: str | None, env: Mapping[str, str] | None = None) -> None:
+        self.api_key = f"sk-test-{secrets.token_urlsafe(24)}"
+        self.state_dir = folder / "state"
+        self.base_url = ""
+        self._log = folder / "gateway.log"
+        credential = {"ANTHROPIC_API_KEY": "sk-test", "ANTHROPIC_BASE_URL": upstream} if upstream else {}
+        self._env = clean_environment(
+            **{
+                "CLAUDE_PROXY_PORT": "0",
+                "CLAUDE_PROXY_API_KEY": self.api_key,
+                "CLAUDE_PROXY_STATE_DIR": str(self.state_dir),
+                **credential,
+                **(env or {}),
+            }
+        )
+
+    def start(self) -> "GatewayProcess":
+        """Starts it and waits until it is ready; AssertionError with its output where that fails."""
+        self.process = LoggedProcess(["manage.py", "serve"], log=self._log, env=self._env)
+        try:
+            self.base_url = self.process.wait_for_line("listening on ", within_s=_START_S)
+            eventually(self._is_ready, within_s=_START_S, why="/readyz")
+        except AssertionError as error:
+            self.process.stop(within_s=_STOP_S)
+            raise AssertionError(f"{error}\n{self.process.output[-8000:]}") from error
+        return self
+
+    def stop(self) -> int:
+        """Ends it with SIGTERM, as an operator would; the exit code."""
+        return self.process.stop(within_s=_STOP_S)
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        return self.process.pid
+
+    @property
+    def output(self) -> str:
+        """What it wrote on the console."""
+        return self.process.output
+
+    def workers(self) -> list[psutil.Process]:
+        """Its CLI processes."""
+        return children_of(self.pid)
+
+    def client(self, **options: object) -> anthropic.Anthropic:
+        """The official client, with this gateway's key, and without retries of its own."""
+        settings = {"api_key": self.api_key, "base_url": self.base_url, "max_retries": 0, "timeout": 60, **options}
+        return anthropic.Anthropic(**settings)  # type: ignore[arg-type]  # options are the client's own, by name
+
+    def http(self, **headers: str) -> httpx.Client:
+        """A plain HTTP client with the key in `x-api-key`."""
+        return httpx.Client(base_url=self.base_url, headers={"x-api-key": self.api_key, **headers}, timeout=60)
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.base_url}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
