@@ -129,10 +129,10 @@ def _keep_env_key(secret: str) -> ApiKey:
     return key
 
 
-async def any_key_exists() -> bool:
-    """Whether there is a key that works; without one nothing is served but the open paths."""
+async def usable_keys() -> int:
+    """How many keys work; without one nothing is served but the open paths."""
     unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-    return await ApiKey.objects.filter(unexpired, revoked_at=None).aexists()
+    return await ApiKey.objects.filter(unexpired, revoked_at=None).acount()
 
 
 class Keyring:

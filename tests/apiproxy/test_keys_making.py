@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from apiproxy.keys import any_key_exists, create_key, digest_of, ensure_env_key, find, give_secret
+from apiproxy.keys import create_key, digest_of, ensure_env_key, find, give_secret, usable_keys
 from apiproxy.models import ApiKey
 
 BASE62 = set(string.ascii_letters + string.digits)
@@ -143,14 +143,15 @@ def test_a_key_of_the_database_may_be_in_the_environment_too(settings: Settings)
 
 
 @pytest.mark.django_db
-def test_whether_any_key_works() -> None:
-    exists = async_to_sync(any_key_exists)
-    assert exists() is False
+def test_only_keys_that_work_are_counted() -> None:
+    count = async_to_sync(usable_keys)
+    assert count() == 0
     key, _ = async_to_sync(create_key)("ci")
-    assert exists() is True
+    async_to_sync(create_key)("other", expires_at=datetime.now(UTC) + timedelta(hours=1))
+    assert count() == 2
     key.expires_at = datetime.now(UTC) - timedelta(seconds=1)
     key.save()
-    assert exists() is False
+    assert count() == 1
     key.expires_at, key.revoked_at = None, datetime.now(UTC)
     key.save()
-    assert exists() is False
+    assert count() == 1

@@ -1,0 +1,167 @@
+"""How many tokens a prompt has: from the upstream where it can be asked, otherwise by an estimate."""
+
+import asyncio
+import math
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx2
+import orjson
+
+from apiproxy.conf import Credential
+from apiproxy.errors import FailureKind, ProxyError, UpstreamError
+
+COUNT_TIMEOUT_S = 30.0
+CLOSE_TIMEOUT_S = 5.0
+
+_NO_ENDPOINT = (404, 405, 501)  # of a gateway that only knows /v1/messages; the API's own 404 has an error object
+_API_VERSION = "2023-06-01"
+_LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=10, keepalive_expiry=30.0)
+
+_CHARACTERS_PER_TOKEN = 2.5
+"""Of the tokenizer since Opus 4.7; older ones need fewer tokens. Source: "1M tokens is roughly 555k words or 2.5M
+Unicode characters", https://platform.claude.com/docs/en/about-claude/models/overview"""
+_IMAGE_TOKENS = 1_600  # of the largest image that is not scaled down: docs/en/build-with-claude/vision
+_DOCUMENT_TOKENS = 3_000  # of one page at most: docs/en/build-with-claude/pdf-support
+_NOT_TEXT = frozenset({"type", "cache_control", "signature", "id", "tool_use_id", "media_type"})
+
+
+class TokenCounter:
+    """Asks one upstream. Opened by its first use and closed by `aclose`, on one event loop."""
+
+    def __init__(self, credential: Credential, *, timeout_s: float = COUNT_TIMEOUT_S) -> None:
+        self.credential = credential
+        self._timeout_s = timeout_s
+        self._client: httpx2.AsyncClient | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether the upstream counts: the cloud platforms are not asked."""
+        return self.credential.base_url is not None
+
+    async def count(self, body: Mapping[str, Any], *, betas: str = "", beta_api: bool = False) -> int | None:
+        """The upstream's own number for this body of its count_tokens endpoint; None where it has no such endpoint.
+
+        betas: the `anthropic-beta` header as it came; beta_api: whether the path was asked with `?beta=true`. Raises
+        ProxyError: UPSTREAM_ERROR with what the upstream said, STALL after the timeout, CONNECTION_LOST.
+        """
+        if self._client is None:
+            self._client = _client(self.credential)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._client.post(
+                    "/v1/messages/count_tokens",
+                    content=orjson.dumps(body),
+                    headers={"anthropic-beta": betas} if betas else {},
+                    params={"beta": "true"} if beta_api else {},
+                )
+        except TimeoutError as error:
+            raise ProxyError(FailureKind.STALL, "The upstream did not count the tokens in time.") from error
+        except httpx2.HTTPError as error:
+            raise ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost.") from error
+        answer = _json(response)
+        if response.status_code in _NO_ENDPOINT and "error" not in answer:
+            return None
+        if response.is_error:
+            raise _upstream_error(response, answer)
+        count = answer.get("input_tokens")
+        if not isinstance(count, int):
+            raise ProxyError(FailureKind.CONNECTION_LOST, "The upstream's answer is not a token count.")
+        return count
+
+    async def aclose(self) -> None:
+        """Closes the connections; twice does no harm, and a later count opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await client.aclose()
+
+
+def estimate_tokens(body: Mapping[str, Any]) -> int:
+    """About how many tokens the prompt in a body has, rather too many than too few; at least one."""
+    characters, fixed = _size([body.get(name) for name in ("system", "tools", "messages")])
+    return max(1, math.ceil(characters / _CHARACTERS_PER_TOKEN) + fixed)
+
+
+def _size(value: object) -> tuple[int, int]:
+    """Characters of text in a JSON value, and tokens of what is not text."""
+    if isinstance(value, str):
+        return len(value), 0
+    if isinstance(value, dict):
+        source = value.get("source")
+        if value.get("type") == "image":
+            return 0, _IMAGE_TOKENS
+        if (
+            value.get("type") == "document"
+            and isinstance(source, dict)
+            and source.get("type") not in ("text", "content")
+        ):
+            return 0, _DOCUMENT_TOKENS
+        parts: list[object] = [part for name, part in value.items() if name not in _NOT_TEXT]
+        parts += [name for name in value if name not in _NOT_TEXT]
+    else:
+        parts = value if isinstance(value, list) else []
+    sizes = [_size(part) for part in parts]
+    return sum(characters for characters, _ in sizes), sum(fixed for _, fixed in sizes)
+
+
+def _client(credential: Credential) -> httpx2.AsyncClient:
+    """A client that reaches the upstream as the CLI does: by the same credential, headers, proxies and certificates."""
+    env = credential.env
+    headers = dict(_custom_headers(env.get("ANTHROPIC_CUSTOM_HEADERS", "")))
+    headers |= {"anthropic-version": _API_VERSION, "content-type": "application/json"}
+    if token := env.get("ANTHROPIC_AUTH_TOKEN"):
+        headers["authorization"] = f"Bearer {token}"
+    if key := env.get("ANTHROPIC_API_KEY"):
+        headers["x-api-key"] = key
+    # The deadline of `count` covers all of a request.
+    return httpx2.AsyncClient(
+        base_url=credential.base_url or "", headers=headers, timeout=None, limits=_LIMITS, verify=_tls(env)
+    )
+
+
+def _tls(env: Mapping[str, str]) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if extra := env.get("NODE_EXTRA_CA_CERTS"):
+        context.load_verify_locations(extra)
+    if certificate := env.get("CLAUDE_CODE_CLIENT_CERT"):
+        context.load_cert_chain(
+            certificate, env.get("CLAUDE_CODE_CLIENT_KEY"), env.get("CLAUDE_CODE_CLIENT_KEY_PASSPHRASE")
+        )
+    return context
+
+
+def _custom_headers(lines: str) -> Iterator[tuple[str, str]]:
+    """The headers in ANTHROPIC_CUSTOM_HEADERS: `Name: value`, one a line."""
+    for line in lines.splitlines():
+        name, colon, value = line.partition(":")
+        if colon and name.strip():
+            yield name.strip().lower(), value.strip()
+
+
+def _json(response: httpx2.Response) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _upstream_error(response: httpx2.Response, answer: Mapping[str, Any]) -> ProxyError:
+    said = answer.get("error")
+    error: Mapping[str, Any] = said if isinstance(said, dict) else {}
+    return ProxyError(
+        FailureKind.UPSTREAM_ERROR,
+        str(error.get("message") or f"The upstream answered with status {response.status_code}."),
+        retry_after_s=_seconds(response.headers.get("retry-after")),
+        upstream=UpstreamError(status=response.status_code, type=str(error.get("type") or "api_error")),
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        seconds = float(text or "nan")
+    except ValueError:  # a date: the API sends seconds
+        return None
+    return seconds if seconds >= 0 and math.isfinite(seconds) else None
