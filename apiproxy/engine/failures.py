@@ -38,6 +38,8 @@ _TYPE_BY_STATUS = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+_STATUS_BY_TYPE = {kind: status for status, kind in _TYPE_BY_STATUS.items()}
+_ANY_ERROR = 500
 
 
 def upstream_error_in(stderr_line: str) -> ProxyError | None:
@@ -58,9 +60,11 @@ def failure_of(result: Mapping[str, Any], exact: ProxyError | None, *, model: st
     exact is what stderr said during the same turn; it is believed only when its status agrees with the result's. model
     is named where the CLI's own text would name the id that it was launched with.
     """
-    status = result.get("api_error_status")
+    status, kind = result.get("api_error_status"), result.get("api_error_type")
+    if status is None and kind:  # an `error` event in the stream has no status
+        status = _STATUS_BY_TYPE.get(str(kind), _ANY_ERROR)
     if isinstance(status, int):
-        kind = str(result.get("api_error_type") or _TYPE_BY_STATUS.get(status, "api_error"))
+        kind = str(kind or _TYPE_BY_STATUS.get(status, "api_error"))
         message = framed_message(str(result.get("result") or ""))
         if message is None and exact is not None and exact.upstream is not None and exact.upstream.status == status:
             return exact
