@@ -33,7 +33,7 @@ class Inbox:
         self._messages += messages
         self._bytes += size_bytes
         self._changed.set()
-        if self._bytes > self._limit_bytes and not self._discarding:
+        if self._bytes > self._limit_bytes and not (self._discarding or self._closed):
             self._room.clear()
             await self._room.wait()
 
