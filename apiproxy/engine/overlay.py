@@ -6,6 +6,7 @@ last one as a whole, and what it does not name falls back to the CLI's own value
 `tests/contract`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,9 +38,10 @@ def turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str
     """The two NDJSON lines that start a turn: the overlay, then one empty-handed user message.
 
     Written together they save a round trip. Whoever writes them must see the answer to `control_id` before it
-    believes a stream event, because a refused overlay would leave the last request's in force.
+    believes a stream event, because a refused overlay would leave the last request's in force. Raises RecursionError
+    where the body is nested too deeply.
     """
-    env = {"CLAUDE_CODE_EXTRA_BODY": orjson.dumps(overlay).decode()}
+    env = {"CLAUDE_CODE_EXTRA_BODY": _dumps(overlay).decode()}
     control = {
         "type": "control_request",
         "request_id": control_id,
@@ -54,6 +56,14 @@ def turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str
         "client_composed": True,
     }
     return orjson.dumps(control) + b"\n" + orjson.dumps(message) + b"\n"
+
+
+def _dumps(value: Mapping[str, Any]) -> bytes:
+    """JSON in one line, also of what orjson refuses: more than 254 levels, numbers over 64 bits, lone surrogates."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _system_blocks(system: object) -> list[Any]:
