@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from apiproxy.conf import Credential, GatewaySettings
+from proxy_site import account_variables as account
 from proxy_site import env as kinds
 from proxy_site.env import Env, Kind, SettingError, Variable, refuse_unknown
 from proxy_site.storage import parse_database_url
@@ -17,6 +18,7 @@ PREFIX = "CLAUDE_PROXY_"
 _DAY_MS = 86_400_000
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _MS = "milliseconds"
+_USUAL_PORTS = {"http": 80, "https": 443}
 
 HOST = Variable(
     name="CLAUDE_PROXY_HOST",
@@ -216,7 +218,7 @@ VARIABLES: tuple[Variable[object], ...] = (
     STATE_DIR, LOG_DIR, LOG_LEVEL, DEBUG, DATABASE_URL, REDIS_URL,
     MAX_CONCURRENT, QUEUE_MAX, QUEUE_TIMEOUT_MS, STALL_TIMEOUT_MS, MAX_DURATION_MS, MAX_OUTPUT_CHARS, HEARTBEAT_MS,
     UPSTREAM_RETRIES, DRAIN_TIMEOUT_MS, WARM_WORKERS, WORKER_MAX_TURNS, WORKER_MAX_RSS_MB,
-    MODEL_ALIASES, STRICT, TRACE_RETENTION_DAYS,
+    MODEL_ALIASES, STRICT, TRACE_RETENTION_DAYS, *account.VARIABLES,
 )
 # fmt: on
 
@@ -257,6 +259,8 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
         trace_retention_days=TRACE_RETENTION_DAYS.read(env),
         trusted_proxies=TRUSTED_PROXIES.read(env),
         credential=credential,
+        key_defaults=account.read_key_defaults(env),
+        sessions=account.read_sessions(env),
     )
     _refuse_loop(settings)
     return settings
@@ -265,7 +269,8 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
 def _refuse_loop(settings: GatewaySettings) -> None:
     """A shell that is set up for a client of the gateway must not make the gateway its own upstream."""
     parts = urlsplit(settings.credential.base_url or "")
-    if parts.hostname in _LOOPBACK | {settings.host} and parts.port == settings.port:
+    port = parts.port or _USUAL_PORTS.get(parts.scheme)
+    if parts.hostname in _LOOPBACK | {settings.host} and port == settings.port:
         raise SettingError(
             f"ANTHROPIC_BASE_URL: {settings.credential.base_url!r} is this gateway's own address; "
             "it must be the upstream's."

@@ -131,6 +131,8 @@ def test_the_gateway_is_never_its_own_upstream(address: str) -> None:
     with pytest.raises(SettingError, match="is this gateway's own address"):
         read({}, Credential(kind="api_key", base_url=address))
     assert read({"CLAUDE_PROXY_PORT": "3457"}, Credential(kind="api_key", base_url=address)).port == 3457
+    with pytest.raises(SettingError, match="is this gateway's own address"):
+        read({"CLAUDE_PROXY_PORT": "80"}, Credential(kind="api_key", base_url="http://localhost"))
 
 
 def test_the_table_of_variables_holds_each_once_and_every_default_is_allowed() -> None:
