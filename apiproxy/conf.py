@@ -1,6 +1,7 @@
 """The gateway's settings as one frozen value. `proxy_site/env.py` reads them from the environment."""
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,28 @@ class Credential:
     kind: CredentialKind
     env: dict[str, str] = field(default_factory=dict, repr=False)
     base_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyDefaults:
+    """The limits that a new key gets where nothing else is said; None: no limit. See `models.ApiKey`."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent_runs: int | None = None
+    budget_day_usd: Decimal | None = None
+    budget_month_usd: Decimal | None = None
+    budget_total_usd: Decimal | None = None
+    budget_warn_percent: int = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """How long and how many sessions are remembered, and whether their messages may be kept (the key decides too)."""
+
+    ttl_hours: int = 24
+    max_per_key: int = 500
+    store: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +74,8 @@ class GatewaySettings:
     trace_retention_days: int
     trusted_proxies: tuple[str, ...]
     credential: Credential
+    key_defaults: KeyDefaults = KeyDefaults()
+    sessions: SessionSettings = SessionSettings()
 
 
 def gateway_settings() -> GatewaySettings:

@@ -1,0 +1,49 @@
+"""What the gateway keeps in the database: keys, models, what was used, and sessions."""
+
+from apiproxy.models.catalog import Lifecycle, Model
+from apiproxy.models.keys import (
+    ENV_KEY_NAME,
+    PREFIX_LENGTH,
+    ApiKey,
+    Dialect,
+    Scope,
+    default_budget_day_usd,
+    default_budget_month_usd,
+    default_budget_total_usd,
+    default_budget_warn_percent,
+    default_concurrent_runs,
+    default_requests_per_minute,
+    default_scopes,
+    default_tokens_per_minute,
+    validate_dialects,
+    validate_scopes,
+)
+from apiproxy.models.names import validate_names
+from apiproxy.models.sessions import CONVERSATION_ID_CHARS, Session, SessionHistory
+from apiproxy.models.usage import Reservation, Usage
+
+__all__ = [
+    "CONVERSATION_ID_CHARS",
+    "ENV_KEY_NAME",
+    "PREFIX_LENGTH",
+    "ApiKey",
+    "Dialect",
+    "Lifecycle",
+    "Model",
+    "Reservation",
+    "Scope",
+    "Session",
+    "SessionHistory",
+    "Usage",
+    "default_budget_day_usd",
+    "default_budget_month_usd",
+    "default_budget_total_usd",
+    "default_budget_warn_percent",
+    "default_concurrent_runs",
+    "default_requests_per_minute",
+    "default_scopes",
+    "default_tokens_per_minute",
+    "validate_dialects",
+    "validate_names",
+    "validate_scopes",
+]

@@ -1,0 +1,78 @@
+"""The models that the gateway knows."""
+
+from decimal import Decimal
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+
+from apiproxy.models.names import validate_names
+
+
+class Lifecycle(models.TextChoices):
+    """A model's stage, in the words of the Models API (`lifecycle`)."""
+
+    ACTIVE = "active"
+    DEPRECATED = "deprecated"
+    RETIRED = "retired"
+
+
+def _price(help_text: str) -> "models.DecimalField[Decimal | None, Decimal | None]":
+    return models.DecimalField(
+        max_digits=10,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=f"USD per million {help_text}.",
+    )
+
+
+class Model(models.Model):
+    """A model that the gateway lists and has prices for. Others work too: an id that is not here passes through."""
+
+    id = models.CharField(primary_key=True, max_length=200, help_text="As the upstream knows it.")
+    display_name = models.CharField(max_length=200)
+    family = models.CharField(max_length=50, blank=True, help_text="Such as opus or sonnet; `line` in the Models API.")
+    aliases = models.JSONField(
+        default=list, blank=True, validators=[validate_names], help_text="Further names that clients may use."
+    )
+    lifecycle = models.CharField(max_length=10, choices=Lifecycle.choices, default=Lifecycle.ACTIVE)
+    enabled = models.BooleanField(default=True, help_text="Off: not listed, and requests for it are refused.")
+    created_at = models.DateTimeField(null=True, blank=True, verbose_name="released at", help_text="Empty: unknown.")
+    retires_at = models.DateTimeField(null=True, blank=True)
+    max_output_tokens = models.PositiveIntegerField(
+        validators=[MinValueValidator(1)], help_text="Also what a request without max_tokens gets."
+    )
+    context_window = models.PositiveIntegerField(null=True, blank=True, help_text="Input tokens. Empty: unknown.")
+    input_price = _price("input tokens")
+    output_price = _price("output tokens")
+    cache_write_price = _price("tokens written to the five-minute cache")
+    cache_read_price = _price("tokens read from the cache")
+    long_prompt_above = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Prompt tokens above which the whole request costs more. Empty: never."
+    )
+    long_prompt_factor = models.DecimalField(
+        max_digits=6, decimal_places=3, default=Decimal(1), help_text="By which such a request's prices are multiplied."
+    )
+
+    class Meta:
+        ordering = (models.F("created_at").desc(nulls_first=True), "id")
+
+    def __str__(self) -> str:
+        return self.id
+
+    def clean(self) -> None:
+        """Raises ValidationError for an alias that is another model's name: it could mean either."""
+        super().clean()
+        taken = set[str]()
+        for other in Model.objects.exclude(pk=self.pk):
+            taken |= {other.pk, *other.aliases}
+        clashes: list[Any] = [name for name in [self.pk, *_as_list(self.aliases)] if name in taken]
+        if clashes:
+            raise ValidationError({"aliases": f"Already the name of another model: {', '.join(clashes)}."})
+
+
+def _as_list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,186 @@
+"""The keys that the gateway hands out."""
+
+from collections.abc import Callable, Collection
+from decimal import Decimal
+from typing import ClassVar
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils import timezone
+
+from apiproxy.conf import gateway_settings
+from apiproxy.models.names import validate_names
+
+PREFIX_LENGTH = 14
+"""Characters of a generated secret that are kept in the clear, so that a key can be told from others."""
+
+ENV_KEY_NAME = "env"
+"""The key whose secret is that of CLAUDE_PROXY_API_KEY."""
+
+
+class Scope(models.TextChoices):
+    """What a key may be used for."""
+
+    API = "api", "API: messages, models, its own sessions"
+    ADMIN = "admin", "Administration: traces, metrics and sessions of every key"
+
+
+class Dialect(models.TextChoices):
+    """The public APIs, by the names in `turns.DialectName`."""
+
+    ANTHROPIC = "anthropic", "Anthropic: /v1/messages"
+    OPENAI = "openai", "OpenAI: /v1/chat/completions, /v1/responses"
+
+
+def validate_scopes(value: object) -> None:
+    """Raises ValidationError unless the value is a list of scopes, at least one and each once."""
+    validate_names(value)
+    names: Collection[str] = value if isinstance(value, list) else ()
+    unknown = [name for name in names if name not in Scope.values]
+    if unknown or not names:
+        raise ValidationError(f"Scopes must be some of {', '.join(Scope.values)}.", code="scopes")
+
+
+def default_scopes() -> list[str]:
+    """What a key may do when nothing else is said."""
+    return [Scope.API.value]
+
+
+def validate_dialects(value: object) -> None:
+    """Raises ValidationError unless the value is a list of dialects, each once."""
+    validate_names(value)
+    names: Collection[str] = value if isinstance(value, list) else ()
+    if any(name not in Dialect.values for name in names):
+        raise ValidationError(f"Dialects must be some of {', '.join(Dialect.values)}.", code="dialects")
+
+
+# Each a function with a name, because a migration must be able to refer to it.
+
+
+def default_requests_per_minute() -> int | None:
+    """CLAUDE_PROXY_KEY_REQUESTS_PER_MINUTE."""
+    return gateway_settings().key_defaults.requests_per_minute
+
+
+def default_tokens_per_minute() -> int | None:
+    """CLAUDE_PROXY_KEY_TOKENS_PER_MINUTE."""
+    return gateway_settings().key_defaults.tokens_per_minute
+
+
+def default_concurrent_runs() -> int | None:
+    """CLAUDE_PROXY_KEY_CONCURRENT_RUNS."""
+    return gateway_settings().key_defaults.concurrent_runs
+
+
+def default_budget_day_usd() -> Decimal | None:
+    """CLAUDE_PROXY_KEY_BUDGET_DAY_USD."""
+    return gateway_settings().key_defaults.budget_day_usd
+
+
+def default_budget_month_usd() -> Decimal | None:
+    """CLAUDE_PROXY_KEY_BUDGET_MONTH_USD."""
+    return gateway_settings().key_defaults.budget_month_usd
+
+
+def default_budget_total_usd() -> Decimal | None:
+    """CLAUDE_PROXY_KEY_BUDGET_TOTAL_USD."""
+    return gateway_settings().key_defaults.budget_total_usd
+
+
+def default_budget_warn_percent() -> int:
+    """CLAUDE_PROXY_KEY_BUDGET_WARN_PERCENT."""
+    return gateway_settings().key_defaults.budget_warn_percent
+
+
+def _limit(help_text: str, default: Callable[[], int | None]) -> "models.PositiveIntegerField[int | None, int | None]":
+    return models.PositiveIntegerField(
+        null=True, blank=True, default=default, validators=[MinValueValidator(1)], help_text=help_text
+    )
+
+
+def _budget(
+    period: str, default: Callable[[], Decimal | None]
+) -> "models.DecimalField[Decimal | None, Decimal | None]":
+    return models.DecimalField(
+        max_digits=12,
+        decimal_places=4,
+        null=True,
+        blank=True,
+        default=default,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=f"USD {period}; empty: no budget.",
+    )
+
+
+class ApiKey(models.Model):
+    """A key that clients present. The secret itself is nowhere: only its SHA-256 digest and how it begins."""
+
+    name = models.CharField(max_length=100, help_text="Who or what uses it; shown in traces and in the dashboard.")
+    prefix = models.CharField(max_length=PREFIX_LENGTH, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="api_keys"
+    )
+    scopes = models.JSONField(default=default_scopes, validators=[validate_scopes])
+    allowed_models = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_names],
+        help_text="Ids or aliases; * stands for any characters. Empty: every model.",
+    )
+    allowed_dialects = models.JSONField(
+        default=list, blank=True, validators=[validate_dialects], help_text="APIs it may use. None: every one."
+    )
+    requests_per_minute = _limit("Within any 60 seconds. Empty: no limit.", default_requests_per_minute)
+    tokens_per_minute = _limit(
+        "Input and output tokens together, without those read from the prompt cache. Empty: no limit.",
+        default_tokens_per_minute,
+    )
+    concurrent_runs = _limit("Runs at the same time, waiting ones included. Empty: no limit.", default_concurrent_runs)
+    priority = models.SmallIntegerField(default=0, help_text="In the queue: the lower, the sooner served.")
+    budget_day_usd = _budget("per day (UTC)", default_budget_day_usd)
+    budget_month_usd = _budget("per calendar month (UTC)", default_budget_month_usd)
+    budget_total_usd = _budget("in all", default_budget_total_usd)
+    budget_warn_percent = models.PositiveSmallIntegerField(
+        default=default_budget_warn_percent,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="From this part of a budget on, answers carry a warning.",
+    )
+    store_bodies = models.BooleanField(default=False, help_text="Keep requests and answers with the traces.")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Refused from then on. Empty: never.")
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    previous_prefix = models.CharField(max_length=PREFIX_LENGTH, blank=True, editable=False)
+    previous_digest = models.CharField(max_length=64, blank=True, editable=False, db_index=True)
+    previous_until = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Until then the secret before the last rotation works too."
+    )
+    previous_used_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When that secret was last used; to the minute."
+    )
+    first_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    first_used_from = models.CharField(max_length=64, blank=True, editable=False, help_text="Address of that client.")
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="To the minute.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = "API key"
+        ordering = ("name", "-created_at")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["name"],
+                condition=models.Q(revoked_at__isnull=True),
+                name="apikey_name_once",
+                violation_error_message="Another key that is not revoked has this name.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    def clean(self) -> None:
+        """Raises ValidationError where a key takes the name of the environment's: it would be taken for that one."""
+        super().clean()
+        if self.name == ENV_KEY_NAME and not ApiKey.objects.filter(pk=self.pk, name=ENV_KEY_NAME).exists():
+            raise ValidationError({"name": f"{ENV_KEY_NAME} is the name of the key from CLAUDE_PROXY_API_KEY."})

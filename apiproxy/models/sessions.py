@@ -1,0 +1,64 @@
+"""Conversations that are known by an id."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from apiproxy.models.usage import NAME_CHARS, count
+
+CONVERSATION_ID_CHARS = 200
+
+
+class Session(models.Model):
+    """A conversation of one key. Two keys that use the same id have two sessions.
+
+    chain: the digests of the lineage (`sessions/lineage.py`) of the branch that was used last, joined; heads: the ends
+    of all branches. last_change says what the last turn did to the history, differed_at which message (from 0) it
+    changed. cost_micro_usd is an estimate in millionths of a dollar.
+    """
+
+    key_id = models.BigIntegerField()
+    key_label = models.CharField(max_length=100)
+    conversation_id = models.CharField(max_length=CONVERSATION_ID_CHARS)
+    dialect = models.CharField(max_length=20)
+    model = models.CharField(max_length=NAME_CHARS)
+    created_at = models.DateTimeField(default=timezone.now)
+    last_used_at = models.DateTimeField(default=timezone.now)
+    message_count = models.PositiveIntegerField(default=0)
+    turns = count()
+    resumes = count()
+    resets = count()
+    failures = count()
+    last_change = models.CharField(max_length=16, blank=True)
+    differed_at = models.PositiveIntegerField(null=True)
+    chain = models.BinaryField(default=bytes)
+    heads = models.JSONField(default=list)
+    input_tokens = count()
+    output_tokens = count()
+    cache_read_tokens = count()
+    cache_creation_tokens = count()
+    cost_micro_usd = count()
+
+    class Meta:
+        ordering = ("-last_used_at",)
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["key_id", "conversation_id"], name="session_once"),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["last_used_at"], name="session_last_used"),
+            models.Index(fields=["key_id", "last_used_at"], name="session_of_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key_label} {self.conversation_id}"
+
+
+class SessionHistory(models.Model):
+    """The messages of a session up to its last answer, as JSON; only where the settings and the key say so."""
+
+    session = models.OneToOneField(Session, on_delete=models.CASCADE, primary_key=True, related_name="history")
+    messages = models.BinaryField()
+
+    def __str__(self) -> str:
+        return str(self.session_id)
