@@ -1,0 +1,175 @@
+"""The OpenAI dialect's endpoints, each with and without `/v1`."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from ninja import NinjaAPI
+
+from apiproxy.auth import authenticate, require, require_model
+from apiproxy.catalog import resolve
+from apiproxy.conf import gateway_settings
+from apiproxy.dialects.openai import failures, models_api
+from apiproxy.dialects.openai.body import Target, Translation
+from apiproxy.dialects.openai.completion import completion
+from apiproxy.dialects.openai.encode import ChatStream
+from apiproxy.dialects.openai.ignored import HEADER
+from apiproxy.dialects.openai.parse import read_chat, translate_chat
+from apiproxy.dialects.openai.responses_encode import ResponsesStream
+from apiproxy.dialects.openai.responses_object import response_object
+from apiproxy.dialects.openai.responses_parse import read_responses, translate_responses
+from apiproxy.dialects.openai.responses_schemas import ResponsesRequest
+from apiproxy.dialects.openai.schemas import ChatRequest, Sampled
+from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.keys import Principal
+from apiproxy.runtime import holder
+from apiproxy.turns import Turn
+from apiproxy.wire.body import read_json_object
+from apiproxy.wire.intake import caller_of, conversation_id, note_refusal, request_id
+from apiproxy.wire.respond import StreamEncoder, respond
+
+logger = logging.getLogger(__name__)
+
+api = NinjaAPI(title="OpenAI dialect", urls_namespace="openai", docs_url=None, openapi_url=None)
+
+RequestT = TypeVar("RequestT", bound=Sampled)
+Whole = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A translated request, and the two ways of writing its answer."""
+
+    translation: Translation
+    stream: StreamEncoder
+    whole: Whole
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint(Generic[RequestT]):
+    """One of the two APIs: how to read its body, and how to translate it (target, strict, Unix time of creation)."""
+
+    read: Callable[[object], RequestT]
+    prepare: Callable[[RequestT, Target, bool, int], Prepared]
+
+
+class OpenAIDialect:
+    """A `wire.respond.Dialect`."""
+
+    def __init__(self, whole: Whole) -> None:
+        self._whole = whole
+
+    def error_response(self, error: ProxyError, request_id: str) -> HttpResponse:
+        """OpenAI's error object; the request id is in the headers."""
+        return failures.error_response(error)
+
+    def plain(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The answer for the upstream's whole message."""
+        return self._whole(message)
+
+
+def _prepare_chat(request: ChatRequest, target: Target, strict: bool, created: int) -> Prepared:
+    translation = translate_chat(request, target=target, strict=strict)
+    return Prepared(
+        translation=translation,
+        stream=ChatStream(translation.reply, created=created),
+        whole=lambda message: completion(message, translation.reply, created=created),
+    )
+
+
+def _prepare_responses(request: ResponsesRequest, target: Target, strict: bool, created: int) -> Prepared:
+    translation = translate_responses(request, target=target, strict=strict)
+    return Prepared(
+        translation=translation,
+        stream=ResponsesStream(translation.reply, created=created),
+        whole=lambda message: response_object(message, translation.reply, created=created),
+    )
+
+
+_CHAT = Endpoint(read_chat, _prepare_chat)
+_RESPONSES = Endpoint(read_responses, _prepare_responses)
+
+
+async def chat_completions(request: HttpRequest) -> HttpResponseBase:
+    """POST /v1/chat/completions: one turn, streamed or not."""
+    return await _answer(request, _CHAT)
+
+
+async def responses(request: HttpRequest) -> HttpResponseBase:
+    """POST /v1/responses: one turn, streamed or not."""
+    return await _answer(request, _RESPONSES)
+
+
+async def chat_models(request: HttpRequest) -> HttpResponse:
+    """GET /v1/chat/models."""
+    return await models_api.list_models(await _principal_of(request))
+
+
+async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpResponseBase:
+    received_at = time.time()
+    principal: Principal | None = None
+    body: dict[str, Any] | None = None
+    try:
+        principal = await _principal_of(request)
+        raw = request.body
+        body = await read_json_object(raw)
+        asked = endpoint.read(body)
+        model = await resolve(asked.model)
+        require_model(principal, model)
+        target = Target(model=model.id, max_output_tokens=model.max_output_tokens)
+        prepared = endpoint.prepare(asked, target, gateway_settings().strict, int(received_at))
+        turn = Turn(
+            id=request_id(request),
+            dialect="openai",
+            body=prepared.translation.body,
+            model=model.id,
+            requested_model=asked.model,
+            stream=prepared.translation.stream,
+            caller=caller_of(request, principal),
+            received_at=received_at,
+            body_bytes=len(raw),
+            conversation_id=conversation_id(request),
+            traceparent=request.headers.get("traceparent"),
+        )
+        run = holder.current().start(turn)
+    except ProxyError as error:
+        note_refusal(request, error, dialect="openai", principal=principal, body=body)
+        raise
+    response = await respond(
+        run,
+        dialect=OpenAIDialect(prepared.whole),
+        encoder=prepared.stream if turn.stream else None,
+        heartbeat_s=gateway_settings().heartbeat_ms / 1000,
+    )
+    if prepared.translation.ignored:
+        response[HEADER] = ", ".join(prepared.translation.ignored)
+    return response
+
+
+async def _principal_of(request: HttpRequest) -> Principal:
+    """Whose key the request carries; raises ProxyError (UNAUTHENTICATED, FORBIDDEN)."""
+    principal = await authenticate(request.headers)
+    require(principal, scope="api")
+    return principal
+
+
+for prefix in ("/v1", ""):
+    api.post(prefix + "/chat/completions")(chat_completions)
+    api.get(prefix + "/chat/models")(chat_models)
+    api.post(prefix + "/responses")(responses)
+
+
+@api.exception_handler(ProxyError)
+def on_proxy_error(request: HttpRequest, error: ProxyError) -> HttpResponse:
+    """A refusal or failure before the first byte."""
+    return failures.error_response(error)
+
+
+@api.exception_handler(Exception)
+def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Our fault: the client learns nothing of it; the request id is in the headers."""
+    logger.error("request.crashed", exc_info=error, extra={"reqId": request_id(request)})
+    return failures.error_response(ProxyError(FailureKind.INTERNAL, "Internal server error"))

@@ -1,0 +1,190 @@
+"""Rewrites a JSON schema into the subset that Claude's structured outputs take.
+
+The API answers 400 to what lies outside of it (the platform's page on structured outputs, "JSON Schema limitations").
+As Anthropic's own SDKs do, an unsupported constraint is taken out and told in the description, and every object is
+closed. Closing only narrows the set of answers; where it would leave nothing but an empty object (a map with free
+keys), and for a recursive schema, there is no such form.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Limits over all strict schemas of a request, from the API's own error messages.
+MAX_UNIONS = 16
+MAX_OPTIONALS = 24
+MAX_DEPTH = 100
+
+_DEFINITIONS = ("$defs", "definitions")
+_KEPT = frozenset({"type", "title", "description", "default", "required", "const"})
+_NESTING = {"items": "items", "anyOf": "anyOf", "oneOf": "anyOf", "allOf": "allOf"} | {d: d for d in _DEFINITIONS}
+_FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"},
+)
+# What says nothing about the value; and the two that _close sees to.
+_LEFT_OUT = frozenset(
+    {"$schema", "$id", "$comment", "examples", "deprecated", "readOnly", "writeOnly", "discriminator"}
+)
+_LEFT_OUT |= {"properties", "additionalProperties"}
+_SAYS_WHAT = frozenset({"type", "$ref", "anyOf", "allOf", "enum", "const"})
+_UNSUPPORTED_PATTERN = ("(?=", "(?!", "(?<", "\\b", "\\B")
+_LOCAL_DEFINITION = re.compile(r"#/(\$defs|definitions)/[^/]+")
+
+
+class NoStrictFormError(Exception):
+    """The schema says something that structured outputs cannot hold to."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """How much of the API's limits the strict schemas of one request have used."""
+
+    unions: int = 0
+    optionals: int = 0
+
+    @property
+    def spent(self) -> bool:
+        """Whether the API would refuse the schemas counted so far."""
+        return self.unions > MAX_UNIONS or self.optionals > MAX_OPTIONALS
+
+
+def strict_form(schema: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    """The schema in the supported subset; adds to the budget what it uses.
+
+    Raises NoStrictFormError, and leaves the budget as it was, where there is none or the budget does not suffice.
+    """
+    if _is_recursive(schema):
+        raise NoStrictFormError("it is recursive")
+    total = Budget(budget.unions, budget.optionals)
+    result = _rewrite(schema, total, 0)
+    if total.spent:
+        raise NoStrictFormError(f"more than {MAX_UNIONS} union-typed or {MAX_OPTIONALS} optional properties")
+    budget.unions, budget.optionals = total.unions, total.optionals
+    return result
+
+
+def _rewrite(schema: object, used: Budget, depth: int) -> dict[str, Any]:
+    if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
+        raise NoStrictFormError("a part of it is no schema object, or nested too deeply")
+    result: dict[str, Any] = {}
+    notes: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _NESTING:
+            if _NESTING[key] in result:
+                raise NoStrictFormError("it has both anyOf and oneOf in one place")
+            result[_NESTING[key]] = _nested(key, value, used, depth + 1)
+        elif key not in _LEFT_OUT:
+            (result if _is_supported(key, value) else notes)[key] = value
+    _close(schema, result, used, depth)
+    if not result.keys() & _SAYS_WHAT:
+        raise NoStrictFormError("a part of it allows any value")
+    _tell(notes, result)
+    return result
+
+
+def _nested(key: str, value: object, used: Budget, depth: int) -> object:
+    if key == "items":
+        return _rewrite(value, used, depth)
+    if key in _DEFINITIONS:
+        return {name: _rewrite(part, used, depth) for name, part in _mapping(value).items()}
+    return [_rewrite(part, used, depth) for part in _list(value)]
+
+
+def _is_supported(key: str, value: Any) -> bool:
+    """Whether the constraint can stay; raises NoStrictFormError where it can be neither kept nor told in words."""
+    match key:
+        case "$ref":
+            if not _LOCAL_DEFINITION.fullmatch(str(value)):
+                raise NoStrictFormError("it refers to something else than a definition of its own")
+            return True
+        case "enum":
+            if any(isinstance(choice, dict | list) for choice in _list(value)):
+                raise NoStrictFormError("it lists objects or arrays as values")
+            return True
+        case "format":
+            return isinstance(value, str) and value in _FORMATS
+        case "minItems":
+            return value in (0, 1)
+        case "pattern":
+            return not any(part in str(value) for part in _UNSUPPORTED_PATTERN)
+        case _:
+            return key in _KEPT
+
+
+def _close(schema: Mapping[str, Any], result: dict[str, Any], used: Budget, depth: int) -> None:
+    """Closes an object to its declared properties, and counts what the API limits."""
+    kind = schema.get("type")
+    if kind != "object" and not (isinstance(kind, list) and "object" in kind) and "properties" not in schema:
+        return
+    properties = _mapping(schema.get("properties", {}))
+    if not properties and schema.get("additionalProperties", "properties" not in schema) is not False:
+        raise NoStrictFormError("it has an object with free keys")
+    result.setdefault("type", "object")
+    result["properties"] = {name: _rewrite(part, used, depth + 1) for name, part in properties.items()}
+    result["additionalProperties"] = False
+    required = _list(schema.get("required", []))
+    used.optionals += sum(name not in required for name in properties)
+    used.unions += sum(_is_union(part) for part in result["properties"].values())
+
+
+def _is_union(schema: Mapping[str, Any]) -> bool:
+    return "anyOf" in schema or isinstance(schema.get("type"), list)
+
+
+def _tell(notes: Mapping[str, Any], result: dict[str, Any]) -> None:
+    """Puts what was taken out into the description, where the model at least reads it."""
+    if not notes:
+        return
+    told = "{" + ", ".join(f"{key}: {value}" for key, value in notes.items()) + "}"
+    description = result.get("description")
+    result["description"] = f"{description}\n\n{told}" if description else told
+
+
+def _is_recursive(schema: Mapping[str, Any]) -> bool:
+    """Whether a definition leads back to itself."""
+    uses: dict[str, set[str]] = {}
+    for keyword in _DEFINITIONS:
+        definitions = schema.get(keyword)
+        if isinstance(definitions, Mapping):
+            uses |= {f"#/{keyword}/{name}": _references(part) for name, part in definitions.items()}
+    return any(_reaches(start, start, uses) for start in uses)
+
+
+def _reaches(start: str, goal: str, uses: Mapping[str, set[str]]) -> bool:
+    seen: set[str] = set()
+    todo = list(uses.get(start, ()))
+    while todo:
+        name = todo.pop()
+        if name == goal:
+            return True
+        if name not in seen:
+            seen.add(name)
+            todo.extend(uses.get(name, ()))
+    return False
+
+
+def _references(part: object) -> set[str]:
+    found: set[str] = set()
+    todo = [part]
+    while todo:
+        here = todo.pop()
+        if isinstance(here, Mapping):
+            if isinstance(here.get("$ref"), str):
+                found.add(here["$ref"])
+            todo.extend(here.values())
+        elif isinstance(here, list):
+            todo.extend(here)
+    return found
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise NoStrictFormError("a part of it that should be an object is none")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise NoStrictFormError("a part of it that should be a list is none")
+    return value
