@@ -11,7 +11,7 @@ import psutil
 from tests.support.processes import LoggedProcess, children_of, clean_environment
 from tests.support.waiting import eventually
 
-_START_S = 60.0
+_START_S = 120.0
 _STOP_S = 40.0
 
 
