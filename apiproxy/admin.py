@@ -1,0 +1,140 @@
+"""Keys and models in the admin."""
+
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin
+from unfold.decorators import display as unfold_display
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextareaWidget
+
+from apiproxy.keys import give_secret
+from apiproxy.models import ApiKey, Model, Scope, validate_names, validate_scopes
+
+_STATES = {"in use": "success", "expired": "warning", "revoked": "danger"}
+
+
+class NamesField(forms.CharField):
+    """A list of names as a text with one a line."""
+
+    widget = UnfoldAdminTextareaWidget
+
+    def prepare_value(self, value: Any) -> Any:
+        """The list as lines; what was typed stays as it is."""
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        """The lines as a list, without empty ones."""
+        return [line.strip() for line in str(value or "").splitlines() if line.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Compared as lists."""
+        return bool(list(initial or []) != self.to_python(data))
+
+
+class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """The fields that an administrator sets; the secret is not one of them."""
+
+    scopes = forms.MultipleChoiceField(
+        choices=Scope.choices, widget=UnfoldAdminCheckboxSelectMultipleWidget, validators=[validate_scopes]
+    )
+    allowed_models = NamesField(
+        required=False, validators=[validate_names], help_text="One a line, ids or aliases; * for any characters."
+    )
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Keys. The secret is shown in the message after the key is added, and never again."""
+
+    form = ApiKeyForm
+    list_display = ("name", "shown_prefix", "shown_scopes", "state", "owner", "last_used_at", "expires_at")
+    list_filter = ("revoked_at", "store_bodies")
+    search_fields = ("name", "prefix")
+    list_select_related = ("owner",)
+    autocomplete_fields = ("owner",)
+    readonly_fields = ("shown_prefix", "state", "revoked_at", "last_used_at", "created_at")
+    actions: ClassVar[list[str]] = ["revoke"]
+    fieldsets = (
+        (None, {"fields": ("name", "owner", "scopes", "allowed_models", "expires_at", "store_bodies")}),
+        ("Limits", {"fields": ("priority", "requests_per_minute", "tokens_per_minute", "concurrent_runs")}),
+        ("Budgets", {"fields": ("budget_day_usd", "budget_month_usd", "budget_total_usd")}),
+        ("History", {"fields": ("shown_prefix", "state", "created_at", "last_used_at", "revoked_at")}),
+    )
+
+    @admin.display(description="secret")
+    def shown_prefix(self, key: ApiKey) -> str:
+        """How the secret begins."""
+        return f"{key.prefix}…" if key.prefix else "–"
+
+    @admin.display(description="scopes")
+    def shown_scopes(self, key: ApiKey) -> str:
+        """The scopes as words."""
+        return ", ".join(key.scopes)
+
+    @unfold_display(label=_STATES)  # type: ignore[untyped-decorator]  # unfold has no types
+    def state(self, key: ApiKey) -> str:
+        """Whether the key works."""
+        if key.revoked_at is not None:
+            return "revoked"
+        return "expired" if key.expires_at is not None and key.expires_at <= timezone.now() else "in use"
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        """Gives a new key its secret, and shows it this once."""
+        secret = "" if change else give_secret(obj)
+        super().save_model(request, obj, form, change)
+        if secret:
+            shown = format_html("The secret of {}, shown this once: <code>{}</code>", obj.name, secret)
+            messages.warning(request, shown)
+
+    @admin.action(description="Revoke the selected keys")
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        """Refuses the keys from now on. One by one, so that every one is noticed at once and logged."""
+        keys = list(queryset.filter(revoked_at=None))
+        for key in keys:
+            key.revoked_at = timezone.now()
+            key.save(update_fields=["revoked_at"])
+            self.log_change(request, key, "Revoked.")
+        self.message_user(request, f"{len(keys)} keys revoked.", messages.SUCCESS)
+
+
+class ModelForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """A model, its aliases one a line."""
+
+    aliases = NamesField(required=False, validators=[validate_names], help_text="Further names, one a line.")
+
+
+@admin.register(Model)
+class ModelAdminPage(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Models: what /v1/models lists, and what they cost."""
+
+    form = ModelForm
+    list_display = ("id", "display_name", "shown_aliases", "lifecycle", "enabled", "input_price", "output_price")
+    list_filter = ("family", "lifecycle", "enabled")
+    search_fields = ("id", "display_name")
+    fieldsets = (
+        (None, {"fields": ("id", "display_name", "family", "aliases", "enabled", "lifecycle")}),
+        ("Limits", {"fields": ("max_output_tokens", "context_window", "created_at", "retires_at")}),
+        (
+            "USD per million tokens",
+            {
+                "fields": (
+                    *("input_price", "output_price", "cache_write_price", "cache_read_price"),
+                    *("long_prompt_above", "long_prompt_factor"),
+                )
+            },
+        ),
+    )
+
+    @admin.display(description="aliases")
+    def shown_aliases(self, model: Model) -> str:
+        """The aliases as words."""
+        return ", ".join(model.aliases)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        """An id is given once: another id is another model."""
+        return () if obj is None else ("id",)

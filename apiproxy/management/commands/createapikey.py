@@ -1,0 +1,104 @@
+"""`manage.py createapikey`: a new key, whose secret is shown this once."""
+
+import json
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from apiproxy.keys import KeyFields, create_key
+from apiproxy.models import ApiKey, Scope
+
+MAX_EXPIRES_DAYS = 36_500
+
+_LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrent_runs")
+_BUDGETS = ("budget_day_usd", "budget_month_usd", "budget_total_usd")
+
+
+class Command(BaseCommand):
+    """Makes a key and prints its secret; the database keeps only its digest."""
+
+    help = "Makes an API key and prints its secret, which cannot be shown again."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The key's name, and what it may do."""
+        parser.add_argument("name", help="Who or what uses it.")
+        parser.add_argument("--admin", action="store_true", help="Also gives it the scope admin.")
+        parser.add_argument("--models", default="", help="Ids or aliases, separated by commas; * for any characters.")
+        parser.add_argument("--expires-days", type=int, metavar="N", help="Refused after so many days.")
+        parser.add_argument("--owner", default="", metavar="USERNAME", help="The user whom it belongs to.")
+        parser.add_argument("--priority", type=int, default=0, help="In the queue: the lower, the sooner served.")
+        parser.add_argument("--requests-per-minute", type=int, metavar="N")
+        parser.add_argument("--tokens-per-minute", type=int, metavar="N")
+        parser.add_argument("--concurrent-runs", type=int, metavar="N")
+        for period in ("day", "month", "total"):
+            parser.add_argument(f"--budget-{period}-usd", type=_usd, metavar="USD")
+        parser.add_argument("--store-bodies", action="store_true", help="Keep requests and answers with the traces.")
+        parser.add_argument("--json", action="store_true", help="Prints one JSON object, for scripts.")
+
+    def handle(self, *args: Any, name: str, **options: Any) -> None:
+        """Makes the key. Raises CommandError for what is not valid."""
+        try:
+            key, secret = async_to_sync(create_key)(name, **_fields(options))
+        except ValidationError as error:
+            problems = [f"{field}: {' '.join(messages)}" for field, messages in error.message_dict.items()]
+            raise CommandError("; ".join(problems).removeprefix("__all__: ")) from error
+        if options["json"]:
+            self.stdout.write(json.dumps(_as_json(key, secret)))
+            return
+        self.stdout.write(f"API key {key.name!r}, scopes {', '.join(key.scopes)}. Shown this once:")
+        self.stdout.write("")
+        self.stdout.write(f"    {self.style.SUCCESS(secret)}")
+        self.stdout.write("")
+        self.stdout.write("Clients send it as `x-api-key` or as `Authorization: Bearer`.")
+
+
+def _usd(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ArgumentTypeError(f"{text!r} is not an amount") from error
+
+
+def _fields(options: dict[str, Any]) -> KeyFields:
+    days = options["expires_days"]
+    if days is not None and not 1 <= days <= MAX_EXPIRES_DAYS:
+        raise CommandError(f"--expires-days must be from 1 to {MAX_EXPIRES_DAYS}.")
+    # What is not said stays at the default for new keys, which need not be "no limit".
+    limits: Any = {name: options[name] for name in (*_LIMITS, *_BUDGETS) if options[name] is not None}
+    fields = KeyFields(
+        scopes=[Scope.API.value, Scope.ADMIN.value] if options["admin"] else [Scope.API.value],
+        allowed_models=[name.strip() for name in options["models"].split(",") if name.strip()],
+        owner_id=_owner_id(options["owner"]),
+        priority=options["priority"],
+        store_bodies=options["store_bodies"],
+        expires_at=timezone.now() + timedelta(days=days) if days is not None else None,
+    )
+    fields.update(limits)
+    return fields
+
+
+def _owner_id(username: str) -> int | None:
+    if not username:
+        return None
+    owner = get_user_model().objects.filter(username=username).first()
+    if owner is None:
+        raise CommandError(f"There is no user {username!r}.")
+    return owner.pk
+
+
+def _as_json(key: ApiKey, secret: str) -> dict[str, Any]:
+    return {
+        "id": key.pk,
+        "name": key.name,
+        "secret": secret,
+        "scopes": key.scopes,
+        "allowed_models": key.allowed_models,
+        "expires_at": key.expires_at.isoformat() if key.expires_at is not None else None,
+    }

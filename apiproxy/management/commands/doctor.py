@@ -1,0 +1,135 @@
+"""`manage.py doctor`: is this installation able to serve?"""
+
+import asyncio
+import os
+import subprocess
+import tempfile
+import time
+from argparse import ArgumentParser
+from collections.abc import Awaitable, Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from asgiref.sync import async_to_sync
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from apiproxy.catalog import resolve
+from apiproxy.conf import GatewaySettings, gateway_settings
+from apiproxy.engine.launch import bundled_cli
+from apiproxy.errors import ProxyError
+from apiproxy.keys import usable_keys
+from apiproxy.management.doctor import (
+    Check,
+    Finding,
+    Level,
+    check_cli,
+    check_credential,
+    check_database,
+    check_folder,
+    check_keys,
+    check_live,
+    check_memory,
+)
+from apiproxy.management.live_turn import live_turn
+
+CLI_TIMEOUT_S = 30.0
+_DEFAULT_MODEL = "haiku"
+_CGROUP = Path("/sys/fs/cgroup")
+
+LiveTurn = Callable[[GatewaySettings, str], Awaitable[str]]
+"""Makes one turn with a model of that id and returns the answer's text. Raises ProxyError."""
+
+
+class Command(BaseCommand):
+    """Prints one line a check, each with a hint where something is to be done; exits with 1 where a check failed."""
+
+    help = "Checks the installation, a line each: ok, warn or fail. Exits with 1 where a check failed."
+    requires_system_checks = ()
+    live_turn: LiveTurn = staticmethod(live_turn)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """--live and --model."""
+        parser.add_argument("--live", action="store_true", help="Also makes one real turn, which the upstream charges.")
+        parser.add_argument(
+            "--model", default=_DEFAULT_MODEL, help="The model of the live turn (default: %(default)s)."
+        )
+
+    def handle(self, *args: Any, live: bool, model: str, **options: Any) -> None:
+        """Runs the checks in order; SystemExit(1) where one failed."""
+        findings = []
+        for finding in self._findings(live=live, model=model):
+            findings.append(finding)
+            self._print(finding)
+        if any(finding.level is Level.FAIL for finding in findings):
+            raise SystemExit(1)
+
+    def _findings(self, *, live: bool, model: str) -> Iterator[Finding]:
+        settings = gateway_settings()
+        yield _cli()
+        yield check_credential(settings.credential)
+        yield check_folder(Check.STATE, settings.state_dir)
+        yield check_folder(Check.LOGS, settings.log_dir)
+        database = _database()
+        yield database
+        usable = async_to_sync(usable_keys)() if database.level is Level.OK else None
+        yield check_keys(usable=usable, env_secret=settings.api_key)
+        yield check_memory(available_bytes=available_memory(), workers=settings.max_concurrent + settings.warm_workers)
+        if live:
+            known = async_to_sync(resolve)(model).id if database.level is Level.OK else model
+            yield self._live(settings, known)
+
+    def _live(self, settings: GatewaySettings, model: str) -> Finding:
+        start = time.monotonic()
+        try:
+            answer = asyncio.run(self._turn(settings, model))
+        except ProxyError as error:
+            return check_live(answer=None, seconds=0, problem=error.message)
+        return check_live(answer=answer, seconds=time.monotonic() - start)
+
+    async def _turn(self, settings: GatewaySettings, model: str) -> str:
+        return await self.live_turn(settings, model)
+
+    def _print(self, finding: Finding) -> None:
+        style = {Level.OK: self.style.SUCCESS, Level.WARN: self.style.WARNING, Level.FAIL: self.style.ERROR}
+        self.stdout.write(f"{style[finding.level](f'{finding.level:<4}')}  {finding.check}: {finding.message}")
+        if finding.hint:
+            self.stdout.write(f"      {finding.hint}")
+
+
+def _cli() -> Finding:
+    sdk = version("claude-agent-sdk")
+    try:
+        with tempfile.TemporaryDirectory() as home:
+            environment = {"PATH": os.environ.get("PATH", ""), "HOME": home, "CLAUDE_CONFIG_DIR": home}
+            command = [str(bundled_cli()), "--version"]
+            asked = subprocess.run(  # noqa: S603 - the CLI that came with the SDK
+                command, env=environment, cwd=home, capture_output=True, timeout=CLI_TIMEOUT_S, text=True, check=True
+            )
+    except (OSError, subprocess.SubprocessError) as error:
+        return check_cli(sdk=sdk, reported=None, problem=str(error))
+    reported = asked.stdout.split()  # "2.1.330 (Claude Code)"
+    return check_cli(sdk=sdk, reported=reported[0] if reported else None, problem="it prints no version")
+
+
+def _database() -> Finding:
+    try:
+        executor = MigrationExecutor(connection)
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        return check_database(connection.vendor, pending=None, problem=str(error).strip())
+    return check_database(connection.vendor, pending=[str(migration) for migration, _ in plan])
+
+
+def available_memory(cgroup: Path = _CGROUP) -> int:
+    """Bytes that may still be taken: of the machine, or of a container with a limit of its own (cgroup 2)."""
+    machine = psutil.virtual_memory().available
+    try:
+        limit = int((cgroup / "memory.max").read_text(encoding="ascii"))
+        used = int((cgroup / "memory.current").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no such files, or "max"
+        return machine
+    return min(machine, max(0, limit - used))

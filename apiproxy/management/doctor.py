@@ -1,0 +1,140 @@
+"""What `manage.py doctor` makes of what it finds: each check is a function from facts to one finding."""
+
+import stat
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from apiproxy.conf import Credential
+
+TESTED_SDK = "0.2.187"
+TESTED_CLI = "2.1.330"
+"""What the contract tests were last run against; the engine rests on undocumented behaviour of exactly these."""
+
+WORKER_BYTES = 300 * 1024 * 1024
+"""What a worker takes after some hundred turns (ENGINE facts: 200-300 MB)."""
+
+SHORT_SECRET = 20
+"""Characters below which a secret of the operator's own can be guessed from its digest."""
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_MEGABYTE = 1024 * 1024
+
+
+class Check(StrEnum):
+    """The checks, in the order in which they are made."""
+
+    CLI = "cli"
+    CREDENTIAL = "credential"
+    STATE = "state folder"
+    LOGS = "log folder"
+    DATABASE = "database"
+    KEYS = "keys"
+    MEMORY = "memory"
+    LIVE = "live turn"
+
+
+class Level(StrEnum):
+    """How bad it is. Only FAIL keeps the gateway from working."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the report. hint: what to do; empty where nothing is to be done."""
+
+    check: Check
+    level: Level
+    message: str
+    hint: str = ""
+
+
+def check_cli(*, sdk: str, reported: str | None, problem: str = "") -> Finding:
+    """sdk: the installed claude-agent-sdk; reported: the version that the CLI prints, None where it printed none."""
+    if reported is None:
+        hint = "Install the requirements again, on a platform for which claude-agent-sdk has a wheel with the CLI."
+        return Finding(check=Check.CLI, level=Level.FAIL, message=f"does not run: {problem}", hint=hint)
+    message = f"claude {reported}, claude-agent-sdk {sdk}"
+    if (sdk, reported) == (TESTED_SDK, TESTED_CLI):
+        return Finding(check=Check.CLI, level=Level.OK, message=message)
+    hint = f"Tested with claude {TESTED_CLI} and claude-agent-sdk {TESTED_SDK}: install requirements.lock."
+    return Finding(check=Check.CLI, level=Level.WARN, message=message, hint=hint)
+
+
+def check_credential(credential: Credential) -> Finding:
+    """A credential that is wrong altogether has stopped the start already; the demo has none."""
+    if credential.kind == "demo":
+        message = "none: demo mode, a built-in stand-in answers"
+        hint = "Set ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, or CLAUDE_CODE_USE_BEDROCK, _VERTEX or _FOUNDRY."
+        return Finding(check=Check.CREDENTIAL, level=Level.WARN, message=message, hint=hint)
+    where = f" at {credential.base_url}" if credential.base_url else ""
+    return Finding(check=Check.CREDENTIAL, level=Level.OK, message=f"{credential.kind}{where}")
+
+
+def check_folder(check: Check, path: Path) -> Finding:
+    """Whether the folder can be written to, or made where it is not there yet, and whether others can look into it."""
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            mode = existing.stat().st_mode
+    except OSError as error:
+        hint = f"Let the gateway's user write to {existing}, or set another folder."
+        return Finding(check=check, level=Level.FAIL, message=f"{path}: {error.strerror}", hint=hint)
+    if existing != path:
+        return Finding(check=check, level=Level.OK, message=f"{path} will be made")
+    shown = f"{path}, mode {stat.S_IMODE(mode):04o}"
+    if mode & _OTHERS:
+        hint = f"Other users of this machine may look into it: chmod 700 {path}"
+        return Finding(check=check, level=Level.WARN, message=shown, hint=hint)
+    return Finding(check=check, level=Level.OK, message=shown)
+
+
+def check_database(vendor: str, *, pending: Sequence[str] | None, problem: str = "") -> Finding:
+    """pending: migrations that were not applied, None where the database could not be asked."""
+    if pending is None:
+        hint = "Check DATABASE_URL, and that the database runs."
+        return Finding(check=Check.DATABASE, level=Level.FAIL, message=f"{vendor}: {problem}", hint=hint)
+    if pending:
+        hint = "`manage.py serve` migrates when it starts; or run `manage.py migrate`."
+        message = f"{vendor}, {len(pending)} migrations to apply"
+        return Finding(check=Check.DATABASE, level=Level.WARN, message=message, hint=hint)
+    return Finding(check=Check.DATABASE, level=Level.OK, message=f"{vendor}, migrated")
+
+
+def check_keys(*, usable: int | None, env_secret: str | None) -> Finding:
+    """usable: keys that work, None where the database could not be asked."""
+    if env_secret is not None and len(env_secret) < SHORT_SECRET:
+        message = f"the secret in CLAUDE_PROXY_API_KEY has {len(env_secret)} characters"
+        hint = f"Take a random one of {SHORT_SECRET} or more, such as `openssl rand -hex 24` prints."
+        return Finding(check=Check.KEYS, level=Level.WARN, message=message, hint=hint)
+    if usable:
+        return Finding(check=Check.KEYS, level=Level.OK, message=f"{usable} in use")
+    if env_secret is not None:
+        return Finding(check=Check.KEYS, level=Level.OK, message="the one in CLAUDE_PROXY_API_KEY, at the next start")
+    message = "none in use: only /, /healthz and /readyz are served" if usable == 0 else "none yet"
+    hint = "`manage.py serve` makes one at its first start; or run `manage.py createapikey NAME`."
+    return Finding(check=Check.KEYS, level=Level.WARN, message=message, hint=hint)
+
+
+def check_memory(*, available_bytes: int, workers: int) -> Finding:
+    """workers: the most that may run at once, those in readiness included."""
+    needed = workers * WORKER_BYTES
+    message = f"{available_bytes // _MEGABYTE} MB free, up to {needed // _MEGABYTE} MB for {workers} workers"
+    if available_bytes >= needed:
+        return Finding(check=Check.MEMORY, level=Level.OK, message=message)
+    level = Level.WARN if available_bytes >= WORKER_BYTES else Level.FAIL
+    hint = "Lower CLAUDE_PROXY_MAX_CONCURRENT or CLAUDE_PROXY_WARM_WORKERS, or give the machine more memory."
+    return Finding(check=Check.MEMORY, level=level, message=message, hint=hint)
+
+
+def check_live(*, answer: str | None, seconds: float, problem: str = "") -> Finding:
+    """answer: what the model said, None where the turn failed; seconds: how long the turn took."""
+    if answer is None:
+        hint = "Check the credential, the way to the upstream, and the model's name."
+        return Finding(check=Check.LIVE, level=Level.FAIL, message=problem, hint=hint)
+    return Finding(check=Check.LIVE, level=Level.OK, message=f"answered in {seconds:.1f} s: {answer[:60]!r}")
