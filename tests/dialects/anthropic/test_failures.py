@@ -1,0 +1,69 @@
+"""Every failure has a status, a type and words; an upstream's error keeps its own."""
+
+import json
+
+import anthropic
+import pytest
+
+from apiproxy.dialects.anthropic.failures import error_object, error_response, status_and_type
+from apiproxy.errors import FailureKind, ProxyError, UpstreamError
+
+# API.md, "Errors".
+DOCUMENTED = {
+    FailureKind.INVALID_REQUEST: (400, "invalid_request_error"),
+    FailureKind.UNAUTHENTICATED: (401, "authentication_error"),
+    FailureKind.BUDGET_SPENT: (402, "billing_error"),
+    FailureKind.FORBIDDEN: (403, "permission_error"),
+    FailureKind.NOT_FOUND: (404, "not_found_error"),
+    FailureKind.METHOD_NOT_ALLOWED: (405, "invalid_request_error"),
+    FailureKind.TOO_LARGE: (413, "request_too_large"),
+    FailureKind.RATE_LIMITED: (429, "rate_limit_error"),
+    FailureKind.INTERNAL: (500, "api_error"),
+    FailureKind.NOT_IMPLEMENTED: (501, "not_implemented_error"),
+    FailureKind.CONNECTION_LOST: (502, "api_error"),
+    FailureKind.WORKER_DIED: (502, "api_error"),
+    FailureKind.WORKER_UNAVAILABLE: (502, "api_error"),
+    FailureKind.STALL: (504, "timeout_error"),
+    FailureKind.MAX_DURATION: (504, "timeout_error"),
+    FailureKind.QUEUE_FULL: (529, "overloaded_error"),
+    FailureKind.QUEUE_TIMEOUT: (529, "overloaded_error"),
+    FailureKind.DRAINING: (529, "overloaded_error"),
+}
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_every_kind_of_failure_has_a_status_and_a_type(kind: FailureKind) -> None:
+    status, error_type = status_and_type(ProxyError(kind, "words"))
+
+    assert 400 <= status < 600
+    assert error_type.endswith("_error") or error_type == "request_too_large"
+    assert (status, error_type) == DOCUMENTED.get(kind, (status, error_type))
+
+
+@pytest.mark.parametrize(("status", "error_type"), [(400, "invalid_request_error"), (529, "overloaded_error")])
+def test_an_upstreams_error_keeps_its_status_and_type(status: int, error_type: str) -> None:
+    upstream = UpstreamError(status=status, type=error_type)
+
+    response = error_response(ProxyError(FailureKind.UPSTREAM_ERROR, "its words", upstream=upstream), "req_1")
+
+    assert response.status_code == status
+    assert json.loads(response.content) == {
+        "type": "error",
+        "error": {"type": error_type, "message": "its words"},
+        "request_id": "req_1",
+    }
+
+
+def test_the_official_client_can_read_the_error_object() -> None:
+    error = error_object(ProxyError(FailureKind.STALL, "late"), "req_1")
+
+    read = anthropic.types.ErrorResponse.model_validate(error)
+
+    assert (read.error.type, read.error.message, read.request_id) == ("timeout_error", "late", "req_1")
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(None, None), (0.2, "1"), (7, "7"), (7.01, "8")])
+def test_retry_after_is_in_whole_seconds_and_never_too_soon(seconds: float | None, header: str | None) -> None:
+    response = error_response(ProxyError(FailureKind.QUEUE_FULL, "full", retry_after_s=seconds), "req_1")
+
+    assert response.get("Retry-After") == header

@@ -1,0 +1,110 @@
+"""The gateway judges what it reads itself, names the field at fault, and leaves the rest to the upstream."""
+
+from typing import Any
+
+import pytest
+
+from apiproxy.dialects.anthropic.parse import beta_names, check_body, completed_body
+from apiproxy.errors import FailureKind, ProxyError
+
+GOOD: dict[str, Any] = {"model": "sonnet", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"max_tokens": None},
+        {"stream": True},
+        {"stream": None},
+        {"system": "text"},
+        {"system": [{"type": "text", "text": "a"}]},
+        {"system": None},
+        {"metadata": {"user_id": None}},
+        {"messages": [{"role": "user", "content": []}]},
+        {"messages": [{"role": "user", "content": [{"type": "block_of_tomorrow"}], "field_of_tomorrow": 1}]},
+        {"messages": [{"role": "role_of_tomorrow", "content": "hi"}]},
+        {"temperature": "hot", "tools": "many", "field_of_tomorrow": object()},
+    ],
+)
+def test_what_is_the_upstreams_to_judge_passes(fields: dict[str, Any]) -> None:
+    assert check_body(GOOD | fields).model == "sonnet"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": None}, "model"),
+        ({"model": ""}, "model"),
+        ({"model": 7}, "model"),
+        ({"model": "x" * 257}, "model"),
+        ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": {"role": "user", "content": "hi"}}, "messages"),
+        ({"messages": ["hi"]}, "messages.0"),
+        ({"messages": [{"content": "hi"}]}, "messages.0.role"),
+        ({"messages": [{"role": "user"}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content"),
+        ({"messages": [*GOOD["messages"], {"role": "user", "content": ["hi"]}]}, "messages.1.content"),
+        ({"max_tokens": "many"}, "max_tokens"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"stream": "true"}, "stream"),
+        ({"stream": 1}, "stream"),
+        ({"system": 5}, "system"),
+        ({"system": ["text"]}, "system"),
+        ({"metadata": "me"}, "metadata"),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_refused_by_its_name(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(ProxyError) as refused:
+        check_body(GOOD | fields)
+
+    assert refused.value.kind is FailureKind.INVALID_REQUEST
+    assert refused.value.param == param
+    assert refused.value.message.startswith(f"{param}: ")
+
+
+@pytest.mark.parametrize("name", ["model", "messages"])
+def test_a_missing_field_is_named_as_the_api_names_it(name: str) -> None:
+    with pytest.raises(ProxyError) as refused:
+        check_body({field: value for field, value in GOOD.items() if field != name})
+
+    assert refused.value.message == f"{name}: Field required"
+
+
+def test_a_refusal_does_not_repeat_what_was_sent() -> None:
+    with pytest.raises(ProxyError) as refused:
+        check_body(GOOD | {"system": 12345678})
+
+    assert "12345678" not in refused.value.message
+    assert "pydantic" not in refused.value.message
+
+
+@pytest.mark.parametrize("given", [{}, {"max_tokens": None}])
+def test_without_max_tokens_the_models_own_maximum_is_filled_in(given: dict[str, Any]) -> None:
+    body = {"model": "m", **given}
+
+    assert completed_body(body, max_output_tokens=64_000) == {"model": "m", "max_tokens": 64_000}
+    assert body == {"model": "m", **given}
+
+
+def test_the_clients_max_tokens_is_kept() -> None:
+    assert completed_body({"max_tokens": 0}, max_output_tokens=64_000) == {"max_tokens": 0}
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        (None, ()),
+        ("", ()),
+        ("a-2025-01-01", ("a-2025-01-01",)),
+        ("a,b", ("a", "b")),
+        (" a , , b ,", ("a", "b")),
+    ],
+)
+def test_the_beta_header_is_a_list_of_names(header: str | None, names: tuple[str, ...]) -> None:
+    assert beta_names(header) == names

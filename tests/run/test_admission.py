@@ -1,0 +1,206 @@
+"""Who may run now: priorities, turns between keys, bounds, time limits, and leaving the line."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from apiproxy.admission import Admission, QueueSnapshot, Slot
+from apiproxy.errors import FailureKind, ProxyError
+
+SOON_S = 1.0
+
+
+def admission(*, slots: int = 1, places: int = 10, wait_limit_s: float = 60) -> Admission:
+    return Admission(max_active=slots, max_waiting=places, wait_limit_s=wait_limit_s)
+
+
+@dataclass
+class Waiter:
+    """One request for a slot."""
+
+    line: Admission
+    key: int | None = 1
+    priority: int = 0
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    positions: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.task: asyncio.Task[Slot | None] = asyncio.create_task(
+            self.line.acquire(
+                key=self.key, priority=self.priority, stopped=self.stopped, on_queued=self.positions.append
+            )
+        )
+
+    async def slot(self) -> Slot:
+        async with asyncio.timeout(SOON_S):
+            slot = await self.task
+        assert slot is not None
+        return slot
+
+
+async def settled() -> None:
+    """Lets everything go on that can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def in_order(waiters: list[Waiter], first: Slot) -> list[Waiter]:
+    """The order in which the waiters are admitted when slots come free one by one."""
+    order: list[Waiter] = []
+    slot, left = first, list(waiters)
+    while left:
+        slot.release()
+        await settled()
+        (admitted,) = [waiter for waiter in left if waiter.task.done()]
+        left.remove(admitted)
+        order.append(admitted)
+        slot = await admitted.slot()
+    return order
+
+
+async def test_a_free_slot_is_given_at_once() -> None:
+    line = admission(slots=2)
+
+    first, second = Waiter(line), Waiter(line)
+
+    await first.slot()
+    await second.slot()
+    assert first.positions == second.positions == [0]
+    assert line.snapshot() == QueueSnapshot(active=2, waiting=0, max=2)
+
+
+async def test_one_more_waits_until_a_slot_is_released() -> None:
+    line = admission()
+    slot = await Waiter(line).slot()
+    waiter = Waiter(line)
+    await settled()
+    assert not waiter.task.done()
+    assert waiter.positions == [1]
+    assert line.snapshot() == QueueSnapshot(active=1, waiting=1, max=1)
+
+    slot.release()
+
+    await waiter.slot()
+    assert line.snapshot() == QueueSnapshot(active=1, waiting=0, max=1)
+
+
+async def test_a_slot_that_is_released_twice_is_one_slot() -> None:
+    line = admission()
+    slot = await Waiter(line).slot()
+
+    slot.release()
+    slot.release()
+
+    assert line.snapshot().active == 0
+
+
+async def test_within_a_key_the_first_come_is_the_first_served() -> None:
+    line = admission()
+    slot = await Waiter(line).slot()
+    waiters = [Waiter(line) for _ in range(4)]
+    await settled()
+
+    assert await in_order(waiters, slot) == waiters
+
+
+async def test_keys_take_turns_so_that_a_hundred_of_one_do_not_starve_another() -> None:
+    line = admission(places=200)
+    slot = await Waiter(line).slot()
+    many = [Waiter(line, key=1) for _ in range(100)]
+    await settled()
+    few = [Waiter(line, key=2), Waiter(line, key=2)]
+    await settled()
+
+    order = await in_order([*many, *few], slot)
+
+    assert [order.index(waiter) for waiter in few] == [1, 3]
+
+
+async def test_the_lower_the_priority_the_sooner() -> None:
+    line = admission()
+    slot = await Waiter(line).slot()
+    waiters = {priority: Waiter(line, key=priority, priority=priority) for priority in (5, 0, -3, 9)}
+    await settled()
+
+    order = await in_order(list(waiters.values()), slot)
+
+    assert [waiter.priority for waiter in order] == [-3, 0, 5, 9]
+
+
+async def test_a_full_queue_refuses_at_once_and_says_when_to_come_again() -> None:
+    line = admission(places=1)
+    await Waiter(line).slot()
+    Waiter(line)
+    await settled()
+
+    with pytest.raises(ProxyError) as refused:
+        await Waiter(line).slot()
+
+    assert refused.value.kind is FailureKind.QUEUE_FULL
+    assert refused.value.retry_after_s is not None
+    assert refused.value.retry_after_s >= 1
+    assert line.snapshot().waiting == 1
+
+
+async def test_a_queue_without_places_takes_whom_it_can_serve_at_once() -> None:
+    line = admission(places=0)
+    await Waiter(line).slot()
+
+    with pytest.raises(ProxyError):
+        await Waiter(line).slot()
+
+
+async def test_whoever_waits_too_long_leaves_the_line() -> None:
+    line = admission(wait_limit_s=0.02)
+    slot = await Waiter(line).slot()
+
+    with pytest.raises(ProxyError) as refused:
+        await Waiter(line).slot()
+
+    assert refused.value.kind is FailureKind.QUEUE_TIMEOUT
+    assert line.snapshot().waiting == 0
+    slot.release()
+    assert line.snapshot().active == 0
+
+
+async def test_whoever_is_stopped_leaves_the_line_at_once_and_the_next_takes_the_place() -> None:
+    line = admission(places=2)
+    slot = await Waiter(line).slot()
+    leaving, staying = Waiter(line), Waiter(line)
+    await settled()
+
+    leaving.stopped.set()
+
+    async with asyncio.timeout(SOON_S):
+        assert await leaving.task is None
+    assert line.snapshot().waiting == 1
+    slot.release()
+    await staying.slot()
+
+
+async def test_a_slot_given_to_somebody_who_leaves_at_that_moment_goes_to_the_next() -> None:
+    line = admission()
+    slot = await Waiter(line).slot()
+    leaving, staying = Waiter(line), Waiter(line)
+    await settled()
+
+    slot.release()
+    leaving.stopped.set()
+
+    async with asyncio.timeout(SOON_S):
+        assert await leaving.task is None
+    await staying.slot()
+    assert line.snapshot() == QueueSnapshot(active=1, waiting=0, max=1)
+
+
+async def test_the_advice_when_to_come_again_follows_the_service_times_seen() -> None:
+    line = admission()
+    before = line.retry_after_s()
+    for _ in range(30):
+        (await Waiter(line).slot()).release()
+
+    assert line.retry_after_s() == 1.0 < before
+    for _ in range(30):
+        line.released(held_s=10_000)
+    assert line.retry_after_s() == 120.0
