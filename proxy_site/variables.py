@@ -178,7 +178,7 @@ WARM_WORKERS = Variable(
     name="CLAUDE_PROXY_WARM_WORKERS",
     kind=kinds.integer(0, 1_000),
     default=2,
-    meaning="CLI processes kept ready ahead of need for each model in use.",
+    meaning="CLI processes kept ready ahead of need, as far as there are free slots for them.",
 )
 WORKER_MAX_TURNS = Variable(
     name="CLAUDE_PROXY_WORKER_MAX_TURNS",

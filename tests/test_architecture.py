@@ -26,8 +26,8 @@ class Layer:
 
 SDK = "claude_agent_sdk"
 EVERYTHING = (
-    *("values", "observers", "conf", "contract", "engine", "run", "data", "runtime", "wire"),
-    *("anthropic", "openai", "operations", "standin", "admin", "observability"),
+    *("values", "observers", "conf", "contract", "engine", "run", "fold", "data", "runtime", "wire"),
+    *("anthropic", "openai", "account", "operations", "standin", "admin", "observability"),
 )
 
 # From the bottom to the top.
@@ -47,12 +47,14 @@ LAYERS = {
         without=("django", SDK),
     ),
     "standin": Layer(modules=("apiproxy.standin",), may_import=("values",), without=("django", SDK)),
+    "fold": Layer(modules=("apiproxy.wire.fold",), may_import=("values",), without=("django", SDK)),
     "data": Layer(
         modules=(
             *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
-            *("apiproxy.sessions", "apiproxy.bootstrap", "apiproxy.apps"),
+            *("apiproxy.usage", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
+            "apiproxy.apps",
         ),
-        may_import=("values", "conf"),
+        may_import=("values", "conf", "fold"),
         without=(SDK,),
     ),
     "runtime": Layer(
@@ -61,7 +63,7 @@ LAYERS = {
         without=(SDK,),
     ),
     "wire": Layer(
-        modules=("apiproxy.wire",), may_import=("values", "observers", "conf", "run", "data"), without=(SDK,)
+        modules=("apiproxy.wire",), may_import=("values", "observers", "conf", "run", "fold", "data"), without=(SDK,)
     ),
     "anthropic": Layer(
         modules=("apiproxy.dialects.anthropic",),
@@ -71,6 +73,11 @@ LAYERS = {
     "openai": Layer(
         modules=("apiproxy.dialects.openai",),
         may_import=("values", "observers", "conf", "run", "data", "runtime", "wire"),
+        without=(SDK,),
+    ),
+    "account": Layer(
+        modules=("apiproxy.account",),
+        may_import=("values", "conf", "data", "wire", "anthropic"),
         without=(SDK,),
     ),
     "operations": Layer(

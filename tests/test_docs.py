@@ -11,6 +11,8 @@ import pytest
 from django.test import AsyncClient
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from apiproxy.dialects.anthropic.failures import status_and_type
+from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.version import VERSION
 from proxy_site import variables
 from proxy_site.env import Variable
@@ -86,6 +88,13 @@ async def test_every_endpoint_takes_its_methods_and_only_the_open_ones_do_withou
     else:
         assert response.status_code == 401
         assert response.json()["error"]["type"] == "authentication_error"
+
+
+def test_the_table_of_errors_is_the_one_in_the_code() -> None:
+    rows = (row.split("|") for row in rows_after("docs/compatibility.md", "| Status | Type | When |"))
+    documented = {(status.strip(), kind.strip(" `")) for _, status, kind, *_ in rows} - {("any", "the upstream's")}
+    raised = {status_and_type(ProxyError(kind, "")) for kind in FailureKind if kind != FailureKind.CLIENT_DISCONNECT}
+    assert documented == {(str(status), kind) for status, kind in raised}
 
 
 def test_every_variable_that_a_document_names_is_one_that_the_gateway_reads() -> None:
