@@ -79,10 +79,13 @@ class Command(BaseCommand):
         yield check_keys(usable=usable, env_secret=settings.api_key)
         yield check_memory(available_bytes=available_memory(), workers=settings.max_concurrent + settings.warm_workers)
         if live:
-            known = async_to_sync(resolve)(model).id if database.level is Level.OK else model
-            yield self._live(settings, known)
+            yield self._live(settings, model, migrated=database.level is Level.OK)
 
-    def _live(self, settings: GatewaySettings, model: str) -> Finding:
+    def _live(self, settings: GatewaySettings, name: str, *, migrated: bool) -> Finding:
+        if not migrated:
+            message, hint = f"not made: what {name} means is in the database", "Run `manage.py migrate` first."
+            return Finding(check=Check.LIVE, level=Level.FAIL, message=message, hint=hint)
+        model = async_to_sync(resolve)(name).id
         start = time.monotonic()
         try:
             answer = asyncio.run(self._turn(settings, model))
