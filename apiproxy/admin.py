@@ -13,7 +13,7 @@ from unfold.decorators import display as unfold_display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextareaWidget
 
 from apiproxy.keys import give_secret
-from apiproxy.models import ApiKey, Model, Scope, validate_names, validate_scopes
+from apiproxy.models import ApiKey, Model, Scope, default_scopes, validate_names, validate_scopes
 
 _STATES = {"in use": "success", "expired": "warning", "revoked": "danger"}
 
@@ -21,7 +21,7 @@ _STATES = {"in use": "success", "expired": "warning", "revoked": "danger"}
 class NamesField(forms.CharField):
     """A list of names as a text with one a line."""
 
-    widget = UnfoldAdminTextareaWidget
+    widget = UnfoldAdminTextareaWidget(attrs={"rows": 4})
 
     def prepare_value(self, value: Any) -> Any:
         """The list as lines; what was typed stays as it is."""
@@ -40,7 +40,10 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
     """The fields that an administrator sets; the secret is not one of them."""
 
     scopes = forms.MultipleChoiceField(
-        choices=Scope.choices, widget=UnfoldAdminCheckboxSelectMultipleWidget, validators=[validate_scopes]
+        choices=Scope.choices,
+        initial=default_scopes,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        validators=[validate_scopes],
     )
     allowed_models = NamesField(
         required=False, validators=[validate_names], help_text="One a line, ids or aliases; * for any characters."
@@ -53,7 +56,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     form = ApiKeyForm
     list_display = ("name", "shown_prefix", "shown_scopes", "state", "owner", "last_used_at", "expires_at")
-    list_filter = ("revoked_at", "store_bodies")
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter), "store_bodies")
     search_fields = ("name", "prefix")
     list_select_related = ("owner",)
     autocomplete_fields = ("owner",)
@@ -63,8 +66,8 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         (None, {"fields": ("name", "owner", "scopes", "allowed_models", "expires_at", "store_bodies")}),
         ("Limits", {"fields": ("priority", "requests_per_minute", "tokens_per_minute", "concurrent_runs")}),
         ("Budgets", {"fields": ("budget_day_usd", "budget_month_usd", "budget_total_usd")}),
-        ("History", {"fields": ("shown_prefix", "state", "created_at", "last_used_at", "revoked_at")}),
     )
+    history_fieldset = ("History", {"fields": ("shown_prefix", "state", "created_at", "last_used_at", "revoked_at")})
 
     @admin.display(description="secret")
     def shown_prefix(self, key: ApiKey) -> str:
@@ -82,6 +85,10 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         if key.revoked_at is not None:
             return "revoked"
         return "expired" if key.expires_at is not None and key.expires_at <= timezone.now() else "in use"
+
+    def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[Any, ...]:
+        """A key that is being added has no history yet."""
+        return self.fieldsets if obj is None else (*self.fieldsets, self.history_fieldset)
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         """Gives a new key its secret, and shows it this once."""

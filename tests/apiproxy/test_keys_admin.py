@@ -51,6 +51,13 @@ def test_the_secret_of_a_new_key_is_shown_once_and_works(admin_client: Client) -
     assert key.prefix in page(admin_client, KEYS)
 
 
+def test_a_new_key_is_for_the_api_where_nothing_else_is_said(admin_client: Client) -> None:
+    html = page(admin_client, f"{KEYS}add/")
+    boxes = dict(re.findall(r'name="scopes"\s+value="(\w+)"([^>]*)', html))
+    assert boxes["api"].endswith('" checked')
+    assert not boxes["admin"].endswith('" checked')
+
+
 def test_a_name_is_text_in_the_message(admin_client: Client) -> None:
     assert "<script>alert" not in added(admin_client, name="<script>alert(1)</script>")
 
