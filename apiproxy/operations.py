@@ -14,6 +14,12 @@ ENDPOINTS = (
     "GET /v1/models",
     "GET /v1/models/{id}",
     "POST /v1/chat/completions",
+    "POST /v1/responses",
+    "GET /v1/usage",
+    "GET /sessions",
+    "GET /debug/stats",
+    "GET /metrics",
+    "GET /dashboard/",
     "GET /healthz",
     "GET /readyz",
 )

@@ -14,6 +14,7 @@ from channels.routing import ProtocolTypeRouter  # noqa: E402
 from proxy_site.handler import ApiHandler  # noqa: E402
 
 _BROWSER_PATHS = ("/admin", "/dashboard", "/static/")
+_OPERATIONS_PATHS = ("/debug", "/metrics")
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -28,8 +29,16 @@ class PathRouter:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
-        handler = _browser if scope["path"].startswith(_BROWSER_PATHS) else self._api
+        handler = _browser if _for_browser(scope) else self._api
         await handler(scope, receive, send)
+
+
+def _for_browser(scope: Scope) -> bool:
+    """Pages, and what a staff login may ask for as well as a key: a login is a cookie."""
+    path: str = scope["path"]
+    if path.startswith(_OPERATIONS_PATHS):
+        return any(name == b"cookie" for name, _ in scope["headers"])
+    return path.startswith(_BROWSER_PATHS)
 
 
 application = ProtocolTypeRouter({"http": PathRouter()})

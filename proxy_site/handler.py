@@ -12,12 +12,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.urls import set_urlconf
 
 from apiproxy.dialects.anthropic import failures as anthropic
+from apiproxy.dialects.openai import failures as openai
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.wire.intake import client_request_id, request_id
 
 logger = logging.getLogger(__name__)
 
 _API_VERSION = "2023-06-01"
+_OPENAI = ("/v1/chat", "/chat", "/v1/responses", "/responses")
 _OPERATIONS = ("/debug", "/sessions", "/metrics")
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -79,6 +81,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def _refused(request: HttpRequest, kind: FailureKind, message: str) -> HttpResponse:
     error = ProxyError(kind, message)
+    if request.path.startswith(_OPENAI):
+        return openai.error_response(error)
     response = anthropic.error_response(error, request_id(request))
     if request.path.startswith(_OPERATIONS):
         body = {"error": message, "reqId": request_id(request)}

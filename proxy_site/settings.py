@@ -101,6 +101,10 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 
+# What `serve` starts beside the gateway; the API works without any of it.
+GATEWAY_COMPANIONS = ["proxy_site.operations.Observability"]
+OTEL_ENDPOINT = variables.OTEL_ENDPOINT.read(os.environ)
+
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,

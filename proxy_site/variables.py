@@ -120,6 +120,13 @@ REDIS_URL: Variable[str | None] = Variable(
     secret=True,
     meaning="The Redis that carries live updates between several processes.",
 )
+OTEL_ENDPOINT: Variable[str | None] = Variable(
+    name="OTEL_EXPORTER_OTLP_ENDPOINT",
+    kind=kinds.url("http", "https"),
+    default=None,
+    default_note="no spans",
+    meaning="Where OpenTelemetry spans go, by OTLP over HTTP; needs the extra `otel`.",
+)
 MAX_CONCURRENT = Variable(
     name="CLAUDE_PROXY_MAX_CONCURRENT",
     kind=kinds.integer(1, 1_000),
@@ -215,7 +222,7 @@ TRACE_RETENTION_DAYS = Variable(
 # fmt: off
 VARIABLES: tuple[Variable[object], ...] = (
     HOST, PORT, ALLOWED_HOSTS, HTTPS, CSRF_TRUSTED_ORIGINS, CORS_ORIGINS, TRUSTED_PROXIES, API_KEY, SECRET_KEY,
-    STATE_DIR, LOG_DIR, LOG_LEVEL, DEBUG, DATABASE_URL, REDIS_URL,
+    STATE_DIR, LOG_DIR, LOG_LEVEL, DEBUG, DATABASE_URL, REDIS_URL, OTEL_ENDPOINT,
     MAX_CONCURRENT, QUEUE_MAX, QUEUE_TIMEOUT_MS, STALL_TIMEOUT_MS, MAX_DURATION_MS, MAX_OUTPUT_CHARS, HEARTBEAT_MS,
     UPSTREAM_RETRIES, DRAIN_TIMEOUT_MS, WARM_WORKERS, WORKER_MAX_TURNS, WORKER_MAX_RSS_MB,
     MODEL_ALIASES, STRICT, TRACE_RETENTION_DAYS, *account.VARIABLES,

@@ -14,7 +14,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.module_loading import import_string
 
 from apiproxy import standin
+from apiproxy.bookkeeper import bookkeeper
 from apiproxy.bootstrap import FirstSecrets, bootstrap
+from apiproxy.companions import Companion
 from apiproxy.conf import Credential, GatewaySettings
 from apiproxy.dialects.anthropic.count_tokens import counters
 from apiproxy.runtime import Runtime, holder
@@ -52,6 +54,7 @@ class Gateway:
         self._config = config
         self._first = first
         self._stand_in: standin.StandInServer | None = None
+        self._companions: list[Companion] = [import_string(path)() for path in settings.GATEWAY_COMPANIONS]
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self.failure: str | None = None
@@ -103,6 +106,9 @@ class Gateway:
             await self._enter_demo()
         runtime = Runtime(self._config)
         holder.install(runtime)
+        for companion in self._companions:
+            await companion.start()
+        bookkeeper.start()  # gives back what a process that was killed had reserved
         warm = await runtime.pool.warm()
         self._announce(warm=warm)
 
@@ -120,6 +126,10 @@ class Gateway:
             await counters.aclose()
             if self._stand_in is not None:
                 await self._stand_in.close()
+            for companion in reversed(self._companions):
+                await companion.stop()
+        except Exception:  # whatever it is, the process must end
+            logger.exception("gateway.stop_failed")
         finally:
             self._server.stop()
 

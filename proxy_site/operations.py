@@ -1,0 +1,111 @@
+"""Brings the gateway and its observability together: neither imports the other."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from apiproxy.account.sessions import stats as sessions_stats
+from apiproxy.admission import QueueSnapshot
+from apiproxy.auth import authenticate, presented_secret
+from apiproxy.conf import GatewaySettings
+from apiproxy.engine.launch import bundled_cli
+from apiproxy.engine.pool import WorkerSnapshot
+from apiproxy.errors import ProxyError
+from apiproxy.runtime import holder
+from observability import logs
+from observability.ports import Operator
+from observability.redact import Redactor
+from observability.service import Config, install
+
+_CANCEL = "observability.cancel_run"
+
+
+class Gateway:
+    """An `observability.ports.GatewayPort`."""
+
+    def queue(self) -> QueueSnapshot:
+        """How full the gateway is."""
+        return holder.current().queue_snapshot()
+
+    def workers(self) -> Sequence[WorkerSnapshot]:
+        """Every CLI process."""
+        return holder.current().workers()
+
+    def cancel(self, run_id: str) -> bool:
+        """Ends a run."""
+        return holder.current().cancel(run_id)
+
+    def config(self) -> Mapping[str, Any]:
+        """The settings to show."""
+        gateway: GatewaySettings = settings.GATEWAY
+        return {
+            "stallTimeoutMs": gateway.stall_timeout_ms,
+            "maxDurationMs": gateway.max_duration_ms,
+            "maxOutputChars": gateway.max_output_chars,
+            "maxConcurrent": gateway.max_concurrent,
+            "queueTimeoutMs": gateway.queue_timeout_ms,
+            "queueMax": gateway.queue_max,
+            "warmWorkers": gateway.warm_workers,
+            "claudeExecutable": str(bundled_cli()),
+            "logDir": str(gateway.log_dir),
+            "debug": gateway.debug,
+            "credential": gateway.credential.kind,
+        }
+
+    async def sessions_stats(self) -> Mapping[str, Any]:
+        """The sums over all sessions."""
+        return await sessions_stats()
+
+    async def authorise(self, request: HttpRequest) -> Operator | None:
+        """A key of scope `admin`, or a staff login; a key that is not good enough is not made up for by a login."""
+        if presented_secret(request.headers):
+            try:
+                principal = await authenticate(request.headers)
+            except ProxyError:
+                return None
+            return Operator(name=principal.label, by="key", may_change=True) if "admin" in principal.scopes else None
+        if not hasattr(request, "auser"):
+            return None
+        user = await request.auser()
+        if not (user.is_active and user.is_staff):
+            return None
+        return Operator(name=user.get_username(), by="login", may_change=await user.ahas_perm(_CANCEL))
+
+
+class Observability:
+    """An `apiproxy.companions.Companion`: logs, traces, metrics."""
+
+    def __init__(self) -> None:
+        gateway: GatewaySettings = settings.GATEWAY
+        secrets = [value for value in (gateway.api_key, *_secret_values(gateway)) if value]
+        self._logging = logs.configure(
+            gateway.log_level, gateway.log_dir, gateway.debug, redactor=Redactor(secrets), stream=sys.stderr
+        )
+        self._service = install(
+            Gateway(),
+            Config(
+                log_dir=gateway.log_dir,
+                retention_days=gateway.trace_retention_days,
+                secrets=secrets,
+                otel_endpoint=settings.OTEL_ENDPOINT,
+            ),
+            logging_=self._logging,
+        )
+
+    async def start(self) -> None:
+        """Listens from now on."""
+        await self._service.start()
+
+    async def stop(self) -> None:
+        """Writes the last traces, then the last log lines."""
+        await self._service.stop()
+        self._logging.stop()
+
+
+def _secret_values(gateway: GatewaySettings) -> Sequence[str]:
+    """What must never be in a row or a line: the credential's variables, but not its addresses and switches."""
+    marks = ("KEY", "TOKEN", "SECRET")
+    return [value for name, value in gateway.credential.env.items() if any(mark in name for mark in marks)]
