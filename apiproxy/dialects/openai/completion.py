@@ -70,7 +70,7 @@ def _message(
 
 
 def _text(block: Mapping[str, Any], reply: Reply) -> str | None:
-    if block["type"] == "text":
+    if block["type"] == "text" and reply.answer_tool is None:
         return str(block["text"])
     if block["type"] == "tool_use" and block["name"] == reply.answer_tool:
         return arguments(block)

@@ -157,7 +157,8 @@ class ChatStream:
     def _kind(self, content: Mapping[str, Any]) -> _Kind:
         kind = content["type"]
         if kind == "text":
-            return _Kind.TEXT
+            # Beside a tool that carries the answer, text is talk, and would spoil the JSON.
+            return _Kind.TEXT if self._reply.answer_tool is None else _Kind.OTHER
         if kind == "tool_use":
             return _Kind.ANSWER if content["name"] == self._reply.answer_tool else _Kind.CALL
         if kind in THINKING_TYPES:

@@ -88,7 +88,7 @@ def usage_object(usage: Mapping[str, Any]) -> dict[str, Any]:
 def block_item(message_id: str, index: int, block: Mapping[str, Any], reply: ResponsesReply) -> Item | None:
     """The output item for a content block of the upstream; None for what the client does not get to see."""
     kind = block["type"]
-    if kind == "text":
+    if kind == "text" and reply.answer_tool is None:
         return message_item(message_id, index, [text_part(block.get("text") or "")])
     if kind == "tool_use" and block["name"] == reply.answer_tool:
         return message_item(message_id, index, [text_part(arguments(block))])

@@ -32,9 +32,11 @@ def sampling_fields(request: Sampled, *, capable: Capabilities, reasoning: Plan,
         wanted["top_p"] = request.top_p
     if request.top_k is not None:
         wanted["top_k"] = request.top_k
+    if capable.sampling is Sampling.ONE and "top_p" in wanted and wanted.get("temperature") == 1:
+        del wanted["temperature"]
     fields: dict[str, Any] = {}
     for name, value in wanted.items():
-        why = _why_not(name, wanted, capable, reasoning)
+        why = _why_not(name, value, fields, capable, reasoning)
         if why is None:
             fields[name] = value
         elif value != 1 or name == "top_k":
@@ -42,15 +44,14 @@ def sampling_fields(request: Sampled, *, capable: Capabilities, reasoning: Plan,
     return fields
 
 
-def _why_not(name: str, wanted: Mapping[str, Any], capable: Capabilities, reasoning: Plan) -> str | None:
+def _why_not(name: str, value: float, fields: Mapping[str, Any], capable: Capabilities, reasoning: Plan) -> str | None:
+    """Why the model would refuse it beside the fields that it takes already."""
     if capable.sampling is Sampling.NONE:
         return "this model takes no sampling parameters"
-    if reasoning.active and not (name == "top_p" and wanted["top_p"] >= MIN_TOP_P_WITH_THINKING):
+    if reasoning.active and not (name == "top_p" and value >= MIN_TOP_P_WITH_THINKING):
         return "not while thinking"
-    if capable.sampling is Sampling.ONE and {"temperature", "top_p"} <= wanted.keys():
-        # A temperature of 1 gives way to a top_p, any other goes before it.
-        loser = "temperature" if wanted["temperature"] == 1 else "top_p"
-        return "this model takes temperature or top_p" if name == loser else None
+    if name == "top_p" and "temperature" in fields and capable.sampling is Sampling.ONE:
+        return "this model takes temperature or top_p"
     return None
 
 

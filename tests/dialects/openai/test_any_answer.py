@@ -1,0 +1,124 @@
+"""The fold of a stream equals the plain answer, as the `openai` package itself folds it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies as st
+from openai import omit
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.lib.streaming.responses._responses import ResponseStreamState
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import TypeAdapter
+
+from apiproxy.dialects.openai.body import Reply
+from apiproxy.dialects.openai.completion import completion
+from apiproxy.dialects.openai.encode import ChatStream
+from apiproxy.dialects.openai.responses_encode import ResponsesStream
+from apiproxy.dialects.openai.responses_object import response_object
+from apiproxy.dialects.openai.responses_parse import ResponsesReply
+from tests.dialects.openai.support import Events, answer, folded, payloads, responses
+from tests.dialects.openai.typed import JSON
+
+SOME = hypothesis.settings(max_examples=60, deadline=None)
+CREATED = 1_700_000_000
+_RESPONSE_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+
+TEXT = st.builds(lambda text: {"type": "text", "text": text}, st.text(max_size=12))
+TOOL_USE = st.builds(
+    lambda name, arguments: {"type": "tool_use", "id": "", "name": name, "input": arguments},
+    st.sampled_from(["get_weather", "json_answer"]),
+    st.dictionaries(st.text(max_size=4), JSON, max_size=3),
+)
+THINKING = st.builds(
+    lambda text, signature: {"type": "thinking", "thinking": text, "signature": signature},
+    st.text(max_size=12),
+    st.text(max_size=6),
+)
+REDACTED = st.just({"type": "redacted_thinking", "data": "cmVk"})
+STOPS = st.sampled_from(["end_turn", "tool_use", "max_tokens", "refusal", "stop_sequence", "pause_turn"])
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Events:
+    blocks = [*draw(st.lists(THINKING | REDACTED, max_size=2)), *draw(st.lists(TEXT | TOOL_USE, max_size=3))]
+    first_answer = next((block for block in blocks if block.get("name") == "json_answer"), None)
+    blocks = [block for block in blocks if block.get("name") != "json_answer" or block is first_answer]
+    blocks = [{**block, "id": f"toolu_{at}"} if "id" in block else block for at, block in enumerate(blocks)]
+    usage = draw(st.sampled_from([{}, {"cache_read_input_tokens": 7, "output_tokens_details": {"thinking_tokens": 3}}]))
+    return answer(*blocks, stop_reason=draw(STOPS), pieces=draw(st.integers(1, 4)), **usage)
+
+
+def batches(events: Events, size: int) -> Iterable[Sequence[dict[str, Any]]]:
+    return (events[at : at + size] for at in range(0, len(events), size))
+
+
+def comparable(value: Any) -> Any:
+    """JSON texts by their value: the upstream's spacing is lost in a whole message."""
+    if isinstance(value, dict):
+        return {name: comparable(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [comparable(item) for item in value]
+    if isinstance(value, str) and value[:1] == "{":
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return value
+
+
+@SOME
+@hypothesis.given(answers(), st.booleans(), st.sampled_from([None, "json_answer"]), st.integers(1, 9))
+def test_the_clients_fold_of_the_chunks_is_the_plain_completion(
+    events: Events, reasoning: bool, answer_tool: str | None, size: int
+) -> None:
+    reply = Reply(reasoning=reasoning, answer_tool=answer_tool, include_usage=True)
+    encoder = ChatStream(reply, created=CREATED)
+    stream = b"".join(map(encoder.encode, batches(events, size))) + encoder.finish()
+    state = ChatCompletionStreamState()
+    chunks = [ChatCompletionChunk.model_validate(payload) for payload in payloads(stream)]
+    for chunk in chunks:
+        state.handle_chunk(chunk)
+    plain = completion(folded(events), reply, created=CREATED)
+    ChatCompletion.model_validate(plain)
+    streamed: Any = state.current_completion_snapshot.to_dict()
+    for call in streamed["choices"][0]["message"].get("tool_calls") or ():
+        del call["index"]  # the client's fold leaves it there
+    assert comparable(without_nulls(streamed)) == comparable(without_nulls({**plain, "object": "chat.completion"}))
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-1].choices == []
+    assert stream.endswith(b"data: [DONE]\n\n")
+
+
+@SOME
+@hypothesis.given(answers(), st.booleans(), st.booleans(), st.integers(1, 9))
+def test_the_clients_fold_of_the_response_events_is_the_plain_response(
+    events: Events, summary: bool, encrypted: bool, size: int
+) -> None:
+    reply = responses_reply(summary=summary, encrypted=encrypted)
+    encoder = ResponsesStream(reply, created=CREATED)
+    stream = b"".join(map(encoder.encode, batches(events, size))) + encoder.finish()
+    state: ResponseStreamState[Any] = ResponseStreamState(input_tools=omit, text_format=omit)
+    found = payloads(stream)
+    for payload in found:
+        state.handle_event(_RESPONSE_EVENT.validate_python(payload))
+    plain = response_object(folded(events), reply, created=CREATED)
+    Response.model_validate(plain)
+    assert comparable(found[-1]["response"]) == comparable(plain)
+    assert [payload["sequence_number"] for payload in found] == list(range(len(found)))
+    done = {it["output_index"]: it["item"] for it in found if it["type"] == "response.output_item.done"}
+    assert [done[index] for index in sorted(done)] == found[-1]["response"]["output"]
+
+
+def responses_reply(*, summary: bool, encrypted: bool) -> ResponsesReply:
+    body: dict[str, Any] = {"include": ["reasoning.encrypted_content"]} if encrypted else {}
+    return responses(body | ({"reasoning": {"summary": "auto"}} if summary else {})).reply
+
+
+def without_nulls(value: Any) -> Any:
+    """Fields that are null may be left out of a fold."""
+    if isinstance(value, dict):
+        return {name: without_nulls(item) for name, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,130 @@
+"""Whatever the `openai` package's types allow is either translated to what Anthropic's allow, or refused by name."""
+
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
+
+from apiproxy.errors import FailureKind, ProxyError
+from tests.dialects.openai.support import MODELS, PDF, PNG, call, chat, function, responses, user
+from tests.dialects.openai.typed import JSON, values_of
+
+MANY = hypothesis.settings(max_examples=100, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+WORDS = st.text(min_size=1, max_size=8).filter(lambda text: not text.isspace())
+SCHEMAS = st.sampled_from(
+    [
+        {"type": "object", "properties": {"a": {"type": "string", "minLength": 3}}, "required": ["a"]},
+        {"type": "object", "additionalProperties": {"type": "integer"}},
+        {"type": "object", "properties": {"x": {"$ref": "#/$defs/X"}}, "$defs": {"X": {"enum": [1, None]}}},
+        {"type": "object", "properties": {"x": {"$ref": "#"}}},
+        {},
+    ]
+)
+
+
+def refused_by_name(error: ProxyError) -> None:
+    assert error.kind is FailureKind.INVALID_REQUEST
+    assert error.param
+    assert error.message.startswith(error.param)
+
+
+@MANY
+@hypothesis.given(values_of(CompletionCreateParamsNonStreaming), st.sampled_from(MODELS), st.booleans())
+def test_any_chat_request_is_translated_or_refused_by_the_name_of_a_field(
+    body: dict[str, Any], model: str, strict: bool
+) -> None:
+    try:
+        translation = chat(body, model=model, strict=strict)
+    except ProxyError as error:
+        refused_by_name(error)
+    else:
+        assert not strict or not translation.ignored
+
+
+@MANY
+@hypothesis.given(values_of(ResponseCreateParamsNonStreaming), st.sampled_from(MODELS), st.booleans())
+def test_any_responses_request_is_translated_or_refused_by_the_name_of_a_field(
+    body: dict[str, Any], model: str, strict: bool
+) -> None:
+    try:
+        translation = responses(body, model=model, strict=strict)
+    except ProxyError as error:
+        refused_by_name(error)
+    else:
+        assert not strict or not translation.ignored
+
+
+@MANY
+@hypothesis.given(st.dictionaries(st.sampled_from(["messages", "tools", "tool_choice", "stop", "n", "x\r\ny"]), JSON))
+def test_any_json_at_all_is_translated_or_refused_by_the_name_of_a_field(body: dict[str, Any]) -> None:
+    try:
+        translation = chat(body)
+    except ProxyError as error:
+        refused_by_name(error)
+    else:
+        assert all(name.isascii() and name.isprintable() for name in translation.ignored)
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Conversations as clients have them: every call has its result."""
+    parts = st.lists(
+        st.fixed_dictionaries({"type": st.just("text"), "text": WORDS})
+        | st.just({"type": "image_url", "image_url": {"url": PNG}})
+        | st.just({"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "auto"}})
+        | st.just({"type": "file", "file": {"file_data": PDF, "filename": "a.pdf"}}),
+        min_size=1,
+        max_size=3,
+    )
+    messages: list[dict[str, Any]] = []
+    for number in range(draw(st.integers(1, 4))):
+        if draw(st.booleans()):
+            messages.append({"role": draw(st.sampled_from(["system", "developer"])), "content": draw(WORDS)})
+        messages.append(user(draw(WORDS | parts)))
+        names = [f"call {number} {index}" for index in range(draw(st.integers(0, 3)))]
+        content = draw(st.none() | st.just("") | WORDS)
+        if names:
+            calls = [call(name, "f", draw(st.sampled_from(["", "{}", '{"a": [1]}']))) for name in names]
+            messages.append({"role": "assistant", "content": content, "tool_calls": calls})
+            results = [{"role": "tool", "tool_call_id": name, "content": draw(st.text() | parts)} for name in names]
+            messages += draw(st.permutations(results))
+        messages.append({"role": "assistant", "content": content})
+    return [*messages, user(draw(WORDS))]
+
+
+@MANY
+@hypothesis.given(
+    st.fixed_dictionaries(
+        {"messages": conversations()},
+        optional={
+            "temperature": st.floats(0, 2),
+            "top_p": st.floats(0, 1),
+            "max_tokens": st.integers(1, 9000),
+            "reasoning_effort": st.sampled_from(["none", "minimal", "low", "medium", "high", "xhigh", "max"]),
+            "include_reasoning": st.booleans(),
+            "tools": st.lists(SCHEMAS, max_size=3).map(
+                lambda found: [function(f"f{index}", schema, strict=True) for index, schema in enumerate(found)]
+            ),
+            "stop": st.text(max_size=3) | st.lists(st.text(max_size=3), max_size=4),
+            "user": st.text(max_size=20),
+        },
+    ),
+    st.sampled_from(MODELS),
+)
+@pytest.mark.parametrize("answer", [{}, {"response_format": {"type": "json_object"}}])
+def test_what_clients_really_send_is_translated(answer: dict[str, Any], body: dict[str, Any], model: str) -> None:
+    translated = chat({**body, **answer}, model=model).body
+    assert translated["messages"][-1]["role"] == "user"
+    ids = [block["id"] for block in blocks_of(translated, "tool_use")]
+    assert len(set(ids)) == len(ids)
+    assert sorted(ids) == sorted(block["tool_use_id"] for block in blocks_of(translated, "tool_result"))
+    budget = translated.get("thinking", {}).get("budget_tokens")
+    assert budget is None or 1024 <= budget < translated["max_tokens"]
+
+
+def blocks_of(body: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    contents = [message["content"] for message in body["messages"] if isinstance(message["content"], list)]
+    return [block for content in contents for block in content if block["type"] == kind]

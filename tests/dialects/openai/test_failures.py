@@ -1,0 +1,78 @@
+"""What a client of the OpenAI API sees of every failure."""
+
+import json
+from typing import Any
+
+import pytest
+
+from apiproxy.dialects.openai.failures import error_object, error_response, failure
+from apiproxy.errors import FailureKind, ProxyError, UpstreamError
+
+SEEN = {
+    FailureKind.INVALID_REQUEST: (400, "invalid_request_error", None),
+    FailureKind.UNAUTHENTICATED: (401, "authentication_error", "invalid_api_key"),
+    FailureKind.BUDGET_SPENT: (429, "insufficient_quota", "insufficient_quota"),
+    FailureKind.FORBIDDEN: (403, "permission_error", "permission_denied"),
+    FailureKind.NOT_FOUND: (404, "not_found_error", "not_found"),
+    FailureKind.METHOD_NOT_ALLOWED: (405, "invalid_request_error", "method_not_allowed"),
+    FailureKind.NOT_IMPLEMENTED: (501, "not_implemented_error", "not_implemented"),
+    FailureKind.TOO_LARGE: (413, "request_too_large", "request_too_large"),
+    FailureKind.RATE_LIMITED: (429, "rate_limit_error", "rate_limit_exceeded"),
+    FailureKind.QUEUE_FULL: (529, "overloaded_error", "overloaded"),
+    FailureKind.QUEUE_TIMEOUT: (529, "overloaded_error", "overloaded"),
+    FailureKind.DRAINING: (529, "overloaded_error", "overloaded"),
+    FailureKind.STALL: (504, "timeout_error", "timeout"),
+    FailureKind.MAX_DURATION: (504, "timeout_error", "timeout"),
+    FailureKind.MAX_OUTPUT: (502, "api_error", "max_output"),
+    FailureKind.UPSTREAM_ERROR: (502, "api_error", None),
+    FailureKind.CONNECTION_LOST: (502, "api_error", "upstream_unavailable"),
+    FailureKind.WORKER_DIED: (502, "api_error", "upstream_unavailable"),
+    FailureKind.WORKER_UNAVAILABLE: (502, "api_error", "upstream_unavailable"),
+    FailureKind.CLIENT_DISCONNECT: (499, "api_error", "client_disconnect"),
+    FailureKind.CANCELLED: (500, "api_error", "cancelled"),
+    FailureKind.INTERNAL: (500, "api_error", None),
+}
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_every_kind_has_a_status_a_type_and_a_code(kind: FailureKind) -> None:
+    seen = failure(ProxyError(kind, "x"))
+    assert (seen.status, seen.type, seen.code) == SEEN[kind]
+
+
+def test_an_unknown_model_has_the_code_that_clients_look_for() -> None:
+    assert failure(ProxyError(FailureKind.NOT_FOUND, "x", param="model")).code == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message", "code"),
+    [
+        (429, "rate_limit_error", "Slow down", "rate_limit_exceeded"),
+        (529, "overloaded_error", "Overloaded", "overloaded"),
+        (404, "not_found_error", "model: x", "model_not_found"),
+        (400, "invalid_request_error", "messages: nope", None),
+        (400, "invalid_request_error", "prompt is too long: 9 tokens > 8 maximum", "context_length_exceeded"),
+        (418, "teapot_error", "short and stout", None),
+    ],
+)
+def test_an_upstreams_error_keeps_its_status_type_and_message(
+    status: int, kind: str, message: str, code: str | None
+) -> None:
+    error = ProxyError(FailureKind.UPSTREAM_ERROR, message, upstream=UpstreamError(status=status, type=kind))
+    assert failure(error).status == status
+    assert error_object(error) == {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def test_the_response_holds_the_object_and_when_to_come_again() -> None:
+    error = ProxyError(FailureKind.INVALID_REQUEST, "n: wrong", param="n", retry_after_s=0.2)
+    response = error_response(error)
+    body: Any = json.loads(response.content)
+    assert response.status_code == 400
+    assert body == {"error": {"message": "n: wrong", "type": "invalid_request_error", "param": "n", "code": None}}
+    assert response["Retry-After"] == "1"
+    assert "Retry-After" not in error_response(ProxyError(FailureKind.INTERNAL, "x"))
+
+
+def test_a_missing_key_is_told_in_this_apis_terms() -> None:
+    message = error_object(ProxyError(FailureKind.UNAUTHENTICATED, "x-api-key header is required"))["error"]["message"]
+    assert "Authorization: Bearer" in message

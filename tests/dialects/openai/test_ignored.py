@@ -1,0 +1,66 @@
+"""What cannot be honoured is said in a header, or refused where the operator wants that."""
+
+from typing import Any
+
+import pytest
+
+from apiproxy.dialects.openai.ignored import MAX_NAMED
+from apiproxy.errors import ProxyError
+from tests.dialects.openai.support import chat, refusal, user
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"n": 2}, "n (one choice)"),
+        ({"seed": 0}, "seed"),
+        ({"logprobs": True}, "logprobs"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"logit_bias": {"50256": -100}}, "logit_bias"),
+        ({"presence_penalty": 0.5}, "presence_penalty"),
+        ({"frequency_penalty": -1}, "frequency_penalty"),
+        ({"store": True}, "store"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
+        ({"verbosity": "low"}, "verbosity"),
+        ({"web_search_options": {"search_context_size": "low"}}, "web_search_options"),
+        ({"metadata": {"topic": "x"}}, "metadata"),
+        ({"service_tier": "flex"}, "service_tier"),
+        ({"stop": ["\n", "END"]}, "stop (sequences of white space only are left out)"),
+        ({"temperature": 1.7}, "temperature (clipped to 1)"),
+        ({"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
+        ({"brand_new_field": 1}, "brand_new_field"),
+        ({"x\r\nset-cookie: a": 1}, "(a field with an unusual name)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_field_that_is_not_honoured_is_named_and_in_strict_mode_refused(body: dict[str, Any], said: str) -> None:
+    assert chat(body).ignored == (said,)
+    assert refusal(body, strict=True).param == (said.split(" (")[0] if said[0] != "(" else "x\r\nset-cookie: a")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"n": 1, "seed": None, "logprobs": False, "logit_bias": {}, "presence_penalty": 0, "frequency_penalty": 0.0},
+        {"store": False, "modalities": ["text"], "verbosity": "medium", "metadata": {}, "stop": [], "top_logprobs": 0},
+        {"stream": True, "stream_options": {"include_usage": True}, "parallel_tool_calls": True, "tool_choice": "none"},
+        {"response_format": {"type": "text"}, "reasoning_effort": None, "service_tier": "auto", "user": ""},
+        {"max_tokens": 5, "max_completion_tokens": 6, "temperature": 0.2, "tools": []},
+    ],
+)
+def test_defaults_and_nulls_need_no_word_in_strict_mode_either(body: dict[str, Any]) -> None:
+    assert chat(body, strict=True).ignored == ()
+
+
+def test_each_is_named_once_and_no_more_than_a_header_can_hold() -> None:
+    names = {"name": "ann"}
+    assert chat({"messages": [{**user("a"), **names}, {**user("b"), **names}]}).ignored == ("messages.name",)
+    said = chat({f"field_{number}": 1 for number in range(MAX_NAMED + 5)}).ignored
+    assert len(said) == MAX_NAMED + 1
+    assert said[-1] == "and 5 more"
+
+
+def test_a_refusal_in_strict_mode_tells_why() -> None:
+    with pytest.raises(ProxyError, match="seed: this gateway cannot honour it"):
+        chat({"seed": 1}, strict=True)

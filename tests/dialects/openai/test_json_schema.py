@@ -1,0 +1,118 @@
+"""Schemas in the subset that structured outputs take."""
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.lib._pydantic import to_strict_json_schema
+from pydantic import BaseModel, Field
+
+from apiproxy.dialects.openai.json_schema import MAX_DEPTH, MAX_UNIONS, Budget, NoStrictFormError, strict_form
+from tests.dialects.openai.typed import JSON
+
+
+def strict(schema: dict[str, Any]) -> dict[str, Any]:
+    return strict_form(schema, Budget())
+
+
+def test_objects_are_closed_at_every_depth() -> None:
+    inner = {"type": "object", "properties": {"x": {"type": "integer"}}, "additionalProperties": True}
+    schema = {"type": "object", "properties": {"list": {"type": "array", "items": inner}}}
+    items = strict(schema)["properties"]["list"]["items"]
+    assert items["additionalProperties"] is False
+    assert items["properties"] == {"x": {"type": "integer"}}
+
+
+def test_constraints_that_are_not_supported_are_told_in_the_description() -> None:
+    schema = {"type": "integer", "minimum": 1, "maximum": 9, "description": "A digit.", "title": "Digit"}
+    assert strict(schema) == {
+        "type": "integer",
+        "title": "Digit",
+        "description": "A digit.\n\n{minimum: 1, maximum: 9}",
+    }
+    assert strict({"type": "array", "items": {"type": "string", "format": "date"}, "minItems": 1, "maxItems": 3}) == {
+        "type": "array",
+        "items": {"type": "string", "format": "date"},
+        "minItems": 1,
+        "description": "{maxItems: 3}",
+    }
+    assert strict({"type": "string", "format": "color", "pattern": "(?=a)"}) == {
+        "type": "string",
+        "description": "{format: color, pattern: (?=a)}",
+    }
+
+
+def test_one_of_is_any_of_and_comments_are_left_out() -> None:
+    schema = {"$schema": "x", "oneOf": [{"const": 1}, {"type": "null"}], "examples": [1]}
+    assert strict(schema) == {"anyOf": [{"const": 1}, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"type": "object"}, "free keys"),
+        ({"type": ["object", "null"], "additionalProperties": {"type": "string"}}, "free keys"),
+        ({"type": "object", "properties": {"x": {}}}, "allows any value"),
+        (
+            {"$ref": "#/$defs/A", "$defs": {"A": {"anyOf": [{"$ref": "#/$defs/B"}]}, "B": {"$ref": "#/$defs/A"}}},
+            "recursive",
+        ),
+        ({"type": "object", "properties": {"x": {"$ref": "#"}}}, "refers to something else"),
+        ({"$ref": "https://example.org/schema"}, "refers to something else"),
+        ({"enum": [{"a": 1}]}, "objects or arrays as values"),
+        ({"anyOf": [{"type": "null"}], "oneOf": [{"type": "null"}]}, "both anyOf and oneOf"),
+        ({"type": "object", "properties": []}, "should be an object"),
+        ({"anyOf": {}}, "should be a list"),
+        ({"type": "array", "items": True}, "no schema object"),
+    ],
+)
+def test_what_has_no_such_form_is_told_why(schema: dict[str, Any], why: str) -> None:
+    with pytest.raises(NoStrictFormError, match=why):
+        strict(schema)
+
+
+def test_a_schema_without_end_is_refused_before_the_stack_is_full() -> None:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(MAX_DEPTH + 1):
+        schema = {"type": "array", "items": schema}
+    with pytest.raises(NoStrictFormError, match="too deeply"):
+        strict(schema)
+
+
+def test_the_limits_count_over_all_schemas_and_a_refused_one_uses_nothing() -> None:
+    def nullable(number: int) -> dict[str, Any]:
+        names = [f"p{index}" for index in range(number)]
+        return {"type": "object", "properties": {it: {"type": ["string", "null"]} for it in names}, "required": names}
+
+    budget = Budget()
+    strict_form(nullable(MAX_UNIONS - 1), budget)
+    with pytest.raises(NoStrictFormError, match="union-typed"):
+        strict_form(nullable(2), budget)
+    strict_form(nullable(1), budget)
+    assert budget.unions == MAX_UNIONS
+    with pytest.raises(NoStrictFormError, match="optional"):
+        strict_form({"type": "object", "properties": {str(it): {"type": "string"} for it in range(25)}}, Budget())
+
+
+class Step(BaseModel):
+    explanation: str = Field(min_length=1)
+    output: float | None
+
+
+class Solution(BaseModel):
+    steps: list[Step]
+    answer: int = Field(ge=0)
+
+
+def test_what_the_openai_package_makes_of_a_pydantic_model_has_such_a_form() -> None:
+    form = strict(to_strict_json_schema(Solution))
+    assert form["properties"]["steps"]["items"] == {"$ref": "#/$defs/Step"}
+    assert form["$defs"]["Step"]["additionalProperties"] is False
+
+
+@given(st.dictionaries(st.sampled_from(["type", "anyOf", "items", "properties", "enum", "$ref", "format"]), JSON))
+def test_no_schema_makes_it_fail_in_another_way(schema: dict[str, Any]) -> None:
+    with contextlib.suppress(NoStrictFormError):
+        assert isinstance(strict(schema), dict)

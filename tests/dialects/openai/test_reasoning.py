@@ -1,0 +1,107 @@
+"""`reasoning_effort` in the form that each model takes, and thinking that is shown when asked for."""
+
+from typing import Any
+
+import pytest
+
+from apiproxy.dialects.openai.reasoning import BUDGET_TOKENS, MIN_BUDGET_TOKENS
+from tests.dialects.openai.support import MAX_OUTPUT_TOKENS, chat, function, tool_turn
+
+BUDGET_MODEL = "claude-haiku-4-5"
+
+
+def asked(model: str, **body: Any) -> tuple[Any, Any, tuple[str, ...]]:
+    """`thinking`, the effort, and what is said to be ignored."""
+    translated = chat(body, model=model)
+    output = translated.body.get("output_config", {})
+    return translated.body.get("thinking"), output.get("effort"), translated.ignored
+
+
+@pytest.mark.parametrize("effort", BUDGET_TOKENS)
+@pytest.mark.parametrize("max_tokens", [None, 2100, 5000, 20_000])
+def test_an_effort_is_a_budget_that_leaves_room_for_the_answer(effort: str, max_tokens: int | None) -> None:
+    thinking, sent_effort, said = asked(BUDGET_MODEL, reasoning_effort=effort, max_tokens=max_tokens)
+    room = max_tokens or MAX_OUTPUT_TOKENS
+    assert thinking["type"] == "enabled"
+    assert MIN_BUDGET_TOKENS <= thinking["budget_tokens"] <= min(BUDGET_TOKENS[effort], room - 1024)
+    assert sent_effort is None
+    assert said == ()
+
+
+def test_without_room_there_is_no_thinking_and_that_is_said() -> None:
+    assert asked(BUDGET_MODEL, reasoning_effort="low", max_tokens=2000) == (
+        None,
+        None,
+        ("reasoning_effort (max_tokens leaves no room for it)",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "expected"),
+    [
+        ("claude-opus-5-5", "minimal", ({"type": "adaptive"}, "low", ())),
+        ("claude-opus-5-5", "high", ({"type": "adaptive"}, "high", ())),
+        ("claude-opus-5-5", "max", ({"type": "adaptive"}, "max", ())),
+        ("claude-opus-4-6", "xhigh", ({"type": "adaptive"}, "high", ("reasoning_effort (xhigh sent as high)",))),
+        ("claude-3-5-haiku-latest", "high", (None, None, ("reasoning_effort",))),
+        ("claude-haiku-4-5", "none", (None, None, ())),
+        ("claude-opus-4-8", "none", (None, None, ())),
+        ("claude-haiku-5-5", "none", ({"type": "disabled"}, None, ())),
+        ("claude-sonnet-5-5", "none", ({"type": "between_tools"}, None, ())),
+        ("claude-opus-5-5", "none", (None, "low", ("reasoning_effort (this model always thinks: sent as low)",))),
+    ],
+)
+def test_an_effort_takes_the_form_that_the_model_knows(model: str, effort: str, expected: object) -> None:
+    assert asked(model, reasoning_effort=effort) == expected
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "claude-opus-4-8"])
+def test_a_forced_tool_goes_before_thinking_where_a_model_cannot_do_both(model: str) -> None:
+    forced: dict[str, Any] = {"tools": [function("f")], "tool_choice": "required"}
+    assert asked(model, reasoning_effort="low", **forced) == (
+        None,
+        None,
+        ("reasoning_effort (this model does not think when a tool is forced)",),
+    )
+    assert asked("claude-opus-5", reasoning_effort="low", **forced)[0] == {"type": "adaptive"}
+
+
+def test_a_tool_loop_goes_on_without_thinking_where_its_thinking_was_lost() -> None:
+    question, calls, result = tool_turn(("call_1", "1"))
+    thoughts = [{"type": "thinking", "thinking": "hm", "signature": "s"}]
+    lost = asked(BUDGET_MODEL, reasoning_effort="low", messages=[question, calls, result])
+    kept = asked(
+        BUDGET_MODEL, reasoning_effort="low", messages=[question, {**calls, "thinking_blocks": thoughts}, result]
+    )
+    assert lost == (None, None, ("reasoning_effort (the tool calls came back without thinking_blocks)",))
+    assert kept[0]["type"] == "enabled"
+    new_turn = [question, calls, result, {"role": "assistant", "content": "x"}, question]
+    assert asked(BUDGET_MODEL, reasoning_effort="low", messages=new_turn)[0]["type"] == "enabled"
+    assert asked("claude-opus-5-5", reasoning_effort="low", messages=[question, calls, result])[0] == {
+        "type": "adaptive"
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "thinking"),
+    [
+        ("claude-opus-5-5", {}, {"type": "adaptive", "display": "summarized"}),
+        ("claude-opus-5-5", {"reasoning_effort": "low"}, {"type": "adaptive", "display": "summarized"}),
+        ("claude-opus-4-8", {}, None),
+        ("claude-haiku-4-5", {}, None),
+    ],
+)
+def test_thinking_that_is_to_be_shown_is_asked_for_as_text(model: str, body: dict[str, Any], thinking: object) -> None:
+    translated = chat({**body, "include_reasoning": True}, model=model)
+    assert translated.body.get("thinking") == thinking
+    assert translated.reply.reasoning
+
+
+def test_the_messages_apis_own_field_passes_and_goes_before_the_effort() -> None:
+    own = {"type": "enabled", "budget_tokens": 2000}
+    assert asked(BUDGET_MODEL, thinking=own, reasoning_effort="high") == (own, None, ())
+    assert asked("claude-opus-4-6", thinking={"type": "adaptive"}, reasoning_effort="medium") == (
+        {"type": "adaptive"},
+        "medium",
+        (),
+    )

@@ -1,0 +1,97 @@
+"""JSON answers: the format where the model takes it, else a tool that carries the answer, else a request in words."""
+
+from typing import Any
+
+import pytest
+
+from tests.dialects.openai.support import chat, function, refusal
+
+CLOSED = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+OPEN = {"type": "object", "additionalProperties": {"type": "integer"}}
+OLD, CURRENT, UNFORCED = "claude-3-5-haiku-latest", "claude-sonnet-4-5", "claude-opus-5-5"
+ANY_OBJECT = {"type": "json_object"}
+
+
+def schema(given: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": given, "strict": True, **more}}
+
+
+def asked(answer: dict[str, Any], model: str = CURRENT, **body: Any) -> Any:
+    return chat({"response_format": answer, **body}, model=model)
+
+
+@pytest.mark.parametrize("model", [CURRENT, UNFORCED])
+def test_a_schema_is_an_output_format(model: str) -> None:
+    translated = asked(schema(CLOSED), model)
+    assert translated.body["output_config"] == {"format": {"type": "json_schema", "schema": CLOSED}}
+    assert "tools" not in translated.body
+    assert translated.ignored == ()
+
+
+def test_a_format_stands_beside_an_effort_and_tools() -> None:
+    body = asked(schema(CLOSED), "claude-opus-4-6", reasoning_effort="low", tools=[function("f")]).body
+    assert body["output_config"]["effort"] == "low"
+    assert body["output_config"]["format"]["schema"] == CLOSED
+    assert "tool_choice" not in body
+
+
+@pytest.mark.parametrize(("model", "given"), [(OLD, CLOSED), (CURRENT, OPEN)])
+def test_where_the_format_cannot_be_a_forced_tool_carries_the_answer(model: str, given: dict[str, Any]) -> None:
+    translated = asked(schema(given, description="A sum."), model)
+    tool = translated.body["tools"][0]
+    assert tool["input_schema"] == given
+    assert tool["description"].endswith(" A sum.")
+    assert translated.body["tool_choice"] == {
+        "type": "tool",
+        "name": tool["name"],
+        "disable_parallel_tool_use": True,
+    }
+    assert translated.reply.answer_tool == tool["name"]
+    assert "output_config" not in translated.body
+
+
+def test_beside_the_clients_tools_the_model_calls_one_of_them_or_answers() -> None:
+    translated = asked(ANY_OBJECT, tools=[function("json_answer"), function("f")])
+    assert [tool["name"] for tool in translated.body["tools"]] == ["json_answer", "f", "json_answer_"]
+    assert translated.body["tool_choice"] == {"type": "any"}
+    assert translated.reply.answer_tool == "json_answer_"
+    only = asked(ANY_OBJECT, tools=[function("f")], tool_choice="none")
+    assert only.body["tool_choice"]["name"] == "json_answer"
+
+
+def test_where_the_clients_tool_is_forced_no_format_concerns_the_answer() -> None:
+    translated = asked(ANY_OBJECT, tools=[function("f")], tool_choice="required")
+    assert [tool["name"] for tool in translated.body["tools"]] == ["f"]
+    assert translated.reply.answer_tool is None
+
+
+def test_a_model_that_takes_no_forced_tool_is_asked_in_words_and_that_is_said() -> None:
+    translated = asked(ANY_OBJECT, UNFORCED)
+    assert "JSON object" in translated.body["system"][-1]["text"]
+    assert translated.ignored == ("response_format (asked for in the prompt, not enforced)",)
+    loose = asked(schema(OPEN, strict=False), UNFORCED)
+    assert '"additionalProperties":{"type":"integer"}' in loose.body["system"][-1]["text"]
+
+
+def test_a_strict_schema_to_which_the_model_cannot_be_held_is_refused() -> None:
+    error = refusal({"response_format": schema(OPEN)}, model=UNFORCED)
+    assert error.param == "response_format.json_schema.schema"
+    assert "an object with free keys" in error.message
+
+
+def test_thinking_by_budget_leaves_no_forced_tool() -> None:
+    translated = asked(ANY_OBJECT, "claude-haiku-4-5", reasoning_effort="low")
+    assert translated.body["thinking"]["type"] == "enabled"
+    assert "tools" not in translated.body
+    assert translated.ignored == ("response_format (asked for in the prompt, not enforced)",)
+
+
+def test_only_an_object_can_be_the_arguments_of_a_tool() -> None:
+    assert refusal({"response_format": schema({"type": "array"})}, model=OLD).param == (
+        "response_format.json_schema.schema.type"
+    )
