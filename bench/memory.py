@@ -1,0 +1,39 @@
+"""Resident memory of processes, in megabytes of a million bytes. Pages that processes share count in each of them."""
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from typing import Any
+
+import psutil
+
+from tests.support.processes import children_of
+
+_EVERY_S = 0.05
+_MEGABYTE = 1_000_000
+
+
+def memory_mb(pid: int) -> dict[str, Any]:
+    """Of a gateway: its own process, each of its workers, and all together."""
+    server = _resident_mb(psutil.Process(pid))
+    workers = sorted(_resident_mb(process) for process in children_of(pid))
+    return {"server": server, "workers": workers, "total": round(server + sum(workers), 1)}
+
+
+async def peak_of_new_children_mb(work: Awaitable[object]) -> float:
+    """The most that the processes which this one starts during the work hold together, looked at every 50 ms."""
+    known = {process.pid for process in children_of(os.getpid())}
+    task = asyncio.ensure_future(work)
+    peak = 0.0
+    while not (await asyncio.wait((task,), timeout=_EVERY_S))[0]:
+        new = [process for process in children_of(os.getpid()) if process.pid not in known]
+        peak = max(peak, sum(_resident_mb(process) for process in new))
+    await task
+    return round(peak, 1)
+
+
+def _resident_mb(process: psutil.Process) -> float:
+    try:
+        return round(float(process.memory_info().rss) / _MEGABYTE, 1)
+    except psutil.NoSuchProcess:
+        return 0.0

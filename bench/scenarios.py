@@ -1,0 +1,278 @@
+"""The scenarios. Each gives its line; a wrong answer is an error, and a number that misses its goal is not."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from bench import questions
+from bench.contestants import Contestant, Took
+from bench.measure import Entry, Measurement, Samples, alternate, load
+from bench.memory import memory_mb, peak_of_new_children_mb
+from bench.questions import Question
+from bench.stage import CLIENTS, Stage, gateway_for
+from bench.stats import Goal, Line, milliseconds, percentile, ratio
+
+_HISTORY_TURNS = 6
+_MAX_TOKENS_CLIENTS = 2
+_MAX_TOKENS_QUERIES = 3
+_HIDDEN_CALL_WAIT_S = 2.0
+"""How long a hidden second call may be in coming: it follows within milliseconds of the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Something that is measured. meaning: of its numbers, in one sentence."""
+
+    run: Callable[[Stage], Awaitable[Line]]
+    meaning: str
+    goals: tuple[Goal, ...] = ()
+
+
+async def first_token_sequential(stage: Stage) -> Line:
+    """One question after the other."""
+    return await _first_token(stage, questions.short())
+
+
+async def first_token_6_turns(stage: Stage) -> Line:
+    """A question with six earlier turns."""
+    return await _first_token(stage, questions.with_history(_HISTORY_TURNS))
+
+
+async def first_token_tool_loop(stage: Stage) -> Line:
+    """A question, the tool call that answers it, and the tool's result: until the first token of the final answer."""
+    call, result = questions.tool_call(), questions.tool_result()
+
+    def loop_of(contestant: Contestant) -> Measurement:
+        async def loop() -> float:
+            called = await contestant.ask(call)
+            return called.total_s + _first_token_s(await contestant.ask(result))
+
+        return loop
+
+    return await _compare_latency(stage, loop_of, requests=2)
+
+
+async def requests_per_s_8_clients(stage: Stage) -> Line:
+    """Eight clients, each asking again as soon as it has its answer, in one piece."""
+    return await _requests_per_s(stage, questions.short(stream=False))
+
+
+async def requests_per_s_8_clients_stream(stage: Stage) -> Line:
+    """The same with streamed answers."""
+    return await _requests_per_s(stage, questions.short())
+
+
+async def events_per_s(stage: Stage) -> Line:
+    """One long stream: deltas by the seconds from the request to the end of the answer."""
+    sizes = stage.sizes
+    question = questions.short(deltas=sizes.stream_deltas)
+    entries = {
+        name: Entry(contestant=contestant, measurement=_total(contestant, question), times=1)
+        for name, contestant in _contestants(stage).items()
+    }
+    samples = await alternate(entries, rounds=sizes.stream_rounds)
+    rates = {name: sizes.stream_deltas / percentile(taken.values, 0.5) for name, taken in samples.items()}
+    sides = {
+        name: {
+            "median": round(rates[name]),
+            "max": round(sizes.stream_deltas / min(taken.values)),
+            "n": len(taken.values),
+            "cpu_ms_per_stream": taken.cpu_ms_per_request(),
+        }
+        for name, taken in samples.items()
+    }
+    return {
+        "unit": "events/s",
+        "deltas": sizes.stream_deltas,
+        **sides,
+        "ratio_ours_over_query": ratio(rates["ours"], rates["query"]),
+        "ratio_direct_over_ours": ratio(rates["direct"], rates["ours"]),
+    }
+
+
+async def added_delay(stage: Stage) -> Line:
+    """What the gateway adds to asking the stand-in: median by median, for a stream and for an answer in one piece."""
+    stream, plain = questions.short(), questions.short(stream=False)
+    added: Line = {"unit": "ms"}
+    kinds: dict[str, Callable[[Contestant], Measurement]] = {
+        "stream_first_token": lambda contestant: _first_token_of(contestant, stream),
+        "stream_complete": lambda contestant: _total(contestant, stream),
+        "plain_complete": lambda contestant: _total(contestant, plain),
+    }
+    for kind, measurement_of in kinds.items():
+        sides: dict[str, Contestant] = {"ours": stage.ours, "direct": stage.direct}
+        samples = await _latencies(stage, sides, measurement_of)
+        numbers = {name: milliseconds(taken.values) for name, taken in samples.items()}
+        added[kind] = {**numbers, "added": round(numbers["ours"]["median"] - numbers["direct"]["median"], 2)}
+    return added
+
+
+async def max_tokens_no_second_call(stage: Stage) -> Line:
+    """Answers that stop at max_tokens: how often the upstream is asked for each."""
+    question = questions.short(extra="[[stop=max_tokens]]")
+    mark = await asyncio.to_thread(stage.stand_in.mark)
+    turns = stage.sizes.max_tokens_turns
+    elapsed_s = await load(lambda: stage.ours.ask(question), clients=_MAX_TOKENS_CLIENTS, requests=turns)
+    await asyncio.sleep(_HIDDEN_CALL_WAIT_S)
+    calls = await asyncio.to_thread(stage.upstream_calls, since=mark)
+    mark = await asyncio.to_thread(stage.stand_in.mark)
+    for _ in range(_MAX_TOKENS_QUERIES):
+        await stage.query.ask_unchecked(question)
+    query_calls = await asyncio.to_thread(stage.upstream_calls, since=mark)
+    return {
+        "unit": "upstream calls",
+        "ours": {"turns": turns, "calls": calls, "hidden_calls": calls - turns, "seconds": round(elapsed_s, 1)},
+        "query": {
+            "turns": _MAX_TOKENS_QUERIES,
+            "calls": query_calls,
+            "hidden_calls": query_calls - _MAX_TOKENS_QUERIES,
+        },
+    }
+
+
+async def memory(stage: Stage) -> Line:
+    """Resident memory after some load: of the gateway and its workers, and of one process of `query()`."""
+    requests = stage.sizes.memory_requests
+    await load(lambda: stage.ours.ask(questions.short()), clients=CLIENTS, requests=requests)
+    one = await peak_of_new_children_mb(stage.query.ask(questions.short(extra="[[first=0.5]]")))
+    gateway = await asyncio.to_thread(memory_mb, stage.gateway.pid)
+    return {"unit": "MB", "after_requests": requests, "ours": gateway, "query": {"for_each_request": one}}
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "first_token_sequential": Scenario(
+        first_token_sequential,
+        "milliseconds to the first token",
+        (
+            Goal(path="added_over_direct", kind="at_most", limit=50),
+            Goal(path="ratio_query_over_ours", kind="at_least", limit=12),
+        ),
+    ),
+    "first_token_6_turns": Scenario(first_token_6_turns, "the same with six earlier turns in the request"),
+    "first_token_tool_loop": Scenario(
+        first_token_tool_loop, "from the question over the tool call to the first token of the final answer"
+    ),
+    "requests_per_s_8_clients": Scenario(
+        requests_per_s_8_clients,
+        "requests per second, answers in one piece",
+        (Goal(path="ratio_ours_over_query", kind="at_least", limit=10),),
+    ),
+    "requests_per_s_8_clients_stream": Scenario(
+        requests_per_s_8_clients_stream,
+        "requests per second, answers streamed",
+        (Goal(path="ratio_ours_over_query", kind="at_least", limit=10),),
+    ),
+    "events_per_s": Scenario(
+        events_per_s,
+        "events per second of one long stream, request and end included",
+        (Goal(path="ours.median", kind="at_least", limit=8_000),),
+    ),
+    "added_delay": Scenario(added_delay, "milliseconds more than asking the stand-in directly"),
+    "max_tokens_no_second_call": Scenario(
+        max_tokens_no_second_call,
+        "upstream calls for answers that stop at max_tokens",
+        (Goal(path="ours.hidden_calls", kind="at_most", limit=0),),
+    ),
+    "memory": Scenario(memory, "resident megabytes of server and workers"),
+}
+
+
+def _contestants(stage: Stage) -> dict[str, Contestant]:
+    return {"ours": stage.ours, "query": stage.query, "direct": stage.direct}
+
+
+async def _first_token(stage: Stage, question: Question) -> Line:
+    return await _compare_latency(stage, lambda contestant: _first_token_of(contestant, question))
+
+
+async def _compare_latency(
+    stage: Stage, measurement_of: Callable[[Contestant], Measurement], *, requests: int = 1
+) -> Line:
+    samples = await _latencies(stage, _contestants(stage), measurement_of, requests=requests)
+    sides = {name: {**milliseconds(taken.values), **_cpu(taken)} for name, taken in samples.items()}
+    ours, query, direct = (percentile(samples[name].values, 0.5) for name in ("ours", "query", "direct"))
+    return {
+        "unit": "ms",
+        **sides,
+        "added_over_direct": round((ours - direct) * 1000, 2),
+        "ratio_query_over_ours": ratio(query, ours),
+        "ratio_query_over_ours_cpu": _cpu_ratio(samples),
+    }
+
+
+async def _latencies(
+    stage: Stage,
+    contestants: Mapping[str, Contestant],
+    measurement_of: Callable[[Contestant], Measurement],
+    *,
+    requests: int = 1,
+) -> dict[str, Samples]:
+    entries = {
+        name: Entry(
+            contestant=contestant,
+            measurement=measurement_of(contestant),
+            times=stage.sizes.per_round,
+            requests=requests,
+        )
+        for name, contestant in contestants.items()
+    }
+    return await alternate(entries, rounds=stage.sizes.rounds)
+
+
+async def _requests_per_s(stage: Stage, question: Question) -> Line:
+    folder = stage.folder / f"gateway-8-{'stream' if question.stream else 'plain'}"
+    async with gateway_for(stage.stand_in, folder, slots=CLIENTS) as (_, ours_8_slots):
+        contestants = {**_contestants(stage), "ours_8_slots": ours_8_slots}
+        entries = {name: _load_entry(stage, name, side, question) for name, side in contestants.items()}
+        samples = await alternate(entries, rounds=stage.sizes.load_rounds)
+    rates = {name: taken.requests / sum(taken.values) for name, taken in samples.items()}
+    sides = {
+        name: {"overall": round(rates[name], 2), "requests": taken.requests, **_cpu(taken)}
+        for name, taken in samples.items()
+    }
+    return {
+        "unit": "requests/s",
+        **sides,
+        "ratio_ours_over_query": ratio(rates["ours"], rates["query"]),
+        "ratio_ours_8_slots_over_query": ratio(rates["ours_8_slots"], rates["query"]),
+        "ratio_query_over_ours_cpu": _cpu_ratio(samples),
+    }
+
+
+def _load_entry(stage: Stage, name: str, contestant: Contestant, question: Question) -> Entry:
+    sizes = stage.sizes
+    requests = sizes.load_query_requests if name == "query" else sizes.load_requests
+
+    async def measurement() -> float:
+        return await load(lambda: contestant.ask(question), clients=CLIENTS, requests=requests)
+
+    return Entry(contestant=contestant, measurement=measurement, times=1, requests=requests)
+
+
+def _first_token_of(contestant: Contestant, question: Question) -> Measurement:
+    async def measurement() -> float:
+        return _first_token_s(await contestant.ask(question))
+
+    return measurement
+
+
+def _first_token_s(took: Took) -> float:
+    assert took.first_token_s is not None, "a stream with a text has a first token"
+    return took.first_token_s
+
+
+def _total(contestant: Contestant, question: Question) -> Measurement:
+    async def measurement() -> float:
+        return (await contestant.ask(question)).total_s
+
+    return measurement
+
+
+def _cpu(taken: Samples) -> Line:
+    return {"cpu_ms_per_request": taken.cpu_ms_per_request()} if taken.cpu_s else {}
+
+
+def _cpu_ratio(samples: Mapping[str, Samples]) -> float | None:
+    """How much more processor time `query()` takes for a request; on a busy machine it is steadier than the clock."""
+    query, ours = (sum(samples[name].cpu_ms_per_request().values()) for name in ("query", "ours"))
+    return ratio(query, ours)
