@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from apiproxy.conf import GatewaySettings
-from proxy_site import variables
+from proxy_site import theme, variables
 from proxy_site.credentials import read_credential
 from proxy_site.storage import channel_layer, kept_secret_key, prepare_state_dir, sqlite_database
 
@@ -37,6 +37,7 @@ INSTALLED_APPS = [
 # For the browser's pages; the API's handler (`proxy_site/handler.py`) goes without.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "proxy_site.csp.ContentSecurityPolicy",
     "proxy_site.static.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -75,6 +76,8 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "dashboard:overview"
+UNFOLD = theme.UNFOLD
 
 # The Messages API takes bodies of 32 MB; whatever is larger is refused by the API before it is read.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 33 * 1024 * 1024
@@ -90,7 +93,7 @@ X_FRAME_OPTIONS = "DENY"
 # scripts elsewhere call the API with a key.
 CORS_ALLOWED_ORIGINS = list(GATEWAY.cors_origins)
 CORS_ALLOW_HEADERS = ("*", "authorization")  # the wildcard alone does not cover Authorization
-CORS_EXPOSE_HEADERS = ("request-id", "x-request-id", "retry-after", "x-proxy-ignored")
+CORS_EXPOSE_HEADERS = ("request-id", "x-request-id", "retry-after", "x-proxy-ignored", "x-proxy-token-count")
 
 STATIC_URL = "static/"
 # Files are served from where the packages keep them, so that a start needs no collectstatic.
@@ -102,7 +105,7 @@ USE_TZ = True
 USE_I18N = False
 
 # What `serve` starts beside the gateway; the API works without any of it.
-GATEWAY_COMPANIONS = ["proxy_site.operations.Observability"]
+GATEWAY_COMPANIONS = ["proxy_site.operations.Observability", "proxy_site.console.Dashboard"]
 OTEL_ENDPOINT = variables.OTEL_ENDPOINT.read(os.environ)
 
 LOGGING: dict[str, Any] = {

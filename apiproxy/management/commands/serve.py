@@ -19,6 +19,7 @@ from apiproxy.bootstrap import FirstSecrets, bootstrap
 from apiproxy.companions import Companion
 from apiproxy.conf import Credential, GatewaySettings
 from apiproxy.dialects.anthropic.count_tokens import counters
+from apiproxy.keys import keyring
 from apiproxy.runtime import Runtime, holder
 from apiproxy.wire.server import GatewayServer
 
@@ -124,6 +125,7 @@ class Gateway:
             await holder.current().drain()
             await self._server.answered(timeout_s=_FLUSH_S)
             await counters.aclose()
+            await keyring.settle()
             if self._stand_in is not None:
                 await self._stand_in.close()
             for companion in reversed(self._companions):
