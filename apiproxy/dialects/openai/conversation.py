@@ -45,9 +45,9 @@ class Conversation:
             self._system.append((field, blocks))
 
     def add_user(self, blocks: list[Block], field: str) -> None:
-        """What the user says or shows; it must be something. field: the message's path."""
+        """What the user says or shows; it must be something. field: the content's path."""
         if not blocks:
-            raise refuse(f"{field}.content", "must hold something that is not blank")
+            raise refuse(field, "must hold something that is not blank")
         self._close_turn()
         self._messages.append({"role": "user", "content": blocks})
 

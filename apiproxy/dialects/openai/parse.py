@@ -119,7 +119,8 @@ def _add(conversation: Conversation, message: Message, field: str, index: int, i
         case SystemMessage():
             conversation.add_system(text_blocks(message.content), field)
         case UserMessage():
-            conversation.add_user(shown_blocks(message.content, f"{field}.content", ignored), field)
+            content = f"{field}.content"
+            conversation.add_user(shown_blocks(message.content, content, ignored), content)
         case AssistantMessage():
             _add_assistant(conversation, message, field, index, ignored)
         case ToolMessage():

@@ -147,7 +147,7 @@ def _add(conversation: Conversation, item: Item, field: str, ignored: Ignored) -
 def _add_message(conversation: Conversation, item: MessageItem, field: str, ignored: Ignored) -> None:
     found = blocks(item.content, f"{field}.content", ignored)
     if item.role == "user":
-        conversation.add_user(found, field)
+        conversation.add_user(found, f"{field}.content")
         return
     if any(block["type"] != "text" for block in found):
         raise refuse(f"{field}.content", f"must be text in a message of the role {item.role}")
@@ -228,7 +228,7 @@ def _answer(request: ResponsesRequest) -> Wanted | None:
 
 def _echo(request: ResponsesRequest) -> dict[str, Any]:
     """What a Responses object repeats of its request, with OpenAI's defaults."""
-    given = request.model_dump(by_alias=True, exclude_none=True)
+    given = request.model_dump(include={"text", "reasoning", "tool_choice"}, by_alias=True, exclude_none=True)
     return {
         "instructions": request.instructions,
         "max_output_tokens": request.max_output_tokens,

@@ -97,7 +97,7 @@ class ReferenceItem(Accepted):
 
 def _item_type(item: object) -> str | None:
     if not isinstance(item, dict):
-        return None
+        return "message"  # which says that it is no object
     kind = item.get("type")
     if kind is None:
         kind = "message" if "role" in item else "item_reference"

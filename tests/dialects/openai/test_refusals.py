@@ -105,7 +105,8 @@ def test_a_body_that_is_no_object_is_refused(body: object) -> None:
 
 
 def test_the_model_is_required_and_not_empty() -> None:
-    for body in ({"messages": []}, {"messages": [], "model": ""}):
+    bodies: list[dict[str, Any]] = [{"messages": []}, {"messages": [], "model": ""}]
+    for body in bodies:
         with pytest.raises(ProxyError) as caught:
             read_chat(body)
         assert caught.value.param == "model"

@@ -1,0 +1,178 @@
+"""Responses requests in the upstream's shape."""
+
+from typing import Any
+
+import pytest
+
+from apiproxy.dialects.openai.responses_content import sealed
+from apiproxy.errors import FailureKind, ProxyError
+from tests.dialects.openai.support import PDF, PNG, responses
+
+THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "sig"}
+FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}, "strict": None}
+CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": '{"a": 1}'}
+OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
+
+
+def refusal(body: dict[str, Any], **options: Any) -> ProxyError:
+    with pytest.raises(ProxyError) as caught:
+        responses(body, **options)
+    assert caught.value.kind is FailureKind.INVALID_REQUEST
+    return caught.value
+
+
+def test_a_text_with_instructions_is_a_question_with_a_system_prompt() -> None:
+    translated = responses({"input": "hi", "instructions": "be brief", "max_output_tokens": 50})
+    assert translated.body["system"] == [{"type": "text", "text": "be brief"}]
+    assert translated.body["messages"] == [{"role": "user", "content": "hi"}]
+    assert translated.body["max_tokens"] == 50
+    assert translated.ignored == ()
+
+
+def test_items_become_turns_and_calls_stand_with_what_was_said_before_them() -> None:
+    items = [
+        {"role": "developer", "content": "be brief"},
+        {"role": "user", "content": [{"type": "input_text", "text": "weather?"}]},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": sealed(THOUGHT)},
+        {
+            "type": "message",
+            "id": "msg_1",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "I look.", "annotations": []}],
+        },
+        CALL,
+        OUTPUT,
+    ]
+    translated = responses({"input": items, "tools": [FUNCTION]})
+    assert translated.body["system"] == [{"type": "text", "text": "be brief"}]
+    assert translated.body["messages"] == [
+        {"role": "user", "content": "weather?"},
+        {
+            "role": "assistant",
+            "content": [
+                THOUGHT,
+                {"type": "text", "text": "I look."},
+                {"type": "tool_use", "id": "call_1", "name": "f", "input": {"a": 1}},
+            ],
+        },
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": "sunny"}]},
+    ]
+
+
+def test_images_and_files_are_blocks() -> None:
+    parts = [
+        {"type": "input_image", "image_url": PNG, "detail": "auto"},
+        {"type": "input_image", "file_id": "file_9"},
+        {"type": "input_file", "file_data": PDF, "filename": "a.pdf"},
+        {"type": "input_file", "file_url": "https://example.org/a.pdf"},
+    ]
+    blocks = responses({"input": [{"role": "user", "content": parts}]}).body["messages"][0]["content"]
+    assert [(block["type"], block["source"]["type"]) for block in blocks] == [
+        ("image", "base64"),
+        ("image", "file"),
+        ("document", "base64"),
+        ("document", "url"),
+    ]
+
+
+def test_tools_the_choice_among_them_and_the_format_have_their_own_spelling() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    translated = responses(
+        {
+            "tools": [FUNCTION],
+            "tool_choice": {"type": "function", "name": "f"},
+            "parallel_tool_calls": False,
+            "text": {"format": {"type": "json_schema", "name": "x", "schema": schema, "strict": True}},
+        }
+    )
+    assert translated.body["tools"] == [{"name": "f", "input_schema": FUNCTION["parameters"]}]
+    assert translated.body["tool_choice"] == {"type": "tool", "name": "f", "disable_parallel_tool_use": True}
+    assert translated.body["output_config"]["format"]["schema"] == {**schema, "additionalProperties": False}
+    assert translated.reply.echo["text"]["format"]["schema"] == schema
+
+
+def test_reasoning_is_asked_for_and_shown_as_a_summary() -> None:
+    translated = responses({"reasoning": {"effort": "low", "summary": "auto"}}, model="claude-opus-5-5")
+    assert translated.body["thinking"] == {"type": "adaptive", "display": "summarized"}
+    assert translated.body["output_config"] == {"effort": "low"}
+    assert translated.reply.reasoning
+
+
+def test_a_tool_loop_without_its_thinking_goes_on_without() -> None:
+    question = {"role": "user", "content": "hi"}
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": sealed(THOUGHT)}
+    body = {"reasoning": {"effort": "low"}}
+    assert "thinking" not in responses({**body, "input": [question, CALL, OUTPUT]}).body
+    assert "thinking" in responses({**body, "input": [question, thought, CALL, OUTPUT]}).body
+    assert "thinking" in responses({**body, "input": [question, CALL, OUTPUT, question]}).body
+
+
+def test_thinking_of_another_model_is_left_out_and_that_is_said() -> None:
+    foreign = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"}
+    broken = {**foreign, "encrypted_content": "thinking-1.%%%"}
+    translated = responses({"input": [{"role": "user", "content": "hi"}, foreign, broken]})
+    assert translated.body["messages"] == [{"role": "user", "content": "hi"}]
+    assert translated.ignored == ("input.encrypted_content (not this gateway's)",)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"store": True}, "store (responses are not stored here)"),
+        ({"truncation": "auto"}, "truncation"),
+        ({"include": ["message.output_text.logprobs"]}, "include"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"reasoning": {"mode": "pro"}}, "reasoning.mode"),
+        ({"max_tool_calls": 3}, "max_tool_calls"),
+        ({"temperature": 1.5}, "temperature (clipped to 1)"),
+    ],
+)
+def test_what_is_not_honoured_is_named_and_in_strict_mode_refused(body: dict[str, Any], said: str) -> None:
+    assert responses(body).ignored == (said,)
+    assert refusal(body, strict=True).param == said.split(" (")[0]
+
+
+@pytest.mark.parametrize(
+    ("param", "body"),
+    [
+        ("previous_response_id", {"previous_response_id": "resp_1"}),
+        ("conversation", {"conversation": "conv_1"}),
+        ("prompt", {"prompt": {"id": "pmpt_1"}}),
+        ("background", {"background": True}),
+        ("input", {"input": []}),
+        ("input", {"input": None}),
+        ("input", {"input": " "}),
+        ("input.0.type", {"input": [{"type": "item_reference", "id": "msg_1"}]}),
+        ("input.0.type", {"input": [{"id": "msg_1"}]}),
+        ("input.0.type", {"input": [{"type": "computer_call_output"}]}),
+        ("input.0", {"input": ["hi"]}),
+        ("input.0.role", {"input": [{"type": "message", "content": "x"}]}),
+        ("input.0.content.0.text", {"input": [{"role": "user", "content": [{"type": "input_text"}]}]}),
+        ("input.0.content", {"input": [{"role": "system", "content": [{"type": "input_image", "image_url": PNG}]}]}),
+        ("input.0.content.0.image_url", {"input": [{"role": "user", "content": [{"type": "input_image"}]}]}),
+        ("input.0.content.0.file_data", {"input": [{"role": "user", "content": [{"type": "input_file"}]}]}),
+        ("input.0.arguments", {"input": [{**CALL, "arguments": "{"}]}),
+        ("input.0.call_id", {"input": [CALL]}),
+        ("input.0.call_id", {"input": [OUTPUT]}),
+        ("tools.0.type", {"tools": [{"type": "web_search"}]}),
+        ("tools.0.name", {"tools": [{"type": "function"}]}),
+        ("tools.0.parameters.type", {"tools": [{"type": "function", "name": "f", "parameters": {"type": "array"}}]}),
+        ("tool_choice.type", {"tool_choice": {"type": "mcp", "server_label": "x"}}),
+        ("text.format.schema", {"text": {"format": {"type": "json_schema", "name": "x"}}}),
+        ("reasoning.effort", {"reasoning": {"effort": "extreme"}}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_field_at_fault_is_named(param: str, body: dict[str, Any]) -> None:
+    assert refusal(body).param == param
+
+
+def test_the_answer_repeats_what_was_asked() -> None:
+    echo = responses({"metadata": {"user_id": "u"}, "tools": [FUNCTION], "temperature": 0.5, "user": "u"}).reply.echo
+    assert echo["metadata"] == {"user_id": "u"}
+    assert echo["tools"] == [FUNCTION]
+    assert echo["tool_choice"] == "auto"
+    assert echo["temperature"] == 0.5
+    assert echo["text"] == {"format": {"type": "text"}}
+    assert echo["store"] is False
