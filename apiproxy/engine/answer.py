@@ -57,15 +57,21 @@ class WorkerAnswer:
         return self._translation.outcome
 
     async def start(self) -> None:
-        """Writes overlay and message. A process that has gone shows in `next_batch`."""
+        """Writes overlay and message. A process that has gone shows in `next_batch`.
+
+        Raises ProxyError(INVALID_REQUEST) for a body that cannot be written.
+        """
         control_id = new_control_id()
         self._transport.start_turn(self._inbox)
         self._bound = self._transport.expect(control_id)
         self._bound.add_done_callback(_retrieve)
-        if self._request.body_bytes > _ENCODE_IN_THREAD_BYTES:
-            lines = await asyncio.to_thread(self._lines, control_id)
-        else:
-            lines = self._lines(control_id)
+        try:
+            if self._request.body_bytes > _ENCODE_IN_THREAD_BYTES:
+                lines = await asyncio.to_thread(self._lines, control_id)
+            else:
+                lines = self._lines(control_id)
+        except RecursionError:
+            raise ProxyError(FailureKind.INVALID_REQUEST, "The request body is nested too deeply.") from None
         try:
             await self._transport.write_bytes(lines)
         except ConnectionError:

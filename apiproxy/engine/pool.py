@@ -17,6 +17,9 @@ from apiproxy.errors import FailureKind, ProxyError
 logger = logging.getLogger(__name__)
 
 _CLOSE_TIMEOUT_S = 8.0
+_RESTART_PAUSE_S = 0.5
+_MAX_RESTART_PAUSE_S = 30.0
+"""Between attempts to start a worker when nobody asks for one: the first pause, doubled each time, up to this."""
 _RSS_CHECK_TURNS = 10
 
 
@@ -57,6 +60,8 @@ class Pool:
         self._waiters: deque[asyncio.Future[Worker]] = deque()
         self._keepers: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._restart: asyncio.TimerHandle | None = None
+        self._proven = False
         self.start_failures = 0
 
     async def begin(self, request: EngineRequest) -> WorkerAnswer:
@@ -64,7 +69,11 @@ class Pool:
         worker = await self._lease()
         worker.run_id, worker.serving = request.run_id, request.model
         answer = WorkerAnswer(worker, request, self._give_back)
-        await answer.start()
+        try:
+            await answer.start()
+        except BaseException:  # whatever it is, nobody will settle this answer
+            self._give_back(worker, usable=False)
+            raise
         return answer
 
     async def warm(self, *, timeout_s: float = START_TIMEOUT_S) -> bool:
@@ -81,8 +90,10 @@ class Pool:
 
     @property
     def ready(self) -> bool:
-        """Whether a worker is ready or busy: the pool is known to be able to start one."""
-        return any(worker.state in (WorkerState.IDLE, WorkerState.BUSY) for worker in self._workers.values())
+        """Whether a worker is ready or busy, or the last one that was started came up."""
+        return self._proven or any(
+            worker.state in (WorkerState.IDLE, WorkerState.BUSY) for worker in self._workers.values()
+        )
 
     def snapshot(self) -> list[WorkerSnapshot]:
         """Every process of the pool; a system call each, for its memory."""
@@ -115,6 +126,8 @@ class Pool:
     async def close(self) -> None:
         """Ends every worker and waits until the processes are gone, at most `_CLOSE_TIMEOUT_S`."""
         self._closing = True
+        if self._restart is not None:
+            self._restart.cancel()
         while self._waiters:
             _refuse(self._waiters.popleft())
         for worker in self._workers.values():
@@ -146,10 +159,14 @@ class Pool:
         self._waiters.append(waiter)
         self._refill()
         try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                return await waiter
-        except TimeoutError:
-            raise ProxyError(FailureKind.WORKER_UNAVAILABLE, "No worker became ready in time.") from None
+            await asyncio.wait((waiter,), timeout=START_TIMEOUT_S)
+            if not waiter.done():
+                raise ProxyError(FailureKind.WORKER_UNAVAILABLE, "No worker became ready in time.")
+            return waiter.result()
+        except asyncio.CancelledError:
+            if waiter.done() and waiter.exception() is None:
+                self._shelve(waiter.result())
+            raise
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
@@ -165,7 +182,8 @@ class Pool:
             worker.retire()
         else:  # stays in use until its successor is ready
             self._shelve(worker)
-            self._start()
+            if not self._starting:
+                self._start()
         self._refill()
 
     def _worn_out(self, worker: Worker) -> bool:
@@ -215,6 +233,7 @@ class Pool:
         else:
             self._starting -= 1
             self.start_failures = 0
+            self._proven = True
             self._welcome(worker)
         await worker.gone()
         self._workers.pop(worker.id, None)
@@ -233,8 +252,16 @@ class Pool:
 
     def _start_failed(self) -> None:
         self.start_failures += 1
+        self._proven = False
         if self._waiters:
             _refuse(self._waiters.popleft())
+        if self._restart is None and not self._closing:
+            pause_s = min(_MAX_RESTART_PAUSE_S, _RESTART_PAUSE_S * 2 ** min(self.start_failures, 10))
+            self._restart = asyncio.get_running_loop().call_later(pause_s, self._start_again)
+
+    def _start_again(self) -> None:
+        self._restart = None
+        self._refill()
 
 
 def _refuse(waiter: asyncio.Future[Worker]) -> None:
