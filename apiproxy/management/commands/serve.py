@@ -55,11 +55,12 @@ class Gateway:
         self._config = config
         self._first = first
         self._stand_in: standin.StandInServer | None = None
-        self._companions: list[Companion] = [import_string(path)() for path in settings.GATEWAY_COMPANIONS]
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self.failure: str | None = None
         application: ASGIApplication = import_string(settings.ASGI_APPLICATION)
+        # After that import, which sets Django up anew and its logging with it.
+        self._companions: list[Companion] = [import_string(path)() for path in settings.GATEWAY_COMPANIONS]
         self._server = GatewayServer(
             application=application,
             endpoints=build_endpoint_description_strings(host=config.host, port=config.port),
