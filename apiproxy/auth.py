@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from apiproxy.catalog import ResolvedModel
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.keys import Principal, find
+from apiproxy.turns import DialectName
 
 _BEARER = "bearer "
 
@@ -40,6 +41,12 @@ def require(principal: Principal, *, scope: str) -> None:
     """Raises ProxyError (FORBIDDEN) unless the key has the scope."""
     if scope not in principal.scopes:
         raise ProxyError(FailureKind.FORBIDDEN, f"This API key lacks the scope `{scope}`.")
+
+
+def require_dialect(principal: Principal, dialect: DialectName) -> None:
+    """Raises ProxyError (FORBIDDEN) where the key has a list of dialects and this is not one of them."""
+    if principal.allowed_dialects and dialect not in principal.allowed_dialects:
+        raise ProxyError(FailureKind.FORBIDDEN, f"This API key may not use the {dialect} API of this gateway.")
 
 
 def may_use(principal: Principal, model: ResolvedModel) -> bool:

@@ -17,12 +17,15 @@ from decimal import Decimal
 from typing import Any, TypedDict, Unpack
 
 from asgiref.sync import sync_to_async
+from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.signals import post_delete, post_save
 from django.utils import timezone
 
 from apiproxy.conf import gateway_settings
+from apiproxy.limits.rows import limits_of
+from apiproxy.limits.values import NO_LIMITS, KeyLimits
 from apiproxy.models import ENV_KEY_NAME, PREFIX_LENGTH, ApiKey
 
 SECRET_PREFIX = "sk-proxy-"  # noqa: S105 - how generated secrets begin, not one of them
@@ -44,15 +47,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who a key stands for. expires_at is Unix time in seconds; no allowed_models means every model."""
+    """Who a key stands for. expires_at is Unix time in seconds; an empty list of what is allowed means everything.
+
+    limits tell whether there are any and may be some seconds old; what counts is decided under the key's lock.
+    """
 
     key_id: int
     label: str
     scopes: frozenset[str]
     allowed_models: tuple[str, ...] = ()
+    allowed_dialects: tuple[str, ...] = ()
+    limits: KeyLimits = NO_LIMITS
     priority: int = 0
     store_bodies: bool = False
     expires_at: float | None = None
+    previous_secret: bool = False
+    """Whether the key was presented by its secret before the last rotation."""
 
 
 class KeyFields(TypedDict, total=False):
@@ -60,6 +70,7 @@ class KeyFields(TypedDict, total=False):
 
     scopes: list[str]
     allowed_models: list[str]
+    allowed_dialects: list[str]
     owner_id: int | None
     priority: int
     requests_per_minute: int | None
@@ -68,6 +79,7 @@ class KeyFields(TypedDict, total=False):
     budget_day_usd: Decimal | None
     budget_month_usd: Decimal | None
     budget_total_usd: Decimal | None
+    budget_warn_percent: int
     store_bodies: bool
     expires_at: datetime | None
 
@@ -101,6 +113,21 @@ async def create_key(name: str, **fields: Unpack[KeyFields]) -> tuple[ApiKey, st
     await sync_to_async(key.full_clean)()
     await key.asave(force_insert=True)
     return key, secret
+
+
+def rotate(key: ApiKey, *, overlap: timedelta) -> str:
+    """Gives the key a new secret, saves it and returns the secret; the old one works until the overlap is over.
+
+    It is one key still: both secrets draw on the same limits and budgets. The secret before the old one stops working.
+    Raises django.core.exceptions.ValidationError for a revoked key and for the environment's.
+    """
+    if key.revoked_at is not None or key.name == ENV_KEY_NAME:
+        raise ValidationError("A revoked key, and the key from CLAUDE_PROXY_API_KEY, cannot be rotated here.")
+    key.previous_prefix, key.previous_digest = key.prefix, key.digest
+    key.previous_until, key.previous_used_at = timezone.now() + overlap, None
+    secret = give_secret(key)
+    key.save()
+    return secret
 
 
 async def ensure_env_key() -> ApiKey | None:
@@ -149,7 +176,7 @@ class Keyring:
         self._found: OrderedDict[str, tuple[float, Principal]] = OrderedDict()  # digest: (loaded at, whose)
         self._changes = 0
         self._lock = threading.Lock()
-        self._last_use: OrderedDict[int, float] = OrderedDict()  # key id: when last_used_at was last written
+        self._last_use: OrderedDict[tuple[int, bool], float] = OrderedDict()  # (key id, which secret): last written
         self._writes: set[asyncio.Task[None]] = set()
         # Weak: the signals do not keep a keyring alive.
         post_save.connect(self._on_change, sender=ApiKey)
@@ -161,7 +188,7 @@ class Keyring:
         principal = self._remembered(digest) or await self._load(digest)
         if principal is None or (principal.expires_at is not None and principal.expires_at <= self._clock()):
             return None
-        self._note_use(principal.key_id)
+        self._note_use(principal)
         return principal
 
     def forget(self) -> None:
@@ -181,11 +208,14 @@ class Keyring:
 
     async def _load(self, digest: str) -> Principal | None:
         changes, loaded_at = self._changes, self._monotonic()
-        row = await ApiKey.objects.filter(digest=digest, revoked_at=None).afirst()
-        same = hmac.compare_digest(row.digest if row is not None else _NOBODY, digest)
-        if row is None or not same:
+        until = datetime.fromtimestamp(self._clock(), tz=UTC)
+        either = Q(digest=digest) | Q(previous_digest=digest, previous_until__gt=until)
+        row = await ApiKey.objects.filter(either, revoked_at=None).afirst()
+        known = (row.digest, row.previous_digest) if row is not None else (_NOBODY, _NOBODY)
+        current, previous = (hmac.compare_digest(it, digest) for it in known)
+        if row is None or not (current or previous):
             return None
-        principal = _principal(row)
+        principal = _principal(row, previous_secret=not current)
         with self._lock:
             if changes == self._changes:  # else the row may be from before a change
                 self._found[digest] = (loaded_at, principal)
@@ -194,27 +224,30 @@ class Keyring:
                     self._found.popitem(last=False)
         return principal
 
-    def _note_use(self, key_id: int) -> None:
+    def _note_use(self, principal: Principal) -> None:
         now = self._monotonic()
-        recent = now - self._last_use.get(key_id, -math.inf) < LAST_USED_INTERVAL_S
+        which = (principal.key_id, principal.previous_secret)
+        recent = now - self._last_use.get(which, -math.inf) < LAST_USED_INTERVAL_S
         if recent or len(self._writes) >= PENDING_WRITES_MAX:
             return
-        self._last_use[key_id] = now
-        self._last_use.move_to_end(key_id)
+        self._last_use[which] = now
+        self._last_use.move_to_end(which)
         if len(self._last_use) > CACHE_MAX_KEYS:
             self._last_use.popitem(last=False)
-        write = asyncio.get_running_loop().create_task(self._write_use(key_id))
+        write = asyncio.get_running_loop().create_task(self._write_use(principal))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
 
-    async def _write_use(self, key_id: int) -> None:
+    async def _write_use(self, principal: Principal) -> None:
         used_at = datetime.fromtimestamp(self._clock(), tz=UTC)
+        column = "previous_used_at" if principal.previous_secret else "last_used_at"
         # Several processes write: one a minute is enough.
-        due = Q(last_used_at=None) | Q(last_used_at__lte=used_at - timedelta(seconds=LAST_USED_INTERVAL_S))
+        due = Q((column, None)) | Q((f"{column}__lte", used_at - timedelta(seconds=LAST_USED_INTERVAL_S)))
         try:
-            await ApiKey.objects.filter(due, pk=key_id).aupdate(last_used_at=used_at)
+            written = {"last_used_at": used_at, column: used_at}
+            await ApiKey.objects.filter(due, pk=principal.key_id).aupdate(**written)
         except DatabaseError:  # a locked database must not cost the client its answer
-            logger.warning("key.last_used_not_written", extra={"keyId": key_id}, exc_info=True)
+            logger.warning("key.last_used_not_written", extra={"keyId": principal.key_id}, exc_info=True)
 
     def _on_change(self, *, using: str, **_signal: Any) -> None:
         self.forget()
@@ -222,15 +255,19 @@ class Keyring:
         transaction.on_commit(self.forget, using=using)
 
 
-def _principal(row: ApiKey) -> Principal:
+def _principal(row: ApiKey, *, previous_secret: bool = False) -> Principal:
+    ends = [row.expires_at, row.previous_until if previous_secret else None]
     return Principal(
         key_id=row.pk,
         label=row.name,
         scopes=frozenset(row.scopes),
         allowed_models=tuple(row.allowed_models),
+        allowed_dialects=tuple(row.allowed_dialects),
+        limits=limits_of(row),
         priority=row.priority,
         store_bodies=row.store_bodies,
-        expires_at=row.expires_at.timestamp() if row.expires_at is not None else None,
+        expires_at=min((end.timestamp() for end in ends if end is not None), default=None),
+        previous_secret=previous_secret,
     )
 
 

@@ -52,7 +52,7 @@ LAYERS = {
         modules=(
             *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
             *("apiproxy.usage", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
-            "apiproxy.apps",
+            *("apiproxy.reconcile", "apiproxy.apps"),
         ),
         may_import=("values", "conf", "fold"),
         without=(SDK,),

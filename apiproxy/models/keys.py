@@ -135,7 +135,7 @@ class ApiKey(models.Model):
     )
     requests_per_minute = _limit("Within any 60 seconds. Empty: no limit.", default_requests_per_minute)
     tokens_per_minute = _limit(
-        "Input and output tokens together, without those read from the prompt cache. Empty: no limit.",
+        "Input and output tokens, without those read from the prompt cache. Empty: no limit.",
         default_tokens_per_minute,
     )
     concurrent_runs = _limit("Runs at the same time, waiting ones included. Empty: no limit.", default_concurrent_runs)

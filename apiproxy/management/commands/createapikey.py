@@ -13,10 +13,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from apiproxy.keys import KeyFields, create_key
-from apiproxy.models import ApiKey, Scope
+from apiproxy.models import ApiKey, Dialect, Scope
 
 MAX_EXPIRES_DAYS = 36_500
 
+_NONE = "none"
+_DEFAULTS = "Not given: the setting for new keys"
 _LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrent_runs")
 _BUDGETS = ("budget_day_usd", "budget_month_usd", "budget_total_usd")
 
@@ -34,11 +36,12 @@ class Command(BaseCommand):
         parser.add_argument("--expires-days", type=int, metavar="N", help="Refused after so many days.")
         parser.add_argument("--owner", default="", metavar="USERNAME", help="The user whom it belongs to.")
         parser.add_argument("--priority", type=int, default=0, help="In the queue: the lower, the sooner served.")
-        parser.add_argument("--requests-per-minute", type=int, metavar="N")
-        parser.add_argument("--tokens-per-minute", type=int, metavar="N")
-        parser.add_argument("--concurrent-runs", type=int, metavar="N")
-        for period in ("day", "month", "total"):
-            parser.add_argument(f"--budget-{period}-usd", type=_usd, metavar="USD")
+        apis = ", ".join(Dialect.values)
+        parser.add_argument("--dialects", default="", help=f"Of {apis}, separated by commas; not given: every one.")
+        for name in _LIMITS:
+            parser.add_argument(_option(name), type=_number, metavar="N", help=f"{_DEFAULTS}; `none`: no limit.")
+        for name in _BUDGETS:
+            parser.add_argument(_option(name), type=_usd, metavar="USD", help=f"{_DEFAULTS}; `none`: no budget.")
         parser.add_argument("--store-bodies", action="store_true", help="Keep requests and answers with the traces.")
         parser.add_argument("--json", action="store_true", help="Prints one JSON object, for scripts.")
 
@@ -59,9 +62,17 @@ class Command(BaseCommand):
         self.stdout.write("Clients send it as `x-api-key` or as `Authorization: Bearer`.")
 
 
-def _usd(text: str) -> Decimal:
+def _option(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def _number(text: str) -> int | str:
+    return text if text == _NONE else int(text)
+
+
+def _usd(text: str) -> Decimal | str:
     try:
-        return Decimal(text)
+        return text if text == _NONE else Decimal(text)
     except InvalidOperation as error:
         raise ArgumentTypeError(f"{text!r} is not an amount") from error
 
@@ -71,10 +82,12 @@ def _fields(options: dict[str, Any]) -> KeyFields:
     if days is not None and not 1 <= days <= MAX_EXPIRES_DAYS:
         raise CommandError(f"--expires-days must be from 1 to {MAX_EXPIRES_DAYS}.")
     # What is not said stays at the default for new keys, which need not be "no limit".
-    limits: Any = {name: options[name] for name in (*_LIMITS, *_BUDGETS) if options[name] is not None}
+    said = {name: options[name] for name in (*_LIMITS, *_BUDGETS) if options[name] is not None}
+    limits: Any = {name: None if value == _NONE else value for name, value in said.items()}
     fields = KeyFields(
         scopes=[Scope.API.value, Scope.ADMIN.value] if options["admin"] else [Scope.API.value],
-        allowed_models=[name.strip() for name in options["models"].split(",") if name.strip()],
+        allowed_models=_names(options["models"]),
+        allowed_dialects=_names(options["dialects"]),
         owner_id=_owner_id(options["owner"]),
         priority=options["priority"],
         store_bodies=options["store_bodies"],
@@ -82,6 +95,10 @@ def _fields(options: dict[str, Any]) -> KeyFields:
     )
     fields.update(limits)
     return fields
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _owner_id(username: str) -> int | None:

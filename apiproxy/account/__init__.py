@@ -1,0 +1,1 @@
+"""What a key can see of itself: its usage and limits, and its sessions."""

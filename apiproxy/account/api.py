@@ -1,0 +1,69 @@
+"""`/v1/usage` and `/sessions`. Errors are the Anthropic dialect's."""
+
+import logging
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from ninja import NinjaAPI
+
+from apiproxy.account import sessions
+from apiproxy.account.usage import usage_of
+from apiproxy.auth import authenticate, require
+from apiproxy.dialects.anthropic import failures
+from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.keys import Principal
+from apiproxy.wire.intake import request_id
+
+logger = logging.getLogger(__name__)
+
+api = NinjaAPI(title="Account", urls_namespace="account", docs_url=None, openapi_url=None)
+
+
+async def usage(request: HttpRequest) -> HttpResponse:
+    """GET /v1/usage?days=N: what the key itself has used, and how its limits stand."""
+    principal = await authenticate(request.headers)
+    return JsonResponse(await usage_of(principal, request.GET.dict()))
+
+
+async def list_sessions(request: HttpRequest) -> HttpResponse:
+    """GET /sessions."""
+    return JsonResponse(await sessions.listing(await _principal_of(request)))
+
+
+async def clean_up(request: HttpRequest) -> HttpResponse:
+    """POST /sessions/cleanup, and GET for older clients."""
+    return JsonResponse(await sessions.clean_up(await _principal_of(request)))
+
+
+async def delete_session(request: HttpRequest, conversation_id: str) -> HttpResponse:
+    """DELETE /sessions/{id}."""
+    deleted = await sessions.delete(await _principal_of(request), conversation_id)
+    if not deleted:
+        raise ProxyError(FailureKind.NOT_FOUND, "No such session")
+    return JsonResponse({"deleted": deleted, "conversationId": conversation_id})
+
+
+async def _principal_of(request: HttpRequest) -> Principal:
+    principal = await authenticate(request.headers)
+    if "admin" not in principal.scopes:
+        require(principal, scope="api")
+    return principal
+
+
+for prefix in ("/v1", ""):
+    api.get(prefix + "/usage")(usage)
+api.get("/sessions")(list_sessions)
+api.api_operation(["GET", "POST"], "/sessions/cleanup")(clean_up)
+api.delete("/sessions/{path:conversation_id}")(delete_session)
+
+
+@api.exception_handler(ProxyError)
+def on_proxy_error(request: HttpRequest, error: ProxyError) -> HttpResponse:
+    """A refusal."""
+    return failures.error_response(error, request_id(request))
+
+
+@api.exception_handler(Exception)
+def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Our fault: the client learns the request id and nothing else."""
+    logger.error("request.crashed", exc_info=error, extra={"reqId": request_id(request)})
+    return failures.error_response(ProxyError(FailureKind.INTERNAL, "Internal server error"), request_id(request))

@@ -1,0 +1,90 @@
+"""Which conversation a request belongs to. Pure."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from apiproxy.models import CONVERSATION_ID_CHARS
+
+_HEADERS = ("x-conversation-id", "x-session-id")
+_CLAUDE_CODE = re.compile(r"user_\w*_account_[\w-]*_session_([\w-]+)")
+"""How Claude Code fills `metadata.user_id`; newer versions write a JSON object with `session_id` instead."""
+_INFO = "Conversation info"
+_INFO_BLOCK = re.compile(r"Conversation info[^\n`]*\s*```json\s*(\{.*?\})\s*```", re.DOTALL)
+_MAX_INFO_CHARS = 16_384
+"""How far from its title the block may end."""
+
+
+def conversation_id(headers: Mapping[str, str], body: Mapping[str, Any] | None = None) -> str | None:
+    """The id by header, else by `metadata.user_id`, else by the "Conversation info" block of the last user message.
+
+    headers are looked up in lower case. body is one of the Messages API, and may be anything inside. None: no id.
+    """
+    for name in _HEADERS:
+        if given := headers.get(name, "").strip():
+            return normal(given)
+    if body is None:
+        return None
+    found = _of_metadata(body.get("metadata")) or _of_label(body.get("messages"))
+    return normal(found) if found else None
+
+
+def normal(given: str) -> str:
+    """The id as it is kept: one that is too long, or that a database or a log line could not hold, by its digest."""
+    if len(given) <= CONVERSATION_ID_CHARS and given.isprintable():
+        return given
+    return "sha256:" + hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _of_metadata(metadata: object) -> str | None:
+    user_id = metadata.get("user_id") if isinstance(metadata, Mapping) else None
+    if not isinstance(user_id, str):
+        return None
+    if match := _CLAUDE_CODE.fullmatch(user_id):
+        return match[1]
+    if not user_id.startswith("{"):
+        return None
+    return _text(_object(user_id).get("session_id"))
+
+
+def _of_label(messages: object) -> str | None:
+    for text in _last_user_texts(messages):
+        start = text.find(_INFO)
+        if start < 0:
+            continue
+        if match := _INFO_BLOCK.match(text, start, start + _MAX_INFO_CHARS):
+            info = _object(match[1])
+            return _text(info.get("conversation_label")) or _text(info.get("sender_id"))
+    return None
+
+
+def _last_user_texts(messages: object) -> Iterator[str]:
+    every: list[Any] = messages if isinstance(messages, list) else []
+    for message in reversed(every):
+        if not isinstance(message, Mapping) or message.get("role") != "user":
+            continue
+        content = message.get("content")
+        if isinstance(content, str):
+            yield content
+        blocks: list[Any] = content if isinstance(content, list) else []
+        for block in blocks:
+            if isinstance(block, Mapping) and block.get("type") == "text" and isinstance(block.get("text"), str):
+                yield block["text"]
+        return
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    """An id as text; numbers are ids too."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value.strip() or None if isinstance(value, str) else None

@@ -1,0 +1,197 @@
+"""Sessions in the database: one row for each key and conversation id, brought up to date when a turn ends."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from apiproxy.conf import gateway_settings
+from apiproxy.models import Session, SessionHistory
+from apiproxy.sessions.lineage import RESETS, RESUMES, Head, Lineage, chain_of, compare, followed, packed, unpacked
+from apiproxy.usage import Sums, storable
+
+EVICT_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A turn of a conversation has ended.
+
+    chain is None where the body was too much to compare; history: the messages up to and with the answer, where they
+    are to be kept.
+    """
+
+    key_id: int
+    key_label: str
+    conversation_id: str
+    dialect: str
+    model: str
+    received_at: float
+    sums: Sums
+    messages: Sequence[Any] | None = field(repr=False)
+    answer: dict[str, Any] | None = field(default=None, repr=False)
+    store: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Asks for the kept messages of a conversation; the answer is a `History`, or None where none are kept."""
+
+    key_id: int
+    conversation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The messages of a conversation up to its last answer, and how many bytes they are as JSON."""
+
+    messages: list[Any]
+    size_bytes: int
+
+
+Job = Note | Recall
+
+
+class SessionStore:
+    """`desk.Work` on sessions. clock gives Unix seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+
+    def open(self) -> None:
+        """Nothing to do."""
+
+    def tick(self) -> None:
+        """Forgets what is too old or too much."""
+        evict(now=self._now())
+
+    def do(self, jobs: Sequence[Job]) -> list[History | None]:
+        """Brings the sessions up to date, in order; then answers what was asked."""
+        chains = [None if isinstance(job, Recall) or job.messages is None else chain_of(job.messages) for job in jobs]
+        answers: list[History | None] = []
+        with transaction.atomic():
+            rows = self._locked([job for job in jobs if isinstance(job, Note)])
+            for job, chain in zip(jobs, chains, strict=True):
+                if isinstance(job, Recall):
+                    answers.append(recall(job.key_id, job.conversation_id, since=self._now() - _ttl()))
+                else:
+                    answers.append(None)
+                    self._note(job, chain, rows)
+            for key_id in {row.key_id for row in rows.values() if row.turns == 1}:
+                _evict_surplus(key_id)
+        return answers
+
+    def _locked(self, notes: Sequence[Note]) -> dict[tuple[int, str], Session]:
+        """The rows, locked in one order in all processes; new ones are made."""
+        rows = {}
+        for key_id, conversation_id in sorted({(note.key_id, note.conversation_id) for note in notes}):
+            which = {"key_id": key_id, "conversation_id": conversation_id}
+            locked = Session.objects.select_for_update().filter(**which)
+            if not (row := locked.first()):
+                new = Session(**which, created_at=self._now(), last_used_at=self._now())
+                Session.objects.bulk_create([new], ignore_conflicts=True)  # or another process was first
+                row = locked.get()
+            rows[key_id, conversation_id] = row
+        return rows
+
+    def _note(self, note: Note, chain: tuple[bytes, ...] | None, rows: dict[tuple[int, str], Session]) -> None:
+        row = rows[note.key_id, note.conversation_id]
+        if row.last_used_at < self._now() - _ttl():
+            _begin_anew(row)
+        _count(row, note)
+        if chain is not None:
+            _follow(row, chain)
+        row.last_used_at = max(row.last_used_at, datetime.fromtimestamp(note.received_at, tz=UTC))
+        row.save()
+        if note.store and note.messages is not None and note.answer is not None:
+            kept = _as_json([*note.messages, note.answer])
+            SessionHistory.objects.update_or_create(session=row, defaults={"messages": kept})
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), tz=UTC)
+
+
+def recall(key_id: int, conversation_id: str, *, since: datetime) -> History | None:
+    """The kept messages of the key's conversation; None where none are kept, or it was last used before then."""
+    found = SessionHistory.objects.filter(
+        session__key_id=key_id, session__conversation_id=conversation_id, session__last_used_at__gte=since
+    ).first()
+    if found is None:
+        return None
+    kept = bytes(found.messages)
+    return History(list(json.loads(kept)), len(kept))
+
+
+def evict(*, now: datetime | None = None, sessions: "QuerySet[Session] | None" = None) -> int:
+    """Deletes sessions that were not used for as long as the settings say, and those that a key has too many of.
+
+    sessions: of these only. Gives their number.
+    """
+    considered = Session.objects.all() if sessions is None else sessions
+    deleted = _delete(considered.filter(last_used_at__lt=(now or timezone.now()) - _ttl()))
+    for key_id in list(considered.order_by("key_id").values_list("key_id", flat=True).distinct()):
+        deleted += _evict_surplus(key_id)
+    return deleted
+
+
+def _evict_surplus(key_id: int) -> int:
+    most = gateway_settings().sessions.max_per_key
+    surplus = Session.objects.filter(key_id=key_id).order_by("-last_used_at", "-pk").values_list("pk", flat=True)[most:]
+    return _delete(Session.objects.filter(pk__in=list(surplus)))
+
+
+def _delete(sessions: "QuerySet[Session]") -> int:
+    _, by_model = sessions.delete()
+    return by_model.get(Session._meta.label, 0)
+
+
+def _ttl() -> timedelta:
+    return timedelta(hours=gateway_settings().sessions.ttl_hours)
+
+
+def _begin_anew(row: Session) -> None:
+    SessionHistory.objects.filter(session=row).delete()
+    fresh = Session(pk=row.pk, key_id=row.key_id, conversation_id=row.conversation_id)
+    for column in Session._meta.concrete_fields:
+        setattr(row, column.attname, getattr(fresh, column.attname))
+
+
+def _count(row: Session, note: Note) -> None:
+    sums = note.sums
+    row.key_label, row.dialect, row.model = note.key_label[:100], note.dialect, storable(note.model)
+    row.turns += 1
+    row.failures += sums.failures
+    row.input_tokens += sums.input_tokens
+    row.output_tokens += sums.output_tokens
+    row.cache_read_tokens += sums.cache_read_tokens
+    row.cache_creation_tokens += sums.cache_creation_tokens
+    row.cost_micro_usd += sums.cost_micro_usd
+
+
+def _follow(row: Session, chain: tuple[bytes, ...]) -> None:
+    known = None
+    if row.heads:
+        heads = tuple(Head(count, bytes.fromhex(digest)) for count, digest in row.heads)
+        known = Lineage(unpacked(bytes(row.chain)), heads)
+    seen = compare(known, chain)
+    after = followed(known, chain)
+    row.resumes += seen.change in RESUMES
+    row.resets += seen.change in RESETS
+    row.last_change, row.differed_at = seen.change.value, seen.differed_at
+    row.message_count = len(chain)
+    row.chain = packed(after.chain)
+    row.heads = [[head.count, head.digest.hex()] for head in after.heads]
+
+
+def _as_json(messages: Sequence[Any]) -> bytes:
+    try:
+        return orjson.dumps(messages)
+    except TypeError:  # a lone surrogate, or a number of more than 64 bits
+        return json.dumps(messages, separators=(",", ":")).encode()
