@@ -5,14 +5,18 @@ import logging
 from dataclasses import dataclass, field
 
 from apiproxy.admission import Admission, QueueSnapshot
+from apiproxy.bookkeeper import bookkeeper
 from apiproxy.catalog import estimate_cost
 from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.engine.launch import LaunchSpec, bundled_cli, sweep
 from apiproxy.engine.pool import Pool, PoolLimits, WorkerSnapshot
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import CancelReason
+from apiproxy.keys import Principal
+from apiproxy.limits.values import LimitState
 from apiproxy.observers import observers
 from apiproxy.run import Run, RunLimits
+from apiproxy.sessions.recorder import recorder
 from apiproxy.turns import Turn
 
 logger = logging.getLogger(__name__)
@@ -63,12 +67,27 @@ class Runtime:
         )
         self._active: dict[str, _Active] = {}
         self._draining = False
+        observers.register(bookkeeper)
+        observers.register(recorder)
         sweep(folders)
 
     @property
     def ready(self) -> bool:
         """Whether a request sent now would be answered."""
         return not self._draining and self.pool.ready
+
+    async def begin(self, principal: Principal, turn: Turn, *, mode: str | None = None) -> tuple[Run, LimitState]:
+        """Starts a run within the limits of its key; the run, and how the limits stand.
+
+        mode: see `SessionRecorder.continued`. Raises what that, `Bookkeeper.reserve` and `start` raise.
+        """
+        turn = await recorder.continued(turn, mode)
+        limits = await bookkeeper.reserve(principal, turn)
+        try:
+            return self.start(turn), limits
+        except BaseException:  # whatever it is: no run will give it back
+            bookkeeper.release(turn)
+            raise
 
     def start(self, turn: Turn) -> Run:
         """Starts a run.
@@ -117,6 +136,8 @@ class Runtime:
         self.stop_all()
         await self._wait_for_runs(_FORCED_END_S)
         await self.pool.close()
+        await recorder.stop()
+        await bookkeeper.stop()
 
     def stop_all(self) -> None:
         """Ends every active run, with an error for its client."""

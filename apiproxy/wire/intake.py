@@ -13,6 +13,7 @@ from apiproxy.errors import ProxyError
 from apiproxy.events import Rejected
 from apiproxy.keys import Principal
 from apiproxy.observers import observers
+from apiproxy.sessions.ids import conversation_id
 from apiproxy.turns import Caller, DialectName, Turn, new_id
 
 _REQUEST_ID = "gateway.request_id"
@@ -30,12 +31,6 @@ def client_request_id(request: HttpRequest) -> str | None:
     """The client's own `x-request-id`, if it is one that can go into a header and a log line."""
     given = request.headers.get("x-request-id", "")
     return given if _WELL_FORMED_ID.fullmatch(given) else None
-
-
-def conversation_id(request: HttpRequest) -> str | None:
-    """The conversation that the client's headers name."""
-    given = request.headers.get("x-conversation-id") or request.headers.get("x-session-id")
-    return given[:_MAX_HEADER_CHARS] if given else None
 
 
 def caller_of(request: HttpRequest, principal: Principal | None) -> Caller:
@@ -76,6 +71,6 @@ def note_refusal(
         caller=caller_of(request, principal),
         received_at=time.time(),
         body_bytes=int(request.META.get("CONTENT_LENGTH") or 0),
-        conversation_id=conversation_id(request),
+        conversation_id=conversation_id(request.headers, body),
     )
     observers.publish(turn, Rejected(time.time(), error))

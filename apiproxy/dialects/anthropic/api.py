@@ -8,18 +8,22 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
-from apiproxy.auth import authenticate, require, require_model
+from apiproxy.auth import authenticate, require, require_dialect, require_model
 from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
 from apiproxy.dialects.anthropic import catalog_api, count_tokens, failures
 from apiproxy.dialects.anthropic.encode import AnthropicStream, plain
+from apiproxy.dialects.anthropic.limit_headers import limit_headers
 from apiproxy.dialects.anthropic.parse import beta_names, check_body, completed_body
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.keys import Principal
+from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runtime import holder
+from apiproxy.sessions.ids import conversation_id
+from apiproxy.sessions.recorder import MODE_HEADER
 from apiproxy.turns import Turn
 from apiproxy.wire.body import read_json_object
-from apiproxy.wire.intake import caller_of, conversation_id, note_refusal, request_id
+from apiproxy.wire.intake import caller_of, note_refusal, request_id
 from apiproxy.wire.respond import respond
 
 logger = logging.getLogger(__name__)
@@ -49,19 +53,23 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
         raw = request.body
         body = await read_json_object(raw)
         turn = await _turn(request, principal, body, received_at=received_at, body_bytes=len(raw))
-        run = holder.current().start(turn)
+        run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         note_refusal(request, error, dialect="anthropic", principal=principal, body=body)
         raise
     encoder = AnthropicStream(turn.id) if turn.stream else None
     heartbeat_s = gateway_settings().heartbeat_ms / 1000
-    return await respond(run, dialect=AnthropicDialect(), encoder=encoder, heartbeat_s=heartbeat_s)
+    response = await respond(run, dialect=AnthropicDialect(), encoder=encoder, heartbeat_s=heartbeat_s)
+    for name, value in limit_headers(limits).items():
+        response[name] = value
+    return response
 
 
 async def principal_of(request: HttpRequest) -> Principal:
     """Whose key the request carries; raises ProxyError (UNAUTHENTICATED, FORBIDDEN)."""
     principal = await authenticate(request.headers)
     require(principal, scope="api")
+    require_dialect(principal, "anthropic")
     return principal
 
 
@@ -74,7 +82,7 @@ async def _turn(
     return Turn(
         id=request_id(request),
         dialect="anthropic",
-        body=completed_body(body, max_output_tokens=model.max_output_tokens),
+        body=completed_body(body, max_output_tokens=default_max_tokens(principal.limits, model)),
         model=model.id,
         requested_model=checked.model,
         stream=bool(checked.stream),
@@ -82,7 +90,7 @@ async def _turn(
         received_at=received_at,
         body_bytes=body_bytes,
         betas=beta_names(request.headers.get("anthropic-beta")),
-        conversation_id=conversation_id(request),
+        conversation_id=conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
     )
 

@@ -5,7 +5,9 @@ from typing import Any
 
 from django.http import HttpResponse
 
+from apiproxy.dialects.anthropic.limit_headers import refusal_headers
 from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.limits.values import LimitError
 from apiproxy.wire.sse import dumps
 
 _SEEN_AS: dict[FailureKind, tuple[int, str]] = {
@@ -53,4 +55,7 @@ def error_response(error: ProxyError, request_id: str) -> HttpResponse:
     response = HttpResponse(dumps(error_object(error, request_id)), status=status, content_type="application/json")
     if error.retry_after_s is not None:
         response["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if isinstance(error, LimitError):
+        for name, value in refusal_headers(error).items():
+            response[name] = value
     return response

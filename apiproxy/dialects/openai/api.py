@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
-from apiproxy.auth import authenticate, require, require_model
+from apiproxy.auth import authenticate, require, require_dialect, require_model
 from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
 from apiproxy.dialects.openai import failures, models_api
@@ -17,6 +17,7 @@ from apiproxy.dialects.openai.body import Target, Translation
 from apiproxy.dialects.openai.completion import completion
 from apiproxy.dialects.openai.encode import ChatStream
 from apiproxy.dialects.openai.ignored import HEADER
+from apiproxy.dialects.openai.limit_headers import limit_headers
 from apiproxy.dialects.openai.parse import read_chat, translate_chat
 from apiproxy.dialects.openai.responses_encode import ResponsesStream
 from apiproxy.dialects.openai.responses_object import response_object
@@ -25,10 +26,13 @@ from apiproxy.dialects.openai.responses_schemas import ResponsesRequest
 from apiproxy.dialects.openai.schemas import ChatRequest, Sampled
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.keys import Principal
+from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runtime import holder
+from apiproxy.sessions.ids import conversation_id
+from apiproxy.sessions.recorder import MODE_HEADER
 from apiproxy.turns import Turn
 from apiproxy.wire.body import read_json_object
-from apiproxy.wire.intake import caller_of, conversation_id, note_refusal, request_id
+from apiproxy.wire.intake import caller_of, note_refusal, request_id
 from apiproxy.wire.respond import StreamEncoder, respond
 
 logger = logging.getLogger(__name__)
@@ -119,7 +123,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         asked = endpoint.read(body)
         model = await resolve(asked.model)
         require_model(principal, model)
-        target = Target(model=model.id, max_output_tokens=model.max_output_tokens)
+        target = Target(model=model.id, max_output_tokens=default_max_tokens(principal.limits, model))
         prepared = endpoint.prepare(asked, target, gateway_settings().strict, int(received_at))
         turn = Turn(
             id=request_id(request),
@@ -131,10 +135,10 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
             caller=caller_of(request, principal),
             received_at=received_at,
             body_bytes=len(raw),
-            conversation_id=conversation_id(request),
+            conversation_id=conversation_id(request.headers, prepared.translation.body),
             traceparent=request.headers.get("traceparent"),
         )
-        run = holder.current().start(turn)
+        run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         note_refusal(request, error, dialect="openai", principal=principal, body=body)
         raise
@@ -144,6 +148,8 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         encoder=prepared.stream if turn.stream else None,
         heartbeat_s=gateway_settings().heartbeat_ms / 1000,
     )
+    for name, value in limit_headers(limits).items():
+        response[name] = value
     if prepared.translation.ignored:
         response[HEADER] = ", ".join(prepared.translation.ignored)
     return response
@@ -153,6 +159,7 @@ async def _principal_of(request: HttpRequest) -> Principal:
     """Whose key the request carries; raises ProxyError (UNAUTHENTICATED, FORBIDDEN)."""
     principal = await authenticate(request.headers)
     require(principal, scope="api")
+    require_dialect(principal, "openai")
     return principal
 
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from django.http import HttpResponse
 
+from apiproxy.dialects.openai.limit_headers import refusal_headers
 from apiproxy.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.limits.values import LimitError
 from apiproxy.wire.sse import dumps
 
 
@@ -86,6 +88,9 @@ def error_response(error: ProxyError) -> HttpResponse:
     response = HttpResponse(dumps(error_object(error)), status=failure(error).status, content_type="application/json")
     if error.retry_after_s is not None:
         response["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if isinstance(error, LimitError):
+        for name, value in refusal_headers(error).items():
+            response[name] = value
     return response
 
 
