@@ -12,7 +12,6 @@ from apiproxy.limits.values import Period
 from apiproxy.models import Usage
 from apiproxy.models.usage import NAME_CHARS
 
-
 _UNSTORABLE = {0: "\ufffd"} | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # NUL, and lone surrogates
 
 
