@@ -36,7 +36,9 @@ LAYERS = {
         modules=("apiproxy.turns", "apiproxy.events", "apiproxy.errors", "apiproxy.version"), without=("django", SDK)
     ),
     "observers": Layer(
-        modules=("apiproxy.observers", "apiproxy.admission"), may_import=("values",), without=("django", SDK)
+        modules=("apiproxy.observers", "apiproxy.companions", "apiproxy.admission"),
+        may_import=("values",),
+        without=("django", SDK),
     ),
     "conf": Layer(modules=("apiproxy.conf",), without=(SDK,)),
     "contract": Layer(modules=("apiproxy.engine.base",), may_import=("values",), without=("django", SDK)),
