@@ -1,7 +1,7 @@
 """Who may run now: a bounded queue before a fixed number of slots.
 
-Lower priorities first; within a priority, keys take turns, so that a key with a hundred waiting does not starve
-another's first; within a key, first come, first served.
+Lower priorities first; within a priority, the key whose last turn is longest ago, so that a key with a hundred waiting
+does not starve another's first, which waits for one slot at most; within a key, first come, first served.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from apiproxy.errors import FailureKind, ProxyError
 _FIRST_GUESS_S = 5.0
 _SMOOTHING = 0.2
 _MAX_RETRY_AFTER_S = 120.0
+_MAX_TURNS = 4_096
+"""Keys whose last turn is remembered."""
 
 KeyId = int | None
 
@@ -55,6 +57,8 @@ class Admission:
         self._waiting = 0
         self._service_s = _FIRST_GUESS_S
         self._lines: dict[int, dict[KeyId, deque[asyncio.Future[Slot]]]] = {}
+        self._turns = 0
+        self._last_turn: dict[KeyId, int] = {}  # in the order of the turns
 
     def snapshot(self) -> QueueSnapshot:
         """The queue as it is now."""
@@ -78,7 +82,7 @@ class Admission:
         """
         if self._active < self._max_active and not self._waiting:
             on_queued(0)
-            return self._grant()
+            return self._grant(key)
         if self._waiting >= self._max_waiting:
             raise ProxyError(FailureKind.QUEUE_FULL, "The gateway's queue is full.", retry_after_s=self.retry_after_s())
         place = self._join(key, priority)
@@ -112,8 +116,13 @@ class Admission:
             retry_after_s=self.retry_after_s(),
         )
 
-    def _grant(self) -> Slot:
+    def _grant(self, key: KeyId) -> Slot:
         self._active += 1
+        self._turns += 1
+        self._last_turn.pop(key, None)
+        self._last_turn[key] = self._turns
+        if len(self._last_turn) > _MAX_TURNS:
+            del self._last_turn[next(iter(self._last_turn))]
         return Slot(self)
 
     def _join(self, key: KeyId, priority: int) -> asyncio.Future[Slot]:
@@ -130,14 +139,12 @@ class Admission:
     def _admit_next(self) -> None:
         while self._waiting and self._active < self._max_active:
             priority = min(self._lines)
-            key = next(iter(self._lines[priority]))
-            line = self._lines[priority].pop(key)
-            place = line.popleft()
-            if line:
-                self._lines[priority][key] = line  # to the end: the next key's turn
+            lines = self._lines[priority]
+            key = min(lines, key=lambda waiting: self._last_turn.get(waiting, 0))
+            place = lines[key].popleft()
             self._waiting -= 1
             self._forget_empty(key, priority)
-            place.set_result(self._grant())
+            place.set_result(self._grant(key))
 
     def _forget_empty(self, key: KeyId, priority: int) -> None:
         lines = self._lines[priority]
