@@ -1,0 +1,65 @@
+"""What a trace keeps of a request's body: its measures, never its words."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_MAX_BLOCKS = 10_000
+"""Content blocks looked at; what lies beyond is not measured, so that no body costs more than milliseconds."""
+
+_TECHNICAL = frozenset({"type", "role", "model", "media_type", "cache_control", "signature", "service_tier", "effort"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyFacts:
+    """Sizes are in characters of text; binary contents do not count. All zero for a body of the wrong shape."""
+
+    message_count: int = 0
+    prompt_chars: int = 0
+    system_chars: int = 0
+    tool_count: int = 0
+    thinking: bool = False
+
+
+def body_facts(body: Mapping[str, Any]) -> BodyFacts:
+    """Measures the body. It may be anything a client sent: nothing about its shape is taken for granted."""
+    messages, tools, thinking = body.get("messages"), body.get("tools"), body.get("thinking")
+    return BodyFacts(
+        message_count=len(messages) if isinstance(messages, list) else 0,
+        prompt_chars=sum(map(len, texts_of(messages))),
+        system_chars=sum(map(len, texts_of(body.get("system")))),
+        tool_count=len(tools) if isinstance(tools, list) else 0,
+        thinking=isinstance(thinking, dict) and thinking.get("type") not in (None, "disabled"),
+    )
+
+
+def texts_of(content: object) -> Iterator[str]:
+    """The texts within a body's `messages`, `system` or a block's `content`, in no particular order."""
+    stack, seen = [content], 0
+    while stack and seen < _MAX_BLOCKS:
+        seen += 1
+        item = stack.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, list):
+            stack.extend(item)
+        elif isinstance(item, dict):
+            stack.extend(item[name] for name in ("content", "text", "thinking", "source") if name in item)
+            if item.get("type") == "text" and isinstance(item.get("data"), str):  # a document's source
+                yield item["data"]
+
+
+def words_of(body: Mapping[str, Any]) -> Iterator[str]:
+    """Every string of the body that may be the client's own words, names of tools and contents of files included."""
+    stack: list[object] = [value for name, value in body.items() if name not in _TECHNICAL]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, list):
+            stack.extend(item)
+        elif isinstance(item, dict):
+            binary = item.get("type") == "base64"
+            stack.extend(
+                value for name, value in item.items() if name not in _TECHNICAL and not (binary and name == "data")
+            )

@@ -1,0 +1,44 @@
+"""How the process is: memory and uptime, for /debug/health and for the line in the log every five minutes."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from observability.ports import WorkerSnapshot
+from observability.serialize import Json, human_duration, worker_json
+
+_MEGABYTE = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Uptime:
+    """Since when the process has been up, by a clock that nobody sets."""
+
+    started: float
+
+    @classmethod
+    def now(cls) -> "Uptime":
+        """One that begins here."""
+        return cls(time.monotonic())
+
+    def json(self) -> Json:
+        """As /debug shows it."""
+        seconds = time.monotonic() - self.started
+        return {"uptimeMs": round(seconds * 1000), "uptimeHuman": human_duration(seconds)}
+
+
+def memory_json(workers: Sequence[WorkerSnapshot]) -> Json:
+    """Resident memory of this process and of its workers; `rss` is for people."""
+    own = psutil.Process(os.getpid()).memory_info()
+    of_workers = sum(worker.rss_bytes for worker in workers)
+    return {
+        "rss": f"{own.rss / _MEGABYTE:.1f} MB",
+        "rssBytes": own.rss,
+        "vmsBytes": own.vms,
+        "workersRssBytes": of_workers,
+        "totalRssBytes": own.rss + of_workers,
+        "workers": [worker_json(worker) for worker in workers],
+    }

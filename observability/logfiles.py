@@ -1,0 +1,161 @@
+"""The log files: one a day, named by its date (UTC); written, listed, read from the end, and deleted in time."""
+
+import logging
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+
+RETENTION_DAYS = 14
+MAX_FILE_BYTES = 1 * 2**30
+"""Above it a day's further lines go to stderr only."""
+
+MAX_TAIL = 10_000
+_BLOCK_BYTES = 2**20
+_RETRY_S = 30.0
+_NAME = re.compile(r"proxy-\d{4}-\d{2}-\d{2}\.log", re.ASCII)
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+
+class DailyFileHandler(logging.Handler):
+    """Appends each line to today's file. A file that cannot be written is tried again later; it disturbs nobody.
+
+    Lines are written whole, so several processes can share the folder.
+    """
+
+    def __init__(self, folder: Path, *, retention_days: int = RETENTION_DAYS) -> None:
+        super().__init__()
+        self._folder = folder
+        self._retention_days = retention_days
+        self._date = ""
+        self._descriptor: int | None = None
+        self._retry_at = 0.0
+        self.lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes the record's line."""
+        line = self.format(record).encode("utf-8", "replace") + b"\n"
+        if time.monotonic() < self._retry_at:
+            self.lost += 1
+            return
+        try:
+            descriptor = self._open(datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d"))
+            if os.fstat(descriptor).st_size + len(line) > MAX_FILE_BYTES:
+                self.lost += 1
+            else:
+                os.write(descriptor, line)
+        except OSError:  # the folder is gone or full: stderr still has the line
+            self.lost += 1
+            self._retry_at = time.monotonic() + _RETRY_S
+            self._close_file()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._close_file()
+        super().close()
+
+    def _open(self, date: str) -> int:
+        if self._descriptor is None or date != self._date:
+            self._close_file()
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = os.open(self._folder / f"proxy-{date}.log", flags, 0o600)
+            self._date = date
+            delete_old(self._folder, keep_days=self._retention_days)
+        return self._descriptor
+
+    def _close_file(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFile:
+    """A log file as it is listed."""
+
+    name: str
+    size_bytes: int
+    modified_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """The end of a log file. total: lines in the whole file."""
+
+    total: int
+    lines: list[str]
+
+
+def is_log_name(name: str) -> bool:
+    """Whether it is the name of a log file, and nothing else (a path, say)."""
+    return _NAME.fullmatch(name) is not None
+
+
+def list_files(folder: Path) -> list[LogFile]:
+    """The log files, the newest first. A folder that does not exist has none."""
+    files = []
+    for path in _log_paths(folder):
+        stat = path.lstat()
+        files.append(LogFile(name=path.name, size_bytes=stat.st_size, modified_at=stat.st_mtime))
+    return sorted(files, key=lambda file: file.name, reverse=True)
+
+
+def delete_old(folder: Path, *, keep_days: int) -> int:
+    """Deletes the files of days before that; how many."""
+    oldest = (datetime.now(UTC) - timedelta(days=keep_days)).strftime("proxy-%Y-%m-%d.log")
+    old = [path for path in _log_paths(folder) if path.name < oldest]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
+
+
+def tail(folder: Path, name: str, count: int, *, level: str = "", text: str = "") -> Tail:
+    """The last lines of a file, oldest first: all, or those at least as severe as the level and with the text in them.
+
+    Raises ValueError for what is not a log file's name, FileNotFoundError where there is none.
+    """
+    if not is_log_name(name):
+        raise ValueError(name)
+    kept: deque[bytes] = deque(maxlen=max(1, min(count, MAX_TAIL)))
+    least, needle, total = _LEVELS.get(level.lower(), 0), text.casefold(), 0
+    for line in _lines(folder / name):
+        total += 1
+        if (not least or _level_of(line) >= least) and (not needle or needle in _decoded(line).casefold()):
+            kept.append(line)
+    return Tail(total=total, lines=[_decoded(line) for line in kept])
+
+
+def _decoded(line: bytes) -> str:
+    return line.decode("utf-8", "replace")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:  # a link, which is none of ours, counts as missing
+        raise FileNotFoundError(path.name) from error
+    with open(descriptor, "rb", buffering=_BLOCK_BYTES) as file:  # noqa: PTH123 - a descriptor
+        for line in file:
+            yield line.rstrip(b"\n")
+
+
+def _level_of(line: bytes) -> int:
+    try:
+        entry = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return 0
+    return _LEVELS.get(str(entry.get("level")), 0) if isinstance(entry, dict) else 0
+
+
+def _log_paths(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if is_log_name(path.name) and not path.is_symlink()]
+    except FileNotFoundError:
+        return []

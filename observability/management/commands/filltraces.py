@@ -1,0 +1,52 @@
+"""`manage.py filltraces COUNT`: fills the database with made-up traces, to try the dashboard and its speed."""
+
+import time
+from argparse import ArgumentParser
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection, transaction
+
+from observability.rollup import Sums
+from observability.stats import FINE_KEPT_S
+from observability.store import write_sums, write_traces
+from observability.synthetic import synthetic_traces
+
+_CHUNK = 5_000
+
+
+class Command(BaseCommand):
+    """Adds traces and their sums, as the gateway itself would have written them."""
+
+    help = "Fills the database with made-up traces, to try the dashboard and its speed."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """How many, over how long, and which."""
+        parser.add_argument("count", type=int, help="how many traces")
+        parser.add_argument("--days", type=float, default=30.0, help="over how many days until now (30)")
+        parser.add_argument("--seed", type=int, default=None, help="the same seed gives the same traces")
+
+    def handle(self, *_args: Any, count: int, days: float, seed: int | None, **_options: Any) -> None:
+        """Writes them in chunks, each with its sums in one transaction."""
+        if count < 1 or days <= 0:
+            raise CommandError("count and --days must be above zero.")
+        begun = time.monotonic()
+        until = datetime.now(UTC)
+        traces = synthetic_traces(count, days=days, until=until, seed=int(begun * 1000) if seed is None else seed)
+        written = 0
+        while chunk := list(islice(traces, _CHUNK)):
+            sums = Sums()
+            for trace in chunk:
+                recent = until - trace["received_at"] < timedelta(seconds=FINE_KEPT_S)
+                sums.add(trace, at=trace["finished_at"].timestamp(), model=trace["model"], fine=recent)
+            with transaction.atomic():
+                write_traces(chunk)
+                write_sums(sums)
+            written += len(chunk)
+            self.stdout.write(f"\r{written} of {count}", ending="")
+            self.stdout.flush()
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+        self.stdout.write(f"\r{written} traces in {time.monotonic() - begun:.0f} s.")

@@ -1,0 +1,222 @@
+"""What is kept of requests: a trace each, dumps of the failed ones, bodies where a key says so, and sums for charts."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.db import models
+
+from observability.vocabulary import EndReason, Phase, Status
+
+ID_CHARS = 64
+NAME_CHARS = 200
+MESSAGE_CHARS = 1_000
+
+
+def _choices(words: type[Status] | type[EndReason]) -> list[tuple[str, str]]:
+    return [(word.value, word.value.replace("_", " ")) for word in words]
+
+
+def _count() -> "models.PositiveBigIntegerField[int, int]":
+    return models.PositiveBigIntegerField(default=0)
+
+
+def _time() -> "models.DateTimeField[datetime | None, datetime | None]":
+    return models.DateTimeField(null=True, blank=True)
+
+
+def _name(chars: int = NAME_CHARS) -> "models.CharField[str, str]":
+    return models.CharField(max_length=chars, blank=True, default="")
+
+
+class Trace(models.Model):
+    """What happened to one request. Times are None for phases that it did not reach; sizes are in characters.
+
+    Keys are copied, not referred to: a trace outlives its key. cost_micro_usd is an estimate in millionths of a dollar,
+    None where there is none.
+    """
+
+    id = models.CharField(primary_key=True, max_length=ID_CHARS)
+    node = _name()
+    key_id = models.BigIntegerField(null=True, blank=True)
+    key_label = _name()
+    dialect = _name(20)
+    requested_model = _name()
+    model = _name()
+    # None, not empty, without a session: the index below then leaves those rows out.
+    conversation_id = models.CharField(max_length=NAME_CHARS, null=True, blank=True)  # noqa: DJ001
+    client_ip = _name(64)
+    user_agent = _name(300)
+    stream = models.BooleanField(default=False)
+    thinking = models.BooleanField(default=False)
+    tool_count = _count()
+    message_count = _count()
+    prompt_chars = _count()
+    system_chars = _count()
+    body_bytes = _count()
+
+    received_at = models.DateTimeField()
+    queued_at = _time()
+    admitted_at = _time()
+    worker_ready_at = _time()
+    first_event_at = _time()
+    first_token_at = _time()
+    last_event_at = _time()
+    finished_at = _time()
+
+    status = models.CharField(max_length=16, choices=_choices(Status), default=Status.ACTIVE)
+    phase = models.CharField(max_length=16, default=Phase.RECEIVED)
+    end_reason = models.CharField(max_length=24, choices=_choices(EndReason), blank=True, default="")
+    stop_reason = _name(64)
+    queue_ms = models.PositiveBigIntegerField(null=True, blank=True)
+    ttft_ms = models.PositiveBigIntegerField(null=True, blank=True)
+    duration_ms = models.PositiveBigIntegerField(null=True, blank=True)
+    input_tokens = _count()
+    output_tokens = _count()
+    cache_read_tokens = _count()
+    cache_creation_tokens = _count()
+    cost_micro_usd = models.PositiveBigIntegerField(null=True, blank=True)
+    output_chars = _count()
+    tool_calls = _count()
+    event_count = _count()
+    event_types = models.JSONField(default=dict, blank=True)
+    stalls = _count()
+    retries = _count()
+    worker_pid = models.PositiveBigIntegerField(null=True, blank=True)
+
+    error_type = _name(40)
+    error_message = _name(MESSAGE_CHARS)
+    error_phase = _name(16)
+    upstream_status = models.PositiveIntegerField(null=True, blank=True)
+    upstream_type = _name(64)
+
+    class Meta:  # noqa: D106
+        ordering = ("-received_at", "-id")
+        permissions = (("cancel_run", "Can cancel requests and retire workers"),)
+        # One for each filter that alone must be fast over any number of rows; queries.py says how several are combined.
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["received_at", "id"], name="trace_received"),
+            models.Index(fields=["status", "received_at", "id"], name="trace_status"),
+            models.Index(fields=["end_reason", "received_at", "id"], name="trace_end_reason"),
+            models.Index(fields=["model", "received_at", "id"], name="trace_model"),
+            models.Index(fields=["key_id", "received_at", "id"], name="trace_key"),
+            models.Index(
+                fields=["conversation_id", "received_at", "id"],
+                name="trace_conversation",
+                condition=models.Q(conversation_id__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class ErrorDump(models.Model):
+    """What is needed to understand one failed request: phases, options, the end of stderr. Redacted before it came."""
+
+    trace = models.OneToOneField(Trace, on_delete=models.CASCADE, primary_key=True, related_name="dump")
+    created_at = models.DateTimeField(db_index=True)
+    data = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return self.trace_id
+
+
+class StoredBody(models.Model):
+    """The request and the answer of one turn, kept because its key says so; credentials are taken out of them."""
+
+    trace = models.OneToOneField(Trace, on_delete=models.CASCADE, primary_key=True, related_name="stored_body")
+    created_at = models.DateTimeField(db_index=True)
+    request = models.JSONField(null=True)
+    answer = models.JSONField(null=True)
+
+    class Meta:  # noqa: D106
+        verbose_name_plural = "stored bodies"
+
+    def __str__(self) -> str:
+        return self.trace_id
+
+
+class Dimension(models.TextChoices):
+    """By what requests are summed. An error's value is `type/phase`."""
+
+    ALL = "all"
+    MODEL = "model"
+    KEY = "key"
+    ERROR = "error"
+
+
+class Metric(models.TextChoices):
+    """What has a histogram."""
+
+    QUEUE = "queue"
+    TTFT = "ttft"
+    DURATION = "duration"
+
+
+class Rollup(models.Model):
+    """The sums over the requests that ended within `resolution_s` seconds from `start` (Unix time).
+
+    first_at, last_at and last_error_at are Unix times, 0 where there is none. A …_n counts what the sum before it adds.
+    """
+
+    resolution_s = models.PositiveIntegerField()
+    dimension = models.CharField(max_length=8, choices=Dimension.choices)
+    start = models.PositiveBigIntegerField()
+    value = models.CharField(max_length=NAME_CHARS, blank=True)
+    label = _name()
+    requests = _count()
+    completed = _count()
+    errors = _count()
+    cancelled = _count()
+    refused = _count()
+    interrupted = _count()
+    queue_ms = _count()
+    queue_n = _count()
+    ttft_ms = _count()
+    ttft_n = _count()
+    duration_ms = _count()
+    duration_n = _count()
+    duration_ms_max = _count()
+    output_ms = _count()
+    output_chars = _count()
+    input_tokens = _count()
+    output_tokens = _count()
+    cache_read_tokens = _count()
+    cache_creation_tokens = _count()
+    cost_micro_usd = _count()
+    stalls = _count()
+    retries = _count()
+    first_at = models.FloatField(default=0)
+    last_at = models.FloatField(default=0)
+    last_error_at = models.FloatField(default=0)
+    last_error_id = _name(ID_CHARS)
+
+    class Meta:  # noqa: D106
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["resolution_s", "dimension", "start", "value"], name="rollup_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dimension} {self.value} {self.start}/{self.resolution_s}"
+
+
+class RollupBucket(models.Model):
+    """How many requests of a rollup lay in one bucket (`histogram.py`) of a metric."""
+
+    resolution_s = models.PositiveIntegerField()
+    dimension = models.CharField(max_length=8, choices=Dimension.choices)
+    start = models.PositiveBigIntegerField()
+    value = models.CharField(max_length=NAME_CHARS, blank=True)
+    metric = models.CharField(max_length=8, choices=Metric.choices)
+    bucket = models.PositiveSmallIntegerField()
+    count = _count()
+
+    class Meta:  # noqa: D106
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["resolution_s", "dimension", "start", "value", "metric", "bucket"], name="rollup_bucket_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dimension} {self.value} {self.metric} {self.bucket} {self.start}/{self.resolution_s}"

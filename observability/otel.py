@@ -1,0 +1,108 @@
+"""OpenTelemetry: a span a run by the GenAI semantic conventions, its phases as events. Needs the extra `otel`.
+
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ has the names. No words of a request are in a span.
+"""
+
+from collections.abc import Mapping
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from observability.draft import Draft
+from observability.text import storable
+from observability.vocabulary import Status
+
+SERVICE = "claude-sdk-proxy"
+
+_PHASES = ("queued", "admitted", "worker_ready", "first_event", "first_token", "last_event")
+_REQUEST_NUMBERS = ("max_tokens", "temperature", "top_p", "top_k")
+_EXPORT_TIMEOUT_S = 5.0
+_NANOSECONDS = 1_000_000_000
+
+Attribute = str | bool | int | float | list[str]
+
+
+class SpanExport:
+    """A listener that makes a span of each request when it ends, and hands it to a queue that a thread empties."""
+
+    def __init__(self, endpoint: str, *, version: str, exporter: SpanExporter | None = None) -> None:
+        url = endpoint.rstrip("/")
+        url = url if url.endswith("/v1/traces") else f"{url}/v1/traces"
+        self._provider = TracerProvider(
+            resource=Resource.create({SERVICE_NAME: SERVICE, SERVICE_VERSION: version}), shutdown_on_exit=False
+        )
+        exporter = exporter or OTLPSpanExporter(endpoint=url, timeout=_EXPORT_TIMEOUT_S)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer(SERVICE, version)
+        self._propagator = TraceContextTextMapPropagator()
+
+    def started(self, draft: Draft) -> None:
+        """A span is made at the end."""
+
+    def changed(self, draft: Draft) -> None:
+        """A span is made at the end."""
+
+    def stalled(self, draft: Draft) -> None:
+        """A span is made at the end."""
+
+    def ended(self, draft: Draft) -> None:
+        """Makes the span, below the client's own where its `traceparent` says which."""
+        carrier = {"traceparent": draft.turn.traceparent} if draft.turn.traceparent else {}
+        span = self._tracer.start_span(
+            storable(f"chat {draft.turn.model}", 200),
+            context=self._propagator.extract(carrier),
+            kind=SpanKind.SERVER,
+            attributes=dict(attributes_of(draft)),
+            start_time=_nanoseconds(draft.received_at),
+        )
+        for phase in _PHASES:
+            at = getattr(draft, f"{phase}_at")
+            if at is not None:
+                span.add_event(phase, timestamp=_nanoseconds(at))
+        if draft.status in (Status.ERROR, Status.REFUSED, Status.INTERRUPTED):
+            span.set_status(trace.Status(StatusCode.ERROR))
+        span.end(_nanoseconds(draft.finished_at or draft.latest))
+
+    def stop(self, timeout_s: float) -> None:
+        """Sends what is left, for at most that long. Blocks."""
+        self._provider.force_flush(int(timeout_s * 1000))
+        self._provider.shutdown()
+
+
+def attributes_of(draft: Draft) -> Mapping[str, Attribute]:
+    """The span's attributes; those of unknown value are left out."""
+    turn, usage, failure, body = draft.turn, draft.usage, draft.failure, draft.body or {}
+    found: dict[str, Attribute | None] = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "anthropic",
+        "gen_ai.request.model": storable(turn.model, 200),
+        "gen_ai.response.model": storable(draft.response_model, 200) or None,
+        "gen_ai.response.id": storable(draft.response_id, 200) or None,
+        "gen_ai.response.finish_reasons": [draft.stop_reason] if draft.stop_reason else None,
+        "gen_ai.conversation.id": storable(turn.conversation_id, 200) if turn.conversation_id else None,
+        "gen_ai.usage.input_tokens": usage.input_tokens,
+        "gen_ai.usage.output_tokens": usage.output_tokens,
+        "gen_ai.usage.cache_read.input_tokens": usage.cache_read_input_tokens,
+        "gen_ai.usage.cache_creation.input_tokens": usage.cache_creation_input_tokens,
+        "error.type": failure.error.kind.value if failure else None,
+        "claude_proxy.request_id": draft.id,
+        "claude_proxy.dialect": turn.dialect,
+        "claude_proxy.key": storable(turn.caller.key_label, 200),
+        "claude_proxy.stream": turn.stream,
+        "claude_proxy.end_reason": draft.end_reason.value if draft.end_reason else None,
+        "claude_proxy.cost_usd_estimate": usage.cost_usd,
+    }
+    for name in _REQUEST_NUMBERS:
+        value = body.get(name)
+        if isinstance(value, int | float):
+            found[f"gen_ai.request.{name}"] = value
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _nanoseconds(at: float) -> int:
+    return int(at * _NANOSECONDS)

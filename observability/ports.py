@@ -1,0 +1,110 @@
+"""What this package needs of the gateway. The composition brings the two together; neither imports the other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from django.http import HttpRequest
+
+
+class QueueSnapshot(Protocol):
+    """How full the gateway is: runs with a slot, runs that wait for one, slots."""
+
+    @property
+    def active(self) -> int:
+        """Runs with a slot."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Runs that wait."""
+        ...
+
+    @property
+    def max(self) -> int:
+        """Slots."""
+        ...
+
+
+class WorkerSnapshot(Protocol):
+    """One CLI process. rss_bytes is its resident memory, 0 where it has gone; run_id and model are None while idle."""
+
+    @property
+    def id(self) -> str:
+        """The gateway's name for it."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """One of a few words, such as `idle` or `busy`."""
+        ...
+
+    @property
+    def turns(self) -> int:
+        """Turns that it was given."""
+        ...
+
+    @property
+    def rss_bytes(self) -> int:
+        """Resident memory in bytes."""
+        ...
+
+    @property
+    def started_at(self) -> float:
+        """Unix time of its start."""
+        ...
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that it serves."""
+        ...
+
+    @property
+    def model(self) -> str | None:
+        """The model of that run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """Who may look at operations. by: what proved it; a login's requests need a CSRF token where they change something.
+
+    may_change: also cancel and the like.
+    """
+
+    name: str
+    by: Literal["key", "login"]
+    may_change: bool
+
+
+class GatewayPort(Protocol):
+    """The gateway as this package sees it. Everything but the last two returns at once, on the event loop's thread."""
+
+    def queue(self) -> QueueSnapshot:
+        """How full the gateway is."""
+        ...
+
+    def workers(self) -> Sequence[WorkerSnapshot]:
+        """Every CLI process."""
+        ...
+
+    def cancel(self, run_id: str) -> bool:
+        """Asks the queued or running run to end as cancelled by an operator; False where there is none with that id."""
+        ...
+
+    def config(self) -> Mapping[str, Any]:
+        """The settings to show, by the names of API.md (`stallTimeoutMs`, …); no secrets."""
+        ...
+
+    async def sessions_stats(self) -> Mapping[str, Any]:
+        """totalSessions, activeSessions, totalResumes, totalFailures, hitRate, hits, misses."""
+        ...
+
+    async def authorise(self, request: HttpRequest) -> Operator | None:
+        """Who asks, if it is a key of scope `admin` or a staff login; None for anybody else."""
+        ...

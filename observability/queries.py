@@ -1,0 +1,164 @@
+"""Pages of traces that are quick with any filter over any number of rows.
+
+One condition is answered from its index. Of several, the one that usually matches fewest rows leads, and a page looks
+at the next `SCAN` rows that meet it; the others are checked row by row. Such a page can be short, even empty, and not
+be the last: the end is where there is no next cursor.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import Exact
+
+from observability.models import ErrorDump, Trace
+from observability.vocabulary import EndReason, Status
+
+SCAN = 10_000
+MAX_LIMIT = 200
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_COMMON = (Status.COMPLETED.value, EndReason.COMPLETED.value)
+_PREFIX_END = "\U0010ffff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceFilter:
+    """Conditions that a trace must meet, all of them; empty ones do not count. id is how the id begins.
+
+    since is included, until is not.
+    """
+
+    id: str = ""
+    status: str = ""
+    end_reason: str = ""
+    model: str = ""
+    dialect: str = ""
+    key_id: int | None = None
+    key_label: str = ""
+    conversation_id: str = ""
+    error_type: str = ""
+    error_phase: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    min_duration_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Traces, the newest first. next is the cursor of the following page, None after the last."""
+
+    traces: list[Trace]
+    next: str | None
+
+
+async def page(where: TraceFilter, *, limit: int, cursor: str | None = None) -> Page:
+    """The traces before the cursor that meet the conditions. Raises ValueError for a cursor that none of these made."""
+    limit = max(1, min(limit, MAX_LIMIT))
+    lead, rest = _conditions(where)
+    rows = _before(Trace.objects.filter(lead), cursor).order_by("-received_at", "-id")
+    end: tuple[datetime, str] | None = None
+    if rest is not None:
+        async for received_at, trace_id in rows.values_list("received_at", "id")[SCAN : SCAN + 1]:
+            end = received_at, trace_id
+        rows = _apart(rows, rest)
+        if end is not None:
+            rows = rows.filter(
+                Q(received_at__gt=end[0]) | Q(received_at=end[0], id__gte=end[1]), received_at__gte=end[0]
+            )
+    traces = [trace async for trace in rows[: limit + 1]]
+    if len(traces) > limit:
+        traces = traces[:limit]
+        end = traces[-1].received_at, traces[-1].pk
+    return Page(traces, _cursor(*end) if end is not None else None)
+
+
+async def trace(trace_id: str) -> Trace | None:
+    """The trace with that id."""
+    return await Trace.objects.filter(pk=trace_id).afirst()
+
+
+async def dump(trace_id: str) -> ErrorDump | None:
+    """The error dump of that trace, with the trace."""
+    return await ErrorDump.objects.select_related("trace").filter(pk=trace_id).afirst()
+
+
+async def earlier_turns(of: Trace) -> int:
+    """How many turns of the same session came before it; 0 without a session."""
+    if not of.conversation_id:
+        return 0
+    same = Trace.objects.filter(conversation_id=of.conversation_id, received_at__lt=of.received_at)
+    return await same.filter(_unindexed("key_id", of.key_id)).acount()
+
+
+async def neighbours(of: Trace) -> tuple[Trace | None, Trace | None]:
+    """The turns before and after it in the same session of the same key."""
+    if not of.conversation_id:
+        return None, None
+    same = Trace.objects.filter(_unindexed("key_id", of.key_id), conversation_id=of.conversation_id)
+    before = await same.filter(received_at__lt=of.received_at).order_by("-received_at", "-id").afirst()
+    after = await same.filter(received_at__gt=of.received_at).order_by("received_at", "id").afirst()
+    return before, after
+
+
+def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
+    """What the index answers, and what is left to be checked row by row; None where nothing is."""
+    equal = {
+        "conversation_id": where.conversation_id or None,
+        "end_reason": where.end_reason or None,
+        "status": where.status or None,
+        "key_id": where.key_id,
+        "model": where.model or None,
+    }
+    equal = {name: value for name, value in equal.items() if value is not None}
+    # A status that most traces have comes last: nearly everything else matches fewer rows.
+    leads = sorted(equal, key=lambda name: equal[name] in _COMMON)
+    lead = Q(**{leads[0]: equal[leads[0]]}) if leads else Q()
+    if where.since is not None:
+        lead &= Q(received_at__gte=where.since)
+    if where.until is not None:
+        lead &= Q(received_at__lt=where.until)
+    if where.id:
+        lead &= _starting_with(where.id)
+    rest: dict[str, Any] = {name: equal[name] for name in leads[1:]}
+    for name in ("dialect", "key_label", "error_type", "error_phase", "min_duration_ms"):
+        if getattr(where, name):
+            rest[name] = getattr(where, name)
+    return lead, rest or None
+
+
+def _apart(rows: QuerySet[Trace], rest: dict[str, Any]) -> QuerySet[Trace]:
+    for name, value in rest.items():
+        rows = rows.filter(Q(duration_ms__gte=value) if name == "min_duration_ms" else _unindexed(name, value))
+    return rows
+
+
+def _unindexed(name: str, value: Any) -> Q:
+    """A condition that no index answers: left to choose, the database often takes the wrong one."""
+    empty = Value(0) if isinstance(value, int) or value is None else Value("")
+    return Q(Exact(Coalesce(F(name), empty), Value(0) if value is None else Value(value)))
+
+
+def _starting_with(prefix: str) -> Q:
+    """SQLite has no index for LIKE, which ignores case; PostgreSQL none for a range, whose order is the language's."""
+    if connection.vendor == "sqlite":
+        return Q(id__gte=prefix, id__lt=prefix + _PREFIX_END)
+    return Q(id__startswith=prefix)
+
+
+def _before(rows: QuerySet[Trace], cursor: str | None) -> QuerySet[Trace]:
+    if not cursor:
+        return rows
+    micros, _, trace_id = cursor.partition("-")
+    try:
+        at = _EPOCH + timedelta(microseconds=int(micros))
+    except OverflowError as error:
+        raise ValueError(cursor) from error
+    return rows.filter(Q(received_at__lt=at) | Q(received_at=at, id__lt=trace_id), received_at__lte=at)
+
+
+def _cursor(received_at: datetime, trace_id: str) -> str:
+    return f"{(received_at - _EPOCH) // timedelta(microseconds=1)}-{trace_id}"

@@ -1,0 +1,104 @@
+"""Finds in a text what it quotes of a prompt, however the quote was escaped, and takes it out."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+
+PROMPT_MASK = "[prompt]"
+
+_GRAM_CHARS = 12
+_MIN_QUOTE_CHARS = 16
+_MIN_WHOLE_CHARS = 8
+_MAX_GRAMS = 400_000
+_MAX_ORIGINS = 4
+_MAX_WORD_TEXT_CHARS = 1_000_000
+_WORD = re.compile(r"[^\W_][\w-]{5,}")
+
+
+class Prompt:
+    """The words of a request, to be kept out of what is stored about it.
+
+    Found are: every quote of 23 characters or more and most of 16 or more, whole texts of 8 or more, and any word of
+    six or more characters with a digit in it (names, numbers, codes). In prompts above 4.8 million characters only
+    longer quotes are found.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = [form for text in texts for form in _forms(text)]
+        chars = sum(map(len, self._texts))
+        self._gram = max(_GRAM_CHARS, chars // _MAX_GRAMS)
+        self._words: frozenset[str] | None = None
+
+    def remove_from(self, text: str) -> str:
+        """The text with every quote replaced by a mark."""
+        marks = bytearray(len(text))
+        for start, end in self._quotes(text):
+            marks[start:end] = b"\x01" * (end - start)
+        for match in _WORD.finditer(text):
+            if _is_telling(match.group()) and match.group() in self._telling_words():
+                marks[match.start() : match.end()] = b"\x01" * len(match.group())
+        return _masked(text, marks) if any(marks) else text
+
+    def _quotes(self, text: str) -> Iterator[tuple[int, int]]:
+        """Ranges of the text that stand in the prompt as well.
+
+        The grams of the text, which is short, are indexed at every position, and the prompt is looked through in steps
+        of a gram: a quote of twice a gram's length contains one whole step, wherever it begins.
+        """
+        gram = self._gram
+        places: dict[str, list[int]] = {}
+        for position in range(len(text) - gram + 1):
+            places.setdefault(text[position : position + gram], []).append(position)
+        origins_left = dict.fromkeys(places, _MAX_ORIGINS)  # so that repetitive texts take no quadratic time
+        for source in self._texts:
+            for origin in range(0, len(source) - gram + 1, gram) if places else ():
+                found = source[origin : origin + gram]
+                if origins_left.get(found):
+                    origins_left[found] -= 1
+                    quotes = (_extended(text, position, source, origin, gram) for position in places[found])
+                    yield from (quote for quote in quotes if quote[1] - quote[0] >= _MIN_QUOTE_CHARS)
+            if _MIN_WHOLE_CHARS <= len(source) < 2 * gram:
+                yield from (match.span() for match in re.finditer(re.escape(source), text))
+
+    def _telling_words(self) -> frozenset[str]:
+        if self._words is None:
+            budget, words = _MAX_WORD_TEXT_CHARS, set[str]()
+            for source in self._texts:
+                words.update(word for word in _WORD.findall(source[:budget]) if _is_telling(word))
+                budget = max(0, budget - len(source))
+            self._words = frozenset(words)
+        return self._words
+
+
+def _forms(text: str) -> Iterator[str]:
+    """The text as it is, and as it looks within JSON where that is another form."""
+    yield text
+    seen = {text}
+    for ascii_only in (False, True):
+        escaped = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+        if escaped not in seen:
+            seen.add(escaped)
+            yield escaped
+
+
+def _is_telling(word: str) -> bool:
+    return any(map(str.isdigit, word))
+
+
+def _extended(text: str, position: int, source: str, origin: int, length: int) -> tuple[int, int]:
+    """How far the two texts go on alike, at most a gram to either side (the next gram is found by itself)."""
+    start, end, before, after = position, position + length, origin, origin + length
+    first, last = max(0, start - length), min(len(text), end + length)
+    while start > first and before and text[start - 1] == source[before - 1]:
+        start, before = start - 1, before - 1
+    while end < last and after < len(source) and text[end] == source[after]:
+        end, after = end + 1, after + 1
+    return start, end
+
+
+def _masked(text: str, marks: bytearray) -> str:
+    parts, position = [], 0
+    for match in re.finditer(b"\x01+", marks):
+        parts += [text[position : match.start()], PROMPT_MASK]
+        position = match.end()
+    return "".join([*parts, text[position:]])

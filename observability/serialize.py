@@ -1,0 +1,237 @@
+"""The JSON of /debug: API.md has the names, which scripts read. Times in milliseconds unless a name says otherwise."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from observability.draft import Draft
+from observability.models import ErrorDump, Trace
+from observability.ports import QueueSnapshot, WorkerSnapshot
+from observability.rows import span_ms
+from observability.stats import Group, Percentiles, Totals
+
+Json = dict[str, Any]
+
+_PHASES = (
+    "received", "queued", "admitted", "worker_ready", "first_event", "first_token", "last_event", "finished",
+)  # fmt: skip
+
+
+def active_json(draft: Draft, *, now: float) -> Json:
+    """A request that is under way."""
+    turn, facts = draft.turn, draft.facts
+    return {
+        "reqId": draft.id,
+        "dialect": turn.dialect,
+        "model": turn.model,
+        "requestedModel": turn.requested_model,
+        "phase": draft.phase.value,
+        "queuePosition": draft.queue_position,
+        "stream": turn.stream,
+        "hasTools": facts.tool_count > 0,
+        "thinking": facts.thinking,
+        "elapsedMs": span_ms(draft.received_at, now),
+        "timeSinceLastEventMs": span_ms(draft.last_event_at or draft.worker_ready_at or draft.received_at, now),
+        "ttftMs": span_ms(draft.received_at, draft.first_token_at),
+        "lastEventType": draft.last_event_type or None,
+        "sdkEventCount": draft.event_count,
+        "outputLen": draft.output_chars,
+        "charsPerSec": _rate(draft.output_chars, draft.first_token_at, draft.last_event_at),
+        "stallCount": draft.stalls,
+        "retries": draft.retries,
+        "promptLen": facts.prompt_chars,
+        "systemLen": facts.system_chars,
+        "bodyBytes": turn.body_bytes,
+        "clientIp": turn.caller.client_ip,
+        "keyId": turn.caller.key_id,
+        "key": turn.caller.key_label,
+        "conversationId": turn.conversation_id,
+        "workerPid": draft.worker_pid,
+        "startedAt": _iso(draft.received_at),
+    }
+
+
+def trace_json(trace: Trace) -> Json:
+    """A trace as it is in the database."""
+    return {
+        "reqId": trace.id,
+        "dialect": trace.dialect,
+        "model": trace.model,
+        "requestedModel": trace.requested_model,
+        "status": trace.status,
+        "phase": trace.phase,
+        "endReason": trace.end_reason or None,
+        "stopReason": trace.stop_reason or None,
+        "stream": trace.stream,
+        "hasTools": trace.tool_count > 0,
+        "toolCount": trace.tool_count,
+        "thinking": trace.thinking,
+        "msgCount": trace.message_count,
+        "promptLen": trace.prompt_chars,
+        "systemLen": trace.system_chars,
+        "bodyBytes": trace.body_bytes,
+        "clientIp": trace.client_ip,
+        "userAgent": trace.user_agent,
+        "keyId": trace.key_id,
+        "key": trace.key_label,
+        "startedAt": trace.received_at.isoformat(),
+        "finishedAt": trace.finished_at.isoformat() if trace.finished_at else None,
+        "timings": timings_json(trace),
+        "phases": phases_json(trace),
+        "outputLen": trace.output_chars,
+        "charsPerSec": _rate(trace.output_chars, _unix(trace.first_token_at), _unix(trace.last_event_at)),
+        "toolCallCount": trace.tool_calls,
+        "sdkEventCount": trace.event_count,
+        "eventTypes": trace.event_types,
+        "stallCount": trace.stalls,
+        "retries": trace.retries,
+        "usage": {
+            "input_tokens": trace.input_tokens,
+            "output_tokens": trace.output_tokens,
+            "cache_read_input_tokens": trace.cache_read_tokens,
+            "cache_creation_input_tokens": trace.cache_creation_tokens,
+        },
+        "costUsdEstimate": None if trace.cost_micro_usd is None else trace.cost_micro_usd / 1_000_000,
+        "session": {"conversationId": trace.conversation_id} if trace.conversation_id else None,
+        "error": error_json(trace),
+        "workerPid": trace.worker_pid,
+        "node": trace.node,
+    }
+
+
+def timings_json(trace: Trace) -> Json:
+    """How long each part of a request took; None for parts that it did not reach."""
+    ready, first = _unix(trace.worker_ready_at), _unix(trace.first_token_at)
+    return {
+        "queueWaitMs": trace.queue_ms,
+        "workerWaitMs": span_ms(_unix(trace.admitted_at), ready),
+        "ttftMs": trace.ttft_ms,
+        "ttftFromSdkMs": span_ms(ready, first),
+        "sdkDurationMs": span_ms(ready, _unix(trace.finished_at)),
+        "totalDurationMs": trace.duration_ms,
+    }
+
+
+def phases_json(trace: Trace) -> Json:
+    """When each phase began, for those that were reached."""
+    times = {name: getattr(trace, f"{name}_at") for name in _PHASES}
+    return {name: at.isoformat() for name, at in times.items() if at is not None}
+
+
+def error_json(trace: Trace) -> Json | None:
+    """Why the request failed or was refused."""
+    if not trace.error_type:
+        return None
+    return {
+        "type": trace.error_type,
+        "message": trace.error_message,
+        "phase": trace.error_phase,
+        "upstreamStatus": trace.upstream_status,
+        "upstreamType": trace.upstream_type or None,
+    }
+
+
+def dump_json(dump: ErrorDump) -> Json:
+    """An error dump, with its trace."""
+    return trace_json(dump.trace) | {"dumpedAt": dump.created_at.isoformat(), "dump": dump.data}
+
+
+def queue_json(queue: QueueSnapshot) -> Json:
+    """How full the gateway is."""
+    return {"active": queue.active, "waiting": queue.waiting, "max": queue.max}
+
+
+def worker_json(worker: WorkerSnapshot) -> Json:
+    """One CLI process."""
+    return {
+        "id": worker.id,
+        "pid": worker.pid,
+        "state": worker.state,
+        "model": worker.model,
+        "reqId": worker.run_id,
+        "turns": worker.turns,
+        "rssBytes": worker.rss_bytes,
+        "startedAt": _iso(worker.started_at),
+    }
+
+
+def requests_json(totals: Totals, *, active: int) -> Json:
+    """The sums that `requests` shows."""
+    return {
+        "total": totals.requests,
+        "completed": totals.completed,
+        "errors": totals.errors,
+        "cancelled": totals.cancelled,
+        "refused": totals.refused,
+        "interrupted": totals.interrupted,
+        "active": active,
+        "errorRate": round(totals.error_rate, 4),
+        "avgDurationMs": _whole(totals.avg_duration_ms),
+        "avgTtftMs": _whole(totals.avg_ttft_ms),
+        "avgQueueWaitMs": _whole(totals.avg_queue_ms),
+        "maxDurationMs": totals.max_duration_ms,
+        "charsPerSec": _whole(totals.chars_per_s),
+        "tokensPerSec": _whole(totals.tokens_per_s),
+        "stalls": totals.stalls,
+        "retries": totals.retries,
+        "usage": {
+            "input_tokens": totals.input_tokens,
+            "output_tokens": totals.output_tokens,
+            "cache_read_input_tokens": totals.cache_read_tokens,
+            "cache_creation_input_tokens": totals.cache_creation_tokens,
+        },
+        "costUsdEstimate": round(totals.cost_usd, 6),
+    }
+
+
+def model_json(group: Group) -> Json:
+    """The sums of one model."""
+    totals = group.totals
+    return {
+        "total": totals.requests,
+        "errors": totals.errors + totals.interrupted,
+        "avgDurationMs": _whole(totals.avg_duration_ms),
+        "avgTtftMs": _whole(totals.avg_ttft_ms),
+        "maxDurationMs": totals.max_duration_ms,
+        "charsPerSec": _whole(totals.chars_per_s),
+        "tokensPerSec": _whole(totals.tokens_per_s),
+        "outputTokens": totals.output_tokens,
+        "costUsdEstimate": round(totals.cost_usd, 6),
+        "lastErrorAt": _iso(group.last_error_at),
+        "lastErrorReqId": group.last_error_id or None,
+    }
+
+
+def percentiles_json(distribution: Mapping[str, Percentiles]) -> Json:
+    """Percentiles by what they measure."""
+    names = {"queue": "queueWaitMs", "ttft": "ttftMs", "duration": "durationMs"}
+    return {
+        names[metric]: {share: None if value is None else round(value, 1) for share, value in shares.items()}
+        for metric, shares in distribution.items()
+    }
+
+
+def human_duration(seconds: float) -> str:
+    """A duration for people: `2d 3h 4m 5s`, without the leading parts that are zero."""
+    rest, parts = int(seconds), list[str]()
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        count, rest = divmod(rest, length)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    return " ".join([*parts, f"{rest}s"])
+
+
+def _rate(chars: int, start: float | None, end: float | None) -> int | None:
+    return round(chars / (end - start)) if start is not None and end is not None and end > start else None
+
+
+def _unix(at: datetime | None) -> float | None:
+    return at.timestamp() if at else None
+
+
+def _iso(at: float | None) -> str | None:
+    return datetime.fromtimestamp(at, UTC).isoformat() if at else None
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else round(number)

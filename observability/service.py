@@ -1,0 +1,226 @@
+"""This package at work in one process: made by the composition, started and stopped on the event loop."""
+
+import asyncio
+import importlib
+import logging
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from django.db import DatabaseError, connections
+
+from apiproxy.observers import observers
+from apiproxy.version import VERSION
+from observability import retention
+from observability.draft import Draft
+from observability.health import Uptime, memory_json
+from observability.logs import Logging
+from observability.metrics import GatewayCollector, Metrics
+from observability.modelnames import ModelNames
+from observability.ports import GatewayPort
+from observability.recorder import Listener, Recorder
+from observability.redact import Redactor
+from observability.refusals import RefusalLimit
+from observability.runlog import RunLog
+from observability.serialize import Json, queue_json
+from observability.store import Store
+from observability.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+STOP_S = 5.0
+"""How long the last traces may take to be written when the gateway stops."""
+
+_STALL_CHECK_S = 15.0
+_HEALTH_S = 300.0
+_PRUNE_S = 3_600.0
+_FIRST_PRUNE_S = 60.0
+_START_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What the composition decides.
+
+    node: this process's name among those that share the database; rows that an earlier process of the name left active
+    are marked interrupted. secrets: values that must never be stored. otel_endpoint: where spans go, None for nowhere.
+    """
+
+    log_dir: Path
+    retention_days: int
+    node: str = ""
+    secrets: Sequence[str] = ()
+    otel_endpoint: str | None = None
+
+
+class SpanExporter(Listener, Protocol):
+    """`otel.SpanExport`, which is imported where it is used only."""
+
+    def stop(self, timeout_s: float) -> None:
+        """Sends what is left."""
+        ...
+
+
+class Service:
+    """The parts of this package, put together. `install` makes it."""
+
+    def __init__(self, port: GatewayPort, config: Config, *, logging_: Logging | None = None) -> None:
+        self.port = port
+        self.config = config
+        self.uptime = Uptime.now()
+        self.metrics = Metrics()
+        self.names = ModelNames()
+        self._logging = logging_
+        redactor = Redactor(config.secrets)
+        self._store = Store(node=config.node or socket.gethostname(), redactor=redactor, names=self.names)
+        self.writer = Writer(self._store)
+        self.refusals = RefusalLimit(self.writer)
+        self._otel: SpanExporter | None = None
+        listeners: list[Listener] = [self.refusals, self.metrics, RunLog()]
+        self.recorder = Recorder(listeners, names=self.names, on_gap=self.metrics.observe_gap)
+        self.collector = GatewayCollector(port, version=VERSION, dropped=self.dropped)
+        self.metrics.registry.register(self.collector)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = threading.Event()
+
+    async def start(self) -> None:
+        """Listens from now on; marks what an earlier process left. To be called before the first request."""
+        self._start_otel()
+        observers.register(self.recorder)
+        try:
+            async with asyncio.timeout(_START_S):
+                interrupted = await asyncio.to_thread(self._prepare)
+        except (DatabaseError, TimeoutError) as error:
+            # Requests are answered all the same; the writer tries on its own.
+            logger.warning("trace.start_failed", extra={"error": type(error).__name__})
+        else:
+            if interrupted:
+                logger.warning("trace.interrupted", extra={"count": interrupted})
+        self.writer.start()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(work(), name=f"observability {work.__name__}")
+            for work in (self._watch_stalls, self._tell_health, self._prune)
+        ]
+
+    async def stop(self, timeout_s: float = STOP_S) -> None:
+        """Writes what is left and ends everything, in little more than `timeout_s`. To be called after the drain."""
+        observers.unregister(self.recorder)
+        self._stopping.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        lost = await asyncio.to_thread(self.writer.stop, timeout_s)
+        if self._otel is not None:
+            await asyncio.to_thread(self._otel.stop, timeout_s)
+        logger.info("proxy.stopped", extra={"tracesLost": lost, **self.uptime.json()})
+
+    def dropped(self) -> dict[str, int]:
+        """What was lost so far, by what it was."""
+        return {
+            "trace": self.writer.dropped + self.recorder.overflowed,
+            "log_line": self._logging.lost if self._logging else 0,
+        }
+
+    def traces_json(self) -> Json:
+        """How far the database is behind."""
+        return {
+            "pending": self.writer.pending,
+            "behindMs": round(self.writer.behind_s * 1000),
+            "failing": self.writer.failing,
+            "dropped": self.writer.dropped + self.recorder.overflowed,
+            "refusalsNotKept": self.refusals.left_out,
+        }
+
+    def active(self) -> list[Draft]:
+        """The requests under way in this process, the oldest first."""
+        return self.recorder.active()
+
+    def _start_otel(self) -> None:
+        if self.config.otel_endpoint is None:
+            return
+        try:
+            # An extra: not to be imported where it is not used, since it may not be there.
+            otel = importlib.import_module("observability.otel")
+        except ImportError:
+            logger.error("otel.missing", extra={"hint": "pip install 'claude-sdk-proxy[otel]'"})
+            return
+        self._otel = otel.SpanExport(self.config.otel_endpoint, version=VERSION)
+        self.recorder.add_listener(self._otel)
+
+    def _prepare(self) -> int:
+        try:
+            self._store.load_names()
+            return self._store.mark_interrupted()
+        finally:
+            connections.close_all()
+
+    async def _watch_stalls(self) -> None:
+        while True:
+            await asyncio.sleep(_STALL_CHECK_S)
+            self.recorder.count_stalls()
+
+    async def _tell_health(self) -> None:
+        while True:
+            await asyncio.sleep(_HEALTH_S)
+            memory = memory_json(self.port.workers())
+            logger.info(
+                "proxy.health",
+                extra={
+                    **self.uptime.json(),
+                    "rssBytes": memory["rssBytes"],
+                    "workersRssBytes": memory["workersRssBytes"],
+                    "workers": len(memory["workers"]),
+                    "queue": queue_json(self.port.queue()),
+                    "activeRequests": len(self.active()),
+                    "traces": self.traces_json(),
+                    "logLinesLost": self.dropped()["log_line"],
+                },
+            )
+
+    async def _prune(self) -> None:
+        pause_s = _FIRST_PRUNE_S
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = _PRUNE_S
+            try:
+                done = await asyncio.to_thread(self._prune_now)
+            except DatabaseError as error:  # locked or gone: in an hour again
+                logger.warning("trace.prune_failed", extra={"error": type(error).__name__})
+            else:
+                if done.any:
+                    logger.info("trace.pruned", extra=asdict(done))
+
+    def _prune_now(self) -> retention.Pruned:
+        try:
+            return retention.prune(trace_days=self.config.retention_days, stopped=self._stopping.is_set)
+        finally:
+            connections.close_all()
+
+
+class ServiceHolder:
+    """Where views find the service of this process."""
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+
+    def install(self, service: Service | None) -> None:
+        """Sets the service, or takes it away."""
+        self._service = service
+
+    def current(self) -> Service | None:
+        """The service; None where this process serves nothing."""
+        return self._service
+
+
+holder = ServiceHolder()
+
+
+def install(port: GatewayPort, config: Config, *, logging_: Logging | None = None) -> Service:
+    """Makes this process's service and shows it to the views; `start` and `stop` are the caller's to await."""
+    service = Service(port, config, logging_=logging_)
+    holder.install(service)
+    return service

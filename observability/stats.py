@@ -1,0 +1,211 @@
+"""Statistics over any window, read from the sums (`rollup.py`) and never from the traces themselves."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import F, Max, Min, OuterRef, Q, Subquery, Sum
+
+from observability.histogram import merge, percentiles
+from observability.models import Dimension, Metric, Rollup, RollupBucket
+from observability.rollup import FINE_S, HOUR_S, MINUTE_S, SUMS
+
+MINUTES_KEPT_S = 3 * 24 * 3600
+"""How long the sums by minute are kept; those by hour stay as long as the traces."""
+
+FINE_KEPT_S = 2 * 3600
+
+_MINUTES_ONLY_S = 2 * 3600
+_SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """The sums over a window. Averages are in milliseconds, rates per second; None where nothing was measured.
+
+    errors counts failed requests; those that an end of the process cut off are in interrupted.
+    """
+
+    requests: int = 0
+    completed: int = 0
+    errors: int = 0
+    cancelled: int = 0
+    refused: int = 0
+    interrupted: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_creation_tokens: int = 0
+    output_chars: int = 0
+    cost_usd: float = 0.0
+    stalls: int = 0
+    retries: int = 0
+    max_duration_ms: int = 0
+    avg_duration_ms: float | None = None
+    avg_ttft_ms: float | None = None
+    avg_queue_ms: float | None = None
+    chars_per_s: float | None = None
+    tokens_per_s: float | None = None
+
+    @property
+    def error_rate(self) -> float:
+        """Share of the requests that failed or were interrupted; 0 without requests."""
+        return (self.errors + self.interrupted) / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The totals of one model, key or error. Times are Unix seconds; last_error_at is None where there was no error."""
+
+    value: str
+    label: str
+    totals: Totals
+    first_at: float
+    last_at: float
+    last_error_at: float | None = None
+    last_error_id: str = ""
+
+
+Percentiles = Mapping[str, float | None]
+"""Milliseconds by `p50`, `p90`, `p95`, `p99`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One step of a chart; start is Unix time. percentiles: by metric (`queue`, `ttft`, `duration`)."""
+
+    start: int
+    totals: Totals
+    percentiles: Mapping[str, Percentiles] = field(default_factory=dict)
+
+
+async def totals(since: float | None = None, *, now: float | None = None) -> Totals:
+    """The sums over all requests that ended since then (Unix time, to the minute); None: all that are kept."""
+    rows = Rollup.objects.filter(_covering(Dimension.ALL, since, now))
+    return _totals(await rows.aaggregate(**_SUMS))
+
+
+async def groups(dimension: Dimension, since: float | None = None, *, now: float | None = None) -> list[Group]:
+    """The sums by model, key or error, the most requests first."""
+    rows = Rollup.objects.filter(_covering(dimension, since, now))
+    latest = rows.filter(value=OuterRef("value")).exclude(last_error_id="").order_by("-last_error_at")
+    grouped = rows.order_by().values("value").annotate(
+        **_SUMS, label_=Max("label"), first=Min("first_at"), last=Max("last_at"), last_error=Max("last_error_at"),
+        last_error_id_=Subquery(latest.values("last_error_id")[:1]),
+    )  # fmt: skip
+    found = [
+        Group(
+            value=row["value"],
+            label=row["label_"] or "",
+            totals=_totals(row),
+            first_at=row["first"],
+            last_at=row["last"],
+            last_error_at=row["last_error"] or None,
+            last_error_id=row["last_error_id_"] or "",
+        )
+        async for row in grouped
+    ]
+    return sorted(found, key=lambda group: (-group.totals.requests, group.value))
+
+
+async def distribution(
+    since: float | None = None, *, model: str | None = None, now: float | None = None
+) -> dict[str, Percentiles]:
+    """The percentiles of each metric over all requests, or those of one model, that ended since then."""
+    dimension = Dimension.ALL if model is None else Dimension.MODEL
+    rows = RollupBucket.objects.filter(_covering(dimension, since, now), value=model or "")
+    counts: dict[str, list[tuple[int, int]]] = {metric.value: [] for metric in Metric}
+    async for row in rows.order_by().values("metric", "bucket").annotate(n=Sum("count")):
+        counts[row["metric"]].append((row["bucket"], row["n"]))
+    return {metric: _percentiles(pairs) for metric, pairs in counts.items()}
+
+
+async def series(since: float, step_s: int, *, now: float | None = None) -> list[Point]:
+    """A chart of all requests since then in steps of so many seconds (a multiple of 10), empty steps included."""
+    now = time.time() if now is None else now
+    resolution = _resolution(step_s)
+    first = int(since) // step_s * step_s
+    window = Q(resolution_s=resolution, dimension=Dimension.ALL, start__gte=first, start__lte=now)
+    step = F("start") - F("start") % step_s
+    sums = {
+        row["step"]: _totals(row)
+        async for row in Rollup.objects.filter(window).order_by().annotate(step=step).values("step").annotate(**_SUMS)
+    }
+    counts: dict[tuple[int, str], list[tuple[int, int]]] = {}
+    buckets = RollupBucket.objects.filter(window).order_by().annotate(step=step)
+    async for row in buckets.values("step", "metric", "bucket").annotate(n=Sum("count")):
+        counts.setdefault((row["step"], row["metric"]), []).append((row["bucket"], row["n"]))
+    return [
+        Point(
+            start=start,
+            totals=sums.get(start, Totals()),
+            percentiles={metric.value: _percentiles(counts.get((start, metric.value), [])) for metric in Metric},
+        )
+        for start in range(first, int(now) + 1, step_s)
+    ]
+
+
+async def group_series(dimension: Dimension, since: float, step_s: int) -> dict[str, dict[int, Totals]]:
+    """Charts by model or key: totals by value and by the start of each step (a multiple of 60 s) that has any."""
+    first = int(since) // step_s * step_s
+    window = Q(resolution_s=max(MINUTE_S, _resolution(step_s)), dimension=dimension, start__gte=first)
+    found: dict[str, dict[int, Totals]] = {}
+    rows = Rollup.objects.filter(window).order_by().annotate(step=F("start") - F("start") % step_s)
+    async for row in rows.values("value", "step").annotate(**_SUMS):
+        found.setdefault(row["value"], {})[row["step"]] = _totals(row)
+    return found
+
+
+_SUMS: dict[str, Any] = {f"{name}_": Sum(name) for name in SUMS} | {"duration_ms_max_": Max("duration_ms_max")}
+
+
+def _covering(dimension: Dimension, since: float | None, now: float | None) -> Q:
+    """The rows that together cover the time since then once: hours, and minutes where an hour would be too coarse."""
+    if since is None:
+        return Q(resolution_s=HOUR_S, dimension=dimension)
+    now = time.time() if now is None else now
+    minute = int(since) // MINUTE_S * MINUTE_S
+    if now - since > MINUTES_KEPT_S:
+        return Q(resolution_s=HOUR_S, dimension=dimension, start__gte=int(since) // HOUR_S * HOUR_S)
+    if now - since <= _MINUTES_ONLY_S:
+        return Q(resolution_s=MINUTE_S, dimension=dimension, start__gte=minute)
+    hour = -(-minute // HOUR_S) * HOUR_S
+    return Q(resolution_s=HOUR_S, dimension=dimension, start__gte=hour) | Q(
+        resolution_s=MINUTE_S, dimension=dimension, start__gte=minute, start__lt=hour
+    )
+
+
+def _resolution(step_s: int) -> int:
+    if step_s % HOUR_S == 0:
+        return HOUR_S
+    return MINUTE_S if step_s % MINUTE_S == 0 else FINE_S
+
+
+def _totals(row: Mapping[str, Any]) -> Totals:
+    n = {name: row[f"{name}_"] or 0 for name in (*SUMS, "duration_ms_max")}
+    seconds = n["output_ms"] / 1000
+    return Totals(
+        **{name: n[name] for name in _PLAIN},
+        cost_usd=n["cost_micro_usd"] / 1_000_000,
+        max_duration_ms=n["duration_ms_max"],
+        avg_duration_ms=_average(n["duration_ms"], n["duration_n"]),
+        avg_ttft_ms=_average(n["ttft_ms"], n["ttft_n"]),
+        avg_queue_ms=_average(n["queue_ms"], n["queue_n"]),
+        chars_per_s=_average(n["output_chars"], seconds),
+        tokens_per_s=_average(n["output_tokens"], seconds),
+    )
+
+
+_PLAIN = (
+    "requests", "completed", "errors", "cancelled", "refused", "interrupted", "input_tokens", "output_tokens",
+    "cache_read_tokens", "cache_creation_tokens", "output_chars", "stalls", "retries",
+)  # fmt: skip
+
+
+def _average(total: float, count: float) -> float | None:
+    return total / count if count else None
+
+
+def _percentiles(pairs: list[tuple[int, int]]) -> Percentiles:
+    return dict(zip(_SHARES, percentiles(merge(pairs), list(_SHARES.values())), strict=True))

@@ -1,0 +1,143 @@
+"""Made-up traces that look like a month of real ones: for trying pages and statistics on a database of any size."""
+
+import random
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from apiproxy.errors import FailureKind
+from observability.rows import span_ms
+from observability.vocabulary import EndReason, Phase, end_reason_of, status_of
+
+MODELS = {"claude-sonnet-4-5": 60, "claude-haiku-4-5": 25, "claude-opus-4-5": 12, "claude-opus-4-1": 3}
+_KEYS = ("platform", "search", "support-bot", "mobile", "research", "nightly-batch", "internal-tools", "ci")
+_FAILURES = {
+    FailureKind.UPSTREAM_ERROR: 40,
+    FailureKind.CLIENT_DISCONNECT: 60,
+    FailureKind.RATE_LIMITED: 40,
+    FailureKind.INVALID_REQUEST: 20,
+    FailureKind.QUEUE_TIMEOUT: 10,
+    FailureKind.STALL: 8,
+    FailureKind.WORKER_DIED: 3,
+    FailureKind.MAX_DURATION: 1,
+    FailureKind.CANCELLED: 2,
+}
+_FAILURE_SHARE = 0.06
+_NOT_FAILURES = (FailureKind.CLIENT_DISCONNECT, FailureKind.CANCELLED)
+_UPSTREAM = ((529, "overloaded_error"), (429, "rate_limit_error"), (500, "api_error"))
+
+
+def synthetic_traces(count: int, *, days: float, until: datetime, seed: int) -> Iterator[dict[str, Any]]:
+    """The columns of that many ended traces, the oldest first, received within so many days before `until`.
+
+    The same arguments give the same traces.
+    """
+    dice = random.Random(seed)  # noqa: S311 - nothing secret is made of it
+    step = timedelta(days=days) / max(1, count)
+    start = until - timedelta(days=days) - timedelta(seconds=1)
+    for number in range(count):
+        yield _trace(dice, number, start + step * (number + dice.random()), f"req_syn{seed:x}{number:016x}")
+
+
+def _trace(dice: random.Random, number: int, received: datetime, trace_id: str) -> dict[str, Any]:
+    model = dice.choices(list(MODELS), list(MODELS.values()))[0]
+    key = min(int(dice.expovariate(0.5)), len(_KEYS) - 1)
+    kind = dice.choices(list(_FAILURES), list(_FAILURES.values()))[0] if dice.random() < _FAILURE_SHARE else None
+    reason = end_reason_of(kind) if kind else EndReason.COMPLETED
+    trace = _request(dice, number, key=key, model=model) | {"id": trace_id, "received_at": received}
+    trace |= {"status": status_of(reason).value, "end_reason": reason.value, "phase": Phase.FINISHED.value}
+    trace |= _course(dice, received, reason)
+    trace |= _usage(dice, trace)
+    if kind is not None and kind not in _NOT_FAILURES:
+        trace |= _error(dice, kind, trace)
+    return trace
+
+
+def _request(dice: random.Random, number: int, *, key: int, model: str) -> dict[str, Any]:
+    talks, prompt = dice.random() < 0.7, int(dice.lognormvariate(8, 1.5))
+    return {
+        "node": "synthetic",
+        "key_id": key + 1,
+        "key_label": _KEYS[key],
+        "dialect": dice.choices(["anthropic", "openai"], [7, 3])[0],
+        "requested_model": model,
+        "model": model,
+        "conversation_id": f"conversation-{number // 12 - dice.randrange(5)}" if talks else None,
+        "client_ip": f"192.0.2.{dice.randrange(1, 255)}",
+        "user_agent": "Anthropic/Python 2.12.0",
+        "stream": dice.random() < 0.8,
+        "thinking": dice.random() < 0.3,
+        "tool_count": dice.choice((0, 0, 3, 12)),
+        "message_count": dice.randrange(1, 30),
+        "prompt_chars": prompt,
+        "system_chars": dice.choice((0, 900, 12_000)),
+        "body_bytes": prompt + 600,
+        "worker_pid": dice.randrange(1000, 30_000),
+        "stalls": 0,
+        "retries": int(dice.random() < 0.01),
+    }
+
+
+def _course(dice: random.Random, received: datetime, reason: EndReason) -> dict[str, Any]:
+    """The phases and what is counted between them; a refused request has none."""
+    phases: dict[str, datetime | None] = dict.fromkeys(
+        ("queued_at", "admitted_at", "worker_ready_at", "first_event_at", "first_token_at", "last_event_at"), None
+    )
+    at = received
+    if reason is not EndReason.REFUSED:
+        waits = (
+            0.001,
+            dice.expovariate(1 / 0.4) if dice.random() < 0.2 else 0.0002,
+            0.004,
+            dice.lognormvariate(-0.6, 0.5),
+        )
+        for name, wait in zip(phases, (*waits, 0.02, dice.lognormvariate(1.5, 0.9)), strict=True):
+            if reason is EndReason.QUEUE_TIMEOUT and name == "admitted_at":
+                at = received + timedelta(seconds=30)
+                break
+            at += timedelta(seconds=wait)
+            phases[name] = at
+    finished = at + timedelta(seconds=0.002 if reason is not EndReason.STALL else 120)
+    return {
+        **phases,
+        "finished_at": finished,
+        "queue_ms": _ms(phases["queued_at"], phases["admitted_at"]),
+        "ttft_ms": _ms(received, phases["first_token_at"]),
+        "duration_ms": _ms(received, finished),
+    }
+
+
+def _usage(dice: random.Random, trace: dict[str, Any]) -> dict[str, Any]:
+    ran = trace["first_token_at"] is not None
+    output = int(dice.lognormvariate(5.5, 1)) if ran else 0
+    inputs, cached = (trace["prompt_chars"] // 4, trace["system_chars"] // 4) if ran else (0, 0)
+    calls = int(ran and trace["tool_count"] > 0 and dice.random() < 0.5)
+    types = {"message_start": 1, "content_block_start": 1, "content_block_delta": output, "message_stop": 1}
+    return {
+        "stop_reason": ("tool_use" if calls else "end_turn") if trace["end_reason"] == EndReason.COMPLETED else "",
+        "input_tokens": inputs,
+        "output_tokens": output,
+        "cache_read_tokens": cached,
+        "cache_creation_tokens": 0,
+        "cost_micro_usd": inputs * 3 + output * 15 + cached // 3 if ran else None,
+        "output_chars": output * 4,
+        "tool_calls": calls,
+        "event_count": output + 3 if ran else 0,
+        "event_types": types if ran else {},
+    } | {"error_type": "", "error_message": "", "error_phase": "", "upstream_status": None, "upstream_type": ""}
+
+
+def _error(dice: random.Random, kind: FailureKind, trace: dict[str, Any]) -> dict[str, Any]:
+    upstream = dice.choice(_UPSTREAM) if kind is FailureKind.UPSTREAM_ERROR else None
+    reached = [name.removesuffix("_at") for name in ("queued_at", "admitted_at", "worker_ready_at") if trace[name]]
+    return {
+        "error_type": kind.value,
+        "error_message": f"A made-up {kind.value.replace('_', ' ')}.",
+        "error_phase": reached[-1] if reached else Phase.RECEIVED.value,
+        "upstream_status": upstream[0] if upstream else None,
+        "upstream_type": upstream[1] if upstream else "",
+    }
+
+
+def _ms(start: datetime | None, end: datetime | None) -> int | None:
+    return span_ms(start.timestamp() if start else None, end.timestamp() if end else None)

@@ -1,0 +1,110 @@
+"""The closed sets of words in traces, statistics and metrics. The values are kept: never rename one."""
+
+from enum import StrEnum
+from typing import assert_never
+
+from apiproxy.errors import FailureKind
+
+
+class Status(StrEnum):
+    """How a request stands. `interrupted`: its process ended before it did."""
+
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+    INTERRUPTED = "interrupted"
+
+
+class EndReason(StrEnum):
+    """Why a request is over."""
+
+    COMPLETED = "completed"
+    CLIENT_DISCONNECT = "client_disconnect"
+    STALL = "stall"
+    MAX_DURATION = "max_duration"
+    MAX_OUTPUT = "max_output"
+    QUEUE_TIMEOUT = "queue_timeout"
+    UPSTREAM_ERROR = "upstream_error"
+    WORKER_DIED = "worker_died"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+    INTERRUPTED = "interrupted"
+    INTERNAL = "internal"
+
+
+class Phase(StrEnum):
+    """The last thing that happened to a request; an error's phase is the one that it happened after."""
+
+    RECEIVED = "received"
+    QUEUED = "queued"
+    ADMITTED = "admitted"
+    WORKER_READY = "worker_ready"
+    FIRST_EVENT = "first_event"
+    STREAMING = "streaming"
+    FINISHED = "finished"
+
+
+def end_reason_of(kind: FailureKind) -> EndReason:  # noqa: C901 - one table
+    """The end reason of a turn that failed or was refused."""
+    match kind:
+        case FailureKind.STALL:
+            return EndReason.STALL
+        case FailureKind.MAX_DURATION:
+            return EndReason.MAX_DURATION
+        case FailureKind.MAX_OUTPUT:
+            return EndReason.MAX_OUTPUT
+        case FailureKind.QUEUE_TIMEOUT:
+            return EndReason.QUEUE_TIMEOUT
+        case FailureKind.UPSTREAM_ERROR | FailureKind.CONNECTION_LOST:
+            return EndReason.UPSTREAM_ERROR
+        case FailureKind.WORKER_DIED | FailureKind.WORKER_UNAVAILABLE:
+            return EndReason.WORKER_DIED
+        case FailureKind.CLIENT_DISCONNECT:
+            return EndReason.CLIENT_DISCONNECT
+        case FailureKind.CANCELLED:
+            return EndReason.CANCELLED
+        case FailureKind.INTERNAL:
+            return EndReason.INTERNAL
+        case (
+            FailureKind.INVALID_REQUEST
+            | FailureKind.TOO_LARGE
+            | FailureKind.UNAUTHENTICATED
+            | FailureKind.BUDGET_SPENT
+            | FailureKind.FORBIDDEN
+            | FailureKind.NOT_FOUND
+            | FailureKind.METHOD_NOT_ALLOWED
+            | FailureKind.NOT_IMPLEMENTED
+            | FailureKind.RATE_LIMITED
+            | FailureKind.QUEUE_FULL
+            | FailureKind.DRAINING
+        ):
+            return EndReason.REFUSED
+        case _:
+            assert_never(kind)
+
+
+def status_of(reason: EndReason) -> Status:
+    """The status that goes with an end reason."""
+    match reason:
+        case EndReason.COMPLETED:
+            return Status.COMPLETED
+        case EndReason.CLIENT_DISCONNECT | EndReason.CANCELLED:
+            return Status.CANCELLED
+        case EndReason.REFUSED:
+            return Status.REFUSED
+        case EndReason.INTERRUPTED:
+            return Status.INTERRUPTED
+        case (
+            EndReason.STALL
+            | EndReason.MAX_DURATION
+            | EndReason.MAX_OUTPUT
+            | EndReason.QUEUE_TIMEOUT
+            | EndReason.UPSTREAM_ERROR
+            | EndReason.WORKER_DIED
+            | EndReason.INTERNAL
+        ):
+            return Status.ERROR
+        case _:
+            assert_never(reason)

@@ -1,0 +1,165 @@
+"""Turns, events and gateways for the tests of this folder."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.http import HttpRequest
+
+from apiproxy.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.events import (
+    Admitted,
+    Cancelled,
+    CancelReason,
+    Event,
+    Failed,
+    Finished,
+    Queued,
+    Rejected,
+    Streamed,
+    StreamEvent,
+    Usage,
+    WorkerReady,
+)
+from apiproxy.turns import Caller, Turn, new_id
+from observability.draft import Draft
+from observability.ports import Operator
+from observability.text import storable
+
+NOW = 1_790_000_000.0
+USAGE = Usage(100, 20, 30, 40, 0.0123)
+
+
+def make_turn(
+    *,
+    at: float = NOW,
+    body: Mapping[str, Any] | None = None,
+    key_id: int | None = 7,
+    store_bodies: bool = False,
+    **changes: Any,
+) -> Turn:
+    caller = Caller(
+        key_id=key_id,
+        key_label="team" if key_id else "",
+        client_ip="192.0.2.1",
+        user_agent="Anthropic/Python 2.12.0",
+        store_bodies=store_bodies,
+    )
+    body = {"max_tokens": 5, "messages": [{"role": "user", "content": "Hello there"}]} if body is None else body
+    fields: dict[str, Any] = {
+        "id": new_id("req_"),
+        "dialect": "anthropic",
+        "body": body,
+        "model": "claude-sonnet-5",
+        "requested_model": "sonnet",
+        "stream": True,
+        "caller": caller,
+        "received_at": at,
+        "body_bytes": 90,
+        "conversation_id": None,
+    }
+    return Turn(**(fields | changes))
+
+
+def text_delta(text: str) -> StreamEvent:
+    return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+
+
+def message_start(**usage: int) -> StreamEvent:
+    return {
+        "type": "message_start",
+        "message": {"id": "msg_1", "model": "claude-sonnet-5-20260101", "usage": usage or {"input_tokens": 100}},
+    }
+
+
+def opening(at: float = NOW) -> list[Event]:
+    return [Queued(at + 0.001, 0), Admitted(at + 0.201), WorkerReady(at + 0.211, 4711)]
+
+
+def answer(at: float = NOW, *texts: str) -> list[Event]:
+    start: StreamEvent = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    return [
+        Streamed(at + 0.3, [message_start(), start]),
+        *(Streamed(at + 0.4 + n / 10, [text_delta(text)]) for n, text in enumerate(texts or ("Hello", " you"))),
+    ]
+
+
+def finished(at: float = NOW, usage: Usage = USAGE) -> Finished:
+    return Finished(at + 1.0, "end_turn", usage)
+
+
+def failed(
+    at: float = NOW, kind: FailureKind = FailureKind.UPSTREAM_ERROR, message: str = "Overloaded", **more: Any
+) -> Failed:
+    upstream = UpstreamError(529, "overloaded_error") if kind is FailureKind.UPSTREAM_ERROR else None
+    return Failed(at + 1.0, ProxyError(kind, message, upstream=upstream), USAGE, more)
+
+
+def refused(at: float = NOW, kind: FailureKind = FailureKind.UNAUTHENTICATED) -> Rejected:
+    return Rejected(at + 0.002, ProxyError(kind, "invalid x-api-key"))
+
+
+def left(at: float = NOW) -> Cancelled:
+    return Cancelled(at + 0.8, CancelReason.CLIENT_DISCONNECT, USAGE)
+
+
+def course(at: float = NOW, ending: Event | None = None) -> list[Event]:
+    """All that happens in a run that goes well, or ends otherwise."""
+    return [*opening(at), *answer(at), ending or finished(at)]
+
+
+def draft_of(turn: Turn, events: Sequence[Event]) -> Draft:
+    draft = Draft(turn)
+    for event in events:
+        draft.apply(event)
+    draft.counted_as = storable(turn.model, 200)
+    return draft
+
+
+@dataclass(slots=True)
+class Queue:
+    active: int = 1
+    waiting: int = 2
+    max: int = 5
+
+
+@dataclass(slots=True)
+class WorkerState:
+    id: str = "w1"
+    pid: int = 4711
+    state: str = "idle"
+    turns: int = 3
+    rss_bytes: int = 150_000_000
+    started_at: float = NOW
+    run_id: str | None = None
+    model: str | None = None
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A `GatewayPort` that is told what to say."""
+
+    operator: Operator | None = field(default_factory=lambda: Operator(name="ops", by="key", may_change=True))
+    cancellable: set[str] = field(default_factory=set)
+    cancelled: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.time)
+
+    def queue(self) -> Queue:
+        return Queue()
+
+    def workers(self) -> list[WorkerState]:
+        return [WorkerState(), WorkerState(id="w2", pid=4712, state="busy", run_id="req_x", model="claude-sonnet-5")]
+
+    def cancel(self, run_id: str) -> bool:
+        self.cancelled.append(run_id)
+        return run_id in self.cancellable
+
+    def config(self) -> Mapping[str, Any]:
+        return {"stallTimeoutMs": 120_000, "maxConcurrent": 5}
+
+    async def sessions_stats(self) -> Mapping[str, Any]:
+        return {"totalSessions": 0, "activeSessions": 0}
+
+    async def authorise(self, request: HttpRequest) -> Operator | None:
+        return self.operator
