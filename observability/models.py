@@ -89,7 +89,7 @@ class Trace(models.Model):
     upstream_status = models.PositiveIntegerField(null=True, blank=True)
     upstream_type = _name(64)
 
-    class Meta:  # noqa: D106
+    class Meta:
         ordering = ("-received_at", "-id")
         permissions = (("cancel_run", "Can cancel requests and retire workers"),)
         # One for each filter that alone must be fast over any number of rows; queries.py says how several are combined.
@@ -129,7 +129,7 @@ class StoredBody(models.Model):
     request = models.JSONField(null=True)
     answer = models.JSONField(null=True)
 
-    class Meta:  # noqa: D106
+    class Meta:
         verbose_name_plural = "stored bodies"
 
     def __str__(self) -> str:
@@ -191,7 +191,7 @@ class Rollup(models.Model):
     last_error_at = models.FloatField(default=0)
     last_error_id = _name(ID_CHARS)
 
-    class Meta:  # noqa: D106
+    class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["resolution_s", "dimension", "start", "value"], name="rollup_once"),
         ]
@@ -211,7 +211,7 @@ class RollupBucket(models.Model):
     bucket = models.PositiveSmallIntegerField()
     count = _count()
 
-    class Meta:  # noqa: D106
+    class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["resolution_s", "dimension", "start", "value", "metric", "bucket"], name="rollup_bucket_once"

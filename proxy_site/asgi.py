@@ -9,9 +9,13 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxy_site.settings")
 _browser = get_asgi_application()  # sets Django up: before any import that needs models
 
-from channels.routing import ProtocolTypeRouter  # noqa: E402
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
+from observability.routing import websocket_urlpatterns  # noqa: E402
 from proxy_site.handler import ApiHandler  # noqa: E402
+from proxy_site.origin import SameOrigin  # noqa: E402
 
 _BROWSER_PATHS = ("/admin", "/dashboard", "/static/")
 _OPERATIONS_PATHS = ("/debug", "/metrics")
@@ -41,4 +45,6 @@ def _for_browser(scope: Scope) -> bool:
     return path.startswith(_BROWSER_PATHS)
 
 
-application = ProtocolTypeRouter({"http": PathRouter()})
+_sockets = AllowedHostsOriginValidator(SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))))
+
+application = ProtocolTypeRouter({"http": PathRouter(), "websocket": _sockets})

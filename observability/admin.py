@@ -1,0 +1,194 @@
+"""Traces, error dumps and stored bodies in the admin: to look at, never to change."""
+
+import json
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import display as unfold_display
+
+from observability.models import ErrorDump, StoredBody, Trace
+from observability.templatetags.observability import shown_duration
+from observability.vocabulary import Status
+
+COUNTED_ROWS = 10_000
+"""Pages are numbered up to so many rows; counting millions for the number of the last page takes seconds."""
+
+_STATES = {
+    Status.COMPLETED.value: "success",
+    Status.ACTIVE.value: "info",
+    Status.ERROR.value: "danger",
+    Status.REFUSED.value: "warning",
+    Status.CANCELLED.value: "",
+    Status.INTERRUPTED.value: "warning",
+}
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the stubs only
+    """A paginator that counts `COUNTED_ROWS` rows at most."""
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows there are, or the most that are counted."""
+        rows = self.object_list
+        assert isinstance(rows, QuerySet)
+        return rows.order_by()[:COUNTED_ROWS].count()
+
+
+class Record(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Rows that the gateway writes and nobody edits."""
+
+    actions: ClassVar[list[str]] = []
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """The gateway adds them."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody changes them."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """`prunetraces` deletes them."""
+        return False
+
+
+class Received(admin.SimpleListFilter):
+    """How long ago a request came in."""
+
+    title = "received"
+    parameter_name = "received"
+    _HOURS: ClassVar[dict[str, tuple[str, int]]] = {
+        "1h": ("Last hour", 1),
+        "24h": ("Last 24 hours", 24),
+        "7d": ("Last 7 days", 7 * 24),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        """The choices."""
+        return [(name, title) for name, (title, _) in self._HOURS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows since then."""
+        chosen = self._HOURS.get(self.value() or "")
+        return (
+            queryset
+            if chosen is None
+            else queryset.filter(received_at__gte=timezone.now() - timedelta(hours=chosen[1]))
+        )
+
+
+@admin.register(Trace)
+class TraceAdmin(Record):
+    """Traces; the dashboard's page of the same request shows more."""
+
+    list_display = ("short_id", "received_at", "state", "key_label", "model", "shown_duration", "error_type")
+    # Choices that are known: a filter that asks the table for its values reads all of it.
+    list_filter = (Received, "status", "end_reason")
+    search_fields = ("=id", "=conversation_id")
+    search_help_text = "A request's id or a session's, in full"
+
+    @admin.display(description="request", ordering=None)
+    def short_id(self, trace: Trace) -> str:
+        """The id."""
+        return trace.pk
+
+    @unfold_display(description="outcome", label=_STATES)  # type: ignore[untyped-decorator]  # unfold has no types
+    def state(self, trace: Trace) -> tuple[str, str]:
+        """The status, told by the end reason."""
+        reason = trace.end_reason or trace.status
+        return trace.status, reason.replace("_", " ")
+
+    @admin.display(description="duration")
+    def shown_duration(self, trace: Trace) -> str:
+        """With its unit."""
+        return "–" if trace.duration_ms is None else shown_duration(trace.duration_ms)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Trace | None = None) -> Any:
+        """A link to the dashboard first."""
+        names = [field.name for field in Trace._meta.concrete_fields]
+        return ((None, {"fields": ("dashboard_link", *names)}),)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Trace | None = None) -> Any:
+        """All of them."""
+        return ("dashboard_link", *(field.name for field in Trace._meta.concrete_fields))
+
+    @admin.display(description="in the dashboard")
+    def dashboard_link(self, trace: Trace) -> SafeString:
+        """Where its phases are drawn."""
+        return _link(trace.pk)
+
+
+class Dated(Record):
+    """Rows of a trace, with JSON in them."""
+
+    list_display: tuple[str, ...] = ("trace_id", "created_at")
+    search_fields = ("=trace__id",)
+    search_help_text = "A request's id in full"
+    list_filter = ()
+
+    @admin.display(description="in the dashboard")
+    def dashboard_link(self, row: Any) -> SafeString:
+        """The page of its request."""
+        return _link(row.trace_id)
+
+    def _shown(self, value: Any) -> SafeString:
+        return format_html("<pre>{}</pre>", json.dumps(value, ensure_ascii=False, indent=2))
+
+
+@admin.register(ErrorDump)
+class ErrorDumpAdmin(Dated):
+    """Error dumps."""
+
+    list_display = ("trace_id", "created_at", "kind", "phase")
+    fields = ("dashboard_link", "trace_id", "created_at", "shown_data")
+    readonly_fields = fields
+
+    @admin.display(description="type")
+    def kind(self, dump: ErrorDump) -> str:
+        """The error's type."""
+        return str((dump.data.get("error") or {}).get("type", "–"))
+
+    @admin.display(description="after phase")
+    def phase(self, dump: ErrorDump) -> str:
+        """Where it happened."""
+        return str((dump.data.get("error") or {}).get("phase", "–"))
+
+    @admin.display(description="dump")
+    def shown_data(self, dump: ErrorDump) -> SafeString:
+        """As it is kept: redacted."""
+        return self._shown(dump.data)
+
+
+@admin.register(StoredBody)
+class StoredBodyAdmin(Dated):
+    """Requests and answers of keys that say to keep them."""
+
+    fields = ("dashboard_link", "trace_id", "created_at", "shown_request", "shown_answer")
+    readonly_fields = fields
+
+    @admin.display(description="request")
+    def shown_request(self, body: StoredBody) -> SafeString:
+        """Without credentials."""
+        return self._shown(body.request)
+
+    @admin.display(description="answer")
+    def shown_answer(self, body: StoredBody) -> SafeString:
+        """As it was sent."""
+        return self._shown(body.answer)
+
+
+def _link(trace_id: str) -> SafeString:
+    return format_html('<a href="{}">{}</a>', reverse("dashboard:request", args=[trace_id]), trace_id)

@@ -1,0 +1,43 @@
+"""Made-up traces for an empty dashboard in demo mode. Blocks; for a thread of its own."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connections, transaction
+
+from observability.rollup import Sums
+from observability.stats import FINE_KEPT_S
+from observability.store import write_sums, write_traces
+from observability.synthetic import synthetic_traces
+
+_LOTS = ((2_400, 7.0), (500, 1.0), (120, 1 / 24), (40, 5 / 24 / 60))
+"""How many, and over how many days until now: so that each of the charts' windows has something to show."""
+
+_KEY_OFFSET = 1_000_000
+"""Added to the made-up keys' ids, so that they are nobody's."""
+
+
+def fill() -> int:
+    """Writes the traces with their sums, as the gateway itself would have; how many."""
+    now, seed = datetime.now(UTC), time.time_ns()
+    traces = [
+        trace for part, (count, days) in enumerate(_LOTS)
+        for trace in synthetic_traces(count, days=days, until=now, seed=seed + part)
+    ]  # fmt: skip
+    ended = [_as_demo(trace) for trace in traces if trace["finished_at"] <= now]
+    sums = Sums()
+    for trace in ended:
+        recent = (now - trace["finished_at"]).total_seconds() < FINE_KEPT_S
+        sums.add(trace, at=trace["finished_at"].timestamp(), model=trace["model"], fine=recent)
+    try:
+        with transaction.atomic():
+            write_traces(ended)
+            write_sums(sums)
+    finally:
+        connections.close_all()
+    return len(ended)
+
+
+def _as_demo(trace: dict[str, Any]) -> dict[str, Any]:
+    return trace | {"node": "demo", "key_id": trace["key_id"] + _KEY_OFFSET}

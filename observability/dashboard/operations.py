@@ -1,0 +1,56 @@
+"""What an operator can do: cancel a request, retire a worker, fill the demo; and the page of the workers."""
+
+import asyncio
+import logging
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, JsonResponse
+from django.urls import reverse
+
+from observability.broadcast import broadcasters
+from observability.dashboard import demo
+from observability.dashboard.access import Desk, action, answer, page, refusal
+
+logger = logging.getLogger(__name__)
+
+
+@page
+async def workers(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+    """GET /dashboard/workers: the CLI processes; the socket keeps them up to date."""
+    broadcaster = broadcasters.current()
+    assert broadcaster is not None  # the desk has a service
+    context = {
+        "title": "Workers",
+        "live_page": True,
+        "snapshot": await broadcaster.glance(),
+        "config": dict(desk.service.port.config()),
+    }
+    return await answer(request, desk, "observability/workers.html", context)
+
+
+@action
+async def cancel(request: HttpRequest, desk: Desk, run_id: str) -> HttpResponseBase:
+    """POST /dashboard/requests/{id}/cancel: ends a queued or running request."""
+    if not desk.service.port.cancel(run_id):
+        return refusal(request, 404, "This request is over already.")
+    logger.warning("request.cancel_requested", extra={"reqId": run_id, "by": desk.user.get_username()})
+    return JsonResponse({"id": run_id, "cancelled": True}, status=202)
+
+
+@action
+async def retire(request: HttpRequest, desk: Desk, worker_id: str) -> HttpResponseBase:
+    """POST /dashboard/workers/{id}/retire: ends a worker, after its turn where it is busy."""
+    if desk.console is None or not desk.console.retire(worker_id):
+        return refusal(request, 404, "This worker is gone or going already.")
+    logger.warning("worker.retire_requested", extra={"worker": worker_id, "by": desk.user.get_username()})
+    return JsonResponse({"id": worker_id, "retired": True}, status=202)
+
+
+@action
+async def fill_demo(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+    """POST /dashboard/demo: adds made-up traces, in demo mode only."""
+    if not desk.demo:
+        return refusal(request, 404, "Made-up data is for demo mode only.")
+    count = await asyncio.to_thread(demo.fill)
+    messages.success(request, f"{count} made-up requests of the last seven days were added.")
+    return HttpResponseRedirect(reverse("dashboard:overview"))

@@ -1,0 +1,40 @@
+"""GET /dashboard/: the figures, the charts, what is going on, and what went wrong last."""
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+
+from observability.broadcast import broadcasters
+from observability.dashboard.access import Desk, answer, page, refusal
+from observability.dashboard.charts import DEFAULT_WINDOW, WINDOWS, read_charts
+
+
+@page
+async def overview(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+    """The page, with a snapshot in it, so that it has its figures before the socket is open."""
+    broadcaster = broadcasters.current()
+    assert broadcaster is not None  # the desk has a service
+    window = request.GET.get("window", DEFAULT_WINDOW)
+    window = window if window in WINDOWS else DEFAULT_WINDOW
+    context = {
+        "title": "Overview",
+        "live_page": True,
+        "snapshot": await broadcaster.glance(),
+        "charts": await read_charts(WINDOWS[window]),
+        "windows": list(WINDOWS.values()),
+        "window": window,
+    }
+    return await answer(request, desk, "observability/overview.html", context)
+
+
+@page
+async def charts(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+    """GET /dashboard/charts?window=1h: the charts' data."""
+    window = WINDOWS.get(request.GET.get("window", DEFAULT_WINDOW))
+    if window is None:
+        return refusal(request, 400, f"window: one of {', '.join(WINDOWS)}")
+    return JsonResponse(await read_charts(window), headers={"Cache-Control": "no-store"})
+
+
+@page
+async def login_state(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+    """GET /dashboard/login-state: 204 while the login is good; tells a page whose socket was refused why that was."""
+    return HttpResponse(status=204, headers={"Cache-Control": "no-store"})

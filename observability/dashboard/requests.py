@@ -1,0 +1,126 @@
+"""GET /dashboard/requests: the history with its filters, page by page without an end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponseBase
+
+from observability import queries, stats
+from observability.dashboard.access import Desk, answer, page, refusal, wants_fragment
+from observability.models import Dimension
+from observability.vocabulary import EndReason, Status
+
+PAGE_ROWS = 50
+MAX_PARAM_CHARS = 200
+
+_SPANS = {
+    "15m": ("Last 15 minutes", timedelta(minutes=15)),
+    "1h": ("Last hour", timedelta(hours=1)),
+    "24h": ("Last 24 hours", timedelta(days=1)),
+    "7d": ("Last 7 days", timedelta(days=7)),
+    "30d": ("Last 30 days", timedelta(days=30)),
+}
+_SLOW = {"1000": "over 1 s", "5000": "over 5 s", "15000": "over 15 s", "60000": "over 1 min"}
+_ID_PREFIX = "req_"
+_NAMES = (
+    "q", "status", "reason", "model", "key", "dialect", "session", "error", "phase", "span", "slow", "until",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A value of a filter and how it is called."""
+
+    value: str
+    label: str
+
+
+class Filters:
+    """The filters as the address has them. Raises ValueError for a value that is too long."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self.given = {name: given[name].strip() for name in _NAMES if given.get(name, "").strip()}
+        if any(len(value) > MAX_PARAM_CHARS or "\x00" in value for value in self.given.values()):
+            raise ValueError(f"A filter takes at most {MAX_PARAM_CHARS} characters.")
+
+    def query(self, **more: str) -> str:
+        """The filters as a query string."""
+        return urlencode(self.given | more)
+
+    def where(self, *, keys: Mapping[str, str], now: datetime) -> queries.TraceFilter:
+        """The conditions. keys: the ids of the known keys by their names in lower case."""
+        given, text = self.given, self.given.get("q", "")
+        by_id = text.startswith(_ID_PREFIX)
+        key = given.get("key", "") or ("" if by_id else keys.get(text.lower(), ""))
+        session = given.get("session", "") or ("" if by_id or text.lower() in keys else text)
+        slow = given.get("slow", "")
+        return queries.TraceFilter(
+            id=text if by_id else "",
+            status=given.get("status", ""),
+            end_reason=given.get("reason", ""),
+            model=given.get("model", ""),
+            dialect=given.get("dialect", ""),
+            key_id=int(key) if key.isdecimal() and len(key) < 19 else None,
+            conversation_id=session,
+            error_type=given.get("error", ""),
+            error_phase=given.get("phase", ""),
+            since=now - _SPANS[given["span"]][1] if given.get("span") in _SPANS else None,
+            until=_moment(given.get("until", "")),
+            min_duration_ms=int(slow) if slow in _SLOW else None,
+        )
+
+
+@page
+async def request_list(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+    """The page; for a script only the rows that follow the cursor."""
+    fragment = wants_fragment(request)
+    now = datetime.now(UTC)
+    keys = await stats.groups(Dimension.KEY)
+    try:
+        filters = Filters(request.GET.dict())
+        names = {group.label.lower(): group.value for group in keys}
+        cursor = request.GET.get("cursor", "")[:MAX_PARAM_CHARS]
+        found = await queries.page(filters.where(keys=names, now=now), limit=PAGE_ROWS, cursor=cursor or None)
+    except (ValueError, OverflowError) as error:
+        return refusal(request, 400, str(error) or "A filter of this address cannot be read.")
+    more = filters.query(cursor=found.next) if found.next else ""
+    context: dict[str, Any] = {
+        "traces": found.traces,
+        "more": more,
+        "before": _cursor_time(found.next),
+        "first": not cursor,
+        "filtered": bool(filters.given),
+    }
+    if fragment:
+        name = "_request_rows" if cursor else "_request_table"
+        return await answer(request, desk, f"observability/{name}.html", context)
+    context |= {"title": "Requests", "live_page": True, "given": filters.given, "choices": await _choices(keys)}
+    return await answer(request, desk, "observability/requests.html", context)
+
+
+async def _choices(keys: list[stats.Group]) -> dict[str, list[Choice]]:
+    models = await stats.groups(Dimension.MODEL)
+    return {
+        "status": [Choice(status.value, status.value) for status in Status if status is not Status.ACTIVE],
+        "reason": [Choice(reason.value, reason.value.replace("_", " ")) for reason in EndReason],
+        "model": [Choice(group.value, group.value) for group in models[:50]],
+        "key": [Choice(group.value, group.label or f"key {group.value}") for group in keys[:200]],
+        "dialect": [Choice("anthropic", "Anthropic"), Choice("openai", "OpenAI")],
+        "span": [Choice(name, label) for name, (label, _) in _SPANS.items()],
+        "slow": [Choice(value, label) for value, label in _SLOW.items()],
+    }
+
+
+def _moment(text: str) -> datetime | None:
+    if not text:
+        return None
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _cursor_time(cursor: str | None) -> datetime | None:
+    """When the traces before the cursor begin; the cursor is `queries.page`'s own."""
+    return datetime.fromtimestamp(int(cursor.partition("-")[0]) / 1_000_000, UTC) if cursor else None

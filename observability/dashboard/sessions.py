@@ -1,0 +1,85 @@
+"""GET /dashboard/sessions: the conversations, as the gateway knows them or, where it keeps none, as the traces tell."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase
+
+from observability.dashboard.access import Desk, answer, page, refusal, wants_fragment
+from observability.dashboard.port import SessionRow
+from observability.models import Trace
+
+PAGE_ROWS = 50
+TRACED_ROWS = 2_000
+"""The newest traces of sessions that are looked at where the gateway itself knows none."""
+
+_MAX_PARAM_CHARS = 200
+_COLUMNS = (
+    "key_label", "key_id", "conversation_id", "dialect", "model", "received_at", "message_count", "status",
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "cost_micro_usd",
+)  # fmt: skip
+
+
+@page
+async def session_list(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+    """The page; for a script only the rows that follow the cursor."""
+    text = request.GET.get("q", "").strip()[:_MAX_PARAM_CHARS]
+    cursor = request.GET.get("cursor", "")[:_MAX_PARAM_CHARS]
+    rows, following, traced = [], None, False
+    if desk.console is not None:
+        try:
+            found = await desk.console.sessions(text=text, limit=PAGE_ROWS, cursor=cursor)
+        except ValueError:
+            return refusal(request, 400, "This address is not one of this page's.")
+        rows, following = list(found.rows), found.next
+    if not rows and not cursor:
+        rows, traced = await _traced(text), True
+    context: dict[str, Any] = {
+        "title": "Sessions", "sessions": rows, "next": following, "text": text, "traced": traced and bool(rows),
+    }  # fmt: skip
+    name = "sessions"
+    if wants_fragment(request):
+        name = "_session_rows" if cursor else "_session_table"
+    return await answer(request, desk, f"observability/{name}.html", context)
+
+
+async def _traced(text: str) -> list[SessionRow]:
+    rows = Trace.objects.filter(conversation_id__isnull=False).order_by("-received_at", "-id")
+    if text:
+        rows = rows.filter(conversation_id=text)
+    return sessions_of([row async for row in rows.values(*_COLUMNS)[:TRACED_ROWS]])[:PAGE_ROWS]
+
+
+def sessions_of(traces: Iterable[dict[str, Any]]) -> list[SessionRow]:
+    """The sessions that traces belong to (their columns, the newest first), the last used first. Pure."""
+    found: dict[tuple[int, str], SessionRow] = {}
+    for trace in traces:
+        at = trace["received_at"].timestamp()
+        place = (trace["key_id"] or 0, trace["conversation_id"])
+        row = found.get(place)
+        if row is None:
+            row = found[place] = {
+                "key": trace["key_label"],
+                "key_id": trace["key_id"] or 0,
+                "conversation": trace["conversation_id"],
+                "dialect": trace["dialect"],
+                "model": trace["model"],
+                "created": at,
+                "last_used": at,
+                "messages": trace["message_count"],
+                "turns": 0,
+                "resumes": -1,
+                "resets": 0,
+                "failures": 0,
+                "change": "",
+                "differed_at": None,
+                "tokens": 0,
+                "cost": 0.0,
+            }
+        row["created"] = at
+        row["turns"] += 1
+        row["resumes"] += 1
+        row["failures"] += trace["status"] not in ("completed", "active")
+        row["tokens"] += sum(trace[name] for name in _COLUMNS if name.endswith("_tokens"))
+        row["cost"] += (trace["cost_micro_usd"] or 0) / 1_000_000
+    return list(found.values())

@@ -1,0 +1,116 @@
+"""GET /dashboard/usage: what each key uses by day, against its budget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase
+
+from observability.dashboard.access import Desk, answer, page
+from observability.dashboard.port import KeyRow, UsageRow
+
+DAYS = {"7": 7, "30": 30, "90": 90}
+DEFAULT_DAYS = "30"
+TOP_KEYS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A period's budget in US dollars, what is spent of it, and the share in percent."""
+
+    period: str
+    limit: float
+    spent: float
+
+    @property
+    def percent(self) -> float:
+        """How much is spent; above 100 where it is exceeded."""
+        return 100 * self.spent / self.limit if self.limit else 100.0
+
+    @property
+    def bar(self) -> float:
+        """The share as a bar can show it."""
+        return min(100.0, self.percent)
+
+    @property
+    def level(self) -> str:
+        """A word for the style sheet."""
+        return "bad" if self.percent >= 100 else "warn" if self.percent >= 80 else "ok"
+
+
+@dataclass(slots=True, kw_only=True)
+class KeyUsage:
+    """One key over the days that are shown."""
+
+    name: str
+    key_id: int
+    state: str
+    requests: int = 0
+    failures: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float = 0.0
+    by_day: dict[date, float] = field(default_factory=dict)
+    budgets: list[Budget] = field(default_factory=list)
+
+
+@page
+async def usage(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+    """The page."""
+    days = DAYS.get(request.GET.get("days", ""), DAYS[DEFAULT_DAYS])
+    today = datetime.now(UTC).date()
+    shown = [today - timedelta(days=back) for back in range(days - 1, -1, -1)]
+    context: dict[str, Any] = {"title": "Usage", "days": days, "choices": list(DAYS.values()), "keys": []}
+    if desk.console is not None:
+        # The month's budget needs its days, however few are shown.
+        since = min(shown[0], today.replace(day=1))
+        rows = await desk.console.usage(since=since)
+        keys = keys_with_usage(
+            await desk.console.keys(), rows, spent=await desk.console.spent(), today=today, since=shown[0]
+        )
+        context |= {"keys": keys, "chart": chart(keys, shown)}
+    return await answer(request, desk, "observability/usage.html", context)
+
+
+def keys_with_usage(
+    keys: Sequence[KeyRow], rows: Sequence[UsageRow], *, spent: dict[int, float], today: date, since: date
+) -> list[KeyUsage]:
+    """The keys with what they used since then, the most expensive first; those deleted meanwhile too. Pure."""
+    found = {key["id"]: KeyUsage(name=key["name"], key_id=key["id"], state=key["state"]) for key in keys}
+    day_cost: dict[int, float] = {}
+    month_cost: dict[int, float] = {}
+    for row in rows:
+        key_id = row["key_id"]
+        one = found.setdefault(key_id, KeyUsage(name=row["key"], key_id=key_id, state="deleted"))
+        if row["day"] == today:
+            day_cost[key_id] = day_cost.get(key_id, 0.0) + row["cost"]
+        if row["day"] >= today.replace(day=1):
+            month_cost[key_id] = month_cost.get(key_id, 0.0) + row["cost"]
+        if row["day"] >= since:
+            one.requests += row["requests"]
+            one.failures += row["failures"]
+            one.tokens_in += row["tokens_in"]
+            one.tokens_out += row["tokens_out"]
+            one.cost += row["cost"]
+            one.by_day[row["day"]] = one.by_day.get(row["day"], 0.0) + row["cost"]
+    for key in keys:
+        limits = (
+            ("today", key["budget_day"], day_cost.get(key["id"], 0.0)),
+            ("this month", key["budget_month"], month_cost.get(key["id"], 0.0)),
+            ("in all", key["budget_total"], spent.get(key["id"], 0.0)),
+        )
+        found[key["id"]].budgets = [
+            Budget(period=period, limit=limit, spent=used) for period, limit, used in limits if limit is not None
+        ]
+    return sorted(found.values(), key=lambda key: (-key.cost, -key.requests, key.name.lower()))
+
+
+def chart(keys: Sequence[KeyUsage], days: Sequence[date]) -> dict[str, Any]:
+    """The cost by day of the most expensive keys, the rest as one."""
+    costly = [key for key in keys if key.cost > 0]
+    lines = [{"label": key.name, "cost": [key.by_day.get(day, 0.0) for day in days]} for key in costly[:TOP_KEYS]]
+    if rest := costly[TOP_KEYS:]:
+        cost = [sum(key.by_day.get(day, 0.0) for key in rest) for day in days]
+        lines.append({"label": f"{len(rest)} others", "cost": cost})
+    return {"days": [day.isoformat() for day in days], "cost": lines}

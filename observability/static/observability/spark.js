@@ -1,0 +1,34 @@
+// The lines under the figures: SVG, because a canvas each would be much for so little.
+
+const WIDTH = 100;
+const HEIGHT = 28;
+const PAD = 2;
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Draws one or two lines of values (null: a gap) over the width. */
+export function spark(svg, lines) {
+  const values = lines.flat().filter((value) => value != null);
+  const top = Math.max(...values, 0);
+  if (!values.length || !top) {
+    svg.replaceChildren();
+    return;
+  }
+  const paths = lines.flatMap((line, index) => {
+    const points = line.map((value, at) => [(at / Math.max(1, line.length - 1)) * WIDTH, value]).filter(([, value]) => value != null);
+    if (!points.length) return [];
+    const drawn = points.map(([x, value]) => `${x.toFixed(2)} ${(HEIGHT - PAD - (value / top) * (HEIGHT - 2 * PAD)).toFixed(2)}`);
+    const stroke = path(`M${drawn.join("L")}`, index ? "second" : null);
+    if (index) return [stroke];
+    const area = path(`M${points[0][0].toFixed(2)} ${HEIGHT}L${drawn.join("L")}L${points.at(-1)[0].toFixed(2)} ${HEIGHT}Z`, "area");
+    return [area, stroke];
+  });
+  svg.replaceChildren(...paths);
+}
+
+function path(d, kind) {
+  const element = document.createElementNS(SVG, "path");
+  element.setAttribute("d", d);
+  if (kind) element.dataset[kind] = "";
+  return element;
+}

@@ -1,0 +1,94 @@
+// The workers, kept up to date by the line.
+
+import { ago, bytes, exactTime, number, shortId, words } from "./format.js";
+import { Live, showConnection } from "./live.js";
+import { confirm, mayChange, notify, post, root } from "./page.js";
+import { make, write } from "./runs.js";
+
+const live = new Live(root);
+const body = document.querySelector("#workers tbody");
+const figure = (name) => document.querySelector(`[data-${name}]`);
+const rows = new Map();
+
+function show() {
+  const { active, max } = live.queue;
+  write(figure("slots"), `${number(active)} of ${number(max)}`);
+  write(figure("workers"), number(live.workers.length));
+  write(figure("memory"), bytes(live.workers.reduce((sum, worker) => sum + worker.rss, 0)));
+  document.getElementById("no-workers").hidden = live.workers.length > 0;
+  const there = new Set(live.workers.map((worker) => worker.id));
+  for (const [id, row] of rows) {
+    if (!there.has(id)) {
+      row.element.remove();
+      rows.delete(id);
+    }
+  }
+  for (const worker of live.workers) {
+    if (!rows.has(worker.id)) rows.set(worker.id, newRow(worker));
+    fill(rows.get(worker.id), worker);
+  }
+}
+
+function newRow(worker) {
+  const parts = {
+    state: make("span", { className: "d-chip" }),
+    turns: make("td", { className: "d-num" }),
+    rss: make("td", { className: "d-num" }),
+    run: make("td", { className: "d-wide" }),
+    model: make("td", { className: "d-wide" }),
+    started: make("td", { className: "d-wide", title: exactTime(new Date(worker.started * 1000)) }),
+  };
+  const last = make("td", { className: "d-num" });
+  if (mayChange) {
+    parts.retire = make("button", { type: "button", className: "d-button d-button-small", textContent: "Retire" });
+    parts.retire.setAttribute("aria-label", `Retire worker ${worker.id}, process ${worker.pid}`);
+    parts.retire.addEventListener("click", () => retire(worker, parts.retire));
+    last.append(parts.retire);
+  }
+  const name = make("td", {}, make("span", { textContent: worker.id }), make("span", { className: "d-muted", textContent: ` pid ${worker.pid}` }));
+  const element = make("tr", {}, name, make("td", {}, parts.state), parts.turns, parts.rss, parts.run, parts.model, parts.started, last);
+  body.append(element);
+  return { element, ...parts };
+}
+
+function fill(row, worker) {
+  write(row.state, words(worker.state));
+  row.state.dataset.state = worker.state;
+  write(row.turns, number(worker.turns));
+  write(row.rss, bytes(worker.rss));
+  row.rss.title = `${number(worker.rss)} bytes`;
+  write(row.model, worker.model ?? "–");
+  write(row.started, ago(live.now() - worker.started));
+  if ((row.runId ?? "") !== (worker.run ?? "")) {
+    row.runId = worker.run;
+    row.run.replaceChildren();
+  }
+  if (worker.run && !row.run.firstChild) {
+    const link = make("a", { className: "d-id", textContent: shortId(worker.run), title: worker.run });
+    link.href = `${root.dataset.requestsUrl}/${encodeURIComponent(worker.run)}`;
+    row.run.append(link);
+  } else if (!worker.run) write(row.run, "–");
+  if (row.retire && !["idle", "busy"].includes(worker.state)) row.retire.disabled = true;
+}
+
+async function retire(worker, button) {
+  const busy = live.workers.find((one) => one.id === worker.id)?.state === "busy";
+  const sure = await confirm({
+    title: `Retire worker ${worker.id}?`,
+    message: busy ? "It finishes its request first; another takes its place." : "It ends now; another takes its place.",
+    yes: "Retire it",
+  });
+  if (!sure) return;
+  button.disabled = true;
+  try {
+    await post(`/dashboard/workers/${encodeURIComponent(worker.id)}/retire`);
+    notify("The worker is being retired.");
+  } catch (error) {
+    notify(error.message);
+  }
+}
+
+live.addEventListener("gateway", show);
+showConnection(live);
+live.prime(JSON.parse(document.getElementById("snapshot").textContent));
+live.start();

@@ -1,0 +1,131 @@
+"""How templates write times, durations and numbers: with units, and the exact value at hand."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from observability.models import Trace
+
+register = template.Library()
+
+NOTHING = "–"
+SHORT_ID_CHARS = 8
+
+_KILO = 1000
+
+
+@register.filter
+def moment(at: datetime | float | None, style: str = "time") -> SafeString | str:
+    """A time that the page's script turns into the browser's zone. style: `time`, `clock` or `ago`."""
+    if at is None or at == "":
+        return NOTHING
+    when = at.astimezone(UTC) if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
+    text = when.strftime("%Y-%m-%d %H:%M:%S UTC")
+    exact = when.isoformat(timespec="milliseconds")
+    return format_html('<time datetime="{}" title="{}" data-moment="{}">{}</time>', exact, text, style, text)
+
+
+@register.filter
+def duration(milliseconds: float | None) -> SafeString | str:
+    """A duration from milliseconds: `0.4 ms`, `812 ms`, `3.42 s`, `2 min 5 s`."""
+    if milliseconds is None:
+        return NOTHING
+    return format_html('<span title="{} ms">{}</span>', f"{milliseconds:,.1f}", shown_duration(milliseconds))
+
+
+def shown_duration(milliseconds: float) -> str:
+    """The same as text."""
+    if milliseconds < 10:
+        return f"{milliseconds:.1f} ms"
+    if milliseconds < 999.5:
+        return f"{milliseconds:.0f} ms"
+    seconds = milliseconds / 1000
+    if seconds < 59.95:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+@register.filter
+def number(value: float | None) -> str:
+    """A whole number with separators: `1,234,567`."""
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+@register.filter
+def short(value: float | None) -> SafeString | str:
+    """A number that may be large: `1.2k`, `34.5M`, the exact one on hover."""
+    if value is None:
+        return NOTHING
+    text, size = f"{value:,.0f}", float(value)
+    for unit in ("k", "M", "G"):
+        if abs(size) < _KILO:
+            break
+        size /= _KILO
+        text = f"{size:.1f}{unit}"
+    return format_html('<span title="{}">{}</span>', f"{value:,.0f}", text)
+
+
+@register.filter
+def usd(value: float | None) -> SafeString | str:
+    """Money: `$0.0042`, `$12.34`, the exact one on hover."""
+    if value is None:
+        return NOTHING
+    text = "$0.00" if not value else f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
+    return format_html('<span title="${} estimated">{}</span>', f"{value:.6f}", text)
+
+
+@register.filter
+def size(value: float | None) -> SafeString | str:
+    """Bytes: `512 B`, `34.5 kB`, `1.2 MB`."""
+    if value is None:
+        return NOTHING
+    amount, unit = float(value), "B"
+    for following in ("kB", "MB", "GB"):
+        if amount < _KILO:
+            break
+        amount, unit = amount / _KILO, following
+    text = f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+    return format_html('<span title="{} bytes">{}</span>', f"{value:,.0f}", text)
+
+
+@register.filter
+def words(value: str) -> str:
+    """A name from the code as words: `client_disconnect` → `client disconnect`."""
+    return value.replace("_", " ")
+
+
+@register.filter
+def percent(value: float | None) -> str:
+    """A share from 0 to 1 as percent."""
+    return NOTHING if value is None else f"{100 * value:.1f}%"
+
+
+@register.filter
+def short_id(value: str) -> str:
+    """The end of an id, by which people tell requests apart."""
+    return value if len(value) <= SHORT_ID_CHARS + 1 else f"…{value[-SHORT_ID_CHARS:]}"
+
+
+@register.filter
+def trace_cost(trace: Trace) -> float | None:
+    """A trace's cost in US dollars."""
+    return None if trace.cost_micro_usd is None else trace.cost_micro_usd / 1_000_000
+
+
+@register.filter
+def get_item(mapping: Mapping[str, str], name: str) -> str:
+    """The value under a name, or nothing."""
+    return mapping.get(name, "")
+
+
+@register.filter
+def split_words(text: str) -> list[str]:
+    """The words of a text, to go through."""
+    return text.split()

@@ -1,0 +1,93 @@
+"""How the admin and the dashboard look, and their common navigation: the settings of django-unfold."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+# Tailwind's indigo.
+_PRIMARY = {
+    "50": "oklch(96.2% .018 272.314)",
+    "100": "oklch(93% .034 272.788)",
+    "200": "oklch(87% .065 274.039)",
+    "300": "oklch(78.5% .115 274.713)",
+    "400": "oklch(67.3% .182 276.935)",
+    "500": "oklch(58.5% .233 277.117)",
+    "600": "oklch(51.1% .262 276.966)",
+    "700": "oklch(45.7% .24 277.023)",
+    "800": "oklch(39.8% .195 277.366)",
+    "900": "oklch(35.9% .144 278.697)",
+    "950": "oklch(25.7% .09 281.288)",
+}
+
+
+def _with(permission: str) -> Callable[[HttpRequest], bool]:
+    def has(request: HttpRequest) -> bool:
+        return bool(request.user.has_perm(permission))
+
+    return has
+
+
+def _favicon(_request: HttpRequest) -> str:
+    return static("observability/favicon.svg")
+
+
+def _link(title: str, icon: str, name: str, permission: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(name), "permission": _with(permission)}
+
+
+def _page(title: str, icon: str, name: str) -> dict[str, Any]:
+    return _link(title, icon, f"dashboard:{name}", "observability.view_trace")
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Claude gateway",
+    "SITE_HEADER": "Claude gateway",
+    "SITE_URL": "/dashboard/",
+    "SITE_SYMBOL": "hub",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _favicon}],
+    "COLORS": {"primary": _PRIMARY},
+    "BORDER_RADIUS": "8px",
+    "LOGIN": {"redirect_after": "/dashboard/"},
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": "Operations",
+                "items": [
+                    _page("Overview", "monitoring", "overview"),
+                    _page("Requests", "list_alt", "requests"),
+                    _page("Errors", "error", "errors"),
+                    _page("Sessions", "forum", "sessions"),
+                    _page("Workers", "memory", "workers"),
+                    _page("Usage", "payments", "usage"),
+                    _page("Logs", "article", "logs"),
+                ],
+            },
+            {
+                "title": "Administration",
+                "separator": True,
+                "items": [
+                    _link("API keys", "key", "admin:apiproxy_apikey_changelist", "apiproxy.view_apikey"),
+                    _link("Models and prices", "smart_toy", "admin:apiproxy_model_changelist", "apiproxy.view_model"),
+                    _link("Users", "person", "admin:auth_user_changelist", "auth.view_user"),
+                    _link("Groups", "group", "admin:auth_group_changelist", "auth.view_group"),
+                ],
+            },
+            {
+                "title": "Records",
+                "separator": True,
+                "items": [
+                    _link("Traces", "timeline", "admin:observability_trace_changelist", "observability.view_trace"),
+                    _link(
+                        "Error dumps", "bug_report", "admin:observability_errordump_changelist",
+                        "observability.view_errordump",
+                    ),
+                ],
+            },
+        ],
+    },
+}  # fmt: skip
