@@ -167,6 +167,9 @@ class Run:
 
     async def _begin(self) -> Answer | None:
         """A worker with our turn on it; None when the run was stopped before there was one."""
+        if self._stopped.is_set():  # while it waited for its slot, or between two attempts
+            self._end(self._stopped_ending(Usage()))
+            return None
         turn = self.turn
         self._last_progress = time.monotonic()
         request = EngineRequest(
