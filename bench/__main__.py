@@ -62,7 +62,7 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     _say("starting the stand-in and the gateway")
     async with staged(folder, QUICK if options.quick else FULL) as stage:
-        lines = [await _line(stage, name) for name in _chosen(options.only)]
+        lines = [await measured_line(stage, name) for name in _chosen(options.only)]
     if options.json is not None:
         await asyncio.to_thread(options.json.write_bytes, b"".join(map(encode_line, lines)))
     return 1 if any("error" in line for line in lines) else 0
@@ -73,7 +73,8 @@ def _chosen(only: Sequence[str] | None) -> list[str]:
     return [name for name in SCENARIOS if only is None or name in only]
 
 
-async def _line(stage: Stage, name: str) -> Line:
+async def measured_line(stage: Stage, name: str) -> Line:
+    """Runs the scenario and prints its line, one with `error` where it failed."""
     scenario = SCENARIOS[name]
     _say(f"{name} …")
     started_at = time.monotonic()

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import orjson
 import pytest
@@ -12,12 +13,14 @@ from hypothesis import strategies as st
 
 from apiproxy.standin import Recorder, start
 from bench import questions
+from bench.__main__ import measured_line
 from bench.client import Connections
 from bench.contestants import HttpContestant, Took
 from bench.measure import Entry, alternate, load
-from bench.scenarios import SCENARIOS
+from bench.scenarios import SCENARIOS, Scenario
 from bench.sse import BadAnswerError, dechunk, events_of, text_of_events
-from bench.stats import Goal, encode_line, finished_line, first_difference, milliseconds, percentile, ratio
+from bench.stage import Stage
+from bench.stats import Goal, Line, encode_line, finished_line, first_difference, milliseconds, percentile, ratio
 
 _NUMBERS = st.lists(st.floats(0, 1e6), min_size=1, max_size=50)
 
@@ -125,6 +128,24 @@ def test_a_conversation_is_flattened_as_gateways_over_query_do_it() -> None:
 
 def test_every_scenario_says_what_its_numbers_mean() -> None:
     assert all(scenario.meaning for scenario in SCENARIOS.values())
+
+
+async def test_a_scenario_that_fails_is_a_line_with_its_error(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    async def fails(stage: Stage) -> Line:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_raises(BadAnswerError("not what was asked for")))
+        return {}
+
+    monkeypatch.setitem(cast(dict[str, Scenario], SCENARIOS), "broken", Scenario(fails, "nothing"))
+    line = await measured_line(cast(Stage, None), "broken")
+    assert line["error"] == "BadAnswerError: not what was asked for"
+    assert json.loads(capsysbinary.readouterr().out) == line
+
+
+async def _raises(error: Exception) -> None:
+    raise error
 
 
 @asynccontextmanager
