@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from bench.sse import BadAnswerError, dechunk
 
-_FIRST_DELTA = b"content_block_delta"
+MESSAGES_DELTA = b"content_block_delta"
+"""What the first delta of the Messages API's stream is known by."""
+
 _LAST_CHUNK = b"\r\n0\r\n\r\n"  # JSON escapes line breaks, so no event holds this
 _HEAD_END = b"\r\n\r\n"
 
@@ -29,7 +31,8 @@ class Reply:
 class Connection(asyncio.Protocol):
     """A kept-alive connection for one request at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_delta: bytes = MESSAGES_DELTA) -> None:
+        self._first_delta = first_delta
         self._received = bytearray()
         self._over: asyncio.Future[None] | None = None
         self._body_at = 0
@@ -57,9 +60,9 @@ class Connection(asyncio.Protocol):
         elapsed_s = time.perf_counter() - self._started_at
         self._received += data
         if self._first_delta_s is None:
-            if self._received.find(_FIRST_DELTA, self._searched) >= 0:
+            if self._received.find(self._first_delta, self._searched) >= 0:
                 self._first_delta_s = elapsed_s
-            self._searched = max(0, len(self._received) - len(_FIRST_DELTA))
+            self._searched = max(0, len(self._received) - len(self._first_delta))
         if self._over is not None and not self._over.done() and self._is_complete():
             self._total_s = elapsed_s
             self._over.set_result(None)
@@ -110,11 +113,15 @@ def _content_length(head: bytes) -> int | None:
 
 
 class Connections:
-    """Connections to one server: as many as are used at once, kept alive between requests."""
+    """Connections to one server: as many as are used at once, kept alive between requests.
 
-    def __init__(self, host: str, port: int) -> None:
+    first_delta: the bytes that the first delta of a streamed answer is known by.
+    """
+
+    def __init__(self, host: str, port: int, *, first_delta: bytes = MESSAGES_DELTA) -> None:
         self._host = host
         self._port = port
+        self._first_delta = first_delta
         self._idle: list[Connection] = []
 
     async def post(self, path: str, body: bytes, *, headers: Mapping[str, str]) -> Reply:
@@ -140,5 +147,6 @@ class Connections:
             connection = self._idle.pop()
             if connection.open:
                 return connection
-        _, connection = await asyncio.get_running_loop().create_connection(Connection, self._host, self._port)
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: Connection(self._first_delta), self._host, self._port)
         return connection

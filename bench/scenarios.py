@@ -8,6 +8,7 @@ from bench import questions
 from bench.contestants import Contestant, Took
 from bench.measure import Entry, Measurement, Samples, alternate, load
 from bench.memory import memory_mb, peak_of_new_children_mb
+from bench.openai import openai_dialect
 from bench.questions import Question
 from bench.stage import CLIENTS, Stage, gateway_for
 from bench.stats import Goal, Line, milliseconds, percentile, ratio
@@ -168,6 +169,14 @@ SCENARIOS: Mapping[str, Scenario] = {
         (Goal(path="ours.median", kind="at_least", limit=8_000),),
     ),
     "added_delay": Scenario(added_delay, "milliseconds more than asking the stand-in directly"),
+    "openai_dialect": Scenario(
+        openai_dialect,
+        "milliseconds that the OpenAI dialect adds to the first token, and its events per second over the other's",
+        (
+            Goal(path="first_token.added", kind="at_most", limit=3),
+            Goal(path="ratio_openai_over_anthropic", kind="at_least", limit=0.8),
+        ),
+    ),
     "max_tokens_no_second_call": Scenario(
         max_tokens_no_second_call,
         "upstream calls for answers that stop at max_tokens",
