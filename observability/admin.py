@@ -94,16 +94,21 @@ class Received(admin.SimpleListFilter):
 class TraceAdmin(Record):
     """Traces; the dashboard's page of the same request shows more."""
 
-    list_display = ("short_id", "received_at", "state", "key_label", "model", "shown_duration", "error_type")
+    list_display = ("short_id", "received", "state", "key_label", "model", "shown_duration", "error_type")
     # Choices that are known: a filter that asks the table for its values reads all of it.
     list_filter = (Received, "status", "end_reason")
     search_fields = ("=id", "=conversation_id")
     search_help_text = "A request's id or a session's, in full"
 
-    @admin.display(description="request", ordering=None)
+    @admin.display(description="request")
     def short_id(self, trace: Trace) -> str:
         """The id."""
         return trace.pk
+
+    @admin.display(description="received (UTC)")
+    def received(self, trace: Trace) -> str:
+        """To the second."""
+        return f"{trace.received_at:%Y-%m-%d %H:%M:%S}"
 
     @unfold_display(description="outcome", label=_STATES)  # type: ignore[untyped-decorator]  # unfold has no types
     def state(self, trace: Trace) -> tuple[str, str]:

@@ -5,16 +5,16 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 
-# Tailwind's indigo.
+# Tailwind's indigo, its 500 lighter: the theme writes with it on dark ground.
 _PRIMARY = {
     "50": "oklch(96.2% .018 272.314)",
     "100": "oklch(93% .034 272.788)",
     "200": "oklch(87% .065 274.039)",
     "300": "oklch(78.5% .115 274.713)",
     "400": "oklch(67.3% .182 276.935)",
-    "500": "oklch(58.5% .233 277.117)",
+    "500": "oklch(68% .17 277.117)",
     "600": "oklch(51.1% .262 276.966)",
     "700": "oklch(45.7% .24 277.023)",
     "800": "oklch(39.8% .195 277.366)",
@@ -30,8 +30,12 @@ def _with(permission: str) -> Callable[[HttpRequest], bool]:
     return has
 
 
-def _favicon(_request: HttpRequest) -> str:
-    return static("observability/favicon.svg")
+def _own(name: str) -> Callable[[HttpRequest], str]:
+    return lambda _request: static(f"observability/{name}")
+
+
+def _is_overview(request: HttpRequest) -> bool:
+    return request.path == reverse("dashboard:overview")
 
 
 def _link(title: str, icon: str, name: str, permission: str) -> dict[str, Any]:
@@ -47,8 +51,10 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "Claude gateway",
     "SITE_URL": "/dashboard/",
     "SITE_SYMBOL": "hub",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _favicon}],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _own("favicon.svg")}],
     "COLORS": {"primary": _PRIMARY},
+    "STYLES": [_own("theme.css")],
+    "SCRIPTS": [_own("secret.js")],
     "BORDER_RADIUS": "8px",
     "LOGIN": {"redirect_after": "/dashboard/"},
     "SIDEBAR": {
@@ -58,7 +64,8 @@ UNFOLD: dict[str, Any] = {
             {
                 "title": "Operations",
                 "items": [
-                    _page("Overview", "monitoring", "overview"),
+                    # Its path is the beginning of all the others.
+                    _page("Overview", "monitoring", "overview") | {"active": _is_overview},
                     _page("Requests", "list_alt", "requests"),
                     _page("Errors", "error", "errors"),
                     _page("Sessions", "forum", "sessions"),

@@ -59,7 +59,6 @@ def _facts(trace: Trace) -> dict[str, Any]:
         "chars_per_s": trace.output_chars / seconds if seconds > 0.2 else None,
         "tokens_per_s": trace.output_tokens / seconds if seconds > 0.2 and trace.output_tokens else None,
         "cost": None if trace.cost_micro_usd is None else trace.cost_micro_usd / 1_000_000,
-        "phases": [(name.replace("_", " "), getattr(trace, f"{name}_at")) for name in PHASES],
     }
 
 

@@ -38,6 +38,8 @@ def duration(milliseconds: float | None) -> SafeString | str:
 
 def shown_duration(milliseconds: float) -> str:
     """The same as text."""
+    if milliseconds < 0.05:
+        return "0 ms"
     if milliseconds < 10:
         return f"{milliseconds:.1f} ms"
     if milliseconds < 999.5:

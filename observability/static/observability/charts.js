@@ -8,6 +8,11 @@ export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+/** A value without neighbours has no line: a dot shows it. */
+function aloneRadius({ dataset, dataIndex }) {
+  return dataset.data[dataIndex - 1] == null && dataset.data[dataIndex + 1] == null ? 2 : 0;
+}
+
 /** A chart over steps of time. kind: `bar` (stacked) or `line`; unit: how a value is written. */
 export class TimeChart {
   constructor(name, { kind, unit, stepLabel }) {
@@ -37,7 +42,7 @@ export class TimeChart {
     const tone = colour(color);
     const bar = { backgroundColor: tone, borderWidth: 0, borderRadius: 2, maxBarThickness: 28 };
     const line = {
-      borderColor: tone, backgroundColor: tone, borderWidth: 2, pointRadius: 0, pointHoverRadius: 4, tension: 0.25, spanGaps: true,
+      borderColor: tone, backgroundColor: tone, borderWidth: 2, pointRadius: aloneRadius, pointHoverRadius: 4, tension: 0.25,
     };
     return { label, data, ...(this._kind === "bar" ? bar : line) };
   }
@@ -46,7 +51,7 @@ export class TimeChart {
     const stacked = this._kind === "bar";
     const text = colour("--chart-text");
     const write = this._unit;
-    const stepLabel = (value) => this._stepLabel(value);
+    const stepLabel = (value, axis) => this._stepLabel(value, axis);
     return {
       animation: false,
       responsive: true,
@@ -88,7 +93,7 @@ export class TimeChart {
 }
 
 export const asCount = (value, axis) => (axis && !Number.isInteger(value) ? "" : axis ? short(value) : number(value));
-export const asDuration = (value) => duration(value);
+export const asDuration = (value) => (value ? duration(value) : "0");
 export const asMoney = (value, axis) => (axis ? `$${value >= 1 || !value ? short(value) : Number(value.toPrecision(2))}` : usd(value));
 
 /** How a step is labelled: its time, with the day where steps are long. */

@@ -24,6 +24,7 @@ export function short(value) {
 
 export function duration(ms) {
   if (ms == null) return NOTHING;
+  if (ms < 0.05) return "0 ms";
   if (ms < 10) return `${ms.toFixed(1)} ms`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
   const seconds = ms / 1000;

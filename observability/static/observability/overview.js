@@ -31,7 +31,6 @@ const history = { running: [], queued: [] };
 function showPulse() {
   const { tiles: figures, sparks, errors } = live.pulse;
   write(tiles.per_minute.value, number(figures.per_minute));
-  write(tiles.per_minute.extra, "/ min");
   write(tiles.error_rate.value, figures.error_rate == null ? "–" : percent(figures.error_rate));
   tiles.error_rate.element.dataset.level = level(figures.error_rate);
   write(tiles.ttft.value, duration(figures.ttft_p50));

@@ -101,7 +101,7 @@ export class RunTable {
     waiting.sort((a, b) => (a.queued ?? a.received) - (b.queued ?? b.received));
     waiting.forEach((run, index) => {
       const cell = this._rows.get(run.id)?.cells.phase;
-      if (cell) write(cell, `queued, ${index + 1}. in line`);
+      if (cell) write(cell, `queued, ${index + 1} in line`);
     });
   }
 

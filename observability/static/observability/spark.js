@@ -10,14 +10,14 @@ const SVG = "http://www.w3.org/2000/svg";
 export function spark(svg, lines) {
   const values = lines.flat().filter((value) => value != null);
   const top = Math.max(...values, 0);
-  if (!values.length || !top) {
+  if (!values.length) {
     svg.replaceChildren();
     return;
   }
   const paths = lines.flatMap((line, index) => {
     const points = line.map((value, at) => [(at / Math.max(1, line.length - 1)) * WIDTH, value]).filter(([, value]) => value != null);
     if (!points.length) return [];
-    const drawn = points.map(([x, value]) => `${x.toFixed(2)} ${(HEIGHT - PAD - (value / top) * (HEIGHT - 2 * PAD)).toFixed(2)}`);
+    const drawn = points.map(([x, value]) => `${x.toFixed(2)} ${(HEIGHT - PAD - (top ? value / top : 0) * (HEIGHT - 2 * PAD)).toFixed(2)}`);
     const stroke = path(`M${drawn.join("L")}`, index ? "second" : null);
     if (index) return [stroke];
     const area = path(`M${points[0][0].toFixed(2)} ${HEIGHT}L${drawn.join("L")}L${points.at(-1)[0].toFixed(2)} ${HEIGHT}Z`, "area");

@@ -32,7 +32,7 @@ function show() {
 function newRow(worker) {
   const parts = {
     state: make("span", { className: "d-chip" }),
-    turns: make("td", { className: "d-num" }),
+    turns: make("td", { className: "d-num d-wide" }),
     rss: make("td", { className: "d-num" }),
     run: make("td", { className: "d-wide" }),
     model: make("td", { className: "d-wide" }),
@@ -45,7 +45,7 @@ function newRow(worker) {
     parts.retire.addEventListener("click", () => retire(worker, parts.retire));
     last.append(parts.retire);
   }
-  const name = make("td", {}, make("span", { textContent: worker.id }), make("span", { className: "d-muted", textContent: ` pid ${worker.pid}` }));
+  const name = make("td", {}, make("span", { textContent: worker.id }), make("span", { className: "d-muted d-sub", textContent: `pid ${worker.pid}` }));
   const element = make("tr", {}, name, make("td", {}, parts.state), parts.turns, parts.rss, parts.run, parts.model, parts.started, last);
   body.append(element);
   return { element, ...parts };
