@@ -58,11 +58,19 @@ class SessionRecorder:
             raise _refused(f"{MODE_HEADER}: the request names no conversation (`x-conversation-id`).")
         if not _keeps(turn):
             raise _refused(f"{MODE_HEADER}: this gateway keeps no messages for this API key.")
-        history = await self._recall(turn, Recall(turn.caller.key_id, turn.conversation_id))
+        history = await self._recall(turn.id, Recall(turn.caller.key_id, turn.conversation_id))
         if history is None:
             return turn
         messages = [*history.messages, *turn.body["messages"]]
         return replace(turn, body={**turn.body, "messages": messages}, body_bytes=turn.body_bytes + history.size_bytes)
+
+    async def kept(self, key_id: int, conversation_id: str, *, request_id: str) -> list[Any] | None:
+        """What is kept of a key's conversation, up to its last answer; None for nothing. request_id: for the log.
+
+        Raises ProxyError (QUEUE_TIMEOUT) where the database does not answer.
+        """
+        history = await self._recall(request_id, Recall(key_id, conversation_id))
+        return None if history is None else history.messages
 
     async def flush(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Waits until all that ended so far is in the database; False where that took too long."""
@@ -102,7 +110,7 @@ class SessionRecorder:
         with self._lock:
             self._waiting_bytes -= size_bytes
 
-    async def _recall(self, turn: Turn, job: Recall) -> History | None:
+    async def _recall(self, request_id: str, job: Recall) -> History | None:
         try:
             answer: Future[Any] = self._desk.ask(job)
             async with asyncio.timeout(RECALL_TIMEOUT_S):
@@ -111,7 +119,7 @@ class SessionRecorder:
         except (DeskFullError, TimeoutError) as error:
             raise _unavailable() from error
         except Exception as error:  # whatever the database raises: without the history the answer would be wrong
-            logger.warning("session.unknown", extra={"reqId": turn.id}, exc_info=error)
+            logger.warning("session.unknown", extra={"reqId": request_id}, exc_info=error)
             raise _unavailable() from error
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -12,7 +12,7 @@ from ninja import NinjaAPI
 from apiproxy.auth import authenticate, require, require_dialect, require_model
 from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
-from apiproxy.dialects.openai import failures, models_api
+from apiproxy.dialects.openai import failures, models_api, responses_store
 from apiproxy.dialects.openai.body import Target, Translation
 from apiproxy.dialects.openai.completion import completion
 from apiproxy.dialects.openai.encode import ChatStream
@@ -44,20 +44,32 @@ Whole = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a translation needs to know beside the body. created: Unix time in seconds."""
+
+    principal: Principal
+    request_id: str
+    target: Target
+    strict: bool
+    created: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A translated request, and the two ways of writing its answer."""
+    """A translated request, the two ways of writing its answer, and the id under which that is to be kept, if it is."""
 
     translation: Translation
     stream: StreamEncoder
     whole: Whole
+    kept_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint(Generic[RequestT]):
-    """One of the two APIs: how to read its body, and how to translate it (target, strict, Unix time of creation)."""
+    """One of the two APIs: how to read its body, and how to translate it."""
 
     read: Callable[[object], RequestT]
-    prepare: Callable[[RequestT, Target, bool, int], Prepared]
+    prepare: Callable[[RequestT, Context], Awaitable[Prepared]]
 
 
 class OpenAIDialect:
@@ -75,21 +87,23 @@ class OpenAIDialect:
         return self._whole(message)
 
 
-def _prepare_chat(request: ChatRequest, target: Target, strict: bool, created: int) -> Prepared:
-    translation = translate_chat(request, target=target, strict=strict)
+async def _prepare_chat(request: ChatRequest, context: Context) -> Prepared:
+    translation = translate_chat(request, target=context.target, strict=context.strict)
     return Prepared(
         translation=translation,
-        stream=ChatStream(translation.reply, created=created),
-        whole=lambda message: completion(message, translation.reply, created=created),
+        stream=ChatStream(translation.reply, created=context.created),
+        whole=lambda message: completion(message, translation.reply, created=context.created),
     )
 
 
-def _prepare_responses(request: ResponsesRequest, target: Target, strict: bool, created: int) -> Prepared:
-    translation = translate_responses(request, target=target, strict=strict)
+async def _prepare_responses(request: ResponsesRequest, context: Context) -> Prepared:
+    kept = await responses_store.kept(request, context.principal, request_id=context.request_id)
+    translation = translate_responses(request, target=context.target, strict=context.strict, kept=kept)
     return Prepared(
         translation=translation,
-        stream=ResponsesStream(translation.reply, created=created),
-        whole=lambda message: response_object(message, translation.reply, created=created),
+        stream=ResponsesStream(translation.reply, created=context.created),
+        whole=lambda message: response_object(message, translation.reply, created=context.created),
+        kept_as=translation.reply.response_id if request.store is not False else None,
     )
 
 
@@ -124,7 +138,14 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         model = await resolve(asked.model)
         require_model(principal, model)
         target = Target(model=model.id, max_output_tokens=default_max_tokens(principal.limits, model))
-        prepared = endpoint.prepare(asked, target, gateway_settings().strict, int(received_at))
+        context = Context(
+            principal=principal,
+            request_id=request_id(request),
+            target=target,
+            strict=gateway_settings().strict,
+            created=int(received_at),
+        )
+        prepared = await endpoint.prepare(asked, context)
         turn = Turn(
             id=request_id(request),
             dialect="openai",
@@ -135,7 +156,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
             caller=caller_of(request, principal),
             received_at=received_at,
             body_bytes=len(raw),
-            conversation_id=conversation_id(request.headers, prepared.translation.body),
+            conversation_id=prepared.kept_as or conversation_id(request.headers, prepared.translation.body),
             traceparent=request.headers.get("traceparent"),
         )
         run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from apiproxy.dialects.openai.answer import as_json
 from apiproxy.dialects.openai.content import Block
 from apiproxy.dialects.openai.ignored import Ignored, refuse
 
@@ -19,11 +20,15 @@ _NOT_PLAIN = re.compile(r"[^a-zA-Z0-9_-]")
 
 @dataclass(slots=True)
 class _Pending:
-    """A call that waits for its result: the id it got, the message its result belongs to, where the call stands."""
+    """A call that waits for its result: the id it got, the message its result belongs to, where the call stands.
+
+    stored: its block, if it comes from a stored conversation.
+    """
 
     id: str
     results: list[Block]
     field: str
+    stored: Block | None = None
 
 
 class Conversation:
@@ -36,6 +41,25 @@ class Conversation:
         self._pending: dict[str, _Pending] = {}
         self._ids: set[str] = set()
         self._results: list[Block] | None = None
+        self._answer_tool = ""
+
+    def go_on(self, messages: Sequence[dict[str, Any]], *, answer_tool: str, field: str) -> None:
+        """Begins with a stored conversation in the upstream's shape, which ends with an answer.
+
+        The answer's calls wait for their results; calls of a tool whose name begins with answer_tool, and that get no
+        result, were answers in JSON. field: what named the conversation.
+        """
+        self._messages = [dict(message) for message in messages]
+        self._answer_tool = answer_tool
+        for message in self._messages:
+            if isinstance(message["content"], str):
+                message["content"] = [{"type": "text", "text": message["content"]}]
+            self._ids |= {block["id"] for block in message["content"] if block["type"] == "tool_use"}
+        calls = [block for block in self._messages[-1]["content"] if block["type"] == "tool_use"]
+        if calls:
+            results: list[Block] = []
+            self._results = results
+            self._pending = {call["id"]: _Pending(call["id"], results, field, stored=call) for call in calls}
 
     def add_system(self, blocks: list[Block], field: str) -> None:
         """Instructions. Such that come later in the conversation are moved to its start, and that is said."""
@@ -85,7 +109,10 @@ class Conversation:
         """The system blocks and the messages. field: the name of the whole list, for a conversation without a turn."""
         self._close_turn()
         for pending in self._pending.values():
-            raise refuse(pending.field, "this call has no result: one must follow it")
+            if pending.stored is None or not pending.stored["name"].startswith(self._answer_tool):
+                raise refuse(pending.field, "a call has no result: one must follow it")
+            _make_text(pending.stored)
+        self._messages = [message for message in self._messages if message["content"]]
         if not self._messages:
             self._promote_system(field)
         self._trim_last_assistant()
@@ -121,6 +148,13 @@ class Conversation:
         digest = hashlib.sha256(f"{len(self._ids)}:{call_id}".encode()).hexdigest()
         self._ids.add(digest)
         return f"toolu_{digest[:24]}"
+
+
+def _make_text(tool_use: Block) -> None:
+    """Turns the call that carried an answer into that answer."""
+    text = as_json(tool_use["input"]).decode()
+    tool_use.clear()
+    tool_use.update({"type": "text", "text": text})
 
 
 def plain_name(name: str) -> str:

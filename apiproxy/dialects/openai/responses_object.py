@@ -41,7 +41,7 @@ def response_object(message: Mapping[str, Any], reply: ResponsesReply, *, create
 def response_shell(message: Mapping[str, Any], reply: ResponsesReply, *, created: int) -> dict[str, Any]:
     """A Responses object as it stands before there is output."""
     return {
-        "id": "resp_" + message["id"].removeprefix("msg_"),
+        "id": reply.response_id or "resp_" + message["id"].removeprefix("msg_"),
         "object": "response",
         "created_at": created,
         "status": "in_progress",

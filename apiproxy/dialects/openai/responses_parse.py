@@ -6,7 +6,7 @@ from typing import Any
 
 from apiproxy.dialects.openai.answer import THINKING_TYPES
 from apiproxy.dialects.openai.body import Parts, Reply, Target, Translation, assemble, say_unknown
-from apiproxy.dialects.openai.content import text_blocks
+from apiproxy.dialects.openai.content import Block, text_blocks
 from apiproxy.dialects.openai.conversation import Conversation
 from apiproxy.dialects.openai.ignored import Ignored, refuse
 from apiproxy.dialects.openai.parse import allowed_names, json_object, thinking_blocks
@@ -28,21 +28,34 @@ from apiproxy.dialects.openai.responses_schemas import (
     SchemaFormat,
 )
 from apiproxy.dialects.openai.schemas import JsonObjectFormat
-from apiproxy.dialects.openai.structured import Wanted
+from apiproxy.dialects.openai.structured import ANSWER_TOOL, Wanted
 from apiproxy.dialects.openai.tools import Choice, ToolSpec
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 
 _DEFAULTS = {"top_logprobs": 0}
-_NOT_STORED = "responses are not stored here: send the whole conversation as `input`"
+_NOT_STORED = "responses are not stored for this API key: send the whole conversation as `input`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponsesReply(Reply):
-    """The form of a Responses answer. echo: what the answer repeats of the request; encrypted: thinking to carry."""
+    """The form of a Responses answer.
+
+    echo: what the answer repeats of the request. encrypted: with thinking for the client to carry. response_id: the id
+    under which the answer is kept; None where it is not.
+    """
 
     echo: dict[str, Any]
     encrypted: bool = False
+    response_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Stored responses, where there are any: the id for the new one, and the messages up to the previous one."""
+
+    response_id: str
+    history: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,23 +70,17 @@ def read_responses(body: object) -> ResponsesRequest:
     return read(ResponsesRequest, body)
 
 
-def translate_responses(request: ResponsesRequest, *, target: Target, strict: bool) -> ResponsesTranslation:
+def translate_responses(
+    request: ResponsesRequest, *, target: Target, strict: bool, kept: Kept | None = None
+) -> ResponsesTranslation:
     """The request for the upstream. strict: a field that cannot be honoured is refused, not named in a header.
 
-    Raises ProxyError (INVALID_REQUEST) that names the field at fault.
+    kept is None where responses are not stored for this key. Raises ProxyError (INVALID_REQUEST) that names the field.
     """
     ignored = Ignored(strict=strict)
-    _refuse_what_needs_a_store(request)
-    _say_what_is_ignored(request, ignored)
-    conversation = Conversation(ignored)
-    conversation.add_system(text_blocks(request.instructions), "instructions")
-    items = request.input
-    if isinstance(items, str):
-        conversation.add_user(text_blocks(items), "input")
-    else:
-        for index, item in enumerate(items):
-            _add(conversation, item, f"input.{index}", ignored)
-    system, messages = conversation.finish("input")
+    _refuse_what_needs_a_store(request, kept)
+    _say_what_is_ignored(request, kept, ignored)
+    system, messages = _conversation(request, kept, ignored)
     config = request.reasoning
     shown = config is not None and (config.summary or config.generate_summary) is not None
     parts = Parts(
@@ -97,23 +104,26 @@ def translate_responses(request: ResponsesRequest, *, target: Target, strict: bo
         answer_tool=answer_tool,
         reasoning=shown,
         encrypted=ENCRYPTED_REASONING in (request.include or ()),
-        echo=_echo(request),
+        response_id=kept.response_id if kept is not None else None,
+        echo=_echo(request, stored=kept is not None and request.store is not False),
     )
     return ResponsesTranslation(body=body, ignored=ignored.said, reply=reply, stream=bool(request.stream))
 
 
-def _refuse_what_needs_a_store(request: ResponsesRequest) -> None:
-    for field in ("previous_response_id", "conversation", "prompt"):
+def _refuse_what_needs_a_store(request: ResponsesRequest, kept: Kept | None) -> None:
+    if request.previous_response_id is not None and kept is None:
+        raise refuse("previous_response_id", _NOT_STORED)
+    for field in ("conversation", "prompt"):
         if getattr(request, field) is not None:
-            raise refuse(field, _NOT_STORED)
+            raise refuse(field, "conversations and prompts are not stored here")
     if request.background:
-        raise refuse("background", "responses are not stored here: ask for it in the foreground, streamed or not")
+        raise refuse("background", "not supported: ask for the response in the foreground, streamed or not")
 
 
-def _say_what_is_ignored(request: ResponsesRequest, ignored: Ignored) -> None:
+def _say_what_is_ignored(request: ResponsesRequest, kept: Kept | None, ignored: Ignored) -> None:
     say_unknown(request, _DEFAULTS, ignored)
-    if request.store:
-        ignored.say("store", "responses are not stored here")
+    if request.store and kept is None:
+        ignored.say("store", "responses are not stored for this API key")
     if request.truncation not in (None, "disabled"):
         ignored.say("truncation")
     if set(request.include or ()) - {ENCRYPTED_REASONING}:
@@ -124,6 +134,21 @@ def _say_what_is_ignored(request: ResponsesRequest, ignored: Ignored) -> None:
         ignored.say("reasoning.mode")
     if request.stream_options is not None and request.stream_options.include_obfuscation:
         ignored.say("stream_options.include_obfuscation")
+
+
+def _conversation(
+    request: ResponsesRequest, kept: Kept | None, ignored: Ignored
+) -> tuple[list[Block], list[dict[str, Any]]]:
+    conversation = Conversation(ignored)
+    conversation.add_system(text_blocks(request.instructions), "instructions")
+    if kept is not None and kept.history:
+        conversation.go_on(kept.history, answer_tool=ANSWER_TOOL, field="input")
+    if isinstance(request.input, str):
+        conversation.add_user(text_blocks(request.input), "input")
+    else:
+        for index, item in enumerate(request.input):
+            _add(conversation, item, f"input.{index}", ignored)
+    return conversation.finish("input")
 
 
 def _add(conversation: Conversation, item: Item, field: str, ignored: Ignored) -> None:
@@ -141,7 +166,7 @@ def _add(conversation: Conversation, item: Item, field: str, ignored: Ignored) -
         case ReasoningItem():
             _add_reasoning(conversation, item, field, ignored)
         case ReferenceItem():
-            raise refuse(f"{field}.type", _NOT_STORED)
+            raise refuse(f"{field}.type", "items are not stored here: send the item itself")
 
 
 def _add_message(conversation: Conversation, item: MessageItem, field: str, ignored: Ignored) -> None:
@@ -226,7 +251,7 @@ def _answer(request: ResponsesRequest) -> Wanted | None:
             return None
 
 
-def _echo(request: ResponsesRequest) -> dict[str, Any]:
+def _echo(request: ResponsesRequest, *, stored: bool) -> dict[str, Any]:
     """What a Responses object repeats of its request, with OpenAI's defaults."""
     given = request.model_dump(include={"text", "reasoning", "tool_choice"}, by_alias=True, exclude_none=True)
     return {
@@ -234,9 +259,9 @@ def _echo(request: ResponsesRequest) -> dict[str, Any]:
         "max_output_tokens": request.max_output_tokens,
         "metadata": request.metadata or {},
         "parallel_tool_calls": request.parallel_tool_calls is not False,
-        "previous_response_id": None,
+        "previous_response_id": request.previous_response_id,
         "reasoning": {"effort": None, "summary": None, **given.get("reasoning", {})},
-        "store": False,
+        "store": stored,
         "temperature": request.temperature,
         "text": {"format": {"type": "text"}, **given.get("text", {})},
         "tool_choice": given.get("tool_choice", "auto"),

@@ -10,7 +10,7 @@ from anthropic.types.message_create_params import MessageCreateParamsNonStreamin
 from apiproxy.dialects.openai.body import Target, Translation
 from apiproxy.dialects.openai.capabilities import Sampling, capabilities
 from apiproxy.dialects.openai.parse import read_chat, translate_chat
-from apiproxy.dialects.openai.responses_parse import ResponsesTranslation, read_responses, translate_responses
+from apiproxy.dialects.openai.responses_parse import Kept, ResponsesTranslation, read_responses, translate_responses
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.wire.fold import MessageFold
 from tests.dialects.openai.typed import misfit
@@ -39,11 +39,13 @@ def chat(body: Mapping[str, Any], *, model: str = MODEL, strict: bool = False) -
     return checked(translate_chat(read_chat(whole), target=target, strict=strict))
 
 
-def responses(body: Mapping[str, Any], *, model: str = MODEL, strict: bool = False) -> ResponsesTranslation:
+def responses(
+    body: Mapping[str, Any], *, model: str = MODEL, strict: bool = False, kept: Kept | None = None
+) -> ResponsesTranslation:
     """The translation of a Responses body; the input defaults to a text."""
     whole = {"model": "gpt-4o", "input": "hi", **body}
     target = Target(model=model, max_output_tokens=MAX_OUTPUT_TOKENS)
-    translation = translate_responses(read_responses(whole), target=target, strict=strict)
+    translation = translate_responses(read_responses(whole), target=target, strict=strict, kept=kept)
     checked(translation)
     return translation
 

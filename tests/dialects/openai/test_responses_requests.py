@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from apiproxy.dialects.openai.responses_content import sealed
+from apiproxy.dialects.openai.responses_parse import Kept
 from apiproxy.errors import FailureKind, ProxyError
 from tests.dialects.openai.support import PDF, PNG, responses
 
@@ -119,7 +120,7 @@ def test_thinking_of_another_model_is_left_out_and_that_is_said() -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"store": True}, "store (responses are not stored here)"),
+        ({"store": True}, "store (responses are not stored for this API key)"),
         ({"truncation": "auto"}, "truncation"),
         ({"include": ["message.output_text.logprobs"]}, "include"),
         ({"text": {"verbosity": "low"}}, "text.verbosity"),
@@ -176,3 +177,34 @@ def test_the_answer_repeats_what_was_asked() -> None:
     assert echo["temperature"] == 0.5
     assert echo["text"] == {"format": {"type": "text"}}
     assert echo["store"] is False
+
+
+def test_a_kept_conversation_goes_on_and_its_calls_get_their_results() -> None:
+    history = [
+        {"role": "user", "content": "weather?"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
+    ]
+    body = {"previous_response_id": "resp_1", "input": [{**OUTPUT, "call_id": "toolu_1"}], "instructions": "be brief"}
+    translated = responses(body, kept=Kept(response_id="resp_2", history=history))
+    assert [message["role"] for message in translated.body["messages"]] == ["user", "assistant", "user"]
+    assert translated.body["messages"][2]["content"][0]["tool_use_id"] == "toolu_1"
+    assert translated.reply.echo["previous_response_id"] == "resp_1"
+    assert translated.reply.echo["store"] is True
+    assert translated.ignored == ()
+    assert refusal({**body, "input": "hi"}, kept=Kept(response_id="resp_2", history=history)).param == "input"
+
+
+def test_an_answer_that_a_tool_carried_is_text_in_what_follows() -> None:
+    carried = {"type": "tool_use", "id": "toolu_1", "name": "json_answer", "input": {"a": 1}}
+    history = [{"role": "user", "content": "a?"}, {"role": "assistant", "content": [carried]}]
+    messages = responses({"input": "and b?"}, kept=Kept(response_id="resp_2", history=history)).body["messages"]
+    assert messages == [
+        {"role": "user", "content": "a?"},
+        {"role": "assistant", "content": '{"a":1}'},
+        {"role": "user", "content": "and b?"},
+    ]
+
+
+def test_without_kept_responses_a_wish_to_store_is_named() -> None:
+    assert responses({"store": True}, kept=Kept(response_id="resp_2")).ignored == ()
+    assert responses({"store": False}, kept=Kept(response_id="resp_2")).reply.echo["store"] is False
