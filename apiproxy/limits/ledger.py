@@ -75,7 +75,8 @@ class Ledger:
                 _give_back(self._now_ms(), owner=name)
 
     def tick(self) -> None:
-        """Renews the lease of this process's runs, and forgets what no limit needs."""
+        """Renews the lease of this process's runs, gives back those of dead ones, and forgets what no limit needs."""
+        self.open()
         now_ms = self._now_ms()
         Reservation.objects.filter(owner=self._owner, settled_ms=None).update(lease_ms=now_ms + LEASE_MS)
         _give_back(now_ms, lease_ms__lte=now_ms)

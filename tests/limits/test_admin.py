@@ -1,0 +1,119 @@
+"""Usage, budgets and rotation in the admin."""
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.admin.models import LogEntry
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+
+from apiproxy.auth import require_dialect
+from apiproxy.errors import ProxyError
+from apiproxy.keys import Keyring, give_secret, rotate
+from apiproxy.limits.budget import day_of
+from apiproxy.models import ApiKey, Session, Usage
+from tests.limits.support import Clock, make_key
+
+pytestmark = pytest.mark.django_db
+
+KEYS, USAGE, SESSIONS = "/admin/apiproxy/apikey/", "/admin/apiproxy/usage/", "/admin/apiproxy/session/"
+
+
+def act(client: Client, page: str, action: str, *rows: int) -> bytes:
+    response = client.post(page, {"action": action, "_selected_action": list(rows)}, follow=True)
+    assert response.status_code == 200
+    return b"".join(response) if response.streaming else response.content
+
+
+def test_usage_is_exported_as_csv_that_no_spreadsheet_runs(admin_client: Client) -> None:
+    row = Usage.objects.create(
+        key_id=1,
+        key_label="=cmd()",
+        model="m",
+        day=date(2026, 1, 2),
+        requests=3,
+        input_tokens=5,
+        cost_micro_usd=1_250_000,
+    )
+    lines = act(admin_client, USAGE, "export", row.pk).decode().splitlines()
+    assert lines[0].startswith("day,key_id,key_label,model,requests")
+    assert lines[0].endswith("cost_usd_estimate")
+    assert lines[1] == "2026-01-02,1,'=cmd(),m,3,0,0,5,0,0,0,1.250000"
+
+
+def test_usage_and_sessions_can_be_read_and_not_written(admin_client: Client) -> None:
+    usage = Usage.objects.create(key_id=1, key_label="k", model="m", day=date(2026, 1, 2), cost_micro_usd=1_250_000)
+    session = Session.objects.create(key_id=1, key_label="k", conversation_id="c-1", model="m")
+    assert b"1.25 USD" in admin_client.get(USAGE).content
+    assert b"c-1" in admin_client.get(SESSIONS).content
+    for page in (f"{USAGE}add/", f"{USAGE}{usage.pk}/delete/", f"{SESSIONS}add/"):
+        assert admin_client.get(page).status_code == 403
+    assert admin_client.post(f"{SESSIONS}{session.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert not Session.objects.exists()
+
+
+def test_a_budget_that_is_nearly_spent_is_marked_in_the_list(admin_client: Client) -> None:
+    key = make_key(budget_day_usd=Decimal("1"))
+    today = day_of(timezone.now().timestamp())
+    Usage.objects.create(key_id=key.pk, key_label="k", model="m", day=today, cost_micro_usd=850_000)
+    assert "day 85 %" in admin_client.get(KEYS).content.decode()
+    assert "day 85 %" in admin_client.get(f"{KEYS}{key.pk}/change/").content.decode()
+
+
+def test_a_rotation_shows_the_new_secret_once_and_stands_in_the_log(admin_client: Client) -> None:
+    key = make_key()
+    digest = key.digest
+    page = act(admin_client, KEYS, "rotate", key.pk).decode()
+    key.refresh_from_db()
+    assert "sk-proxy-" in page
+    assert key.digest != digest
+    assert key.previous_digest == digest
+    assert key.previous_until is not None
+    assert LogEntry.objects.get(object_id=str(key.pk)).change_message == "Rotated."
+    assert "sk-proxy-" not in admin_client.get(KEYS).content.decode().replace(f"{key.prefix}…", "")
+
+
+def test_after_a_rotation_both_secrets_work_until_the_overlap_is_over() -> None:
+    clock = Clock(timezone.now().timestamp())
+    ring = Keyring(clock=clock, monotonic=clock)
+    key = ApiKey(name="rotating")
+    old = give_secret(key)
+    key.save()
+    new = rotate(key, overlap=timedelta(hours=1))
+
+    def find(secret: str) -> int | None:
+        async def look() -> int | None:
+            found = await ring.find(secret)
+            await ring.settle()
+            return found.key_id if found else None
+
+        return async_to_sync(look)()
+
+    assert (find(old), find(new)) == (key.pk, key.pk)
+    key.refresh_from_db()
+    assert key.previous_used_at is not None
+    clock.advance(3601)
+    assert (find(old), find(new)) == (None, key.pk)
+
+
+def test_a_revoked_key_is_not_rotated(capsys: pytest.CaptureFixture[str]) -> None:
+    key = make_key()
+    call_command("rotateapikey", key.name, "--overlap-hours=0", no_color=True)
+    assert "sk-proxy-" in capsys.readouterr().out
+    ApiKey.objects.update(revoked_at=timezone.now())
+    with pytest.raises(CommandError, match="no key"):
+        call_command("rotateapikey", key.name)
+
+
+def test_a_key_is_for_the_dialects_that_it_names() -> None:
+    key = ApiKey(name="narrow", allowed_dialects=["openai"])
+    secret = give_secret(key)
+    key.save()
+    principal = async_to_sync(Keyring().find)(secret)
+    assert principal is not None
+    require_dialect(principal, "openai")
+    with pytest.raises(ProxyError, match="anthropic API"):
+        require_dialect(principal, "anthropic")
