@@ -7,7 +7,7 @@ from django.conf import settings
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-pytest_plugins = ["tests.support.fixtures", "tests.support.engine"]
+pytest_plugins = ["tests.support.fixtures", "tests.support.engine", "tests.support.postgres"]
 
 # A busy machine must not fail a property: no time limit for an example, nor for making one.
 hypothesis_settings.register_profile("gateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])

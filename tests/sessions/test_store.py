@@ -1,0 +1,155 @@
+"""Sessions in the database: counted, kept apart by key, forgotten in time."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.management import call_command
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from apiproxy.account import sessions as account
+from apiproxy.keys import Principal
+from apiproxy.models import Session
+from apiproxy.sessions.store import History, Note, Recall, SessionStore
+from apiproxy.usage import Sums
+from tests.limits.support import Clock
+
+pytestmark = pytest.mark.django_db
+
+DAY_S = 24 * 3600
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(clock: Clock) -> SessionStore:
+    return SessionStore(clock)
+
+
+def note(clock: Clock, *texts: str, key: int = 1, conversation: str = "c", **fields: Any) -> Note:
+    given = {
+        "sums": Sums(requests=1, input_tokens=10, output_tokens=2, cache_read_tokens=30, cost_micro_usd=5),
+        "messages": [{"role": "user", "content": text} for text in texts],
+        **fields,
+    }
+    return Note(
+        key_id=key,
+        key_label=f"key {key}",
+        conversation_id=conversation,
+        dialect="anthropic",
+        model="m",
+        received_at=clock.now,
+        **given,
+    )
+
+
+def run(call: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
+    return async_to_sync(call)(*arguments)
+
+
+def only(key: int = 1) -> Session:
+    return Session.objects.get(key_id=key)
+
+
+def principal(key: int, *scopes: str) -> Principal:
+    return Principal(key_id=key, label=f"key {key}", scopes=frozenset({"api", *scopes}))
+
+
+def test_turns_are_counted_with_what_they_used(store: SessionStore, clock: Clock) -> None:
+    store.do([note(clock, "a")])
+    store.do([note(clock, "a", "b"), note(clock, "a", "x", sums=Sums(requests=1, failures=1))])
+    session = only()
+    assert (session.turns, session.resumes, session.resets, session.failures) == (3, 1, 1, 1)
+    assert (session.last_change, session.differed_at, session.message_count) == ("edit", 1, 2)
+    assert (session.input_tokens, session.cache_read_tokens, session.cost_micro_usd) == (20, 60, 10)
+
+
+def test_two_keys_with_the_same_conversation_id_never_meet(store: SessionStore, clock: Clock) -> None:
+    store.do([note(clock, "mine", key=1), note(clock, "theirs", key=2), note(clock, "theirs", "too", key=2)])
+    assert [only(1).last_change, only(2).last_change] == ["first", "resume"]
+    mine, theirs, all_of_them = [run(account.listing, it) for it in (principal(1), principal(2), principal(3, "admin"))]
+    assert [session["keyId"] for session in mine["sessions"]] == [1]
+    assert [session["keyId"] for session in theirs["sessions"]] == [2]
+    assert len(all_of_them["sessions"]) == 2
+    assert run(account.delete, principal(3), "c") == 0
+    assert run(account.delete, principal(1), "c") == 1
+    assert Session.objects.count() == 1
+
+
+def test_the_list_has_the_names_that_scripts_read(store: SessionStore, clock: Clock) -> None:
+    store.do([note(clock, "a"), note(clock, "a", "b")])
+    answer = run(account.listing, principal(1))
+    (session,) = answer["sessions"]
+    assert session["conversationId"] == "c"
+    assert (session["resumeCount"], session["failureCount"], session["messageCount"]) == (1, 0, 2)
+    assert {"createdAt", "lastUsed", "model", "hitRate", "costUsd", "usage"} <= session.keys()
+    stats = answer["stats"]
+    assert (stats["totalSessions"], stats["totalResumes"], stats["hits"], stats["misses"]) == (1, 1, 1, 1)
+    assert (stats["hitRate"], stats["cacheHitRate"], stats["totalFailures"]) == (0.5, 0.75, 0)
+
+
+def test_a_session_begins_anew_when_its_time_is_over(store: SessionStore, clock: Clock) -> None:
+    store.do([note(clock, "a")])
+    clock.advance(DAY_S + 1)
+    store.do([note(clock, "a", "b")])
+    assert (only().turns, only().last_change) == (1, "first")
+    clock.advance(DAY_S + 1)
+    store.tick()
+    assert not Session.objects.exists()
+
+
+def test_of_too_many_sessions_the_ones_used_longest_ago_go(
+    store: SessionStore, clock: Clock, settings: Settings
+) -> None:
+    settings.GATEWAY = replace(settings.GATEWAY, sessions=replace(settings.GATEWAY.sessions, max_per_key=3))
+    for number in range(5):
+        clock.advance(1)
+        store.do([note(clock, "a", conversation=f"c{number}"), note(clock, "a", key=2, conversation="other")])
+    assert set(Session.objects.filter(key_id=1).values_list("conversation_id", flat=True)) == {"c2", "c3", "c4"}
+    assert Session.objects.filter(key_id=2).count() == 1
+
+
+def test_a_clean_up_of_one_key_leaves_the_others_alone(store: SessionStore, clock: Clock) -> None:
+    store.do([note(clock, "a", key=1), note(clock, "a", key=2)])
+    Session.objects.update(last_used_at="2001-01-01T00:00:00Z")
+    assert run(account.clean_up, principal(1)) == {"evicted": 1, "remaining": 0}
+    assert Session.objects.count() == 1
+    assert run(account.clean_up, principal(3, "admin")) == {"evicted": 1, "remaining": 0}
+
+
+def test_the_command_cleans_up_all(store: SessionStore, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    store.do([note(clock, "a")])
+    Session.objects.update(last_used_at="2001-01-01T00:00:00Z")
+    call_command("cleanupsessions")
+    assert "1 sessions deleted, 0 left" in capsys.readouterr().out
+
+
+def test_messages_are_kept_up_to_the_answer_and_come_back(store: SessionStore, clock: Clock) -> None:
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "\ud800 b"}]}
+    _, found = store.do([note(clock, "a", answer=answer, store=True), Recall(1, "c")])
+    assert isinstance(found, History)
+    assert found.messages == [{"role": "user", "content": "a"}, answer]
+    assert store.do([Recall(2, "c"), Recall(1, "d")]) == [None, None]
+    store.do([note(clock, "a", "failed", store=True)])
+    assert store.do([Recall(1, "c")]) == [found]
+    clock.advance(DAY_S + 1)
+    assert store.do([Recall(1, "c")]) == [None]
+
+
+def test_without_the_bodies_a_turn_is_counted_all_the_same(store: SessionStore, clock: Clock) -> None:
+    store.do([note(clock, messages=None)])
+    store.do([note(clock, "a")])
+    assert (only().turns, only().last_change) == (2, "first")
+
+
+def test_a_turn_costs_few_queries(
+    store: SessionStore, clock: Clock, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    store.do([note(clock, "a")])
+    with django_assert_max_num_queries(4):  # savepoint, session, update, release
+        store.do([note(clock, "a", "b")])

@@ -1,0 +1,30 @@
+"""A PostgreSQL database of a test's own, where there is a server. CI must have one."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+SERVER = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+_CONNECT_S = 5
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The address of an empty database, dropped at the end."""
+    try:
+        server = psycopg.connect(SERVER, autocommit=True, connect_timeout=_CONNECT_S)
+    except psycopg.OperationalError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no PostgreSQL server ({SERVER}): {error}")
+    name = f"gateway_test_{secrets.token_hex(6)}"
+    with server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield urlunsplit(urlsplit(SERVER)._replace(scheme="postgres", path=f"/{name}"))
+        server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    server.close()
