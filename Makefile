@@ -9,6 +9,9 @@ UV := $(firstword $(wildcard $(BIN)/uv) uv)
 LOCK := $(UV) pip compile pyproject.toml --quiet --generate-hashes --no-header --no-emit-index-url \
 	--universal --python-version 3.11
 
+# Without compiled files every process of every run compiles hypothesis, Django and the project anew (5–8 s).
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help serve test check fix bench lock
 
