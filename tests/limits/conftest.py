@@ -34,11 +34,6 @@ _SMALL = {
     "CLAUDE_PROXY_QUEUE_MAX": "500",
     "CLAUDE_PROXY_STORE_SESSIONS": "1",
 }
-    "CLAUDE_PROXY_WARM_WORKERS": "0",
-    "CLAUDE_PROXY_MAX_CONCURRENT": "4",
-    "CLAUDE_PROXY_QUEUE_MAX": "500",
-    "CLAUDE_PROXY_STORE_SESSIONS": "1",
-}
 
 
 @pytest.fixture(scope="session")
