@@ -85,7 +85,9 @@ LAYERS = {
     "operations": Layer(
         modules=("apiproxy.operations",), may_import=("values", "conf", "data", "runtime"), without=(SDK,)
     ),
-    "admin": Layer(modules=("apiproxy.admin", "apiproxy.admin_usage"), may_import=("values", "conf", "data"), without=(SDK,)),
+    "admin": Layer(
+        modules=("apiproxy.admin", "apiproxy.admin_usage"), may_import=("values", "conf", "data"), without=(SDK,)
+    ),
     "observability": Layer(modules=("observability",), may_import=("values", "observers"), without=(SDK,)),
     "commands": Layer(
         modules=("apiproxy.management",),
