@@ -260,13 +260,17 @@ def test_the_models_can_be_listed(gateway: GatewayProcess, path: str) -> None:
 def test_the_client_waits_as_long_as_a_full_queue_says_and_is_then_served(
     stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory, mark: str
 ) -> None:
-    one_at_a_time = {"CLAUDE_PROXY_MAX_CONCURRENT": "1", "CLAUDE_PROXY_QUEUE_MAX": "0"}
+    one_at_a_time = {
+        "CLAUDE_PROXY_MAX_CONCURRENT": "1",
+        "CLAUDE_PROXY_QUEUE_MAX": "0",
+        "CLAUDE_PROXY_MODEL_ALIASES": f"gpt-4o={MODEL}",
+    }
     busy = GatewayProcess(tmp_path_factory.mktemp("busy"), upstream=stand_in.base_url, env=one_at_a_time).start()
     try:
         with openai.OpenAI(**{**options(busy), "max_retries": 3}) as patient, ThreadPoolExecutor() as threads:
 
             def create(text: str) -> Any:
-                return patient.chat.completions.create(model=MODEL, messages=ask(text))
+                return patient.chat.completions.create(model="gpt-4o", messages=ask(text))
 
             long = threads.submit(create, f"{mark}[[n=20]][[gap=0.05]]")
             eventually(lambda: stand_in.recorded(containing=mark), within_s=20)
@@ -275,6 +279,7 @@ def test_the_client_waits_as_long_as_a_full_queue_says_and_is_then_served(
             started = time.monotonic()
             served = create("[[say=at last]]")
             assert served.choices[0].message.content == "at last"
+            assert served.model.startswith(MODEL)  # what an operator's alias means
             assert time.monotonic() - started >= float(refused.value.response.headers["retry-after"])
             assert long.result().choices[0].finish_reason == "stop"
     finally:

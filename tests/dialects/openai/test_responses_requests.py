@@ -180,7 +180,7 @@ def test_the_answer_repeats_what_was_asked() -> None:
 
 
 def test_a_kept_conversation_goes_on_and_its_calls_get_their_results() -> None:
-    history = [
+    history: list[dict[str, Any]] = [
         {"role": "user", "content": "weather?"},
         {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
     ]
@@ -195,8 +195,8 @@ def test_a_kept_conversation_goes_on_and_its_calls_get_their_results() -> None:
 
 
 def test_an_answer_that_a_tool_carried_is_text_in_what_follows() -> None:
-    carried = {"type": "tool_use", "id": "toolu_1", "name": "json_answer", "input": {"a": 1}}
-    history = [{"role": "user", "content": "a?"}, {"role": "assistant", "content": [carried]}]
+    carried: dict[str, Any] = {"type": "tool_use", "id": "toolu_1", "name": "json_answer", "input": {"a": 1}}
+    history: list[dict[str, Any]] = [{"role": "user", "content": "a?"}, {"role": "assistant", "content": [carried]}]
     messages = responses({"input": "and b?"}, kept=Kept(response_id="resp_2", history=history)).body["messages"]
     assert messages == [
         {"role": "user", "content": "a?"},
