@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import sqlite3
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 
 import httpx
@@ -32,7 +33,8 @@ async def test_the_first_request_of_a_light_key_gets_the_next_slot_that_becomes_
             return bool(answer.json()["queue"]["waiting"] >= WAITING - 2 * SLOTS)
 
         heavy = [asyncio.create_task(ask("heavy")) for _ in range(WAITING + SLOTS)]
-        await eventually_async(lambda: many_wait(), within_s=60)
+        crowd: Callable[[], bool | Awaitable[bool]] = many_wait
+        await eventually_async(crowd, within_s=60)
         assert await ask("light") == 200
         for task in heavy:
             task.cancel()
