@@ -37,19 +37,16 @@ def merge(counts: Iterable[tuple[int, int]]) -> dict[int, int]:
 
 
 def percentiles(counts: Mapping[int, int], shares: Sequence[float]) -> list[float | None]:
-    """The durations in milliseconds below which those shares (0–1) of the observations lie; None without any."""
+    """The durations in milliseconds below which those shares (0–1, rising) of what was observed lie, if any was."""
     total = sum(counts.values())
-    if not total:
-        return [None] * len(shares)
-    ordered = sorted(counts.items())
-    return [_percentile(ordered, share * total) for share in shares]
-
-
-def _percentile(ordered: Sequence[tuple[int, int]], rank: float) -> float:
-    before = 0
-    for bucket, count in ordered:
-        if count and before + count >= rank:
-            low, high = edges(bucket)
-            return low + (high - low) * max(0.0, rank - before) / count
-        before += count
-    return edges(ordered[-1][0])[1]
+    found: list[float | None] = []
+    before, buckets = 0, iter(sorted(counts.items()))
+    bucket, count = next(buckets, (0, 0))
+    for share in shares:
+        rank = share * total
+        while before + count < rank:
+            before += count
+            bucket, count = next(buckets)
+        low, high = edges(bucket)
+        found.append(low + (high - low) * (rank - before) / count if total else None)
+    return found

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import F, Q, QuerySet, Value
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Substr
 from django.db.models.lookups import Exact
 
 from observability.models import ErrorDump, Trace
@@ -23,6 +23,8 @@ MAX_LIMIT = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMMON = (Status.COMPLETED.value, EndReason.COMPLETED.value)
 _PREFIX_END = "\U0010ffff"
+_TELLING_ID_CHARS = 10
+"""So long a beginning of an id is met by a row or two; a shorter one by many, which would all have to be sorted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +123,14 @@ def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
         lead &= Q(received_at__gte=where.since)
     if where.until is not None:
         lead &= Q(received_at__lt=where.until)
-    if where.id:
-        lead &= _starting_with(where.id)
     rest: dict[str, Any] = {name: equal[name] for name in leads[1:]}
-    for name in ("dialect", "key_label", "error_type", "error_phase", "min_duration_ms"):
+    if len(where.id) >= _TELLING_ID_CHARS:
+        lead &= _starting_with(where.id)
+    elif where.id:
+        rest["id"] = where.id
+    if where.min_duration_ms:
+        rest["duration_ms__gte"] = where.min_duration_ms
+    for name in ("dialect", "key_label", "error_type", "error_phase"):
         if getattr(where, name):
             rest[name] = getattr(where, name)
     return lead, rest or None
@@ -132,7 +138,13 @@ def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
 
 def _apart(rows: QuerySet[Trace], rest: dict[str, Any]) -> QuerySet[Trace]:
     for name, value in rest.items():
-        rows = rows.filter(Q(duration_ms__gte=value) if name == "min_duration_ms" else _unindexed(name, value))
+        match name:
+            case "duration_ms__gte":
+                rows = rows.filter(duration_ms__gte=value)
+            case "id":
+                rows = rows.filter(Exact(Substr("id", 1, len(value)), value))
+            case _:
+                rows = rows.filter(_unindexed(name, value))
     return rows
 
 

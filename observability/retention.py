@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from django.db import models
 
 from observability.models import Dimension, ErrorDump, Rollup, RollupBucket, StoredBody, Trace
-from observability.rollup import FINE_S, HOUR_S, MINUTE_S
-from observability.stats import FINE_KEPT_S, MINUTES_KEPT_S
+from observability.rollup import HOUR_S
+from observability.stats import KEPT_S
 
 DUMP_DAYS = 14
 """How long dumps and stored bodies are kept, unless traces are kept for less."""
@@ -52,7 +52,8 @@ def prune(
     dumps = _delete(ErrorDump.objects.filter(created_at__lt=dump_cutoff).order_by("created_at"), stopped)
     bodies = _delete(StoredBody.objects.filter(created_at__lt=dump_cutoff).order_by("created_at"), stopped)
     traces = _delete(Trace.objects.filter(received_at__lt=cutoff).order_by("received_at", "id"), stopped)
-    ends = {FINE_S: now - FINE_KEPT_S, MINUTE_S: now - MINUTES_KEPT_S - HOUR_S, HOUR_S: hour}
+    # A window may begin up to an hour before the oldest minute that it needs.
+    ends = {resolution: now - kept_s - HOUR_S for resolution, kept_s in KEPT_S.items()} | {HOUR_S: hour}
     sums = sum(
         _delete(table.objects.filter(resolution_s=resolution, dimension=dimension, start__lt=int(end)), stopped)
         for table in (Rollup, RollupBucket)

@@ -13,8 +13,13 @@ FINE_S = 10
 """For the last minutes; kept for all requests together only."""
 
 MINUTE_S = 60
+QUARTER_S = 900
+"""For charts of a day; for all requests together only."""
+
 HOUR_S = 3600
-RESOLUTIONS_S = (FINE_S, MINUTE_S, HOUR_S)
+RESOLUTIONS_S = (FINE_S, MINUTE_S, QUARTER_S, HOUR_S)
+
+_ALL_ONLY = (FINE_S, QUARTER_S)
 
 OTHER_MODEL = "other"
 """Stands for models that the upstream never answered for: their names are the client's, and endless."""
@@ -64,23 +69,22 @@ class Sums:
     rows: dict[RowKey, dict[str, Any]] = field(default_factory=dict)
     buckets: dict[BucketKey, int] = field(default_factory=dict)
 
-    def add(self, trace: Mapping[str, Any], *, at: float, model: str, fine: bool = True) -> None:
-        """Adds an ended trace, given by its columns.
+    def add(self, trace: Mapping[str, Any], *, at: float, model: str, fine: bool = True, minutes: bool = True) -> None:
+        """Adds an ended trace, given by its columns. at: Unix time of its end. model: what it is summed under.
 
-        at: Unix time of its end. model: the name that it is summed under. fine: also into the finest sums, which are
-        kept for hours only.
+        fine, minutes: also into the finest sums, and into those by minute and quarter; older traces need neither.
         """
         measures = measures_of(trace)
         error = trace["status"] in (Status.ERROR, Status.INTERRUPTED)
         values = _values(trace, model=model, error=error)
-        for resolution in RESOLUTIONS_S if fine else RESOLUTIONS_S[1:]:
+        for resolution in RESOLUTIONS_S[0 if fine else 1 :] if minutes else (HOUR_S,):
             start = int(at) // resolution * resolution
-            for dimension, value, label in values[:1] if resolution == FINE_S else values:
+            for dimension, value, label in values[:1] if resolution in _ALL_ONLY else values:
                 key = RowKey(resolution, dimension, start, value)
                 self._add_row(key, measures, at, label)
                 if error:
                     self.rows[key] |= {"last_error_at": at, "last_error_id": trace["id"]}
-            for dimension, value, _ in values[: 1 if resolution == FINE_S else 2]:
+            for dimension, value, _ in values[: 1 if resolution in _ALL_ONLY else 2]:
                 self._add_buckets(resolution, dimension, start, value, trace)
 
     def _add_row(self, key: RowKey, measures: Mapping[str, int], at: float, label: str) -> None:

@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import F, Max, Min, OuterRef, Q, Subquery, Sum
+from django.db.models import F, Max, Min, Q, Sum
 
 from observability.histogram import merge, percentiles
 from observability.models import Dimension, Metric, Rollup, RollupBucket
-from observability.rollup import FINE_S, HOUR_S, MINUTE_S, SUMS
+from observability.rollup import FINE_S, HOUR_S, MINUTE_S, QUARTER_S, SUMS
 
 MINUTES_KEPT_S = 3 * 24 * 3600
-"""How long the sums by minute are kept; those by hour stay as long as the traces."""
-
 FINE_KEPT_S = 2 * 3600
+KEPT_S = {FINE_S: FINE_KEPT_S, MINUTE_S: MINUTES_KEPT_S, QUARTER_S: MINUTES_KEPT_S}
+"""How long the sums of each resolution are kept, in seconds; those by hour stay as long as the traces."""
 
 _MINUTES_ONLY_S = 2 * 3600
 _SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -89,11 +89,13 @@ async def totals(since: float | None = None, *, now: float | None = None) -> Tot
 async def groups(dimension: Dimension, since: float | None = None, *, now: float | None = None) -> list[Group]:
     """The sums by model, key or error, the most requests first."""
     rows = Rollup.objects.filter(_covering(dimension, since, now))
-    latest = rows.filter(value=OuterRef("value")).exclude(last_error_id="").order_by("-last_error_at")
     grouped = rows.order_by().values("value").annotate(
         **_SUMS, label_=Max("label"), first=Min("first_at"), last=Max("last_at"), last_error=Max("last_error_at"),
-        last_error_id_=Subquery(latest.values("last_error_id")[:1]),
     )  # fmt: skip
+    sums = [row async for row in grouped]
+    # A second query rather than a subquery, which the database would answer anew for every row of every group.
+    latest = rows.filter(last_error_at__in={row["last_error"] for row in sums if row["last_error"]})
+    ids = {(value, at): id_ async for value, at, id_ in latest.values_list("value", "last_error_at", "last_error_id")}
     found = [
         Group(
             value=row["value"],
@@ -102,9 +104,9 @@ async def groups(dimension: Dimension, since: float | None = None, *, now: float
             first_at=row["first"],
             last_at=row["last"],
             last_error_at=row["last_error"] or None,
-            last_error_id=row["last_error_id_"] or "",
+            last_error_id=ids.get((row["value"], row["last_error"]), ""),
         )
-        async for row in grouped
+        for row in sums
     ]
     return sorted(found, key=lambda group: (-group.totals.requests, group.value))
 
@@ -116,8 +118,9 @@ async def distribution(
     dimension = Dimension.ALL if model is None else Dimension.MODEL
     rows = RollupBucket.objects.filter(_covering(dimension, since, now), value=model or "")
     counts: dict[str, list[tuple[int, int]]] = {metric.value: [] for metric in Metric}
-    async for row in rows.order_by().values("metric", "bucket").annotate(n=Sum("count")):
-        counts[row["metric"]].append((row["bucket"], row["n"]))
+    summed = rows.order_by().values_list("metric", "bucket").annotate(Sum("count"))
+    async for metric, bucket, count in summed:
+        counts[metric].append((bucket, count))
     return {metric: _percentiles(pairs) for metric, pairs in counts.items()}
 
 
@@ -133,9 +136,13 @@ async def series(since: float, step_s: int, *, now: float | None = None) -> list
         async for row in Rollup.objects.filter(window).order_by().annotate(step=step).values("step").annotate(**_SUMS)
     }
     counts: dict[tuple[int, str], list[tuple[int, int]]] = {}
-    buckets = RollupBucket.objects.filter(window).order_by().annotate(step=step)
-    async for row in buckets.values("step", "metric", "bucket").annotate(n=Sum("count")):
-        counts.setdefault((row["step"], row["metric"]), []).append((row["bucket"], row["n"]))
+    buckets = RollupBucket.objects.filter(window).order_by()
+    if step_s == resolution:  # nothing to add up: by far the quickest, and what every window of the dashboard is
+        rows = buckets.values_list("start", "metric", "bucket", "count")
+    else:
+        rows = buckets.annotate(step=step).values_list("step", "metric", "bucket").annotate(Sum("count"))
+    async for start, metric, bucket, count in rows:
+        counts.setdefault((start, metric), []).append((bucket, count))
     return [
         Point(
             start=start,
@@ -149,7 +156,8 @@ async def series(since: float, step_s: int, *, now: float | None = None) -> list
 async def group_series(dimension: Dimension, since: float, step_s: int) -> dict[str, dict[int, Totals]]:
     """Charts by model or key: totals by value and by the start of each step (a multiple of 60 s) that has any."""
     first = int(since) // step_s * step_s
-    window = Q(resolution_s=max(MINUTE_S, _resolution(step_s)), dimension=dimension, start__gte=first)
+    resolution = HOUR_S if step_s % HOUR_S == 0 else MINUTE_S
+    window = Q(resolution_s=resolution, dimension=dimension, start__gte=first)
     found: dict[str, dict[int, Totals]] = {}
     rows = Rollup.objects.filter(window).order_by().annotate(step=F("start") - F("start") % step_s)
     async for row in rows.values("value", "step").annotate(**_SUMS):
@@ -177,9 +185,7 @@ def _covering(dimension: Dimension, since: float | None, now: float | None) -> Q
 
 
 def _resolution(step_s: int) -> int:
-    if step_s % HOUR_S == 0:
-        return HOUR_S
-    return MINUTE_S if step_s % MINUTE_S == 0 else FINE_S
+    return next(resolution for resolution in (HOUR_S, QUARTER_S, MINUTE_S, FINE_S) if step_s % resolution == 0)
 
 
 def _totals(row: Mapping[str, Any]) -> Totals:

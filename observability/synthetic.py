@@ -1,6 +1,7 @@
 """Made-up traces that look like a month of real ones: for trying pages and statistics on a database of any size."""
 
 import random
+import string
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ _FAILURES = {
     FailureKind.MAX_DURATION: 1,
     FailureKind.CANCELLED: 2,
 }
+_BASE62 = string.digits + string.ascii_letters
 _FAILURE_SHARE = 0.06
 _NOT_FAILURES = (FailureKind.CLIENT_DISCONNECT, FailureKind.CANCELLED)
 _UPSTREAM = ((529, "overloaded_error"), (429, "rate_limit_error"), (500, "api_error"))
@@ -36,7 +38,9 @@ def synthetic_traces(count: int, *, days: float, until: datetime, seed: int) -> 
     step = timedelta(days=days) / max(1, count)
     start = until - timedelta(days=days) - timedelta(seconds=1)
     for number in range(count):
-        yield _trace(dice, number, start + step * (number + dice.random()), f"req_syn{seed:x}{number:016x}")
+        yield _trace(
+            dice, number, start + step * (number + dice.random()), "req_" + "".join(dice.choices(_BASE62, k=24))
+        )
 
 
 def _trace(dice: random.Random, number: int, received: datetime, trace_id: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from apiproxy.events import (
     CancelReason,
     Event,
     Failed,
-    Finished,
     Queued,
     Retrying,
     Streamed,

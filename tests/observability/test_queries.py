@@ -53,7 +53,7 @@ FILTERS: dict[str, tuple[TraceFilter, Callable[[dict[str, Any]], bool]]] = {
         TraceFilter(since=UNTIL - timedelta(hours=6), until=UNTIL - timedelta(hours=3)),
         lambda row: UNTIL - timedelta(hours=6) <= row["received_at"] < UNTIL - timedelta(hours=3),
     ),
-    "id": (TraceFilter(id="req_syn3000000000000001"), lambda row: row["id"].startswith("req_syn3000000000000001")),
+    "beginning of ids": (TraceFilter(id="req_A"), lambda row: row["id"].startswith("req_A")),
     "many": (
         TraceFilter(model="claude-sonnet-4-5", key_id=1, status="completed", dialect="openai"),
         lambda row: (

@@ -24,7 +24,7 @@ from observability import stats
 from observability.models import Trace
 from observability.service import Config, Service, holder, install
 from tests.observability.builders import Gateway, answer, course, failed, finished, left, make_turn, opening, refused
-from tests.support.waiting import eventually, eventually_async
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,7 +53,7 @@ _ENDINGS: list[tuple[str, str, Event, int]] = [
 
 
 async def _client(number: int, requests: int, expected: dict[str, tuple[str, str]]) -> None:
-    dice = random.Random(number)  # noqa: S311
+    dice = random.Random(number)
     for _ in range(requests):
         status, reason, ending, steps = dice.choice(_ENDINGS)
         turn = make_turn(key_id=None if status == "refused" else number % 3)
@@ -100,16 +100,22 @@ async def test_a_thousand_requests_of_eight_clients_leave_a_thousand_rows_that_a
     assert tokens == sums.output_tokens
 
 
+async def _reaches(trace_id: str, status: str) -> None:
+    async with asyncio.timeout(10):
+        while not await Trace.objects.filter(pk=trace_id, status=status).aexists():  # noqa: ASYNC110 - another thread's
+            await asyncio.sleep(0.02)
+
+
 async def test_what_is_under_way_is_shown_and_gone_when_it_ends(tmp_path: Path) -> None:
     async with serving(tmp_path) as service:
         turn = make_turn()
         for event in opening():
             observers.publish(turn, event)
         assert [draft.id for draft in service.active()] == [turn.id]
-        await eventually_async(lambda: Trace.objects.filter(pk=turn.id, status="active").aexists())
+        await _reaches(turn.id, "active")
         observers.publish(turn, finished())
         assert service.active() == []
-        await eventually_async(lambda: Trace.objects.filter(pk=turn.id, status="completed").aexists())
+        await _reaches(turn.id, "completed")
 
 
 async def test_the_last_records_are_written_when_the_service_stops(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_sums_and_averages_are_those_of_the_runs() -> None:
 
 @pytest.mark.parametrize("window_s", [60, 300, 3_600, 2 * 3_600, 5 * 3_600, 86_400, 3 * 86_400])
 def test_a_window_holds_what_ended_within_it_to_the_minute(window_s: int) -> None:
-    dice = random.Random(window_s)  # noqa: S311
+    dice = random.Random(window_s)
     ages = [0.0, *(dice.uniform(0, 1.5 * window_s) for _ in range(150))]
     add(*(NOW - age for age in ages))
     first = int(NOW - window_s) // 60 * 60
@@ -130,7 +130,7 @@ def test_keys_are_summed_by_id_and_shown_by_label() -> None:
 
 @pytest.mark.parametrize(("window_s", "step_s"), [(300, 10), (3_600, 60), (86_400, 900), (7 * 86_400, 3_600)])
 def test_a_chart_has_every_step_and_all_requests_once(window_s: int, step_s: int) -> None:
-    dice = random.Random(step_s)  # noqa: S311
+    dice = random.Random(step_s)
     add(*(NOW - dice.uniform(0, window_s) for _ in range(60)))
     points = series(NOW - window_s, step_s, now=NOW)
 

@@ -194,8 +194,9 @@ def test_models_that_never_answered_are_summed_as_other() -> None:
 
 _endings = st.sampled_from(
     [
-        finished(), left(), refused(), failed(), failed(kind=FailureKind.STALL), failed(kind=FailureKind.QUEUE_TIMEOUT),
-        Failed(NOW + 3, ProxyError(FailureKind.DRAINING, "bye")), Finished(NOW + 7_200, "max_tokens", Usage(5, 6, 7, 8)),
+        finished(), left(), refused(), failed(), failed(kind=FailureKind.STALL),
+        failed(kind=FailureKind.QUEUE_TIMEOUT), Failed(NOW + 3, ProxyError(FailureKind.DRAINING, "bye")),
+        Finished(NOW + 7_200, "max_tokens", Usage(5, 6, 7, 8)),
     ]
 )  # fmt: skip
 _turns = st.lists(
@@ -221,7 +222,7 @@ def test_the_sums_are_those_of_the_traces_however_they_are_batched(
 
     traces = list(Trace.objects.all())
     assert len(traces) == len(drafts)
-    for resolution in (10, 60, 3600):
+    for resolution in (10, 60, 900, 3600):
         rows = list(Rollup.objects.filter(resolution_s=resolution, dimension="all"))
         total = {name: sum(getattr(row, name) for row in rows) for name in SUMS}
         assert total["requests"] == len(traces)

@@ -2,7 +2,7 @@
 
 import time
 from argparse import ArgumentParser
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, transaction
 
 from observability.rollup import Sums
-from observability.stats import FINE_KEPT_S
+from observability.stats import FINE_KEPT_S, MINUTES_KEPT_S
 from observability.store import write_sums, write_traces
 from observability.synthetic import synthetic_traces
 
@@ -39,8 +39,10 @@ class Command(BaseCommand):
         while chunk := list(islice(traces, _CHUNK)):
             sums = Sums()
             for trace in chunk:
-                recent = until - trace["received_at"] < timedelta(seconds=FINE_KEPT_S)
-                sums.add(trace, at=trace["finished_at"].timestamp(), model=trace["model"], fine=recent)
+                age_s = (until - trace["received_at"]).total_seconds()
+                fine, minutes = age_s < FINE_KEPT_S, age_s < MINUTES_KEPT_S
+                at = trace["finished_at"].timestamp()
+                sums.add(trace, at=at, model=trace["model"], fine=fine, minutes=minutes)
             with transaction.atomic():
                 write_traces(chunk)
                 write_sums(sums)

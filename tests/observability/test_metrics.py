@@ -1,0 +1,120 @@
+"""Prometheus metrics: right, only rising, and of a bounded number."""
+
+from collections.abc import Iterator
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from apiproxy.errors import FailureKind
+from apiproxy.events import Usage
+from observability.metrics import GatewayCollector, Metrics
+from observability.modelnames import MAX_MODELS, ModelNames
+from observability.recorder import Recorder
+from tests.observability.builders import NOW, Gateway, answer, course, failed, finished, make_turn, opening, refused
+
+
+def read(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    text, _ = metrics.render("")
+    families = text_string_to_metric_families(text.decode())
+    return {
+        (sample.name.removeprefix("claude_proxy_"), tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def make() -> tuple[Metrics, Recorder]:
+    metrics = Metrics()
+    return metrics, Recorder([metrics], names=ModelNames(), on_gap=metrics.observe_gap)
+
+
+def test_a_run_is_counted_with_its_times_tokens_and_cost() -> None:
+    metrics, recorder = make()
+    turn = make_turn()
+    for event in [*opening(), *answer(NOW, "a", "b", "c"), finished()]:
+        recorder.on_event(turn, event)
+    found, model = read(metrics), ("model", "claude-sonnet-5")
+
+    labels = (("dialect", "anthropic"), ("end_reason", "completed"), model, ("status", "completed"))
+    assert found["requests_total", labels] == 1
+    assert found["tokens_total", (("kind", "input"), model)] == 100
+    assert found["tokens_total", (("kind", "output"), model)] == 20
+    assert found["tokens_total", (("kind", "cache_read"), model)] == 30
+    assert found["tokens_total", (("kind", "cache_creation"), model)] == 40
+    assert found["cost_usd_total", (model,)] == 0.0123
+    assert abs(found["queue_wait_seconds_sum", ()] - 0.2) < 1e-5
+    assert abs(found["worker_wait_seconds_sum", ()] - 0.01) < 1e-5
+    assert abs(found["first_token_seconds_sum", (model,)] - 0.4) < 1e-5
+    assert abs(found["duration_seconds_sum", (model,)] - 1.0) < 1e-5
+    assert found["inter_token_gap_seconds_count", ()] == 2
+
+
+def test_a_refused_request_is_counted_and_its_times_are_not() -> None:
+    metrics, recorder = make()
+    recorder.on_event(make_turn(), refused())
+    found = read(metrics)
+
+    labels = (("dialect", "anthropic"), ("end_reason", "refused"), ("model", "other"), ("status", "refused"))
+    assert found["requests_total", labels] == 1
+    assert not [key for key in found if key[0] == "duration_seconds_count" and found[key]]
+
+
+def test_no_client_can_make_labels() -> None:
+    metrics, recorder = make()
+    for number in range(500):
+        turn = make_turn(model=f"invented-{number}")
+        for event in [refused()] if number % 2 else course():
+            recorder.on_event(turn, event)
+    models = {dict(labels)["model"] for (_, labels) in read(metrics) if "model" in dict(labels)}
+
+    assert len(models) == MAX_MODELS + 1
+    assert "other" in models
+
+
+def test_counters_never_fall_whatever_the_upstream_says() -> None:
+    metrics, recorder = make()
+
+    def counters() -> Iterator[tuple[tuple[str, tuple[tuple[str, str], ...]], float]]:
+        return ((key, value) for key, value in read(metrics).items() if key[0].endswith(("_total", "_count", "_sum")))
+
+    before: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+    for ending in (
+        finished(),
+        finished(usage=Usage(-5, -1, -1, -1, -3.0)),
+        finished(NOW - 100_000),
+        failed(kind=FailureKind.MAX_OUTPUT),
+    ):
+        turn = make_turn()
+        for event in [*opening(), *answer(), ending]:
+            recorder.on_event(turn, event)
+        after = dict(counters())
+        assert all(after[key] >= value for key, value in before.items() if "process" not in key[0])
+        before = after
+
+
+def test_queue_workers_and_losses_are_read_when_the_metrics_are() -> None:
+    metrics, _ = make()
+    lost = {"trace": 0, "log_line": 3}
+    collector = GatewayCollector(Gateway(), version="1.2.3", dropped=lambda: lost)
+    metrics.registry.register(collector)
+    collector.refresh()
+    found = read(metrics)
+
+    assert (found["queue_length", ()], found["active_runs", ()], found["max_runs", ()]) == (2, 1, 5)
+    assert found["workers", (("state", "idle"),)] == found["workers", (("state", "busy"),)] == 1
+    assert found["dropped_total", (("what", "log_line"),)] == 3
+    assert found["info", (("version", "1.2.3"),)] == 1
+    lost["trace"] = 7
+    collector.refresh()
+    assert read(metrics)["dropped_total", (("what", "trace"),)] == 7
+
+
+def test_stalls_and_retries_are_counted() -> None:
+    metrics, recorder = make()
+    turn = make_turn()
+    for event in opening():
+        recorder.on_event(turn, event)
+    recorder.count_stalls(NOW + 40)
+    recorder.count_stalls(NOW + 55)
+
+    assert read(metrics)["stalls_total", ()] == 2

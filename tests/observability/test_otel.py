@@ -1,0 +1,144 @@
+"""Spans: one a request, by the conventions, below the client's own."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from apiproxy.turns import Turn
+from observability.modelnames import ModelNames
+from observability.otel import SpanExport
+from observability.recorder import Recorder
+from observability.service import Config, Service
+from tests.observability.builders import NOW, Gateway, course, failed, make_turn, refused
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def spans_of(*turns: tuple[Turn, bool]) -> list[ReadableSpan]:
+    exporter = InMemorySpanExporter()
+    export = SpanExport("http://127.0.0.1:9/", version="1.2.3", exporter=exporter)
+    recorder = Recorder([export], names=ModelNames())
+    for turn, well in turns:
+        for event in course(ending=None if well else failed(message="quotes the prompt")):
+            recorder.on_event(turn, event)
+    export.stop(5)
+    return list(exporter.get_finished_spans())
+
+
+def test_a_run_is_a_span_with_the_conventional_attributes_and_its_phases() -> None:
+    body = {"max_tokens": 64, "temperature": 0.5, "messages": [{"role": "user", "content": "my words"}]}
+    (span,) = spans_of((make_turn(body=body, conversation_id="c-1"), True))
+
+    assert span.name == "chat claude-sonnet-5"
+    assert (span.start_time, span.end_time) == (int(NOW * 1e9), int((NOW + 1.0) * 1e9))
+    attributes = dict(span.attributes or {})
+    assert (
+        attributes
+        | {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": "anthropic",
+            "gen_ai.request.model": "claude-sonnet-5",
+            "gen_ai.response.model": "claude-sonnet-5-20260101",
+            "gen_ai.response.id": "msg_1",
+            "gen_ai.response.finish_reasons": ("end_turn",),
+            "gen_ai.conversation.id": "c-1",
+            "gen_ai.usage.input_tokens": 100,
+            "gen_ai.usage.output_tokens": 20,
+            "gen_ai.request.max_tokens": 64,
+            "gen_ai.request.temperature": 0.5,
+        }
+        == attributes
+    )
+    assert [event.name for event in span.events] == [
+        "queued", "admitted", "worker_ready", "first_event", "first_token", "last_event",
+    ]  # fmt: skip
+    assert span.resource.attributes["service.name"] == "claude-sdk-proxy"
+    assert "my words" not in span.to_json()
+
+
+def test_a_span_is_below_the_clients_own_and_a_wrong_traceparent_is_ignored() -> None:
+    child, orphan = spans_of((make_turn(traceparent=PARENT), True), (make_turn(traceparent="00-nonsense"), True))
+
+    assert child.parent is not None
+    assert f"{child.parent.trace_id:032x}-{child.parent.span_id:016x}" == PARENT[3:52]
+    assert child.context is not None
+    assert child.context.trace_id == child.parent.trace_id
+    assert orphan.parent is None
+
+
+def test_a_failed_run_is_an_error_without_its_message() -> None:
+    (span,) = spans_of((make_turn(), False))
+
+    assert span.status.status_code is StatusCode.ERROR
+    assert dict(span.attributes or {})["error.type"] == "upstream_error"
+    assert "quotes the prompt" not in span.to_json()
+
+
+def test_a_refused_request_is_a_span_too() -> None:
+    exporter = InMemorySpanExporter()
+    export = SpanExport("http://127.0.0.1:9", version="1", exporter=exporter)
+    Recorder([export], names=ModelNames()).on_event(make_turn(model="\ud800"), refused())
+    export.stop(5)
+
+    assert len(exporter.get_finished_spans()) == 1
+
+
+@contextmanager
+def collector() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
+    received: list[tuple[str, bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", received
+    finally:
+        server.shutdown()
+        thread.join(5)
+        server.server_close()
+
+
+def test_spans_arrive_at_a_collector_over_http() -> None:
+    with collector() as (url, received):
+        export = SpanExport(url, version="1.2.3")
+        recorder, turn = Recorder([export], names=ModelNames()), make_turn()
+        for event in course():
+            recorder.on_event(turn, event)
+        export.stop(10)
+
+    ((path, raw),) = received
+    message = ExportTraceServiceRequest.FromString(raw)
+    assert path == "/v1/traces"
+    assert message.resource_spans[0].scope_spans[0].spans[0].name == "chat claude-sonnet-5"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("on", [True, False])
+async def test_it_is_off_unless_an_endpoint_is_set(on: bool, tmp_path: Path) -> None:
+    with collector() as (url, received):
+        config = Config(log_dir=tmp_path, retention_days=1, otel_endpoint=url if on else None)
+        service = Service(Gateway(), config)
+        await service.start()
+        turn = make_turn()
+        for event in course():
+            service.recorder.on_event(turn, event)
+        await service.stop(10)
+
+    assert len(received) == int(on)
