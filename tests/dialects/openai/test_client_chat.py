@@ -284,3 +284,13 @@ def test_the_client_waits_as_long_as_a_full_queue_says_and_is_then_served(
             assert long.result().choices[0].finish_reason == "stop"
     finally:
         busy.stop()
+
+
+def test_paths_and_methods_that_do_not_exist_are_this_apis_errors(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.responses.retrieve("resp_1")
+    assert missing.value.code == "not_found"
+    with pytest.raises(openai.APIStatusError) as wrong_method:
+        client.chat.completions.list()
+    assert wrong_method.value.status_code == 405
+    assert wrong_method.value.code == "method_not_allowed"
