@@ -59,12 +59,9 @@ class WorkerAnswer:
     async def start(self) -> None:
         """Writes overlay and message. A process that has gone shows in `next_batch`.
 
-        Raises ProxyError(INVALID_REQUEST) for a body that cannot be written.
+        Raises ProxyError(INVALID_REQUEST) for a body that cannot be written; the worker has heard nothing then.
         """
         control_id = new_control_id()
-        self._transport.start_turn(self._inbox)
-        self._bound = self._transport.expect(control_id)
-        self._bound.add_done_callback(_retrieve)
         try:
             if self._request.body_bytes > _ENCODE_IN_THREAD_BYTES:
                 lines = await asyncio.to_thread(self._lines, control_id)
@@ -72,9 +69,14 @@ class WorkerAnswer:
                 lines = self._lines(control_id)
         except RecursionError:
             raise ProxyError(FailureKind.INVALID_REQUEST, "The request body is nested too deeply.") from None
+        self._transport.start_turn(self._inbox)
+        self._bound = self._transport.expect(control_id)
+        self._bound.add_done_callback(_retrieve)
         try:
             await self._transport.write_bytes(lines)
         except ConnectionError:
+            self._inbox.close()
+        if not self._worker.alive:  # it went while the lines were made, and told the inbox of the turn before
             self._inbox.close()
 
     async def next_batch(self) -> Sequence[StreamEvent] | None:

@@ -71,6 +71,9 @@ class Pool:
         answer = WorkerAnswer(worker, request, self._give_back)
         try:
             await answer.start()
+        except ProxyError:
+            self._give_back(worker, usable=True)
+            raise
         except BaseException:  # whatever it is, nobody will settle this answer
             self._give_back(worker, usable=False)
             raise

@@ -270,13 +270,16 @@ class TestScripted:
         for _ in range(3_000):
             deep = {"d": deep}
         cli = fake_cli(script, "good")
-        async with opened(pool_in(tmp_path, upstream=NOWHERE, cli=cli, max_busy=1)) as pool:
+        async with opened(pool_in(tmp_path, upstream=NOWHERE, cli=cli)) as pool:
+            assert await pool.warm()
+            before = idle_pids(pool)
             for _ in range(3):
                 with pytest.raises(ProxyError) as refused:
                     await pool.begin(EngineRequest(run_id="r", model="m", body={"deep": deep}))
                 assert refused.value.kind is FailureKind.INVALID_REQUEST
 
             assert (await play(pool, engine_request("hi"))).text == "hello"
+            assert set(before) <= set(idle_pids(pool))
             assert "busy" not in states(pool)
 
     async def test_a_request_that_is_given_up_while_it_waits_takes_no_worker_with_it(
