@@ -29,7 +29,11 @@ def request_id(request: HttpRequest) -> str:
 
 def client_request_id(request: HttpRequest) -> str | None:
     """The client's own `x-request-id`, if it is one that can go into a header and a log line."""
-    given = request.headers.get("x-request-id", "")
+    return well_formed_id(request.headers.get("x-request-id", ""))
+
+
+def well_formed_id(given: str) -> str | None:
+    """The id, if it is one that can go into a header and a log line."""
     return given if _WELL_FORMED_ID.fullmatch(given) else None
 
 

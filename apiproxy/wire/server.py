@@ -14,7 +14,9 @@ import orjson
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
 
+from apiproxy.turns import new_id
 from apiproxy.wire.body import MAX_BODY_BYTES
+from apiproxy.wire.intake import well_formed_id
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +61,12 @@ class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
     def _refuse_body(self) -> None:
         self._refused = True
         self.content = io.BytesIO()
-        body = _error_json(413, "Request exceeds the maximum size")
+        request_id = new_id("req_")
+        body = _error_json(413, "Request exceeds the maximum size", request_id)
+        ids = b"".join(b"%s: %s\r\n" % header for header in self._id_headers(request_id))
         self.channel.transport.write(
-            b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: application/json\r\nConnection: close\r\n"
-            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+            b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: application/json\r\nConnection: close\r\n%s"
+            b"Content-Length: %d\r\n\r\n%s" % (ids, len(body), body)
         )
         asyncio.get_running_loop().call_later(_LINGER_S, self._cut)
 
@@ -111,9 +115,16 @@ class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
         if self._response_started:
             self.finish()
             return
-        headers = [(b"Content-Type", b"application/json")]
+        request_id = new_id("req_")
+        headers = [(b"Content-Type", b"application/json"), *self._id_headers(request_id)]
         self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
-        self.handle_reply({"type": "http.response.body", "body": _error_json(status, body)})
+        self.handle_reply({"type": "http.response.body", "body": _error_json(status, body, request_id)})
+
+    def _id_headers(self, request_id: str) -> list[tuple[bytes, bytes]]:
+        """As `proxy_site.handler` puts them on every other answer."""
+        given = self.requestHeaders.getRawHeaders("x-request-id", [""])[-1]
+        clients = well_formed_id(given) or request_id
+        return [(b"request-id", request_id.encode()), (b"x-request-id", clients.encode())]
 
 
 class GatewayFactory(HTTPFactory):  # type: ignore[misc]  # Daphne has no types
@@ -155,6 +166,6 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
             await protocol.writable()
 
 
-def _error_json(status: int, message: str) -> bytes:
+def _error_json(status: int, message: str, request_id: str) -> bytes:
     error = {"type": _ERROR_TYPES.get(status, "api_error"), "message": message}
-    return orjson.dumps({"type": "error", "error": error})
+    return orjson.dumps({"type": "error", "error": error, "request_id": request_id})
