@@ -20,25 +20,27 @@ pytestmark = pytest.mark.xdist_group("limits")
 
 async def test_the_first_request_of_a_light_key_gets_the_next_slot_that_becomes_free(one_process: Site) -> None:
     gateway, mark = one_process.first, secrets.token_hex(8)
-    limits = httpx.Limits(max_connections=WAITING + 2 * SLOTS)
+    limits = httpx.Limits(max_connections=WAITING + 11 * SLOTS)
     async with httpx.AsyncClient(base_url=gateway.base_url, timeout=120, limits=limits) as http:
 
         async def ask(name: str) -> int:
             headers = {"x-api-key": one_process.secrets[name], "x-conversation-id": f"{name} {mark}"}
-            answer = await http.post("/v1/messages", json=body("[[say=hi]] [[first=0.3]]"), headers=headers)
+            answer = await http.post("/v1/messages", json=body("[[say=hi]] [[first=2]]"), headers=headers)
             return answer.status_code
 
         async def many_wait() -> bool:
             answer = await http.get("/", headers={"x-api-key": gateway.api_key})
-            return bool(answer.json()["queue"]["waiting"] >= WAITING - 2 * SLOTS)
+            return bool(answer.json()["queue"]["waiting"] >= WAITING)
 
-        heavy = [asyncio.create_task(ask("heavy")) for _ in range(WAITING + SLOTS)]
+        heavy = [asyncio.create_task(ask("heavy")) for _ in range(WAITING + 10 * SLOTS)]
         crowd: Callable[[], bool | Awaitable[bool]] = many_wait
-        await eventually_async(crowd, within_s=60)
-        assert await ask("light") == 200
-        for task in heavy:
-            task.cancel()
-        await asyncio.gather(*heavy, return_exceptions=True)
+        try:
+            await eventually_async(crowd, within_s=60)
+            assert await ask("light") == 200
+        finally:
+            for task in heavy:
+                task.cancel()
+            await asyncio.gather(*heavy, return_exceptions=True)
 
     def traced() -> list[tuple[str, str]]:
         with closing(sqlite3.connect(f"file:{gateway.state_dir / 'db.sqlite3'}?mode=ro", uri=True)) as database:
