@@ -1,14 +1,17 @@
 """Prometheus metrics. Counters only rise; every label comes from a closed set or a bounded one."""
 
+from bisect import bisect_left
 from collections import Counter as TallyCounter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from observability.draft import Draft
 from observability.ports import GatewayPort
@@ -40,8 +43,9 @@ class Metrics:
             registry, "first_token_seconds", "From the request to the first token.", _TOKEN_S, "model"
         )
         self._duration = _histogram(registry, "duration_seconds", "From the request to its end.", _DURATION_S, "model")
-        gap = _histogram(registry, "inter_token_gap_seconds", "Between two arrivals of output within a run.", _GAP_S)
-        self.observe_gap: Callable[[float], None] = gap.observe
+        self._gaps = Gaps()
+        self.observe_gap = self._gaps.observe
+        registry.register(self._gaps)
         self._tokens = Counter(f"{_PREFIX}_tokens", "Tokens, by kind.", ("model", "kind"), registry=registry)
         self._cost = Counter(f"{_PREFIX}_cost_usd", "Cost in US dollars: an estimate.", ("model",), registry=registry)
         self._stalls = Counter(
@@ -84,6 +88,30 @@ class Metrics:
         """The metrics in the format that the Accept header asks for, and the content type."""
         encoder, content_type = choose_encoder(accept)
         return encoder(self.registry), content_type
+
+
+class Gaps(Collector):
+    """The histogram of the gaps between two arrivals of output within a run.
+
+    One of the library's takes 3 µs an observation, three times as long as all else that is done for an arrival. This
+    one belongs to the event loop's thread.
+    """
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(_GAP_S) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Counts a gap."""
+        self._counts[bisect_left(_GAP_S, seconds)] += 1
+        self._sum += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """The histogram; its buckets are cumulative."""
+        edges = [*map(floatToGoString, _GAP_S), "+Inf"]
+        buckets = list(zip(edges, accumulate(self._counts), strict=True))
+        text = "Between two arrivals of output within a run."
+        yield HistogramMetricFamily(f"{_PREFIX}_inter_token_gap_seconds", text, buckets=buckets, sum_value=self._sum)
 
 
 class GatewayCollector(Collector):
