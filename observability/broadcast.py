@@ -82,7 +82,7 @@ class Broadcaster:
     async def snapshot(self) -> Snapshot:
         """All that the messages so far add up to; for a page that has just joined, or lost one of them."""
         if self._pulse is None:
-            await self._read_pulse()
+            await self._read_apart()
         return {
             "type": "snapshot",
             "seq": self._seq,
@@ -178,18 +178,23 @@ class Broadcaster:
     def _refresh_pulse(self, now: float) -> None:
         age = now - self._pulse_at
         if self._pulse_task is None and (age >= IDLE_PULSE_S or (self._something_ended and age >= PULSE_S)):
-            self._pulse_task = asyncio.create_task(self._read_pulse(), name="dashboard pulse")
+            self._pulse_task = asyncio.create_task(self._read_apart(), name="dashboard pulse")
             self._pulse_task.add_done_callback(self._pulse_done)
 
     def _pulse_done(self, _: asyncio.Task[None]) -> None:
         self._pulse_task = None
 
+    async def _read_apart(self) -> None:
+        """Reads outside of any request: on a thread of its own, whose connection nobody else closes."""
+        async with ThreadSensitiveContext():
+            await self._read_pulse()
+            await sync_to_async(close_old_connections)()
+
     async def _read_pulse(self) -> None:
         self._pulse_at, self._something_ended = time.monotonic(), False
         try:
-            async with asyncio.timeout(_PULSE_TIMEOUT_S), ThreadSensitiveContext():
+            async with asyncio.timeout(_PULSE_TIMEOUT_S):
                 pulse = await read_pulse()
-                await sync_to_async(close_old_connections)()
         except (DatabaseError, TimeoutError) as error:
             logger.warning("dashboard.pulse_failed", extra={"error": type(error).__name__})
             return

@@ -55,9 +55,9 @@ def shown_duration(milliseconds: float) -> str:
 
 
 @register.filter
-def number(value: float | None) -> str:
-    """A whole number with separators: `1,234,567`."""
-    return NOTHING if value is None else f"{value:,.0f}"
+def number(value: object) -> str:
+    """A whole number with separators: `1,234,567`. A name that the template does not find is an empty text."""
+    return f"{value:,.0f}" if isinstance(value, int | float) else NOTHING
 
 
 @register.filter

@@ -1,0 +1,170 @@
+"""The dashboard as an operator sees it."""
+
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Site, Watch
+from tests.support.waiting import eventually
+
+PAGES = (
+    "/dashboard/", "/dashboard/requests", "/dashboard/errors", "/dashboard/sessions", "/dashboard/workers",
+    "/dashboard/usage", "/dashboard/logs", "/admin/", "/admin/apiproxy/apikey/", "/admin/apiproxy/apikey/add/",
+    "/admin/apiproxy/model/", "/admin/observability/trace/", "/admin/observability/errordump/", "/admin/auth/user/",
+)  # fmt: skip
+
+
+class Call:
+    """A streaming request of a client, on a thread of its own."""
+
+    def __init__(self, site: Site, prompt: str, *, key: str | None = None) -> None:
+        self._url = f"{site.url}/v1/messages"
+        self._headers = {"x-api-key": key or site.gateway.api_key}
+        self._prompt = prompt
+        self.lines: list[str] = []
+        self.status = 0
+        self.id = ""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        body = {
+            "model": "sonnet", "max_tokens": 500, "stream": True,
+            "messages": [{"role": "user", "content": self._prompt}],
+        }  # fmt: skip
+        with httpx.stream("POST", self._url, headers=self._headers, json=body, timeout=60) as response:
+            self.status, self.id = response.status_code, response.headers.get("request-id", "")
+            self.lines.extend(response.iter_lines())
+
+    def over(self, *, within_s: float = 60.0) -> str:
+        eventually(lambda: not self._thread.is_alive(), within_s=within_s, why="the stream's end")
+        return "\n".join(self.lines)
+
+
+@pytest.fixture
+def overview(page: Page, watch: Watch, site: Site) -> Iterator[Page]:
+    site.sign_in(page)
+    page.evaluate("window.notReloaded = true")
+    yield page
+    assert page.evaluate("window.notReloaded")
+
+
+def add_key(page: Page, site: Site, name: str) -> str:
+    page.goto(f"{site.url}/admin/apiproxy/apikey/add/")
+    page.fill("#id_name", name)
+    page.click("button[name=_save]")
+    secret = page.locator("#main li code").first.inner_text()
+    expect(page.get_by_role("button", name="Copy the secret")).to_be_visible()
+    return secret
+
+
+def test_a_request_with_a_new_key_appears_changes_its_phase_and_leaves_without_a_reload(
+    page: Page, watch: Watch, site: Site
+) -> None:
+    site.sign_in(page)
+    secret = add_key(page, site, "browser-key")
+    page.goto(f"{site.url}/dashboard/")
+    page.evaluate("window.notReloaded = true")
+    call = Call(site, "[[first=2]] [[n=60]] [[gap=0.05]]", key=secret)
+    row = page.locator("tr[data-run]", has_text="browser-key")
+    expect(row).to_be_visible()
+    expect(row.locator(".d-chip")).not_to_have_text("streaming")
+    expect(row.locator(".d-chip")).to_have_text("streaming")
+    expect(row).to_contain_text("chars/s")
+    assert "message_stop" in call.over()
+    expect(row.locator(".d-chip")).to_have_text("completed")
+    expect(row).to_have_count(0)
+    assert page.evaluate("window.notReloaded")
+    assert watch.faults == []
+
+
+def test_what_waits_shows_its_place_in_the_line(overview: Page, site: Site, watch: Watch) -> None:
+    calls = [Call(site, "[[n=60]] [[gap=0.05]]") for _ in range(4)]
+    expect(overview.locator(".d-chip", has_text="queued, 1 in line")).to_be_visible()
+    expect(overview.locator(".d-chip", has_text="queued, 2 in line")).to_be_visible()
+    expect(overview.locator("[data-live-count]")).to_contain_text("2 of 2 slots, 2 queued")
+    for call in calls:
+        assert "message_stop" in call.over()
+    expect(overview.locator("tr[data-run]")).to_have_count(0)
+    assert watch.faults == []
+
+
+def test_an_upstream_error_appears_in_the_feed_and_leads_to_its_request(
+    overview: Page, site: Site, watch: Watch
+) -> None:
+    call = Call(site, "[[status=529]] [[message=busy in the browser test]]")
+    call.over()
+    item = overview.locator("#feed li", has_text="529").first
+    expect(item).to_contain_text("upstream error")
+    item.locator("a").click()
+    expect(overview.get_by_role("heading", name="Where the time went")).to_be_visible()
+    overview.evaluate("window.notReloaded = true")  # another page, on purpose
+    assert watch.faults == []
+
+
+def test_cancel_ends_the_clients_stream(overview: Page, site: Site, watch: Watch) -> None:
+    call = Call(site, "[[n=2000]] [[gap=0.1]]")
+    row = overview.locator("tr[data-run]")
+    expect(row.locator(".d-chip")).to_have_text("streaming")
+    row.get_by_role("button").click()
+    overview.get_by_role("button", name="Cancel the request").click()
+    text = call.over()
+    assert "event: error" in text
+    assert "message_stop" not in text
+    expect(row).to_have_count(0)
+    assert watch.faults == []
+
+
+def test_one_request_is_followed_until_it_is_over(overview: Page, site: Site, watch: Watch) -> None:
+    call = Call(site, "[[n=80]] [[gap=0.05]]")
+    overview.locator("tr[data-run] a.d-id").click()
+    expect(overview.locator("[data-phase-chip]")).to_have_text("streaming")
+    overview.evaluate("window.notReloaded = true")
+    assert "message_stop" in call.over()
+    expect(overview.locator("[data-phase-chip]")).to_have_text("completed")
+    expect(overview.get_by_text("Streaming", exact=True)).to_be_visible()
+    assert watch.faults == []
+
+
+def test_a_page_finds_the_line_again_after_a_restart(overview: Page, site: Site) -> None:
+    site.gateway.stop()
+    expect(overview.locator("#connection")).to_have_attribute("data-state", "offline")
+    site.gateway.start()
+    expect(overview.locator("#connection")).to_have_attribute("data-state", "live")
+    call = Call(site, "[[n=40]] [[gap=0.05]]")
+    expect(overview.locator("tr[data-run]")).to_have_count(1)
+    assert "message_stop" in call.over()
+    expect(overview.locator("tr[data-run]")).to_have_count(0)
+
+
+def test_a_retired_worker_gives_way_to_another(page: Page, site: Site, watch: Watch) -> None:
+    site.sign_in(page)
+    page.goto(f"{site.url}/dashboard/workers")
+    row = page.locator("#workers tbody tr", has=page.locator("[data-state=idle]")).first
+    expect(row).to_be_visible()
+    name = row.locator("td").first.inner_text().split()[0]
+    row.get_by_role("button").click()
+    page.get_by_role("button", name="Retire it").click()
+    expect(page.locator("#workers tbody tr", has_text=name)).to_have_count(0)
+    assert watch.faults == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_has_a_title_fits_a_phone_and_asks_no_other_host(
+    page: Page, site: Site, watch: Watch, path: str
+) -> None:
+    site.sign_in(page)
+    page.set_viewport_size({"width": 375, "height": 812})
+    response = page.goto(f"{site.url}{path}")
+    assert response is not None
+    assert response.status == 200
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self' 'unsafe-eval'" in policy
+    page.wait_for_load_state("networkidle")
+    assert "Claude gateway" in page.title()
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    assert watch.faults == []

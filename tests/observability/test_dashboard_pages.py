@@ -1,0 +1,307 @@
+"""The dashboard's pages: who may see them, what they cost, what they say."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from observability.dashboard.port import KeyRow, UsageRow
+from observability.dashboard.port import console as console_holder
+from observability.modelnames import ModelNames
+from observability.models import Trace
+from observability.redact import Redactor
+from observability.rollup import Sums
+from observability.service import Config, Service, holder, install
+from observability.store import Record, Store, write_sums, write_traces
+from observability.synthetic import synthetic_traces
+from tests.observability.builders import NOW, Gateway, course, draft_of, failed, make_turn, opening
+from tests.observability.dashboards import Console, make_user
+
+pytestmark = pytest.mark.django_db
+
+MAX_QUERIES = 15
+PAGES = (
+    "/dashboard/", "/dashboard/charts?window=7d", "/dashboard/requests", "/dashboard/requests?status=error&span=24h",
+    "/dashboard/errors?span=all", "/dashboard/sessions", "/dashboard/workers", "/dashboard/usage?days=90",
+    "/dashboard/logs",
+)  # fmt: skip
+LOOK = ("view_trace",)
+ACTIONS = ("/dashboard/requests/req_x/cancel", "/dashboard/workers/w1/retire", "/dashboard/demo")
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    return Gateway(cancellable={"req_x"})
+
+
+@pytest.fixture
+def console() -> Iterator[Console]:
+    made = Console(retirable={"w1"})
+    console_holder.install(made)
+    yield made
+    console_holder.install(None)
+
+
+@pytest.fixture
+def service(gateway: Gateway, console: Console, tmp_path: Path, settings: Settings) -> Iterator[Service]:
+    settings.ALLOWED_HOSTS = ["testserver"]
+    yield install(gateway, Config(log_dir=tmp_path, retention_days=30))
+    holder.install(None)
+
+
+@pytest.fixture
+def admin(client: Client, service: Service) -> Client:
+    client.force_login(make_user(superuser=True))
+    return client
+
+
+@pytest.fixture
+def viewer(client: Client, service: Service) -> Client:
+    client.force_login(make_user(permissions=LOOK))
+    return client
+
+
+def fill(count: int = 300) -> None:
+    traces = list(synthetic_traces(count, days=1, until=datetime.now(UTC) - timedelta(minutes=5), seed=1))
+    sums = Sums()
+    for trace in traces:
+        sums.add(trace, at=trace["finished_at"].timestamp(), model=trace["model"], fine=False)
+    write_traces(traces)
+    write_sums(sums)
+
+
+def text_of(client: Client, path: str, **headers: str) -> str:
+    response = client.get(path, headers=headers)
+    assert response.status_code == 200, response.content
+    assert response["Cache-Control"] == "no-store"
+    return response.content.decode()
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("rows", [0, 300])
+def test_every_page_costs_few_queries_however_many_rows_there_are(admin: Client, path: str, rows: int) -> None:
+    if rows:
+        fill(rows)
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        text_of(admin, path)
+    assert len(queries) <= MAX_QUERIES
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_who_has_not_signed_in_is_sent_to_the_login(client: Client, service: Service, path: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 302
+    assert response["Location"].startswith("/admin/login/?next=/dashboard/")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_script_without_a_login_gets_no_page_in_its_place(client: Client, service: Service, path: str) -> None:
+    assert client.get(path, headers={"x-requested-with": "fetch"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("staff", "permissions"),
+    [(False, LOOK), (True, ()), (True, ("cancel_run",))],
+    ids=["no staff", "none", "cancel only"],
+)
+def test_who_may_not_see_traces_sees_no_page(
+    client: Client, service: Service, staff: bool, permissions: tuple[str, ...]
+) -> None:
+    client.force_login(make_user(staff=staff, permissions=permissions))
+    for path in PAGES:
+        assert client.get(path).status_code == 403
+    for path in ACTIONS:
+        assert client.post(path).status_code == 403
+
+
+def test_a_viewer_sees_everything_and_changes_nothing(viewer: Client, console: Console, gateway: Gateway) -> None:
+    console.demo = True
+    for path in PAGES:
+        text_of(viewer, path)
+    assert "data-may-change" not in text_of(viewer, "/dashboard/")
+    assert "Fill with demo data</button>" not in text_of(viewer, "/dashboard/")
+    for path in ACTIONS:
+        assert viewer.post(path).status_code == 403
+    assert not gateway.cancelled
+
+
+def test_an_operator_cancels_and_retires(client: Client, service: Service, gateway: Gateway) -> None:
+    client.force_login(make_user(permissions=(*LOOK, "cancel_run")))
+    assert client.post(ACTIONS[0]).status_code == 202
+    assert gateway.cancelled == ["req_x"]
+    assert client.post("/dashboard/requests/req_gone/cancel").status_code == 404
+    assert client.post(ACTIONS[1]).status_code == 202
+    assert client.post("/dashboard/workers/w9/retire").status_code == 404
+    assert client.get(ACTIONS[0]).status_code == 405
+
+
+def test_an_action_without_the_pages_token_is_refused(service: Service, gateway: Gateway) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(make_user(superuser=True))
+    assert strict.post(ACTIONS[0]).status_code == 403
+    assert not gateway.cancelled
+
+
+def test_demo_data_is_for_demo_mode_only(admin: Client, console: Console) -> None:
+    assert admin.post("/dashboard/demo").status_code == 404
+    assert not Trace.objects.exists()
+
+
+def test_an_empty_dashboard_says_what_to_do(admin: Client, console: Console) -> None:
+    assert "Create an API key" in text_of(admin, "/dashboard/")
+    assert "No requests yet." in text_of(admin, "/dashboard/requests")
+    assert "No request meets these filters." in text_of(admin, "/dashboard/requests?model=none")
+    assert "No errors in this time." in text_of(admin, "/dashboard/errors")
+    assert "No sessions yet." in text_of(admin, "/dashboard/sessions")
+    assert "There are no keys yet." in text_of(admin, "/dashboard/usage")
+    console.demo = True
+    assert "Fill with demo data" in text_of(admin, "/dashboard/")
+
+
+def test_the_history_pages_without_an_end_and_without_a_row_twice(admin: Client) -> None:
+    fill(120)
+    seen: list[str] = []
+    text = text_of(admin, "/dashboard/requests")
+    while True:
+        seen += [part.split('"')[0] for part in text.split('title="req_')[1:]]
+        if 'hx-get="' not in text:
+            break
+        address = text.split('hx-get="')[1].split('"')[0].replace("&amp;", "&")
+        text = text_of(admin, address, **{"hx-request": "true"})
+        assert "<html" not in text
+    assert len(seen) == len(set(seen)) == 120
+    assert "That is all there is." in text
+
+
+@pytest.mark.parametrize("query", ["cursor=nonsense", "until=never", f"q={'x' * 300}", "q=%00"])
+def test_a_filter_that_cannot_be_read_is_refused(admin: Client, query: str) -> None:
+    assert admin.get(f"/dashboard/requests?{query}").status_code == 400
+
+
+def test_a_search_finds_requests_by_the_beginning_of_their_id_by_key_and_by_session(admin: Client) -> None:
+    fill(200)
+    trace = Trace.objects.exclude(conversation_id=None).first()
+    assert trace is not None
+    for text in (trace.pk, trace.key_label.upper(), trace.conversation_id):
+        assert trace.pk in text_of(admin, f"/dashboard/requests?q={text}")
+    assert trace.pk not in text_of(admin, "/dashboard/requests?q=another-session")
+
+
+def keep(*events: Any, **turn: Any) -> str:
+    draft = draft_of(make_turn(**turn), events)
+    store = Store(node="here", redactor=Redactor(), names=ModelNames())
+    store.write([Record(draft, final=True)])
+    return draft.id
+
+
+def test_a_failed_request_shows_its_error_its_dump_and_where_the_time_went(admin: Client) -> None:
+    trace_id = keep(*course(ending=failed(stderrTail="the last words")))
+    text = text_of(admin, f"/dashboard/requests/{trace_id}")
+    for shown in ("upstream error", "Overloaded", "529", "the last words", "Error dump", "Streaming", "Not stored"):
+        assert shown in text
+
+
+def test_a_stored_body_can_be_copied_as_curl_without_a_secret(admin: Client) -> None:
+    trace_id = keep(*course(), store_bodies=True)
+    text = text_of(admin, f"/dashboard/requests/{trace_id}")
+    assert "curl http://testserver/v1/messages" in text
+    assert "$CLAUDE_PROXY_KEY" in text
+
+
+def test_a_request_under_way_has_a_page_with_a_button_to_cancel_it(admin: Client, service: Service) -> None:
+    turn = make_turn()
+    for event in opening():
+        service.recorder.on_event(turn, event)
+    text = text_of(admin, f"/dashboard/requests/{turn.id}")
+    assert f'data-cancel="{turn.id}"' in text
+    assert "worker ready" in text
+
+
+def test_neighbours_in_a_session_are_linked(admin: Client) -> None:
+    ids = [
+        keep(*course(at), at=at, conversation_id="talk") for at in (1_790_000_000.0, 1_790_000_100.0, 1_790_000_200.0)
+    ]
+    text = text_of(admin, f"/dashboard/requests/{ids[1]}")
+    assert f"/dashboard/requests/{ids[0]}" in text
+    assert f"/dashboard/requests/{ids[2]}" in text
+    assert "turn 2" in text
+
+
+def test_an_unknown_request_says_so(admin: Client) -> None:
+    response = admin.get("/dashboard/requests/req_none")
+    assert response.status_code == 404
+    assert b"No request has the id" in response.content
+
+
+def test_logs_are_filtered_and_links_lead_to_requests(admin: Client, service: Service) -> None:
+    lines = (
+        '{"ts":"2026-01-01T10:00:00Z","level":"info","event":"queue.acquired","reqId":"req_abcdefghijkl","waitMs":3}\n'
+        '{"ts":"2026-01-01T10:00:01Z","level":"error","event":"it.broke","logger":"x","exception":"Traceback <b>"}\n'
+        "not json\n"
+    )
+    (service.config.log_dir / "proxy-2026-01-01.log").write_text(lines)
+    text = text_of(admin, "/dashboard/logs")
+    assert "/dashboard/requests/req_abcdefghijkl" in text
+    assert "Traceback &lt;b&gt;" in text
+    assert "not json" in text
+    only = text_of(admin, "/dashboard/logs?level=error", **{"x-requested-with": "fetch"})
+    assert "it.broke" in only
+    assert "queue.acquired" not in only
+    assert admin.get("/dashboard/logs?file=../db.sqlite3").status_code == 404
+
+
+def test_usage_is_shown_against_the_budgets(admin: Client, console: Console) -> None:
+    key: KeyRow = {
+        "id": 1,
+        "name": "team",
+        "prefix": "sk-",
+        "state": "in use",
+        "budget_day": 10.0,
+        "budget_month": None,
+        "budget_total": 8.0,
+    }
+    used: UsageRow = {
+        "key_id": 1,
+        "key": "team",
+        "day": datetime.now(UTC).date(),
+        "requests": 3,
+        "failures": 1,
+        "tokens_in": 9,
+        "tokens_out": 9,
+        "cost": 2.5,
+    }
+    console.key_rows, console.usage_rows = [key], [used]
+    text = text_of(admin, "/dashboard/usage")
+    assert "25 percent spent today" in text
+    assert 'data-level="bad"' in text  # nine dollars of eight in all
+
+
+def test_records_in_the_admin_can_be_seen_and_not_changed(admin: Client) -> None:
+    trace_id = keep(*course(ending=failed()))
+    for name in ("trace", "errordump"):
+        listed = admin.get(f"/admin/observability/{name}/")
+        assert trace_id in listed.content.decode()
+        assert admin.get(f"/admin/observability/{name}/add/").status_code == 403
+        page = admin.get(f"/admin/observability/{name}/{trace_id}/change/").content.decode()
+        assert 'name="_save"' not in page
+        assert f"/dashboard/requests/{trace_id}" in page
+
+
+def test_without_a_served_gateway_the_pages_say_so(client: Client, settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["testserver"]
+    client.force_login(make_user(superuser=True))
+    assert client.get("/dashboard/").status_code == 503
+
+
+def test_an_inactive_user_is_nobody(viewer: Client) -> None:
+    User.objects.update(is_active=False)
+    assert viewer.get("/dashboard/").status_code == 302
