@@ -32,7 +32,13 @@ def page(client: Client, path: str) -> str:
 
 def added(client: Client, **fields: object) -> str:
     """The page after a key was added."""
-    data = {"name": "ci", "scopes": ["api"], "allowed_models": "", "priority": "0", **fields}
+    data = {
+        "name": "ci",
+        "scopes": ["api"],
+        "allowed_models": "",
+        "priority": "0",
+        "budget_warn_percent": "80",
+    } | fields
     response = client.post(f"{KEYS}add/", data, follow=True)
     assert response.status_code == 200
     return str(response.content.decode())
@@ -79,6 +85,7 @@ def test_a_key_that_makes_no_sense_is_not_saved(admin_client: Client, fields: di
 def test_a_change_keeps_the_secret(admin_client: Client) -> None:
     key, secret = async_to_sync(create_key)("ci")
     data = {"name": "renamed", "scopes": ["admin"], "allowed_models": "", "priority": "5", "digest": "0" * 64}
+    data["budget_warn_percent"] = "90"
     response = admin_client.post(f"{KEYS}{key.pk}/change/", data, follow=True)
     assert "sk-proxy-" not in response.content.decode().replace(key.prefix, "")
     found = async_to_sync(find)(secret)

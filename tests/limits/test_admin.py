@@ -25,7 +25,7 @@ KEYS, USAGE, SESSIONS = "/admin/apiproxy/apikey/", "/admin/apiproxy/usage/", "/a
 def act(client: Client, page: str, action: str, *rows: int) -> bytes:
     response = client.post(page, {"action": action, "_selected_action": list(rows)}, follow=True)
     assert response.status_code == 200
-    return b"".join(response) if response.streaming else response.content
+    return response.getvalue()
 
 
 def test_usage_is_exported_as_csv_that_no_spreadsheet_runs(admin_client: Client) -> None:
