@@ -106,9 +106,17 @@ class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
             self.unregisterProducer()
         super().finish()
 
-    async def writable(self) -> None:
-        """Waits while the client is behind with reading."""
-        await self._writable.wait()
+    async def writable(self, *, timeout_s: float) -> None:
+        """Waits while the client is behind with reading; one that reads nothing for so long is cut off."""
+        if self._writable.is_set():
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._writable.wait()
+        except TimeoutError:
+            logger.info("client.cut_off", extra={"path": self.path.decode(errors="replace")})
+            if self.channel is not None:
+                self.channel.transport.abortConnection()
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:
         """What Daphne itself has to say, as JSON."""
@@ -138,7 +146,11 @@ class GatewayFactory(HTTPFactory):  # type: ignore[misc]  # Daphne has no types
 
 
 class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
-    """Daphne's server over our requests."""
+    """Daphne's server over our requests. send_timeout_s: how long a client may read nothing of what is sent to it."""
+
+    def __init__(self, *args: Any, send_timeout_s: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._send_timeout_s = send_timeout_s
 
     @property
     def http_factory(self) -> GatewayFactory:
@@ -163,7 +175,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         """Sends a message of the application and waits until the client has room for more."""
         await super().handle_reply(protocol, message)
         if isinstance(protocol, GatewayRequest):
-            await protocol.writable()
+            await protocol.writable(timeout_s=self._send_timeout_s)
 
 
 def _error_json(status: int, message: str, request_id: str) -> bytes:

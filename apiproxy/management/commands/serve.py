@@ -68,6 +68,7 @@ class Gateway:
             ready_callable=self._on_loop_ready,
             request_buffer_size=_BODY_CHUNK_BYTES,
             server_name="",
+            send_timeout_s=config.stall_timeout_ms / 1000,
         )
 
     def serve(self) -> None:
