@@ -18,3 +18,5 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "proxy_site.settings"
 from proxy_site.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # tests log in often
+for _client in ("httpx", "httpx2"):  # a line for each of the thousands of requests hides what a failed test has to say
+    LOGGING["loggers"][_client] = {"level": "WARNING"}  # noqa: F405
