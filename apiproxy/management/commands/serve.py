@@ -74,6 +74,8 @@ class Gateway:
     def serve(self) -> None:
         """Runs the event loop until the drain is over."""
         self._server.run()
+        if self.failure is None and not self._server.listening_addresses:
+            self.failure = f"Cannot listen on {self._config.host}:{self._config.port}: is the port taken?"
 
     def _on_loop_ready(self) -> None:
         loop = asyncio.get_event_loop()
@@ -103,8 +105,6 @@ class Gateway:
             self._server.stop()
 
     async def _open(self) -> None:
-        if not self._server.listening_addresses:
-            raise OSError(f"cannot listen on {self._config.host}:{self._config.port} (is the port taken?)")
         if self._config.credential.kind == "demo":
             await self._enter_demo()
         runtime = Runtime(self._config)
