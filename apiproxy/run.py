@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 _WORKER_RETRIES = 2
 """Fresh workers for a turn whose process died before it said anything; costs the upstream nothing."""
 _RETRY_PAUSE_S = 0.25
+_CHARS_PER_TOKEN = 4
+"""For the tokens of an answer that was broken off: an estimate, on the low side for most texts."""
 _RETRIED_STATUSES = frozenset({500, 529})
 
 
@@ -244,7 +246,11 @@ class Run:
         return passing and upstream_retries > 0
 
     def _ending(self, outcome: Outcome, answer: Answer) -> Ending:
-        usage = replace(outcome.usage, cost_usd=self._price(self.turn.model, outcome.usage))
+        usage = outcome.usage
+        if not isinstance(outcome, Completed):  # the upstream tells its count at the end alone, and bills what it sent
+            told = self._output_chars // _CHARS_PER_TOKEN
+            usage = replace(usage, output_tokens=max(usage.output_tokens, told))
+        usage = replace(usage, cost_usd=self._price(self.turn.model, usage))
         if isinstance(outcome, Completed):
             return Finished(time.time(), outcome.stop_reason, usage)
         if isinstance(outcome, Stopped):
