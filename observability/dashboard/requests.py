@@ -6,15 +6,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db.models import Max
 from django.http import HttpRequest, HttpResponseBase
 
-from observability import queries, stats
+from observability import queries
 from observability.dashboard.access import Desk, answer, page, refusal, wants_fragment
-from observability.models import Dimension
+from observability.models import Dimension, Rollup
+from observability.rollup import HOUR_S
 from observability.vocabulary import EndReason, Status
 
 PAGE_ROWS = 50
 MAX_PARAM_CHARS = 200
+MAX_CHOICES = 300
 
 _SPANS = {
     "15m": ("Last 15 minutes", timedelta(minutes=15)),
@@ -78,10 +81,10 @@ async def request_list(request: HttpRequest, desk: Desk) -> HttpResponseBase:
     """The page; for a script only the rows that follow the cursor."""
     fragment = wants_fragment(request)
     now = datetime.now(UTC)
-    keys = await stats.groups(Dimension.KEY)
+    keys = await _known(Dimension.KEY)
     try:
         filters = Filters(request.GET.dict())
-        names = {group.label.lower(): group.value for group in keys}
+        names = {key.label.lower(): key.value for key in keys}
         cursor = request.GET.get("cursor", "")[:MAX_PARAM_CHARS]
         found = await queries.page(filters.where(keys=names, now=now), limit=PAGE_ROWS, cursor=cursor or None)
     except (ValueError, OverflowError) as error:
@@ -101,13 +104,22 @@ async def request_list(request: HttpRequest, desk: Desk) -> HttpResponseBase:
     return await answer(request, desk, "observability/requests.html", context)
 
 
-async def _choices(keys: list[stats.Group]) -> dict[str, list[Choice]]:
-    models = await stats.groups(Dimension.MODEL)
+async def _known(dimension: Dimension) -> list[Choice]:
+    """The keys or models that there are sums of, by name."""
+    rows = Rollup.objects.filter(resolution_s=HOUR_S, dimension=dimension).order_by().values("value")
+    found = [
+        Choice(row["value"], row["name"] or row["value"])
+        async for row in rows.annotate(name=Max("label"))[:MAX_CHOICES]
+    ]
+    return sorted(found, key=lambda choice: choice.label.lower())
+
+
+async def _choices(keys: list[Choice]) -> dict[str, list[Choice]]:
     return {
         "status": [Choice(status.value, status.value) for status in Status if status is not Status.ACTIVE],
         "reason": [Choice(reason.value, reason.value.replace("_", " ")) for reason in EndReason],
-        "model": [Choice(group.value, group.value) for group in models[:50]],
-        "key": [Choice(group.value, group.label or f"key {group.value}") for group in keys[:200]],
+        "model": await _known(Dimension.MODEL),
+        "key": keys,
         "dialect": [Choice("anthropic", "Anthropic"), Choice("openai", "OpenAI")],
         "span": [Choice(name, label) for name, (label, _) in _SPANS.items()],
         "slow": [Choice(value, label) for value, label in _SLOW.items()],
