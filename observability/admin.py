@@ -150,6 +150,7 @@ class Dated(Record):
     search_fields = ("trace_id",)
     search_help_text = "A request's id in full"
     list_filter = ()
+    ordering = ("-created_at",)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
