@@ -23,7 +23,7 @@ class FirstSecrets:
 
 
 def bootstrap() -> FirstSecrets:
-    """Makes the first administrator if there is no user, the key of the environment, and a first key if there is none."""
+    """Makes the first administrator where there is no user, the environment's key, and a first key if there is none."""
     users = get_user_model()
     name = password = secret = None
     if not users.objects.exists():

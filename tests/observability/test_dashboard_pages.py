@@ -21,7 +21,7 @@ from observability.rollup import Sums
 from observability.service import Config, Service, holder, install
 from observability.store import Record, Store, write_sums, write_traces
 from observability.synthetic import synthetic_traces
-from tests.observability.builders import NOW, Gateway, course, draft_of, failed, make_turn, opening
+from tests.observability.builders import Gateway, course, draft_of, failed, make_turn, opening
 from tests.observability.dashboards import Console, make_user
 
 pytestmark = pytest.mark.django_db
