@@ -4,14 +4,16 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('observability', '0001_initial'),
+        ("observability", "0001_initial"),
     ]
 
     operations = [
         migrations.AlterModelOptions(
-            name='trace',
-            options={'ordering': ('-received_at', '-id'), 'permissions': (('cancel_run', 'Can cancel requests and retire workers'),)},
+            name="trace",
+            options={
+                "ordering": ("-received_at", "-id"),
+                "permissions": (("cancel_run", "Can cancel requests and retire workers"),),
+            },
         ),
     ]
