@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from apiproxy.engine.overlay import IDENTITY_BLOCK
+from apiproxy.standin import Exchange
 from tests.support.gateway import GatewayProcess
-from tests.support.stand_in import Exchange, StandInProcess
+from tests.support.stand_in import StandInProcess
 
 REQUESTS = 100
 AT_ONCE = 8
