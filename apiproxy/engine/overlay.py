@@ -15,7 +15,11 @@ import orjson
 IDENTITY_BLOCK = {"type": "text", "text": "You are a Claude agent, built on Anthropic's Claude Agent SDK."}
 """The SDK's own first system line. The gateway does not disguise what it is; the client's blocks follow untouched."""
 
-_NOT_OVERLAID = frozenset({"stream", "system"})
+HEADER_FIELDS = frozenset({"betas", "user_profile_id", "workspace_id"})
+"""Names that the CLI takes out of a body and sends as headers. They are no fields of the Messages API, and on the
+operator's credential no client's to set."""
+
+_NOT_OVERLAID = HEADER_FIELDS | {"stream", "system"}
 """`stream` is always on, `system` is rebuilt below."""
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiproxy.engine.overlay import IDENTITY_BLOCK, overlay_body, turn_lines
+from apiproxy.engine.overlay import HEADER_FIELDS, IDENTITY_BLOCK, overlay_body, turn_lines
 from tests.support.streams import json_values
 
 OURS = {"stream", "system", "model", "betas", "metadata"}
@@ -93,3 +93,8 @@ def test_what_one_json_library_refuses_is_carried_all_the_same(value: Any) -> No
 
     settings = json.loads(line)["request"]["settings"]
     assert json.loads(settings["env"]["CLAUDE_CODE_EXTRA_BODY"])["value"] == value
+
+
+@pytest.mark.parametrize("name", sorted(HEADER_FIELDS))
+def test_a_client_cannot_set_a_header_of_the_upstream_request_by_a_field_of_its_body(name: str) -> None:
+    assert overlay({name: "mine"}).get(name) != "mine"

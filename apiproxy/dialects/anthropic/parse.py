@@ -8,9 +8,16 @@ from pydantic import ValidationError
 from apiproxy.dialects.anthropic.schemas import MessagesIn
 from apiproxy.errors import FailureKind, ProxyError
 
+_HEADERS_IN_DISGUISE = ("betas", "user_profile_id", "workspace_id")
+"""Not fields of the Messages API, which refuses them in these words; the engine's CLI would make headers of them."""
+
 
 def check_body(body: Mapping[str, Any]) -> MessagesIn:
     """The body's fields that the gateway reads. Raises ProxyError(INVALID_REQUEST) naming the first field at fault."""
+    for name in _HEADERS_IN_DISGUISE:
+        if name in body:
+            message = f"{name}: Extra inputs are not permitted"
+            raise ProxyError(FailureKind.INVALID_REQUEST, message, param=name)
     try:
         return MessagesIn.model_validate(body)
     except ValidationError as error:

@@ -108,3 +108,13 @@ def test_the_clients_max_tokens_is_kept() -> None:
 )
 def test_the_beta_header_is_a_list_of_names(header: str | None, names: tuple[str, ...]) -> None:
     assert beta_names(header) == names
+
+
+@pytest.mark.parametrize("name", ["betas", "user_profile_id", "workspace_id"])
+def test_what_would_become_a_header_of_the_upstream_request_is_refused_as_the_api_refuses_it(name: str) -> None:
+    body = {"model": "claude-sonnet-5", "messages": [{"role": "user", "content": "hi"}], name: "mine"}
+
+    with pytest.raises(ProxyError, match=f"{name}: Extra inputs are not permitted") as refused:
+        check_body(body)
+
+    assert (refused.value.kind, refused.value.param) == (FailureKind.INVALID_REQUEST, name)
