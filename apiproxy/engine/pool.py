@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 _CLOSE_TIMEOUT_S = 8.0
 _RESTART_PAUSE_S = 0.5
-_MAX_RESTART_PAUSE_S = 30.0
+_MAX_RESTART_PAUSE_S = 10.0
 """Between attempts to start a worker when nobody asks for one: the first pause, doubled each time, up to this."""
 _RSS_CHECK_TURNS = 10
 
