@@ -1,11 +1,10 @@
 """The log files: one a day, named by its date (UTC); written, listed, read from the end, and deleted in time."""
 
-import logging
 import os
 import re
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,14 +22,13 @@ _NAME = re.compile(r"proxy-\d{4}-\d{2}-\d{2}\.log", re.ASCII)
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
-class DailyFileHandler(logging.Handler):
-    """Appends each line to today's file. A file that cannot be written is tried again later; it disturbs nobody.
+class DailyFile:
+    """Appends lines to the file of their day. One that cannot be written is tried again later; it disturbs nobody.
 
-    Lines are written whole, so several processes can share the folder.
+    What comes together is written in one piece, so several processes can share the folder. Used by one thread.
     """
 
     def __init__(self, folder: Path, *, retention_days: int = RETENTION_DAYS) -> None:
-        super().__init__()
         self._folder = folder
         self._retention_days = retention_days
         self._date = ""
@@ -38,42 +36,38 @@ class DailyFileHandler(logging.Handler):
         self._retry_at = 0.0
         self.lost = 0
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Writes the record's line."""
-        line = self.format(record).encode("utf-8", "replace") + b"\n"
+    def append(self, date: str, lines: Sequence[str]) -> None:
+        """Writes the lines (without their ends) into the file of that date (`YYYY-MM-DD`)."""
         if time.monotonic() < self._retry_at:
-            self.lost += 1
+            self.lost += len(lines)
             return
+        data = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
         try:
-            descriptor = self._open(datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d"))
-            if os.fstat(descriptor).st_size + len(line) > MAX_FILE_BYTES:
-                self.lost += 1
+            descriptor = self._open(date)
+            if os.fstat(descriptor).st_size + len(data) > MAX_FILE_BYTES:
+                self.lost += len(lines)
             else:
-                os.write(descriptor, line)
-        except OSError:  # the folder is gone or full: stderr still has the line
-            self.lost += 1
+                os.write(descriptor, data)
+        except OSError:  # the folder is gone or full: stderr still has the lines
+            self.lost += len(lines)
             self._retry_at = time.monotonic() + _RETRY_S
-            self._close_file()
+            self.close()
 
     def close(self) -> None:
-        """Closes the file."""
-        self._close_file()
-        super().close()
+        """Closes the file; the next line opens it again."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def _open(self, date: str) -> int:
         if self._descriptor is None or date != self._date:
-            self._close_file()
+            self.close()
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(self._folder / f"proxy-{date}.log", flags, 0o600)
             self._date = date
             delete_old(self._folder, keep_days=self._retention_days)
         return self._descriptor
-
-    def _close_file(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

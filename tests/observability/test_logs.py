@@ -4,9 +4,6 @@ import asyncio
 import io
 import json
 import logging
-import logging.handlers
-import queue
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,11 +11,14 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apiproxy.errors import FailureKind
 from observability import logfiles, logs
-from observability.logfiles import DailyFileHandler
-from observability.logs import BoundedQueueHandler, Logging, configure
+from observability.logfiles import DailyFile
+from observability.loglines import JsonLine
+from observability.logs import LineBuffer, Logging, configure
 from observability.modelnames import ModelNames
 from observability.recorder import Recorder
 from observability.redact import Redactor
@@ -177,12 +177,13 @@ def test_the_level_is_obeyed_and_debug_overrides_it(start: Any, tmp_path: Path) 
 
 
 def test_a_full_queue_drops_lines_and_counts_them() -> None:
-    lines: queue.Queue[Any] = queue.Queue(3)
-    handler = BoundedQueueHandler(lines)
+    buffer = LineBuffer(3)
     for number in range(5):
-        handler.handle(logging.makeLogRecord({"msg": f"line {number}"}))
+        buffer.handle(logging.makeLogRecord({"msg": f"line {number}"}))
 
-    assert (lines.qsize(), handler.dropped) == (3, 2)
+    assert buffer.dropped == 2
+    assert [record.msg for record in buffer.take()] == ["line 0", "line 1", "line 2"]
+    assert buffer.take() == []
 
 
 def test_a_folder_that_cannot_be_written_disturbs_nobody(start: Any, tmp_path: Path) -> None:
@@ -201,12 +202,11 @@ def test_a_new_day_gets_a_new_file_and_old_ones_are_deleted(tmp_path: Path) -> N
         day = datetime.now(UTC) - timedelta(days=age)
         (tmp_path / f"proxy-{day:%Y-%m-%d}.log").write_text("old\n")
     (tmp_path / "notes.txt").write_text("somebody else's")
-    handler = DailyFileHandler(tmp_path)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    file = DailyFile(tmp_path)
     yesterday, now = datetime.now(UTC) - timedelta(days=1), datetime.now(UTC)
-    for at, text in ((yesterday, "late"), (now, "first"), (now, "second")):
-        handler.emit(logging.makeLogRecord({"msg": text, "created": at.timestamp()}))
-    handler.close()
+    for at, lines in ((yesterday, ["late"]), (now, ["first", "second"])):
+        file.append(f"{at:%Y-%m-%d}", lines)
+    file.close()
 
     assert (tmp_path / f"proxy-{yesterday:%Y-%m-%d}.log").read_text() == "old\nlate\n"
     path = tmp_path / f"proxy-{now:%Y-%m-%d}.log"
@@ -218,14 +218,13 @@ def test_a_new_day_gets_a_new_file_and_old_ones_are_deleted(tmp_path: Path) -> N
 
 def test_a_days_file_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logfiles, "MAX_FILE_BYTES", 20)
-    handler = DailyFileHandler(tmp_path)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    file = DailyFile(tmp_path)
     for _ in range(5):
-        handler.emit(logging.makeLogRecord({"msg": "eight ch", "created": time.time()}))
-    handler.close()
+        file.append(f"{datetime.now(UTC):%Y-%m-%d}", ["eight ch"])
+    file.close()
 
-    (file,) = tmp_path.iterdir()
-    assert (file.stat().st_size, handler.lost) == (18, 3)
+    (path,) = tmp_path.iterdir()
+    assert (path.stat().st_size, file.lost) == (18, 3)
 
 
 @pytest.mark.parametrize(
@@ -262,3 +261,37 @@ def test_each_step_of_a_request_is_a_line_with_its_id_and_none_of_its_words(star
     ]
     assert [line["event"] for line in today(tmp_path) if line["reqId"] == silent.id][-1] == "request.stalled"
     assert words not in (tmp_path / f"proxy-{datetime.now(UTC):%Y-%m-%d}.log").read_text()
+
+
+_VALUES = [
+    "plain", "sk-ant-abcdefghijklmnop", "line\nsk-ant-abcdefghijklmnop", "a\\nsk-ant-abcdefghijklmnop", "\ud800",
+    'quoted "secret": "abcdefgh"', "known\"value\\of\nours", "x" * 50_000, "\x1b[2J", "\u202e", 2**70, float("nan"),
+    b"bytes", datetime(2026, 1, 1, tzinfo=UTC), {"apiKey": "abcdefgh"}, {1: ["Bearer abcdefgh"]}, None, True,
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_VALUES), max_size=4))
+def test_the_quick_way_to_a_line_leaves_nothing_that_the_slow_way_takes_out(values: list[Any]) -> None:
+    fields = {f"field{number}": value for number, value in enumerate(values)}
+    record = logging.makeLogRecord({"msg": "event", "created": NOW, **fields})
+    line = JsonLine(Redactor(['known"value\\of\nours'])).format(record)
+
+    assert json.loads(line)["event"] == "event"
+    for text in ("sk-ant-", "abcdefgh", "value\\\\of", "\x1b", "\u202e", "\n"):
+        assert text not in line
+    assert len(line) < 70_000
+
+
+def test_a_line_whose_arguments_do_not_fit_is_written_all_the_same(start: Any, tmp_path: Path) -> None:
+    class Wild:
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    state, _ = start()
+    logger.info("one %s and %s", "argument")
+    logger.info("unprintable", extra={"wild": Wild()})
+    logger.info("after")
+    state.stop()
+
+    assert [line["event"] for line in today(tmp_path)] == ["one %s and %s ('argument',)", "after"]
+    assert state.lost == 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observability.quoting import Prompt
-from observability.redact import MASK, MAX_TEXT_CHARS, Redactor
+from observability.redact import MASK, MAX_TEXT_CHARS, PATTERNS, Redactor
 from observability.text import storable
 
 SECRETS = {
@@ -28,6 +28,7 @@ PLACES = (
     "export ANTHROPIC_API_KEY={} && run",
     "https://user:{}@db.internal/name",
     "tail\nend={}",
+    r'{{"text": "line\n{}\tmore"}}',
 )
 
 
@@ -190,3 +191,16 @@ def test_a_stored_body_is_whole_but_for_credentials() -> None:
         "metadata": {"api_key": MASK},
         "max_tokens": 10**30,
     }
+
+
+@pytest.mark.parametrize(
+    "text", [*SECRETS.values(), *(place.format("plainword") for place in PLACES[1:5]), "access_tokens=plainword"]
+)
+@given(before=st.text(max_size=5), after=st.text(max_size=5))
+def test_whatever_is_taken_out_is_suspected_first(text: str, before: str, after: str) -> None:
+    redactor = Redactor()
+    whole = before + text + after
+
+    assert redactor.suspects(whole) or redactor.text(whole) == storable(whole, MAX_TEXT_CHARS)
+    for pattern, _ in PATTERNS:
+        assert redactor.suspects(whole) or not pattern.search(whole)
