@@ -26,7 +26,8 @@ _SECRET_NAME = re.compile(
     r"|(?<!max_)(?<!max-)token(?!s)"
 )
 _LAST = r"(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)"
-# What looks like a credential, and what it becomes. Every repetition has a bound or ends the search where it fails, so that no text takes more than milliseconds.
+# What looks like a credential, and what it becomes. Every repetition has a bound or ends the search where it fails, so
+# that no text takes more than milliseconds.
 _START = r"(?:\b|(?<=\\[nrt]))"  # of a word; within JSON one may follow an escaped line end
 PATTERNS: Sequence[tuple[re.Pattern[str], str]] = (
     (re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?" + _LAST, re.S), MASK),
@@ -52,7 +53,8 @@ PATTERNS: Sequence[tuple[re.Pattern[str], str]] = (
 
 # Most texts hold none of these, and are done after one look. (As one pattern they took a hundred times as long.)
 _NAMES = (
-    ("api", "key"), ("access", "key"), ("auth", "token"), ("session", "token"), ("access", "token"), ("refresh", "token"),
+    ("api", "key"), ("access", "key"), ("auth", "token"), ("session", "token"), ("access", "token"),
+    ("refresh", "token"),
 )  # fmt: skip
 _MARKS = (
     "bearer", "basic", "sk-", "sk_", "pk-", "pk_", "rk-", "rk_", "ghp_", "ghp-", "gho_", "gho-", "ghs_", "ghs-", "xox",
