@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -31,6 +32,9 @@ _READ_BYTES = 256 * 1024
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 _STDERR_LINES = 50
 _STDERR_LINE_BYTES = 64 * 1024
+_NICENESS = 5
+"""Of the workers: where the processor is short, this process reads what they say before they go on. It has to be
+quicker than they are to kill one that is about to ask the API again."""
 _TURN_TYPES = frozenset({"stream_event", "assistant", "result"})
 _CONTROL_TYPES = frozenset({"control_request", "control_response", "control_cancel_request"})
 
@@ -80,6 +84,8 @@ class CliTransport(Transport):
             limit=_READ_BYTES,
             start_new_session=True,
         )
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
         self._stderr_task = asyncio.create_task(self._read_stderr(self._process.stderr))
 
     async def write(self, data: str) -> None:
