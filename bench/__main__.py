@@ -17,11 +17,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.scenarios import SCENARIOS
-from bench.stage import FULL, QUICK, Stage, kill_the_rest, staged
+from bench.stage import FULL, QUICK, Sizes, Stage, kill_the_rest, staged
 from bench.stats import Line, encode_line, finished_line
 from tests.support.processes import clean_environment
 
 _SCENARIO_TIMEOUT_S = 900.0
+
+
+class _BrokenOff(Exception):  # noqa: N818 — it is none
+    """SIGTERM came."""
 
 
 def main() -> int:
@@ -34,7 +38,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:
             return asyncio.run(_run(options, Path(folder)))
-        except (KeyboardInterrupt, asyncio.CancelledError):
+        except (KeyboardInterrupt, _BrokenOff):
             _say("broken off")
             return 130
         finally:
@@ -57,15 +61,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(options: argparse.Namespace, folder: Path) -> int:
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    _say("starting the stand-in and the gateway")
-    async with staged(folder, QUICK if options.quick else FULL) as stage:
-        lines = [await measured_line(stage, name) for name in _chosen(options.only)]
+    terminated = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
+    sizes = QUICK if options.quick else FULL
+    measuring = asyncio.create_task(_measure(folder, sizes, _chosen(options.only)))
+    watching = asyncio.create_task(terminated.wait())
+    await asyncio.wait((measuring, watching), return_when=asyncio.FIRST_COMPLETED)
+    watching.cancel()
+    if not measuring.done():
+        measuring.cancel()
+        await asyncio.wait((measuring,))
+        raise _BrokenOff
+    lines = measuring.result()
     if options.json is not None:
         await asyncio.to_thread(options.json.write_bytes, b"".join(map(encode_line, lines)))
     return 1 if any("error" in line for line in lines) else 0
+
+
+async def _measure(folder: Path, sizes: Sizes, names: Sequence[str]) -> list[Line]:
+    _say("starting the stand-in and the gateway")
+    async with staged(folder, sizes) as stage:
+        return [await measured_line(stage, name) for name in names]
 
 
 def _chosen(only: Sequence[str] | None) -> list[str]:

@@ -14,7 +14,7 @@ from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Substr
 from django.db.models.lookups import Exact
 
-from observability.models import ErrorDump, Trace
+from observability.models import ID_CHARS, ErrorDump, Trace
 from observability.vocabulary import EndReason, Status
 
 SCAN = 10_000
@@ -80,11 +80,15 @@ async def page(where: TraceFilter, *, limit: int, cursor: str | None = None) -> 
 
 async def trace(trace_id: str) -> Trace | None:
     """The trace with that id."""
+    if not _may_be_id(trace_id):
+        return None
     return await Trace.objects.filter(pk=trace_id).afirst()
 
 
 async def dump(trace_id: str) -> ErrorDump | None:
     """The error dump of that trace, with the trace."""
+    if not _may_be_id(trace_id):
+        return None
     return await ErrorDump.objects.select_related("trace").filter(pk=trace_id).afirst()
 
 
@@ -154,6 +158,11 @@ def _unindexed(name: str, value: Any) -> Q:
     return Q(Exact(Coalesce(F(name), empty), Value(0) if value is None else Value(value)))
 
 
+def _may_be_id(text: str) -> bool:
+    """Whether a database takes it at all: PostgreSQL refuses NUL, wherever it is only looked for."""
+    return len(text) <= ID_CHARS and "\x00" not in text
+
+
 def _starting_with(prefix: str) -> Q:
     """SQLite has no index for LIKE, which ignores case; PostgreSQL none for a range, whose order is the language's."""
     if connection.vendor == "sqlite":
@@ -165,6 +174,8 @@ def _before(rows: QuerySet[Trace], cursor: str | None) -> QuerySet[Trace]:
     if not cursor:
         return rows
     micros, _, trace_id = cursor.partition("-")
+    if not _may_be_id(trace_id):
+        raise ValueError(cursor)
     try:
         at = _EPOCH + timedelta(microseconds=int(micros))
     except OverflowError as error:

@@ -98,7 +98,7 @@ def test_a_failed_run_leaves_a_dump_of_what_is_needed_to_understand_it() -> None
     assert dump["request"]["options"] == {
         "max_tokens": 9, "temperature": 0.5, "thinking": {"type": "enabled", "budget_tokens": 7},
     }  # fmt: skip
-    assert list(dump["phases"]) == ["received", "queued", "admitted", "worker_ready", "finished"]
+    assert set(dump["phases"]) == {"received", "queued", "admitted", "worker_ready", "finished"}
 
 
 @pytest.mark.parametrize("event", [refused(), left(), finished()], ids=["refused", "left", "finished"])

@@ -315,7 +315,7 @@ def test_a_process_that_serves_nothing_says_so(client: Client, settings: Setting
 @pytest.mark.parametrize(
     ("address", "count"),
     [
-        ("/debug/stats", 8),
+        ("/debug/stats", 9),
         ("/debug/traces", 1),
         ("/debug/traces?model=a&key=1", 2),
         ("/debug/errors", 1),
@@ -343,3 +343,8 @@ def test_a_trace_with_a_session_takes_two_queries(service: Service, client: Clie
         client.get(f"/debug/traces/{draft.id}")
 
     assert len(captured) == 2
+
+
+@pytest.mark.parametrize("address", ["/debug/traces/a%00b", "/debug/errors/%00", "/debug/traces/" + "x" * 5_000])
+def test_an_id_that_no_database_takes_is_not_found(address: str, get: Callable[..., Any]) -> None:
+    assert get(address, 404)["error"]

@@ -1,11 +1,9 @@
 """The writer: bounded, never in the way, and honest about what it could not keep."""
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 from django.db import DataError, OperationalError, connection
@@ -194,18 +192,29 @@ def _store() -> Store:
     return Store(node="here", redactor=Redactor(), names=ModelNames())
 
 
+@contextmanager
+def locked_database() -> Iterator[None]:
+    """Somebody else holds the database, or the table, for as long as this lasts."""
+    other = connection.copy()
+    statements = ["BEGIN IMMEDIATE"] if other.vendor == "sqlite" else ["BEGIN", "LOCK TABLE observability_trace"]
+    try:
+        with other.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            yield
+            cursor.execute("ROLLBACK")
+    finally:
+        other.close()
+
+
 @pytest.mark.django_db(transaction=True)
-def test_traces_arrive_although_somebody_holds_the_sqlite_database_locked() -> None:
-    if connection.vendor != "sqlite":
-        pytest.fail("This test is about SQLite's lock.")
-    path = Path(connection.settings_dict["NAME"])
-    with closing(sqlite3.connect(path, isolation_level=None)) as other, running(Writer(_store())) as writer:
-        other.execute("BEGIN IMMEDIATE")
-        draft = draft_of(make_turn(), [*opening(), failed(kind=FailureKind.STALL, message="silent")])
-        writer.started(draft)
-        writer.ended(draft)
-        assert not writer.flush(0.5)
-        other.execute("ROLLBACK")
+def test_traces_arrive_although_somebody_holds_the_database_locked() -> None:
+    with running(Writer(_store())) as writer:
+        with locked_database():
+            draft = draft_of(make_turn(), [*opening(), failed(kind=FailureKind.STALL, message="silent")])
+            writer.started(draft)
+            writer.ended(draft)
+            assert not writer.flush(0.5)
         assert writer.flush(15)
 
     trace = Trace.objects.get()
