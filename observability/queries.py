@@ -17,7 +17,7 @@ from django.db.models.lookups import Exact
 from observability.models import ID_CHARS, ErrorDump, Trace
 from observability.vocabulary import EndReason, Status
 
-SCAN = 10_000
+SCAN = 5_000
 MAX_LIMIT = 200
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
