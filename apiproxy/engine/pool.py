@@ -119,7 +119,7 @@ class Pool:
         worker = self._workers.get(worker_id)
         if worker is None or worker.state not in (WorkerState.IDLE, WorkerState.BUSY):
             return False
-        worker.turns = max(worker.turns, self._limits.max_turns)
+        worker.worn_out = True
         if worker in self._idle:
             self._idle.remove(worker)
             worker.retire()
@@ -190,9 +190,10 @@ class Pool:
         self._refill()
 
     def _worn_out(self, worker: Worker) -> bool:
-        if worker.turns >= self._limits.max_turns:
-            return True
-        return worker.turns % _RSS_CHECK_TURNS == 0 and worker.rss_bytes() > self._limits.max_rss_bytes
+        """Whether it must go; once it must, it stays so, for it may have to wait for its successor."""
+        heavy = worker.turns % _RSS_CHECK_TURNS == 0 and worker.rss_bytes() > self._limits.max_rss_bytes
+        worker.worn_out = worker.worn_out or heavy or worker.turns >= self._limits.max_turns
+        return worker.worn_out
 
     def _shelve(self, worker: Worker) -> None:
         worker.state = WorkerState.IDLE
@@ -249,7 +250,7 @@ class Pool:
             worker.retire()
             return
         self._shelve(worker)
-        for old in [old for old in self._idle if old is not worker and old.turns >= self._limits.max_turns]:
+        for old in [old for old in self._idle if old is not worker and old.worn_out]:
             self._idle.remove(old)
             old.retire()
 

@@ -43,6 +43,7 @@ class Worker:
         self.id = uuid.uuid4().hex[:12]
         self.state = WorkerState.STARTING
         self.turns = 0
+        self.worn_out = False
         self.started_at = time.time()
         self.run_id: str | None = None
         self.serving: str | None = None

@@ -12,7 +12,7 @@ from tests.support.engine import engine_request, finish, mark, play
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually_async
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FREE_WITHIN_S = 2.0
 """Twice how long a worker may take from `stop` until it is free and its upstream call closed: tests run beside it."""

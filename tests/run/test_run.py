@@ -27,7 +27,7 @@ from tests.support.runs import Desk, limits, turn_of
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually_async
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FREE_WITHIN_S = 2.0
 """Twice what is promised: the machine may be busy with other tests."""

@@ -1,6 +1,7 @@
 """The real engine on the test's own event loop: a pool of bundled CLIs in front of the stand-in.
 
-Tests that share `pool` run on the session's loop: `pytestmark = pytest.mark.asyncio(loop_scope="session")`.
+Tests that share `pool` run on their module's loop: `pytestmark = pytest.mark.asyncio(loop_scope="module")`. Not on the
+session's: that one stands still while other modules run, and what the pool had begun would be too late afterwards.
 """
 
 import uuid
@@ -60,7 +61,7 @@ def pool_in(
     return Pool(spec=spec, limits=limits)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pool]:
     """A warm pool in front of `stand_in`, for all tests that leave no worker behind."""
     shared = pool_in(tmp_path_factory.mktemp("workers"), upstream=stand_in.base_url)
