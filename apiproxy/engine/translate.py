@@ -8,24 +8,13 @@ from apiproxy.engine.failures import failure_of
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import StreamEvent, Usage
 
-SAFE_STOP_REASONS = frozenset({"end_turn", "tool_use", "stop_sequence", "refusal", "pause_turn"})
-"""After any other stop reason the CLI asks the API again by itself (`max_tokens`: "Output token limit hit. Resume…"),
-so the transport kills the process there. An interrupt comes too late."""
-
-
-def asks_again(event: StreamEvent) -> bool:
-    """Whether the CLI would make a hidden second API call after this event."""
-    if event.get("type") != "message_delta":
-        return False
-    stop_reason = (event.get("delta") or {}).get("stop_reason")
-    return stop_reason is not None and stop_reason not in SAFE_STOP_REASONS
-
 
 class Translation:
     """The fold of one turn's messages.
 
     `message_delta` and `message_stop` are held back until the `result`: a stream that the upstream cut ends with
-    synthetic ones, and only the result tells (its `message_delta` has no stop reason).
+    synthetic ones, and only the result tells (its `message_delta` has no stop reason). A turn has one message: should
+    another begin, the turn is over before it, and without its result, so the worker is not used again.
     """
 
     def __init__(self, *, model: str) -> None:
@@ -48,7 +37,7 @@ class Translation:
         return []
 
     def ended(self) -> list[StreamEvent]:
-        """The events that remain when the process is gone: a message stopped by our own kill is complete."""
+        """The events that remain when the process is gone: a message whose end was seen is complete."""
         stop_reason = self._stop_reason()
         if stop_reason is not None:
             self.outcome = Completed(stop_reason=stop_reason, usage=self.usage())
@@ -78,6 +67,9 @@ class Translation:
         if kind == "content_block_delta":
             return [event]
         if kind == "message_start":
+            if (stop_reason := self._stop_reason()) is not None:  # the CLI asks again: none of the client's business
+                self.outcome = Completed(stop_reason=stop_reason, usage=self.usage())
+                return self._release()
             self._count(event["message"].get("usage"))
         elif kind == "message_delta":
             self._count(event.get("usage"))

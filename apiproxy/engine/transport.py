@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +20,6 @@ from claude_agent_sdk import CLIConnectionError, Transport
 
 from apiproxy.engine.failures import upstream_error_in
 from apiproxy.engine.inbox import Inbox, Message
-from apiproxy.engine.translate import asks_again
 from apiproxy.errors import ProxyError
 
 logger = logging.getLogger(__name__)
@@ -32,9 +30,6 @@ _READ_BYTES = 256 * 1024
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 _STDERR_LINES = 50
 _STDERR_LINE_BYTES = 64 * 1024
-_NICENESS = 5
-"""Of the workers: where the processor is short, this process reads what they say before they go on. It has to be
-quicker than they are to kill one that is about to ask the API again."""
 _TURN_TYPES = frozenset({"stream_event", "assistant", "result"})
 _CONTROL_TYPES = frozenset({"control_request", "control_response", "control_cancel_request"})
 
@@ -59,7 +54,6 @@ class CliTransport(Transport):
         self.upstream_error: ProxyError | None = None
         self.upstream_error_seen = asyncio.Event()
         self.initialized = False
-        self.killed_after_stop = False
 
     @property
     def process(self) -> asyncio.subprocess.Process:
@@ -84,8 +78,6 @@ class CliTransport(Transport):
             limit=_READ_BYTES,
             start_new_session=True,
         )
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
         self._stderr_task = asyncio.create_task(self._read_stderr(self._process.stderr))
 
     async def write(self, data: str) -> None:
@@ -179,13 +171,8 @@ class CliTransport(Transport):
                 continue
             kind = message.get("type")
             if kind in _TURN_TYPES:
-                if self.killed_after_stop:
-                    continue  # said between our SIGKILL and its death: the start of the hidden call
                 for_turn.append(message)
                 size_bytes += len(line)
-                if kind == "stream_event" and asks_again(message["event"]):
-                    self.killed_after_stop = True
-                    self.kill()
             elif kind in _CONTROL_TYPES and not self._answered(message):
                 for_sdk.append(message)
         if for_turn and self._inbox is not None:

@@ -172,7 +172,7 @@ def test_without_its_switch_the_cli_asks_again_in_silence(
 ) -> None:
     """Why these variables are set. When one of these fails its variable may have become needless."""
     mark = sentinel()
-    cli = start_cli(env={switch: None})
+    cli = start_cli(env={switch: None, "CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE": None})
     cli.overlay(body(f"{mark} {prompt.format(mark=mark)}"))
 
     cli.say()

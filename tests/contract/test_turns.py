@@ -10,9 +10,6 @@ from tests.support.raw_cli import CliTurn, RawCli
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
-HIDDEN_CALL_S = 1.5
-"""How long a second call may take to arrive before it is believed not to come; it comes within 50 ms."""
-
 
 def sentinel() -> str:
     return f"sentinel-{uuid.uuid4().hex}"
@@ -61,36 +58,39 @@ def test_parallel_tool_calls_end_the_turn_without_a_second_call(warm_cli: RawCli
     stand_in.only(mark)
 
 
-@pytest.mark.parametrize("stop", ["max_tokens", "model_context_window_exceeded"])
-def test_a_cut_off_answer_is_asked_again_in_secret_unless_the_process_is_killed(
-    start_cli: StartCli, stand_in: StandInProcess, stop: str
+ASKED_AGAIN = [
+    pytest.param("[[n=2]] [[stop=max_tokens]]", id="cut off"),
+    pytest.param("[[n=2]] [[stop=model_context_window_exceeded]]", id="no room"),
+    pytest.param("[[say=]]", id="empty"),
+    pytest.param('[[block={"type": "thinking", "thinking": "hm", "signature": "c2ln"}]]', id="thinking alone"),
+]
+"""Answers after which the CLI makes another call by itself. Their usage is the least there can be."""
+
+
+@pytest.mark.parametrize("answer", ASKED_AGAIN)
+def test_without_the_blocking_limit_the_cli_asks_again_in_secret(
+    start_cli: StartCli, stand_in: StandInProcess, answer: str
 ) -> None:
-    """Why the transport kills on the raw line. When this fails the kill may have become needless."""
+    """Why the launcher sets it. When this fails it may have become needless."""
     mark = sentinel()
-    cli = start_cli()
-    cli.overlay(body(f"{mark} [[n=2]] [[stop={stop}]]"))
+    cli = start_cli(env={"CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE": None})
+    cli.overlay(body(f"{mark} {answer} [[in=0]] [[out=0]]"))
 
     cli.say()
 
     eventually(lambda: len(stand_in.recorded(containing=mark)) > 1, within_s=10)
 
 
-@pytest.mark.parametrize("stop", ["max_tokens", "model_context_window_exceeded"])
-def test_a_kill_on_the_raw_line_comes_before_the_hidden_second_call(
-    start_cli: StartCli, stand_in: StandInProcess, stop: str
-) -> None:
-    mark = sentinel()
+@pytest.mark.parametrize("answer", ASKED_AGAIN)
+def test_with_the_blocking_limit_it_cannot(warm_cli: RawCli, stand_in: StandInProcess, answer: str) -> None:
+    mark, after = sentinel(), sentinel()
 
-    def kill_at_stop(cli: RawCli, line: bytes) -> None:
-        if b'"message_delta"' in line and stop.encode() in line:
-            cli.kill()
+    turn = warm_cli.turn(body(f"{mark} {answer} [[in=0]] [[out=0]]"))
 
-    cli = start_cli(on_line=kill_at_stop)
-    cli.overlay(body(f"{mark} [[n=2]] [[stop={stop}]]"))
-    cli.say()
-
-    cli.wait(within_s=10)
-    stand_in.ended(mark, within_s=HIDDEN_CALL_S)
+    assert turn.result["terminal_reason"] == "blocking_limit"
+    assert [event["type"] for event in turn.events[-2:]] == ["message_delta", "message_stop"]
+    warm_cli.turn(body(after))
+    stand_in.only(after)
     stand_in.only(mark)
 
 

@@ -1,6 +1,5 @@
 """One turn on one real worker: the upstream's events, an outcome, and a worker that is free again."""
 
-import asyncio
 import time
 
 import pytest
@@ -171,36 +170,38 @@ async def test_a_stop_after_the_end_changes_nothing(pool: Pool) -> None:
     assert isinstance(finished.outcome, Completed)
 
 
-@pytest.mark.parametrize(("stop", "turns"), [("max_tokens", 20), ("reason_of_tomorrow", 2)])
-async def test_no_hidden_second_call_follows_an_answer_that_was_cut_off(
-    pool: Pool, stand_in: StandInProcess, stop: str, turns: int
+_THINKING_ALONE = '[[block={"type": "thinking", "thinking": "hm", "signature": "c2ln"}]]'
+_NOTHING = "[[say=]]"
+_LITTLE = "[[n=2]]"
+_FREE = "[[in=0]] [[out=0]]"
+
+
+@pytest.mark.parametrize(
+    ("answer", "stop"),
+    [
+        *((_LITTLE, stop) for stop in ("max_tokens", "model_context_window_exceeded", "reason_of_tomorrow")),
+        *((_LITTLE, stop) for stop in ("end_turn", "refusal", "pause_turn", "stop_sequence")),
+        *((_THINKING_ALONE, stop) for stop in ("max_tokens", "end_turn")),
+        *((_NOTHING, stop) for stop in ("max_tokens", "end_turn")),
+        ('[[tool=Bash:{"command": "id"}]]', "max_tokens"),
+    ],
+)
+async def test_whatever_an_answer_is_the_upstream_is_asked_once_and_the_worker_goes_on(
+    pool: Pool, stand_in: StandInProcess, answer: str, stop: str
 ) -> None:
-    sent = mark()
+    sent, after = mark(), mark()
 
-    async def cut_off(number: int) -> None:
-        turn = await play(pool, engine_request(f"{sent}-{number} [[n=2]] [[stop={stop}]]"))
-        assert isinstance(turn.outcome, Completed)
-        assert turn.outcome.stop_reason == stop
-        assert [event["type"] for event in turn.events[-2:]] == ["message_delta", "message_stop"]
-
-    for number in range(0, turns, 2):
-        await asyncio.gather(cut_off(number), cut_off(number + 1))
-
-    asked = stand_in.recorded(containing=sent)
-    assert len(asked) == turns
-    await eventually_async(lambda: all(it.ended_at for it in stand_in.recorded(containing=sent)))
-
-
-@pytest.mark.parametrize("stop", ["refusal", "pause_turn", "stop_sequence"])
-async def test_after_other_stop_reasons_the_worker_goes_on(pool: Pool, stand_in: StandInProcess, stop: str) -> None:
-    sent = mark()
-
-    turn = await play(pool, engine_request(f"{sent} [[n=2]] [[stop={stop}]]"))
-    after = await play(pool, engine_request("[[n=1]]"))
+    turn = await play(pool, engine_request(f"{sent} {answer} {_FREE} [[stop={stop}]]"))
+    nxt = await play(pool, engine_request(f"{after} [[n=1]]"))
 
     assert isinstance(turn.outcome, Completed)
     assert turn.outcome.stop_reason == stop
-    assert after.pid == turn.pid
+    kinds = [event["type"] for event in turn.events]
+    assert kinds.count("message_start") == 1
+    assert kinds[-2:] == ["message_delta", "message_stop"]
+    assert nxt.pid == turn.pid
+    assert nxt.text == "tok0 "
+    stand_in.ended(after)
     stand_in.only(sent)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apiproxy.engine.base import Broken, Completed, Stopped
-from apiproxy.engine.translate import SAFE_STOP_REASONS, Translation, asks_again
+from apiproxy.engine.translate import Translation
 from apiproxy.errors import FailureKind, ProxyError, UpstreamError
 from apiproxy.events import StreamEvent, Usage
 from tests.support.streams import JsonObject, messages, stream_of
@@ -95,20 +95,20 @@ def test_all_other_events_go_on_at_once() -> None:
     assert [translation.feed(as_line(event)) for event in events[:-2]] == [[event] for event in events[:-2]]
 
 
-@pytest.mark.parametrize("stop_reason", ["max_tokens", "model_context_window_exceeded", "reason_of_tomorrow"])
-def test_a_stop_reason_after_which_the_cli_would_ask_again_is_one_to_kill_at(stop_reason: str) -> None:
-    *_, delta, _ = stream_of(answer(stop_reason))
+def test_a_second_message_ends_the_turn_with_the_first() -> None:
+    translation = Translation(model="m")
+    events = stream_of(answer("max_tokens"))
 
-    assert asks_again(delta)
+    passed = feed(translation, map(as_line, [*events, events[0]]))
 
-
-@pytest.mark.parametrize("stop_reason", [*sorted(SAFE_STOP_REASONS), None])
-def test_other_stop_reasons_are_not(stop_reason: str | None) -> None:
-    assert not any(asks_again(event) for event in stream_of(answer() | {"stop_reason": stop_reason}))
+    assert passed == events
+    assert translation.outcome == Completed(
+        stop_reason="max_tokens", usage=Usage(input_tokens=11, output_tokens=7, cache_read_input_tokens=5)
+    )
 
 
 @pytest.mark.parametrize("said_before_death", ["message_delta", "message_stop"])
-def test_a_message_that_we_killed_at_its_stop_reason_is_complete(said_before_death: str) -> None:
+def test_a_message_whose_process_died_after_its_stop_reason_is_complete(said_before_death: str) -> None:
     events = stream_of(answer("max_tokens"))
     last = [event["type"] for event in events].index(said_before_death)
     translation = Translation(model="m")
