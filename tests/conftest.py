@@ -17,13 +17,21 @@ hypothesis_settings.register_profile("gateway", deadline=None, suppress_health_c
 hypothesis_settings.load_profile("gateway")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that commit empty the database afterwards; what the migrations put there comes back for the next ones."""
-    for item in items:
-        marker = item.get_closest_marker("django_db")
-        if marker is not None and marker.kwargs.get("transaction"):
-            fields = {**marker.kwargs, "serialized_rollback": True}
-            item.add_marker(pytest.mark.django_db(*marker.args, **fields), append=False)
+    """Tests that commit empty the database afterwards, so they come last, whatever the order of the others.
+
+    What the migrations put there comes back for each of them. (After the random order, which mixes them.)
+    """
+    committing = [item for item in items if _commits(item)]
+    for item in committing:
+        item.add_marker(pytest.mark.django_db(transaction=True, serialized_rollback=True), append=False)
+    items.sort(key=_commits)
+
+
+def _commits(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("django_db")
+    return marker is not None and bool(marker.kwargs.get("transaction"))
 
 
 @pytest.fixture(autouse=True)
