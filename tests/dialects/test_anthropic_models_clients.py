@@ -26,10 +26,10 @@ def test_the_anthropic_client_retrieves_a_model_by_its_alias(gateway: GatewayPro
 
 
 def test_the_openai_client_reads_the_same_list(gateway: GatewayProcess) -> None:
-    client = openai.OpenAI(api_key=gateway.api_key, base_url=f"{gateway.base_url}/v1", max_retries=0)
-    models = {model.id: model for model in client.models.list()}
-    assert models["claude-opus-5-5"].owned_by == "anthropic"
-    assert client.models.retrieve("claude-opus-5-5").created == models["claude-opus-5-5"].created
+    with openai.OpenAI(api_key=gateway.api_key, base_url=f"{gateway.base_url}/v1", max_retries=0) as client:
+        models = {model.id: model for model in client.models.list()}
+        assert models["claude-opus-5-5"].owned_by == "anthropic"
+        assert client.models.retrieve("claude-opus-5-5").created == models["claude-opus-5-5"].created
 
 
 def test_tokens_are_counted_by_the_upstream(gateway: GatewayProcess) -> None:

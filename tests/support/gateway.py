@@ -1,5 +1,6 @@
 """The whole gateway as an operator runs it: `manage.py serve` in a process of its own."""
 
+import contextlib
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ class GatewayProcess:
         self.state_dir = folder / "state"
         self.base_url = ""
         self._log = folder / "gateway.log"
+        self._clients = contextlib.ExitStack()  # one that nobody closed is a warning of whatever test comes later
         credential = {"ANTHROPIC_API_KEY": "sk-test", "ANTHROPIC_BASE_URL": upstream} if upstream else {}
         self._env = clean_environment(
             **{
@@ -50,7 +52,8 @@ class GatewayProcess:
         return self
 
     def stop(self) -> int:
-        """Ends it with SIGTERM, as an operator would; the exit code."""
+        """Ends it with SIGTERM, as an operator would; the exit code. Its clients are closed."""
+        self._clients.close()
         return self.process.stop(within_s=_STOP_S)
 
     @property
@@ -68,9 +71,10 @@ class GatewayProcess:
         return children_of(self.pid)
 
     def client(self, **options: object) -> anthropic.Anthropic:
-        """The official client, with this gateway's key, and without retries of its own."""
+        """The official client, with this gateway's key, and without retries of its own. `stop` closes it."""
         settings = {"api_key": self.api_key, "base_url": self.base_url, "max_retries": 0, "timeout": 60, **options}
-        return anthropic.Anthropic(**settings)  # type: ignore[arg-type]  # options are the client's own, by name
+        client = anthropic.Anthropic(**settings)  # type: ignore[arg-type]  # options are the client's own, by name
+        return self._clients.enter_context(client)
 
     def http(self, **headers: str) -> httpx.Client:
         """A plain HTTP client with the key in `x-api-key`."""

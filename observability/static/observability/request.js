@@ -11,6 +11,8 @@ const END_TRIES_MS = [100, 400, 1_000, 2_000]; // its row is written within a qu
 const detail = document.getElementById("detail");
 const id = detail.dataset.id;
 const isLive = () => detail.querySelector("[data-live]") !== null;
+// For a moment it is neither: it has ended, and its row does not say so yet.
+const isOver = () => detail.querySelector('[data-phase-chip][data-status="active"]') === null;
 
 async function reread() {
   const response = await fetch(location.pathname, { headers: { "x-requested-with": "fetch" } });
@@ -40,7 +42,7 @@ if (isLive()) {
       for (const wait of END_TRIES_MS) {
         await new Promise((resolve) => { setTimeout(resolve, wait); });
         await reread().catch(() => {});
-        if (!isLive()) break;
+        if (isOver()) break;
       }
     }
   });
