@@ -21,8 +21,9 @@ help: ## Show this list
 serve: $(VENV)/.serve ## Start the gateway (ARGS="…" goes to manage.py serve)
 	@$(BIN)/python manage.py serve $(ARGS)
 
+# A file's tests stay in one process, so that what they share (a gateway, a browser) is started once.
 test: $(VENV)/.dev ## Run the tests (ARGS="…" goes to pytest)
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # Its own state folder: checking must not touch the one that the gateway uses.
 check: export CLAUDE_PROXY_STATE_DIR := $(CURDIR)/$(VENV)/state

@@ -134,7 +134,7 @@ class Desk(Generic[_J]):
             self._changed.notify_all()
 
     def _run(self) -> None:
-        opened = False
+        opened = self._safely(self._work.open)  # at once, not with the first job
         while True:
             batch = self._next_batch()
             opened = opened or self._safely(self._work.open)

@@ -1,11 +1,14 @@
 """What all tests have. `tests/settings.py` gives each test process a state folder of its own."""
 
 import shutil
+from collections.abc import Generator
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from pytest_django.plugin import blocking_manager_key
 
 from apiproxy.catalog import catalog
 from apiproxy.keys import keyring
@@ -17,16 +20,20 @@ hypothesis_settings.register_profile("gateway", deadline=None, suppress_health_c
 hypothesis_settings.load_profile("gateway")
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that commit empty the database afterwards, so they come last, whatever the order of the others.
-
-    What the migrations put there comes back for each of them. (After the random order, which mixes them.)
-    """
-    committing = [item for item in items if _commits(item)]
-    for item in committing:
+    """Tests that commit get what the migrations put into the database, which the last of them has emptied."""
+    for item in filter(_commits, items):
         item.add_marker(pytest.mark.django_db(transaction=True, serialized_rollback=True), append=False)
-    items.sort(key=_commits)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """The same for those that do not commit and come after one that did, in whatever order."""
+    yield
+    if nextitem is not None and _commits(item) and not _commits(nextitem):
+        with item.config.stash[blocking_manager_key].unblock():
+            contents = connection._test_serialized_contents  # type: ignore[attr-defined]  # as TransactionTestCase has it
+            connection.creation.deserialize_db_from_string(contents)
 
 
 def _commits(item: pytest.Item) -> bool:

@@ -19,12 +19,13 @@ class Work:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.fail: Callable[[Sequence[int]], Exception | None] = lambda jobs: None
+        self.opened = 0
         self.ticks = 0
         self.gate = threading.Event()
         self.gate.set()
 
     def open(self) -> None:
-        pass
+        self.opened += 1
 
     def tick(self) -> None:
         self.ticks += 1
@@ -52,6 +53,13 @@ def desk(work: Work) -> Iterator[Desk[int]]:
 
 def test_whoever_asks_gets_the_answer(desk: Desk[int]) -> None:
     assert desk.ask(4).result(WITHIN_S) == 40
+
+
+def test_the_work_is_opened_at_the_start_and_not_with_the_first_job(work: Work, desk: Desk[int]) -> None:
+    desk.start()
+    eventually(lambda: work.opened == 1, within_s=WITHIN_S)
+    assert desk.ask(4).result(WITHIN_S) == 40
+    assert work.opened == 1
 
 
 def test_what_comes_while_a_batch_is_done_is_done_together_and_in_order(work: Work, desk: Desk[int]) -> None:
