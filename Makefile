@@ -23,7 +23,7 @@ serve: $(VENV)/.serve ## Start the gateway (ARGS="…" goes to manage.py serve)
 
 # A file's tests stay in one process, so that what they share (a gateway, a browser) is started once.
 test: $(VENV)/.dev ## Run the tests (ARGS="…" goes to pytest)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Its own state folder: checking must not touch the one that the gateway uses.
 check: export CLAUDE_PROXY_STATE_DIR := $(CURDIR)/$(VENV)/state

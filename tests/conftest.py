@@ -20,10 +20,15 @@ hypothesis_settings.register_profile("gateway", deadline=None, suppress_health_c
 hypothesis_settings.load_profile("gateway")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that commit get what the migrations put into the database, which the last of them has emptied."""
+    """Tests that commit get what the migrations put into the database, which the last of them has emptied.
+
+    Those with processes of their own come first, in their random order: a long one at the end would run alone.
+    """
     for item in filter(_commits, items):
         item.add_marker(pytest.mark.django_db(transaction=True, serialized_rollback=True), append=False)
+    items.sort(key=lambda item: "stand_in" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(wrapper=True)
