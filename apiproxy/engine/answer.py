@@ -47,7 +47,7 @@ class WorkerAnswer:
 
     @property
     def stderr_tail(self) -> str:
-        """The last lines that the CLI process wrote to stderr."""
+        """The last lines that the CLI process wrote to stderr in this turn."""
         return self._transport.stderr_tail
 
     @property

@@ -82,7 +82,7 @@ class Answer(Protocol):
 
     @property
     def stderr_tail(self) -> str:
-        """The last lines that the CLI process wrote to stderr."""
+        """The last lines that the CLI process wrote to stderr in this turn."""
         ...
 
 

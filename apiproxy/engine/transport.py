@@ -63,7 +63,7 @@ class CliTransport(Transport):
 
     @property
     def stderr_tail(self) -> str:
-        """The last lines of stderr."""
+        """The last lines of stderr since the turn began: what was said in a turn before may quote another key's words."""
         return "\n".join(self._stderr)
 
     async def connect(self) -> None:
@@ -97,6 +97,7 @@ class CliTransport(Transport):
         """From now on the messages of a turn go there."""
         self.upstream_error = None
         self.upstream_error_seen.clear()
+        self._stderr.clear()
         self._inbox = inbox
 
     def expect(self, control_id: str) -> asyncio.Future[dict[str, Any]]:

@@ -165,6 +165,7 @@ def test_neither_words_nor_secrets_are_in_any_row_dump_or_line(observed: Observe
             for more in ({}, {"temperature": WORDS}, {"tools": WORDS}, {"messages": WORDS}):
                 response = client.post("/v1/messages", json=body | {"messages": messages} | more)
                 ids.append(response.headers["request-id"])
+    ids += failing_elsewhere(observed)
     ask(observed, WORDS, key=SECRET)
     with contextlib.suppress(anthropic.APIError), observed.process.client(api_key=FOREIGN_KEY) as official:
         official.messages.create(model="sonnet", max_tokens=9, messages=[{"role": "user", "content": WORDS}])
@@ -191,6 +192,33 @@ def test_neither_words_nor_secrets_are_in_any_row_dump_or_line(observed: Observe
         [observed.get(f"/debug/errors/{row['reqId']}") for row in observed.get("/debug/errors?limit=99")]
     )
     assert "Initech" not in dumps
+
+
+def failing_elsewhere(gateway: Observed) -> list[str]:
+    """Requests that say the words in the OpenAI dialect, and in a session of a key that keeps nothing; their ids."""
+    messages = [{"role": "user", "content": f"{WORDS} [[status=400]] [[message=cannot take '{WORDS}']]"}]
+    history = [{"role": "user", "content": WORDS}, {"role": "assistant", "content": WORDS}]
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/chat/completions", {"messages": messages}),
+        ("/v1/chat/completions", {"messages": [{"role": "system", "content": WORDS}, {"role": "user", "content": 4}]}),
+        ("/v1/responses", {"instructions": WORDS, "input": messages[0]["content"]}),
+        ("/v1/responses", {"input": [{"type": WORDS, "role": WORDS}]}),
+        ("/v1/messages", {"max_tokens": 9, "messages": history[:1]}),
+        ("/v1/messages", {"max_tokens": 9, "messages": [*history, *messages]}),
+    ]
+    with gateway.process.http(**{"x-conversation-id": "kept-by-nobody"}) as client:
+        return [client.post(path, json={"model": "sonnet", **body}).headers["request-id"] for path, body in bodies]
+
+
+def test_a_dump_holds_nothing_of_the_turns_before_on_the_same_worker(observed: Observed) -> None:
+    for text in (f"[[garbage=1]] {WORDS}", f"[[status=400]] [[message=cannot take {WORDS}]]"):
+        theirs = ask(observed, text).headers["request-id"]
+    ours = ask(observed, "[[status=400]] [[message=no merger here]]").headers["request-id"]
+    assert observed.ended(ours)["workerPid"] == observed.ended(theirs)["workerPid"]
+    dump = json.dumps(observed.get(f"/debug/errors/{ours}")["dump"])
+    assert "stderrTail" in dump
+    assert "no merger here" in dump
+    assert "Initech" not in dump
 
 
 def test_after_a_kill_what_was_running_is_interrupted_and_the_rest_is_there(
