@@ -36,7 +36,9 @@ class Turn:
     id is the run's, the trace's and the `request-id` header. body is a body of the Anthropic Messages API as the
     client sent it (the canonical form; another dialect's parser translates into it) with `max_tokens` filled in.
     model is the id after aliases, requested_model the client's own word. betas are the values of `anthropic-beta`.
-    received_at is Unix time in seconds; body_bytes the size of the body as it came.
+    received_at is Unix time in seconds; body_bytes the size of the body as it came. kept_messages: how many of the
+    body's messages the gateway itself put before the client's, None where it was not asked to. form: what the dialect
+    needs to write the answer once more, if that is kept.
     """
 
     id: str
@@ -51,3 +53,5 @@ class Turn:
     betas: tuple[str, ...] = ()
     conversation_id: str | None = None
     traceparent: str | None = None
+    kept_messages: int | None = None
+    form: Mapping[str, Any] | None = None

@@ -93,7 +93,16 @@ X_FRAME_OPTIONS = "DENY"
 # scripts elsewhere call the API with a key.
 CORS_ALLOWED_ORIGINS = list(GATEWAY.cors_origins)
 CORS_ALLOW_HEADERS = ("*", "authorization")  # the wildcard alone does not cover Authorization
-CORS_EXPOSE_HEADERS = ("request-id", "x-request-id", "retry-after", "x-proxy-ignored", "x-proxy-token-count")
+CORS_EXPOSE_HEADERS = (
+    *("request-id", "x-request-id", "server-timing", "retry-after", "retry-after-ms", "x-should-retry"),
+    *("x-proxy-ignored", "x-proxy-token-count", "x-proxy-budget-warning", "x-conversation-messages"),
+    *(
+        f"anthropic-ratelimit-{what}-{part}"
+        for what in ("requests", "tokens")
+        for part in ("limit", "remaining", "reset")
+    ),
+    *(f"x-ratelimit-{part}-{what}" for what in ("requests", "tokens") for part in ("limit", "remaining", "reset")),
+)
 
 STATIC_URL = "static/"
 # Files are served from where the packages keep them, so that a start needs no collectstatic.

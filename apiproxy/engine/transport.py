@@ -63,7 +63,7 @@ class CliTransport(Transport):
 
     @property
     def stderr_tail(self) -> str:
-        """The last lines of stderr since the turn began: what was said in a turn before may quote another key's words."""
+        """The last lines of stderr in this turn: what a turn before left there may quote another key's words."""
         return "\n".join(self._stderr)
 
     async def connect(self) -> None:

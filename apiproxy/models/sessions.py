@@ -55,10 +55,14 @@ class Session(models.Model):
 
 
 class SessionHistory(models.Model):
-    """The messages of a session up to its last answer, as JSON; only where the settings and the key say so."""
+    """The messages of a session up to its last answer, as JSON; only where the settings and the key say so.
+
+    answer: of a stored response, the upstream's whole message and the form in which to write it; else empty.
+    """
 
     session = models.OneToOneField(Session, on_delete=models.CASCADE, primary_key=True, related_name="history")
     messages = models.BinaryField()
+    answer = models.BinaryField(default=bytes)
 
     def __str__(self) -> str:
         return str(self.session_id)

@@ -12,13 +12,17 @@ from apiproxy.conf import gateway_settings
 from apiproxy.desk import Desk, DeskFullError
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import Cancelled, Ending, Event, Failed, Finished, Streamed
-from apiproxy.sessions.store import EVICT_EVERY_S, History, Job, Note, Recall, SessionStore
+from apiproxy.sessions.store import EVICT_EVERY_S, Forget, History, Job, Note, Recall, SessionStore
 from apiproxy.turns import Turn
 from apiproxy.wire.fold import MessageFold
 
 logger = logging.getLogger(__name__)
 
 MODE_HEADER = "x-conversation-mode"
+KEPT_HEADER = "x-conversation-messages"
+"""Of an answer: how many kept messages stood before the client's own."""
+
+APPEND, CONTINUE = "append", "continue"
 RECALL_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 10.0
 MAX_BODY_BYTES = 64 * 2**20
@@ -45,32 +49,44 @@ class SessionRecorder:
             self._note(turn, turn.caller.key_id, turn.conversation_id, event)
 
     async def continued(self, turn: Turn, mode: str | None) -> Turn:
-        """The turn as it is to be run: with mode `append`, what is kept of its conversation stands before its messages.
+        """The turn as it is to be run: in both modes what is kept of its conversation stands before its messages.
 
-        mode is the value of MODE_HEADER. Raises ProxyError: INVALID_REQUEST for another mode, for no conversation id,
-        and where messages are not kept; QUEUE_TIMEOUT where the database does not answer.
+        mode is the value of MODE_HEADER: with `append` a conversation of which nothing is kept begins, with `continue`
+        that is refused. Raises ProxyError: INVALID_REQUEST for another mode, for no conversation id, and where messages
+        are not kept; NOT_FOUND for `continue`; QUEUE_TIMEOUT where the database does not answer.
         """
         if not mode:
             return turn
-        if mode != "append":
-            raise _refused(f"{MODE_HEADER}: only `append` is known.")
+        if mode not in (APPEND, CONTINUE):
+            raise _refused(f"{MODE_HEADER}: only `{APPEND}` and `{CONTINUE}` are known.")
         if turn.conversation_id is None or turn.caller.key_id is None:
             raise _refused(f"{MODE_HEADER}: the request names no conversation (`x-conversation-id`).")
         if not _keeps(turn):
             raise _refused(f"{MODE_HEADER}: this gateway keeps no messages for this API key.")
         history = await self._recall(turn.id, Recall(turn.caller.key_id, turn.conversation_id))
         if history is None:
-            return turn
+            if mode == CONTINUE:
+                message = f"{MODE_HEADER}: nothing is kept of this conversation, or its time is over."
+                raise ProxyError(FailureKind.NOT_FOUND, message, param=MODE_HEADER)
+            return replace(turn, kept_messages=0)
         messages = [*history.messages, *turn.body["messages"]]
-        return replace(turn, body={**turn.body, "messages": messages}, body_bytes=turn.body_bytes + history.size_bytes)
+        return replace(
+            turn,
+            body={**turn.body, "messages": messages},
+            body_bytes=turn.body_bytes + history.size_bytes,
+            kept_messages=len(history.messages),
+        )
 
-    async def kept(self, key_id: int, conversation_id: str, *, request_id: str) -> list[Any] | None:
+    async def kept(self, key_id: int, conversation_id: str, *, request_id: str) -> History | None:
         """What is kept of a key's conversation, up to its last answer; None for nothing. request_id: for the log.
 
         Raises ProxyError (QUEUE_TIMEOUT) where the database does not answer.
         """
-        history = await self._recall(request_id, Recall(key_id, conversation_id))
-        return None if history is None else history.messages
+        return await self._recall(request_id, Recall(key_id, conversation_id))
+
+    async def forget(self, key_id: int, conversation_id: str, *, request_id: str) -> bool:
+        """Deletes a key's stored response; False where there is none. Raises what `kept` does."""
+        return bool(await self._ask(request_id, Forget(key_id, conversation_id)))
 
     async def flush(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Waits until all that ended so far is in the database; False where that took too long."""
@@ -95,7 +111,8 @@ class SessionRecorder:
             received_at=turn.received_at,
             sums=sums_of(ending),
             messages=messages if room and isinstance(messages, list) else None,
-            answer=_answer(fold) if fold is not None and isinstance(ending, Finished) else None,
+            message=fold.message if fold is not None and isinstance(ending, Finished) else None,
+            form=turn.form,
             store=fold is not None,
         )
         try:
@@ -111,11 +128,14 @@ class SessionRecorder:
             self._waiting_bytes -= size_bytes
 
     async def _recall(self, request_id: str, job: Recall) -> History | None:
+        found: History | None = await self._ask(request_id, job)
+        return found
+
+    async def _ask(self, request_id: str, job: Recall | Forget) -> Any:
         try:
             answer: Future[Any] = self._desk.ask(job)
             async with asyncio.timeout(RECALL_TIMEOUT_S):
-                found: History | None = await asyncio.wrap_future(answer)
-                return found
+                return await asyncio.wrap_future(answer)
         except (DeskFullError, TimeoutError) as error:
             raise _unavailable() from error
         except Exception as error:  # whatever the database raises: without the history the answer would be wrong
@@ -127,9 +147,9 @@ def _keeps(turn: Turn) -> bool:
     return turn.caller.store_bodies and gateway_settings().sessions.store
 
 
-def _answer(fold: MessageFold) -> dict[str, Any] | None:
-    content = fold.message.get("content")
-    return {"role": "assistant", "content": content} if content else None
+def kept_headers(turn: Turn) -> dict[str, str]:
+    """What the answer says of the kept messages; nothing where they were not asked for."""
+    return {} if turn.kept_messages is None else {KEPT_HEADER: str(turn.kept_messages)}
 
 
 def _refused(message: str) -> ProxyError:

@@ -2,10 +2,10 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, assert_never
 
 import orjson
 from django.db import transaction
@@ -24,8 +24,8 @@ EVICT_EVERY_S = 60.0
 class Note:
     """A turn of a conversation has ended.
 
-    chain is None where the body was too much to compare; history: the messages up to and with the answer, where they
-    are to be kept.
+    messages is None where the body was too much to compare. message: the upstream's whole answer, where it is to be
+    kept (`store`) and there is one; form: `Turn.form`.
     """
 
     key_id: int
@@ -36,7 +36,8 @@ class Note:
     received_at: float
     sums: Sums
     messages: Sequence[Any] | None = field(repr=False)
-    answer: dict[str, Any] | None = field(default=None, repr=False)
+    message: Mapping[str, Any] | None = field(default=None, repr=False)
+    form: Mapping[str, Any] | None = field(default=None, repr=False)
     store: bool = False
 
 
@@ -49,14 +50,26 @@ class Recall:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """Deletes a kept conversation that is a stored response; the answer is whether there was one."""
+
+    key_id: int
+    conversation_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class History:
-    """The messages of a conversation up to its last answer, and how many bytes they are as JSON."""
+    """The messages of a conversation up to its last answer, and how many bytes they are as JSON.
+
+    answer: of a stored response, `message` (the upstream's) and `form` (the dialect's); None otherwise.
+    """
 
     messages: list[Any]
     size_bytes: int
+    answer: dict[str, Any] | None = None
 
 
-Job = Note | Recall
+Job = Note | Recall | Forget
 
 
 class SessionStore:
@@ -72,18 +85,23 @@ class SessionStore:
         """Forgets what is too old or too much."""
         evict(now=self._now())
 
-    def do(self, jobs: Sequence[Job]) -> list[History | None]:
+    def do(self, jobs: Sequence[Job]) -> list[History | bool | None]:
         """Brings the sessions up to date, in order; then answers what was asked."""
-        chains = [None if isinstance(job, Recall) or job.messages is None else chain_of(job.messages) for job in jobs]
-        answers: list[History | None] = []
+        chains = [None if not isinstance(job, Note) or job.messages is None else chain_of(job.messages) for job in jobs]
+        answers: list[History | bool | None] = []
         with transaction.atomic():
             rows = self._locked([job for job in jobs if isinstance(job, Note)])
             for job, chain in zip(jobs, chains, strict=True):
-                if isinstance(job, Recall):
-                    answers.append(recall(job.key_id, job.conversation_id, since=self._now() - _ttl()))
-                else:
-                    answers.append(None)
-                    self._note(job, chain, rows)
+                match job:
+                    case Recall():
+                        answers.append(recall(job.key_id, job.conversation_id, since=self._now() - _ttl()))
+                    case Forget():
+                        answers.append(forget(job.key_id, job.conversation_id))
+                    case Note():
+                        answers.append(None)
+                        self._note(job, chain, rows)
+                    case _:
+                        assert_never(job)
             for key_id in {row.key_id for row in rows.values() if row.turns == 1}:
                 _evict_surplus(key_id)
         return answers
@@ -110,9 +128,11 @@ class SessionStore:
             _follow(row, chain)
         row.last_used_at = max(row.last_used_at, datetime.fromtimestamp(note.received_at, tz=UTC))
         row.save()
-        if note.store and note.messages is not None and note.answer is not None:
-            kept = _as_json([*note.messages, note.answer])
-            SessionHistory.objects.update_or_create(session=row, defaults={"messages": kept})
+        content = note.message.get("content") if note.message else None
+        if note.store and note.messages is not None and content:
+            messages = _as_json([*note.messages, {"role": "assistant", "content": content}])
+            answer = b"" if note.form is None else _as_json({"message": note.message, "form": note.form})
+            SessionHistory.objects.update_or_create(session=row, defaults={"messages": messages, "answer": answer})
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), tz=UTC)
@@ -125,8 +145,15 @@ def recall(key_id: int, conversation_id: str, *, since: datetime) -> History | N
     ).first()
     if found is None:
         return None
-    kept = bytes(found.messages)
-    return History(list(json.loads(kept)), len(kept))
+    kept, answer = bytes(found.messages), bytes(found.answer)
+    return History(list(json.loads(kept)), len(kept), json.loads(answer) if answer else None)
+
+
+def forget(key_id: int, conversation_id: str) -> bool:
+    """Deletes the key's stored response with its conversation; False where there is none."""
+    stored = SessionHistory.objects.exclude(answer=b"")
+    mine = Session.objects.filter(key_id=key_id, conversation_id=conversation_id, history__in=stored)
+    return _delete(mine) > 0
 
 
 def evict(*, now: datetime | None = None, sessions: "QuerySet[Session] | None" = None) -> int:
@@ -190,8 +217,8 @@ def _follow(row: Session, chain: tuple[bytes, ...]) -> None:
     row.heads = [[head.count, head.digest.hex()] for head in after.heads]
 
 
-def _as_json(messages: Sequence[Any]) -> bytes:
+def _as_json(value: object) -> bytes:
     try:
-        return orjson.dumps(messages)
+        return orjson.dumps(value)
     except TypeError:  # a lone surrogate, or a number of more than 64 bits
-        return json.dumps(messages, separators=(",", ":")).encode()
+        return json.dumps(value, separators=(",", ":")).encode()

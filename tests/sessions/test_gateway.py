@@ -40,6 +40,7 @@ def test_only_what_is_new_is_sent_and_the_upstream_gets_all(site: Site, stand_in
     for turn in range(3):
         answer = ask(site, "storing", body(f"[[say=answer{turn}]] {conversation} {turn}"), **append)
         assert answer.status_code == 200, answer.text
+        assert answer.headers["x-conversation-messages"] == str(2 * turn)
     sent = stand_in.only(f"{conversation} 2").body["messages"]
     assert [message["role"] for message in sent] == ["user", "assistant"] * 2 + ["user"]
     assert "answer1" in str(sent[3]["content"])
@@ -59,6 +60,17 @@ def test_two_keys_with_the_same_conversation_id_never_meet(site: Site, stand_in:
     assert httpx.delete(url, headers={"x-api-key": site.secrets["other"]}, timeout=30).json()["deleted"] == 1
     again = httpx.delete(url, headers={"x-api-key": site.secrets["other"]}, timeout=30)
     assert (again.status_code, again.json()["error"]["type"]) == (404, "not_found_error")
+
+
+def test_who_must_not_lose_the_history_is_refused_where_nothing_is_kept(site: Site) -> None:
+    conversation = secrets.token_hex(8)
+    go_on = {"x_conversation_id": conversation, "x_conversation_mode": "continue"}
+    lost = ask(site, "storing", body("and then?"), **go_on)
+    assert (lost.status_code, lost.json()["error"]["type"]) == (404, "not_found_error")
+    assert "nothing is kept" in lost.json()["error"]["message"]
+    begun = ask(site, "storing", body("first"), x_conversation_id=conversation)
+    assert "x-conversation-messages" not in begun.headers
+    assert ask(site, "storing", body("and then?"), **go_on).headers["x-conversation-messages"] == "2"
 
 
 @pytest.mark.parametrize(

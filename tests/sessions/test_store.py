@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from apiproxy.account import sessions as account
 from apiproxy.keys import Principal
 from apiproxy.models import Session
-from apiproxy.sessions.store import History, Note, Recall, SessionStore
+from apiproxy.sessions.store import Forget, History, Note, Recall, SessionStore
 from apiproxy.usage import Sums
 from tests.limits.support import Clock
 
@@ -130,15 +130,28 @@ def test_the_command_cleans_up_all(store: SessionStore, clock: Clock, capsys: py
 
 
 def test_messages_are_kept_up_to_the_answer_and_come_back(store: SessionStore, clock: Clock) -> None:
-    answer = {"role": "assistant", "content": [{"type": "text", "text": "\ud800 b"}]}
-    _, found = store.do([note(clock, "a", answer=answer, store=True), Recall(1, "c")])
+    message = {"id": "msg_1", "content": [{"type": "text", "text": "\ud800 b"}]}
+    _, found = store.do([note(clock, "a", message=message, store=True), Recall(1, "c")])
     assert isinstance(found, History)
-    assert found.messages == [{"role": "user", "content": "a"}, answer]
+    assert found.messages == [{"role": "user", "content": "a"}, {"role": "assistant", "content": message["content"]}]
+    assert found.answer is None
     assert store.do([Recall(2, "c"), Recall(1, "d")]) == [None, None]
     store.do([note(clock, "a", "failed", store=True)])
     assert store.do([Recall(1, "c")]) == [found]
     clock.advance(DAY_S + 1)
     assert store.do([Recall(1, "c")]) == [None]
+
+
+def test_only_a_stored_response_of_the_same_key_is_forgotten(store: SessionStore, clock: Clock) -> None:
+    message, form = {"id": "msg_1", "content": [{"type": "text", "text": "b"}]}, {"created": 3}
+    kept: dict[str, Any] = {"message": message, "store": True}
+    _, _, found = store.do(
+        [note(clock, "a", **kept), note(clock, "a", conversation="r", form=form, **kept), Recall(1, "r")]
+    )
+    assert isinstance(found, History)
+    assert found.answer == {"message": message, "form": form}
+    assert store.do([Forget(2, "r"), Forget(1, "c"), Forget(1, "r"), Forget(1, "r")]) == [False, False, True, False]
+    assert only().conversation_id == "c"
 
 
 def test_without_the_bodies_a_turn_is_counted_all_the_same(store: SessionStore, clock: Clock) -> None:

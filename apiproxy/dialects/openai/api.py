@@ -29,11 +29,12 @@ from apiproxy.keys import Principal
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runtime import holder
 from apiproxy.sessions.ids import conversation_id
-from apiproxy.sessions.recorder import MODE_HEADER
+from apiproxy.sessions.recorder import MODE_HEADER, kept_headers
 from apiproxy.turns import Turn
 from apiproxy.wire.body import read_json_object
 from apiproxy.wire.intake import caller_of, note_refusal, request_id
 from apiproxy.wire.respond import StreamEncoder, respond
+from apiproxy.wire.sse import dumps
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +57,13 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A translated request, the two ways of writing its answer, and the id under which that is to be kept, if it is."""
+    """A translated request, the two ways of writing its answer, and how to keep that (id, form), if at all."""
 
     translation: Translation
     stream: StreamEncoder
     whole: Whole
     kept_as: str | None = None
+    form: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,13 @@ async def _prepare_chat(request: ChatRequest, context: Context) -> Prepared:
 async def _prepare_responses(request: ResponsesRequest, context: Context) -> Prepared:
     kept = await responses_store.kept(request, context.principal, request_id=context.request_id)
     translation = translate_responses(request, target=context.target, strict=context.strict, kept=kept)
+    kept_as = translation.reply.response_id if request.store is not False else None
     return Prepared(
         translation=translation,
         stream=ResponsesStream(translation.reply, created=context.created),
         whole=lambda message: response_object(message, translation.reply, created=context.created),
-        kept_as=translation.reply.response_id if request.store is not False else None,
+        kept_as=kept_as,
+        form=None if kept_as is None else responses_store.form_of(translation.reply, created=context.created),
     )
 
 
@@ -119,6 +123,18 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
 async def responses(request: HttpRequest) -> HttpResponseBase:
     """POST /v1/responses: one turn, streamed or not."""
     return await _answer(request, _RESPONSES)
+
+
+async def retrieve_response(request: HttpRequest, response_id: str) -> HttpResponse:
+    """GET /v1/responses/{id}: one that was stored for this key; as a whole, whatever `stream` says."""
+    principal = await _principal_of(request)
+    return _json(await responses_store.retrieve(principal, response_id, request_id=request_id(request)))
+
+
+async def delete_response(request: HttpRequest, response_id: str) -> HttpResponse:
+    """DELETE /v1/responses/{id}: one that was stored for this key."""
+    principal = await _principal_of(request)
+    return _json(await responses_store.delete(principal, response_id, request_id=request_id(request)))
 
 
 async def chat_models(request: HttpRequest) -> HttpResponse:
@@ -158,6 +174,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
             body_bytes=len(raw),
             conversation_id=prepared.kept_as or conversation_id(request.headers, prepared.translation.body),
             traceparent=request.headers.get("traceparent"),
+            form=prepared.form,
         )
         run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
@@ -169,11 +186,15 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         encoder=prepared.stream if turn.stream else None,
         heartbeat_s=gateway_settings().heartbeat_ms / 1000,
     )
-    for name, value in limit_headers(limits).items():
+    for name, value in (limit_headers(limits) | kept_headers(run.turn)).items():
         response[name] = value
     if prepared.translation.ignored:
         response[HEADER] = ", ".join(prepared.translation.ignored)
     return response
+
+
+def _json(answer: Mapping[str, Any]) -> HttpResponse:
+    return HttpResponse(dumps(answer), content_type="application/json")
 
 
 async def _principal_of(request: HttpRequest) -> Principal:
@@ -188,6 +209,8 @@ for prefix in ("/v1", ""):
     api.post(prefix + "/chat/completions")(chat_completions)
     api.get(prefix + "/chat/models")(chat_models)
     api.post(prefix + "/responses")(responses)
+    api.get(prefix + "/responses/{str:response_id}")(retrieve_response)
+    api.delete(prefix + "/responses/{str:response_id}")(delete_response)
 
 
 @api.exception_handler(ProxyError)

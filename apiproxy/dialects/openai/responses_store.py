@@ -1,12 +1,19 @@
 """Responses that a later request can go on from, where the operator and the key let messages be kept.
 
-A response is kept as a conversation of its own, whose id is the response's: so that more than one can follow it.
+A response is kept as a conversation of its own, whose id is the response's: so that more than one can follow it. It is
+kept as the upstream's message, and written anew when it is asked for.
 """
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 from apiproxy.conf import gateway_settings
 from apiproxy.dialects.openai.ignored import refuse
-from apiproxy.dialects.openai.responses_parse import Kept
+from apiproxy.dialects.openai.responses_object import response_object
+from apiproxy.dialects.openai.responses_parse import Kept, ResponsesReply
 from apiproxy.dialects.openai.responses_schemas import ResponsesRequest
+from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.keys import Principal
 from apiproxy.sessions.recorder import recorder
 from apiproxy.turns import new_id
@@ -25,6 +32,32 @@ async def kept(request: ResponsesRequest, principal: Principal, *, request_id: s
     if request.previous_response_id is None:
         return Kept(response_id=response_id)
     history = await recorder.kept(principal.key_id, request.previous_response_id, request_id=request_id)
-    if not history:
+    if history is None:
         raise refuse("previous_response_id", "there is no such response, or its time is over")
-    return Kept(response_id=response_id, history=history)
+    return Kept(response_id=response_id, history=history.messages)
+
+
+def form_of(reply: ResponsesReply, *, created: int) -> Mapping[str, Any]:
+    """What `retrieve` needs beside the upstream's message, as JSON."""
+    return {"reply": asdict(reply), "created": created}
+
+
+async def retrieve(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:
+    """The key's stored response. Raises ProxyError: NOT_FOUND, or QUEUE_TIMEOUT where the database does not answer."""
+    found = await recorder.kept(principal.key_id, response_id, request_id=request_id)
+    if found is None or found.answer is None:
+        raise _not_found(response_id)
+    form = found.answer["form"]
+    return response_object(found.answer["message"], ResponsesReply(**form["reply"]), created=form["created"])
+
+
+async def delete(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:
+    """Forgets the key's stored response. Raises what `retrieve` does."""
+    if not await recorder.forget(principal.key_id, response_id, request_id=request_id):
+        raise _not_found(response_id)
+    return {"id": response_id, "object": "response", "deleted": True}
+
+
+def _not_found(response_id: str) -> ProxyError:
+    message = f"Response with id '{response_id}' not found: it was not stored for this API key, or its time is over."
+    return ProxyError(FailureKind.NOT_FOUND, message, param="response_id")

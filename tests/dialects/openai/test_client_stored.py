@@ -1,8 +1,6 @@
 """Responses that go on from an earlier one, with the official client, where the operator and the key allow keeping."""
 
-import json
-import subprocess
-import sys
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +8,8 @@ import openai
 import pytest
 
 from tests.dialects.openai.conftest import options
+from tests.limits.gateways import make_keys
 from tests.support.gateway import GatewayProcess
-from tests.support.processes import ROOT, clean_environment
 from tests.support.stand_in import StandInProcess
 
 MODEL = "claude-haiku-4-5"
@@ -19,24 +17,24 @@ WEATHER: Any = {"type": "function", "name": "get_weather", "parameters": {"type"
 
 
 @pytest.fixture(scope="module")
-def keeping(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
-    """The client of a key whose messages are kept."""
+def clients(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[openai.OpenAI]]:
+    """The clients of two keys whose messages are kept."""
     env = {"CLAUDE_PROXY_STORE_SESSIONS": "1"}
     gateway = GatewayProcess(tmp_path_factory.mktemp("keeping"), upstream=stand_in.base_url, env=env).start()
-    try:
-        made = subprocess.run(
-            [sys.executable, "manage.py", "createapikey", "keeper", "--store-bodies", "--json"],
-            cwd=ROOT,
-            env=clean_environment(CLAUDE_PROXY_STATE_DIR=str(gateway.state_dir)),
-            capture_output=True,
-            check=True,
-            timeout=60,
-        )
-        secret = json.loads(made.stdout)["secret"]
-        with openai.OpenAI(**{**options(gateway), "api_key": secret}) as client:
-            yield client
-    finally:
-        gateway.stop()
+    made = make_keys(gateway, {name: {"store_bodies": True} for name in ("keeper", "other")})
+    with contextlib.ExitStack() as stack:
+        stack.callback(gateway.stop)
+        yield [stack.enter_context(openai.OpenAI(**options(gateway) | {"api_key": it})) for it in made.values()]
+
+
+@pytest.fixture
+def keeping(clients: list[openai.OpenAI]) -> openai.OpenAI:
+    return clients[0]
+
+
+@pytest.fixture
+def other(clients: list[openai.OpenAI]) -> openai.OpenAI:
+    return clients[1]
 
 
 def test_a_response_goes_on_from_the_previous_one_and_two_may_follow_it(
@@ -63,6 +61,47 @@ def test_a_tool_loop_needs_to_send_the_results_alone(keeping: openai.OpenAI) -> 
     result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "it is sunny"}
     second = keeping.responses.create(input=[result], previous_response_id=first.id, **asked)
     assert "it is sunny" in second.output_text
+
+
+def as_sent(value: Any) -> Any:
+    """A Responses object as JSON, without what the client's streams add to it."""
+    value = value.model_dump(mode="json", warnings=False) if hasattr(value, "model_dump") else value
+    if isinstance(value, dict):
+        return {name: as_sent(item) for name, item in value.items() if not name.startswith("parsed")}
+    return [as_sent(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_stored_response_is_fetched_as_it_was_and_deleted(keeping: openai.OpenAI, streamed: bool) -> None:
+    asked: Any = {"model": MODEL, "tools": [WEATHER], "instructions": "Be brief.", "metadata": {"ticket": "7"}}
+    asked["input"] = "[[think=let me see]] [[say=it is 5]] [[tool=get_weather:{}]] [[in=7]] [[out=9]]"
+    if streamed:
+        with keeping.responses.stream(**asked, reasoning={"summary": "auto"}) as stream:
+            made = stream.get_final_response()
+    else:
+        made = keeping.responses.create(**asked, reasoning={"summary": "auto"})
+    assert [item.type for item in made.output] == ["reasoning", "message", "function_call"]
+    fetched = keeping.responses.retrieve(made.id)
+    assert as_sent(fetched) == as_sent(made)
+    assert fetched.metadata == {"ticket": "7"}
+    keeping.responses.delete(made.id)
+    for gone in (keeping.responses.retrieve, keeping.responses.delete):
+        with pytest.raises(openai.NotFoundError, match="not found"):
+            gone(made.id)
+
+
+def test_a_response_is_its_keys_alone_and_a_conversation_is_no_response(
+    keeping: openai.OpenAI, other: openai.OpenAI
+) -> None:
+    made = keeping.responses.create(model=MODEL, input="[[say=mine]]")
+    keeping.chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": "hi"}], extra_headers={"x-conversation-id": "no-response"}
+    )
+    for client, response_id in ((other, made.id), (keeping, "no-response")):
+        for act in (client.responses.retrieve, client.responses.delete):
+            with pytest.raises(openai.NotFoundError):
+                act(response_id)
+    assert keeping.responses.retrieve(made.id).output_text == "mine"
 
 
 def test_what_is_not_to_be_stored_and_what_never_was_is_not_found(keeping: openai.OpenAI) -> None:
