@@ -3,22 +3,25 @@
 import os
 import re
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
+
+from observability.logtail import LineCounts, lines_from_end
 
 RETENTION_DAYS = 14
 MAX_FILE_BYTES = 1 * 2**30
 """Above it a day's further lines go to stderr only."""
 
 MAX_TAIL = 10_000
-_BLOCK_BYTES = 2**20
 _RETRY_S = 30.0
 _NAME = re.compile(r"proxy-\d{4}-\d{2}-\d{2}\.log", re.ASCII)
+_counts = LineCounts()
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
@@ -117,27 +120,28 @@ def tail(folder: Path, name: str, count: int, *, level: str = "", text: str = ""
     """
     if not is_log_name(name):
         raise ValueError(name)
-    kept: deque[bytes] = deque(maxlen=max(1, min(count, MAX_TAIL)))
-    least, needle, total = _LEVELS.get(level.lower(), 0), text.casefold(), 0
-    for line in _lines(folder / name):
-        total += 1
-        if (not least or _level_of(line) >= least) and (not needle or needle in _decoded(line).casefold()):
-            kept.append(line)
-    return Tail(total=total, lines=[_decoded(line) for line in kept])
+    least, needle = _LEVELS.get(level.lower(), 0), text.casefold()
+    with _opened(folder / name) as file:
+        size_bytes = os.fstat(file.fileno()).st_size  # what is written from now on is not looked at
+        found = (
+            shown
+            for line in lines_from_end(file, size_bytes)
+            if (not least or _level_of(line) >= least) and (needle in (shown := _decoded(line)).casefold())
+        )
+        last = list(islice(found, max(1, min(count, MAX_TAIL))))
+        return Tail(total=_counts.count(file, size_bytes), lines=last[::-1])
 
 
 def _decoded(line: bytes) -> str:
     return line.decode("utf-8", "replace")
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _opened(path: Path) -> BinaryIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:  # a link, which is none of ours, counts as missing
         raise FileNotFoundError(path.name) from error
-    with open(descriptor, "rb", buffering=_BLOCK_BYTES) as file:  # noqa: PTH123 - a descriptor
-        for line in file:
-            yield line.rstrip(b"\n")
+    return open(descriptor, "rb", buffering=0)  # noqa: PTH123 - a descriptor, closed by the caller
 
 
 def _level_of(line: bytes) -> int:
