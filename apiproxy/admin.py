@@ -1,6 +1,6 @@
-"""Keys and models in the admin; what keys have used is in `admin_usage.py`."""
+"""Keys in the admin. Models are in `admin_models.py`, what keys have used in `admin_usage.py`."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django import forms
@@ -8,20 +8,25 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
+from unfold.decorators import action as unfold_action
 from unfold.decorators import display as unfold_display
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from apiproxy import admin_usage
+from apiproxy import admin_models, admin_usage
+from apiproxy.admin_models import NamesField
+from apiproxy.admin_usage import recent_days
 from apiproxy.keys import give_secret, rotate
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.ledger import current_state
+from apiproxy.limits.values import LimitState, usd
 from apiproxy.models import (
     ApiKey,
     Dialect,
-    Model,
     Scope,
     default_scopes,
     validate_dialects,
@@ -29,31 +34,13 @@ from apiproxy.models import (
     validate_scopes,
 )
 
-__all__ = ["ApiKeyAdmin", "ModelAdminPage", "admin_usage"]
+__all__ = ["ApiKeyAdmin", "admin_models", "admin_usage"]
 
 ROTATION_OVERLAP = timedelta(hours=24)
 """How long the old secret works after a rotation here; `manage.py rotateapikey` takes any time."""
 
-_NEAR = "near"
+_NEAR, _FINE = "near", "fine"
 _STATES = {"in use": "success", "expired": "warning", "revoked": "danger"}
-
-
-class NamesField(forms.CharField):
-    """A list of names as a text with one a line."""
-
-    widget = UnfoldAdminTextareaWidget(attrs={"rows": 4})
-
-    def prepare_value(self, value: Any) -> Any:
-        """The list as lines; what was typed stays as it is."""
-        return "\n".join(value) if isinstance(value, list) else value
-
-    def to_python(self, value: Any) -> Any:
-        """The lines as a list, without empty ones."""
-        return [line.strip() for line in str(value or "").splitlines() if line.strip()]
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        """Compared as lists."""
-        return bool(list(initial or []) != self.to_python(data))
 
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
@@ -73,8 +60,19 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
         help_text="The APIs that it may use. None: every one.",
     )
     allowed_models = NamesField(
-        required=False, validators=[validate_names], help_text="One a line, ids or aliases; * for any characters."
+        required=False,
+        validators=[validate_names],
+        help_text="One a line, ids or aliases; * for any characters. Empty: every model.",
     )
+
+    class Meta:
+        labels: ClassVar[dict[str, str]] = {
+            "budget_day_usd": "Per day (USD)",
+            "budget_month_usd": "Per month (USD)",
+            "budget_total_usd": "In all (USD)",
+            "budget_warn_percent": "Warn from (percent)",
+            "expires_at": "Expires (UTC)",
+        }
 
 
 @admin.register(ApiKey)
@@ -82,16 +80,17 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Keys. The secret is shown in the message after the key is added, and never again."""
 
     form = ApiKeyForm
-    list_display = ("name", "shown_prefix", "shown_scopes", "state", "budget", "owner", "last_used_at", "expires_at")
+    list_display = ("name", "shown_prefix", "shown_scopes", "state", "budget", "owner", "last_used", "expires")
     list_filter = (("revoked_at", admin.EmptyFieldListFilter), "store_bodies")
     search_fields = ("name", "prefix")
     list_select_related = ("owner",)
     autocomplete_fields = ("owner",)
     readonly_fields = (
-        *("shown_prefix", "state", "budget", "revoked_at", "created_at", "first_used_at", "first_used_from"),
-        *("last_used_at", "previous_prefix", "previous_until", "previous_used_at"),
+        *("shown_prefix", "shown_state", "budgets", "usage", "revoked_at", "created_at", "first_used_at"),
+        *("first_used_from", "last_used_at", "previous_secret", "previous_used_at"),
     )
     actions: ClassVar[list[str]] = ["revoke", "rotate"]
+    actions_submit_line = ("rotate_this",)
     fieldsets = (
         (
             None,
@@ -100,14 +99,17 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         ("Limits", {"fields": ("priority", "requests_per_minute", "tokens_per_minute", "concurrent_runs")}),
         ("Budgets", {"fields": ("budget_day_usd", "budget_month_usd", "budget_total_usd", "budget_warn_percent")}),
     )
-    history_fieldset = (
-        "History",
-        {
-            "fields": (
-                *("shown_prefix", "state", "budget", "created_at", "first_used_at", "first_used_from", "last_used_at"),
-                *("revoked_at", "previous_prefix", "previous_until", "previous_used_at"),
-            )
-        },
+    history_fieldsets = (
+        ("Usage", {"fields": ("budgets", "usage")}),
+        (
+            "History",
+            {
+                "fields": (
+                    *("shown_prefix", "shown_state", "created_at", "first_used_at", "first_used_from", "last_used_at"),
+                    *("revoked_at", "previous_secret", "previous_used_at"),
+                )
+            },
+        ),
     )
 
     @admin.display(description="secret")
@@ -123,21 +125,55 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     @unfold_display(label=_STATES)  # type: ignore[untyped-decorator]  # unfold has no types
     def state(self, key: ApiKey) -> str:
         """Whether the key works."""
-        if key.revoked_at is not None:
-            return "revoked"
-        return "expired" if key.expires_at is not None and key.expires_at <= timezone.now() else "in use"
+        return state_of(key)
 
-    @unfold_display(description="budgets", label={_NEAR: "warning"})  # type: ignore[untyped-decorator]  # as above
-    def budget(self, key: ApiKey) -> tuple[str, str]:
-        """What is spent of its budgets today, marked where that is nearly all."""
-        now_s = timezone.now().timestamp()
-        state = current_state(key.pk, day=day_of(now_s), now_ms=int(now_s * 1000))
+    @admin.display(description="state")
+    def shown_state(self, key: ApiKey) -> str:
+        """Whether the key works."""
+        return state_of(key)
+
+    @unfold_display(description="budgets", label={_NEAR: "warning", _FINE: "info"})  # type: ignore[untyped-decorator]  # as above
+    def budget(self, key: ApiKey) -> tuple[str, str] | None:
+        """What is spent of its budgets, marked where that is nearly all."""
+        state = _limits_now(key)
         shown = ", ".join(f"{it.period} {it.used_percent} %" for it in state.budgets)
-        return (_NEAR if state.warning else ""), shown or "–"
+        return (_NEAR if state.warning else _FINE, shown) if shown else None
+
+    @admin.display(description="spent of its budgets")
+    def budgets(self, key: ApiKey) -> str:
+        """The same with the amounts."""
+        shown = (
+            f"{it.period}: {usd(it.spent)} of {usd(it.limit)} USD ({it.used_percent} %)"
+            for it in _limits_now(key).budgets
+        )
+        return "; ".join(shown) or "no budget"
+
+    @admin.display(description="last days (UTC)")
+    def usage(self, key: ApiKey) -> SafeString:
+        """What it used, day by day."""
+        return render_to_string("apiproxy/key_usage.html", {"days": recent_days(key), "key": key})
+
+    @admin.display(description="last used", ordering="last_used_at", empty_value="never")
+    def last_used(self, key: ApiKey) -> datetime | None:
+        """When."""
+        return key.last_used_at
+
+    @admin.display(description="expires", ordering="expires_at", empty_value="never")
+    def expires(self, key: ApiKey) -> datetime | None:
+        """When."""
+        return key.expires_at
+
+    @admin.display(description="secret before")
+    def previous_secret(self, key: ApiKey) -> str:
+        """The one before the last rotation, and until when it works."""
+        if key.previous_until is None:
+            return "–"
+        ended = key.previous_until <= timezone.now()
+        return f"{key.previous_prefix}…, {'worked' if ended else 'works'} until {key.previous_until:%Y-%m-%d %H:%M} UTC"
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[Any, ...]:
         """A key that is being added has no history yet."""
-        return self.fieldsets if obj is None else (*self.fieldsets, self.history_fieldset)
+        return self.fieldsets if obj is None else (*self.fieldsets, *self.history_fieldsets)
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         """Gives a new key its secret, and shows it this once."""
@@ -147,7 +183,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             shown = format_html("The secret of {}, shown this once: <code>{}</code>", obj.name, secret)
             messages.warning(request, shown)
 
-    @admin.action(description="Revoke the selected keys")
+    @admin.action(description="Revoke the selected keys", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         """Refuses the keys from now on. One by one, so that every one is noticed at once and logged."""
         keys = list(queryset.filter(revoked_at=None))
@@ -157,53 +193,36 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             self.log_change(request, key, "Revoked.")
         self.message_user(request, f"{len(keys)} keys revoked.", messages.SUCCESS)
 
-    @admin.action(description="Rotate: give the selected keys new secrets; the old ones work for another day")
+    @admin.action(
+        description="Rotate: give the selected keys new secrets; the old ones work for another day",
+        permissions=["change"],
+    )
     def rotate(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         """Shows each new secret this once, and logs the rotation."""
         for key in queryset:
-            try:
-                secret = rotate(key, overlap=ROTATION_OVERLAP)
-            except ValidationError as error:
-                self.message_user(request, f"{key.name}: {' '.join(error.messages)}", messages.ERROR)
-                continue
-            self.log_change(request, key, "Rotated.")
-            shown = format_html("The new secret of {}, shown this once: <code>{}</code>", key.name, secret)
-            messages.warning(request, shown)
+            self.rotate_this(request, key)
+
+    @unfold_action(description="Save and rotate the secret", icon="autorenew", permissions=["change"])  # type: ignore[untyped-decorator]  # as above
+    def rotate_this(self, request: HttpRequest, key: ApiKey) -> None:
+        """The same for the key whose page it is."""
+        try:
+            secret = rotate(key, overlap=ROTATION_OVERLAP)
+        except ValidationError as error:
+            self.message_user(request, f"{key.name}: {' '.join(error.messages)}", messages.ERROR)
+            return
+        self.log_change(request, key, "Rotated.")
+        told = "The new secret of {}, shown this once: <code>{}</code> The old one works until {} UTC."
+        until = f"{key.previous_until:%Y-%m-%d %H:%M}"
+        messages.warning(request, format_html(told, key.name, secret, until))
 
 
-class ModelForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """A model, its aliases one a line."""
+def state_of(key: ApiKey) -> str:
+    """In a word."""
+    if key.revoked_at is not None:
+        return "revoked"
+    return "expired" if key.expires_at is not None and key.expires_at <= timezone.now() else "in use"
 
-    aliases = NamesField(required=False, validators=[validate_names], help_text="Further names, one a line.")
 
-
-@admin.register(Model)
-class ModelAdminPage(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Models: what /v1/models lists, and what they cost."""
-
-    form = ModelForm
-    list_display = ("id", "display_name", "shown_aliases", "lifecycle", "enabled", "input_price", "output_price")
-    list_filter = ("family", "lifecycle", "enabled")
-    search_fields = ("id", "display_name")
-    fieldsets = (
-        (None, {"fields": ("id", "display_name", "family", "aliases", "enabled", "lifecycle")}),
-        ("Limits", {"fields": ("max_output_tokens", "context_window", "created_at", "retires_at")}),
-        (
-            "USD per million tokens",
-            {
-                "fields": (
-                    *("input_price", "output_price", "cache_write_price", "cache_read_price"),
-                    *("long_prompt_above", "long_prompt_factor"),
-                )
-            },
-        ),
-    )
-
-    @admin.display(description="aliases")
-    def shown_aliases(self, model: Model) -> str:
-        """The aliases as words."""
-        return ", ".join(model.aliases)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        """An id is given once: another id is another model."""
-        return () if obj is None else ("id",)
+def _limits_now(key: ApiKey) -> LimitState:
+    now_s = timezone.now().timestamp()
+    return current_state(key.pk, day=day_of(now_s), now_ms=int(now_s * 1000))

@@ -2,21 +2,26 @@
 
 import csv
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Model as AnyModel
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 from django.http import HttpRequest, StreamingHttpResponse
+from django.utils import timezone
+from django.utils.text import Truncator
 from unfold.admin import ModelAdmin
 
 from apiproxy.limits.values import MICRO, usd
-from apiproxy.models import Session, Usage
+from apiproxy.models import ApiKey, Session, Usage
 
 _CSV_COLUMNS = (
     *("day", "key_id", "key_label", "model", "requests", "failures", "unpriced", "input_tokens", "output_tokens"),
     *("cache_read_tokens", "cache_creation_tokens", "cost_micro_usd"),
 )
+SHOWN_DAYS = 30
+_SHOWN_CHARS = 36
 _CHUNK_ROWS = 1_000
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -42,6 +47,24 @@ def _plain(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
+def recent_days(key: ApiKey) -> list[dict[str, Any]]:
+    """What the key used on each of the last days on which it was used, the newest first; all but `day` as text."""
+    since = timezone.now().date() - timedelta(days=SHOWN_DAYS - 1)
+    rows = Usage.objects.filter(key_id=key.pk, day__gte=since).order_by().values("day")
+    summed: Any = rows.annotate(
+        asked=Sum("requests"),
+        failed=Sum("failures"),
+        tokens_in=Sum("input_tokens") + Sum("cache_read_tokens") + Sum("cache_creation_tokens"),
+        tokens_out=Sum("output_tokens"),
+        micro_usd=Sum("cost_micro_usd"),
+    )
+    counts = ("asked", "failed", "tokens_in", "tokens_out")
+    return [
+        {"day": row["day"], "cost": usd(row["micro_usd"]), **{name: f"{row[name]:,}" for name in counts}}
+        for row in summed.order_by("-day")
+    ]
+
+
 class _ReadOnly(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Rows that the gateway alone writes."""
 
@@ -58,10 +81,7 @@ class _ReadOnly(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 class UsageAdmin(_ReadOnly):
     """What keys have used, by model and day."""
 
-    list_display = (
-        *("day", "key_label", "model", "requests", "failures", "input_tokens", "output_tokens"),
-        *("cache_read_tokens", "cache_creation_tokens", "shown_cost"),
-    )
+    list_display = ("day", "key", "model", "requests", "failures", "tokens_in", "tokens_out", "shown_cost")
     list_filter = ("key_label", "model", "day")
     search_fields = ("key_label", "model")
     date_hierarchy = "day"
@@ -70,6 +90,21 @@ class UsageAdmin(_ReadOnly):
     def has_delete_permission(self, request: HttpRequest, obj: AnyModel | None = None) -> bool:
         """Nobody: budgets read these rows."""
         return False
+
+    @admin.display(description="key", ordering="key_label")
+    def key(self, row: Usage) -> str:
+        """Its name when the row was made."""
+        return row.key_label
+
+    @admin.display(description="tokens in")
+    def tokens_in(self, row: Usage) -> str:
+        """Those of the prompt cache included."""
+        return f"{row.input_tokens + row.cache_read_tokens + row.cache_creation_tokens:,}"
+
+    @admin.display(description="tokens out", ordering="output_tokens")
+    def tokens_out(self, row: Usage) -> str:
+        """What the model wrote."""
+        return f"{row.output_tokens:,}"
 
     @admin.display(description="cost (estimate)", ordering="cost_micro_usd")
     def shown_cost(self, row: Usage) -> str:
@@ -89,12 +124,27 @@ class SessionAdmin(_ReadOnly):
     """Conversations that are known by an id."""
 
     list_display = (
-        *("conversation_id", "key_label", "model", "turns", "resumes", "resets", "failures", "message_count"),
-        *("last_change", "shown_cost", "last_used_at"),
+        *("conversation", "key", "model", "turns", "resumes", "resets", "failures", "last_change", "shown_cost"),
+        "last_used",
     )
     list_filter = ("key_label", "model", "dialect")
     search_fields = ("conversation_id", "key_label")
     exclude = ("chain", "heads")
+
+    @admin.display(description="conversation", ordering="conversation_id")
+    def conversation(self, row: Session) -> str:
+        """The beginning of its id."""
+        return Truncator(row.conversation_id).chars(_SHOWN_CHARS)
+
+    @admin.display(description="key", ordering="key_label")
+    def key(self, row: Session) -> str:
+        """Its name at the last turn."""
+        return row.key_label
+
+    @admin.display(description="last used", ordering="last_used_at")
+    def last_used(self, row: Session) -> datetime:
+        """When."""
+        return row.last_used_at
 
     @admin.display(description="cost (estimate)", ordering="cost_micro_usd")
     def shown_cost(self, row: Session) -> str:

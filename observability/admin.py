@@ -1,7 +1,7 @@
 """Traces, error dumps and stored bodies in the admin: to look at, never to change."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -112,10 +112,10 @@ class TraceAdmin(Record):
         """The id."""
         return trace.pk
 
-    @admin.display(description="received (UTC)")
-    def received(self, trace: Trace) -> str:
-        """To the second."""
-        return f"{trace.received_at:%Y-%m-%d %H:%M:%S}"
+    @admin.display(description="received")
+    def received(self, trace: Trace) -> datetime:
+        """When."""
+        return trace.received_at
 
     @unfold_display(description="outcome", label=_STATES)  # type: ignore[untyped-decorator]  # unfold has no types
     def state(self, trace: Trace) -> tuple[str, str]:
@@ -146,7 +146,7 @@ class TraceAdmin(Record):
 class Dated(Record):
     """Rows of a trace, with JSON in them."""
 
-    list_display: tuple[str, ...] = ("trace_id", "created_at")
+    list_display: tuple[str, ...] = ("trace_id", "created")
     search_fields = ("trace_id",)
     search_help_text = "A request's id in full"
     list_filter = ()
@@ -158,6 +158,11 @@ class Dated(Record):
         """By the key, as above."""
         term = search_term.strip()
         return (queryset.filter(pk=term) if term else queryset), False
+
+    @admin.display(description="created", ordering="created_at")
+    def created(self, row: Any) -> datetime:
+        """When."""
+        return row.created_at  # type: ignore[no-any-return]  # a row of either model
 
     @admin.display(description="in the dashboard")
     def dashboard_link(self, row: Any) -> SafeString:
@@ -172,7 +177,7 @@ class Dated(Record):
 class ErrorDumpAdmin(Dated):
     """Error dumps."""
 
-    list_display = ("trace_id", "created_at", "kind", "phase")
+    list_display = ("trace_id", "created", "kind", "phase")
     fields = ("dashboard_link", "trace_id", "created_at", "shown_data")
     readonly_fields = fields
 

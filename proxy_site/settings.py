@@ -111,6 +111,7 @@ WHITENOISE_USE_FINDERS = True
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = "proxy_site.formats"
 USE_I18N = False
 
 # What `serve` starts beside the gateway; the API works without any of it.

@@ -54,7 +54,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _own("favicon.svg")}],
     "COLORS": {"primary": _PRIMARY},
     "STYLES": [_own("theme.css")],
-    "SCRIPTS": [_own("secret.js")],
+    "SCRIPTS": [_own("admin.js")],
     "BORDER_RADIUS": "8px",
     "LOGIN": {"redirect_after": "/dashboard/"},
     "SIDEBAR": {
@@ -93,6 +93,12 @@ UNFOLD: dict[str, Any] = {
                         "Error dumps", "bug_report", "admin:observability_errordump_changelist",
                         "observability.view_errordump",
                     ),
+                    _link(
+                        "Stored bodies", "inventory_2", "admin:observability_storedbody_changelist",
+                        "observability.view_storedbody",
+                    ),
+                    _link("Session rows", "forum", "admin:apiproxy_session_changelist", "apiproxy.view_session"),
+                    _link("Usage rows", "receipt_long", "admin:apiproxy_usage_changelist", "apiproxy.view_usage"),
                 ],
             },
         ],

@@ -86,7 +86,9 @@ LAYERS = {
         modules=("apiproxy.operations",), may_import=("values", "conf", "data", "runtime"), without=(SDK,)
     ),
     "admin": Layer(
-        modules=("apiproxy.admin", "apiproxy.admin_usage"), may_import=("values", "conf", "data"), without=(SDK,)
+        modules=("apiproxy.admin", "apiproxy.admin_models", "apiproxy.admin_usage"),
+        may_import=("values", "conf", "data"),
+        without=(SDK,),
     ),
     "observability": Layer(modules=("observability",), may_import=("values", "observers"), without=(SDK,)),
     "commands": Layer(

@@ -2,10 +2,12 @@
 
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
@@ -60,7 +62,47 @@ def test_a_budget_that_is_nearly_spent_is_marked_in_the_list(admin_client: Clien
     today = day_of(timezone.now().timestamp())
     Usage.objects.create(key_id=key.pk, key_label="k", model="m", day=today, cost_micro_usd=850_000)
     assert "day 85 %" in admin_client.get(KEYS).content.decode()
-    assert "day 85 %" in admin_client.get(f"{KEYS}{key.pk}/change/").content.decode()
+    page = admin_client.get(f"{KEYS}{key.pk}/change/").content.decode()
+    assert "day: 0.85 of 1.00 USD (85 %)" in page
+    assert "key-usage" in page
+
+
+def test_a_budget_that_is_not_nearly_spent_is_in_the_list_too(admin_client: Client) -> None:
+    key = make_key(budget_day_usd=Decimal("1"))
+    today = day_of(timezone.now().timestamp())
+    Usage.objects.create(key_id=key.pk, key_label="k", model="m", day=today, cost_micro_usd=250_000)
+    assert "day 25 %" in admin_client.get(KEYS).content.decode()
+
+
+def test_who_may_only_look_at_keys_neither_revokes_nor_rotates_one(client: Client, django_user_model: Any) -> None:
+    viewer = django_user_model.objects.create_user("viewer", password="x", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_apikey"))
+    client.force_login(viewer)
+    key = make_key()
+    page = client.get(f"{KEYS}{key.pk}/change/").content.decode()
+    assert key.name in page
+    assert "rotate" not in page
+    for action in ("revoke", "rotate"):
+        client.post(KEYS, {"action": action, "_selected_action": [key.pk]})
+    client.post(f"{KEYS}{key.pk}/change/", {"apiproxy_apikey_rotate_this": "", "name": "mine"})
+    digest = key.digest
+    key.refresh_from_db()
+    assert (key.revoked_at, key.digest, key.name == "mine") == (None, digest, False)
+
+
+def test_a_keys_own_page_rotates_it(admin_client: Client) -> None:
+    key = make_key()
+    digest = key.digest
+    given = {"name": key.name, "scopes": ["api"], "priority": 0, "budget_warn_percent": 80}
+    saved = admin_client.post(f"{KEYS}{key.pk}/change/", given | {"apiproxy_apikey_rotate_this": ""}, follow=True)
+    assert "shown this once" in saved.content.decode()
+    key.refresh_from_db()
+    assert (key.digest == digest, key.previous_digest) == (False, digest)
+    assert "works until" in admin_client.get(f"{KEYS}{key.pk}/change/").content.decode()
+    admin_client.post(f"{KEYS}{key.pk}/change/", given)
+    new = key.digest
+    key.refresh_from_db()
+    assert key.digest == new
 
 
 def test_a_rotation_shows_the_new_secret_once_and_stands_in_the_log(admin_client: Client) -> None:
