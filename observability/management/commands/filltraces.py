@@ -50,7 +50,7 @@ class Command(BaseCommand):
             self.stdout.write(f"\r{written} of {count}", ending="")
             self.stdout.flush()
         with connection.cursor() as cursor:
-            # What PostgreSQL's autovacuum does with time: without it every index-only scan reads the table all the same.
+            # What PostgreSQL's autovacuum does with time: without it an index-only scan reads the table all the same.
             in_use = connection.in_atomic_block
             cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" and not in_use else "ANALYZE")
         self.stdout.write(f"\r{written} traces in {time.monotonic() - begun:.0f} s.")
