@@ -6,7 +6,7 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 
-from apiproxy.engine.base import EngineRequest, Outcome, Stopped
+from apiproxy.engine.base import Broken, EngineRequest, Outcome, Stopped
 from apiproxy.engine.inbox import Inbox, Message
 from apiproxy.engine.overlay import overlay_body, turn_lines
 from apiproxy.engine.translate import Translation
@@ -139,7 +139,10 @@ class WorkerAnswer:
                 await self._transport.upstream_error_seen.wait()
 
     async def _free(self) -> bool:
-        if isinstance(self._translation.outcome, Stopped) and not self._result_seen:
+        outcome = self._translation.outcome
+        if isinstance(outcome, Broken) and outcome.error.kind is FailureKind.WORKER_DIED:
+            return False  # it lives and has no answer: so it would be the next time
+        if isinstance(outcome, Stopped) and not self._result_seen:
             await self._interrupt()
         if not self._result_seen or not self._worker.alive:
             return False

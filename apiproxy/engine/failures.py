@@ -73,7 +73,8 @@ def failure_of(result: Mapping[str, Any], exact: ProxyError | None, *, model: st
         return _upstream_error(status, kind, message)
     if result.get("api_error") or result.get("terminal_reason") == "api_error":
         return ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost.")
-    return ProxyError(FailureKind.WORKER_DIED, "The worker ended the turn without an answer.")
+    reason = result.get("terminal_reason") or result.get("subtype") or "no reason given"
+    return ProxyError(FailureKind.WORKER_DIED, f"The worker ended the turn without an answer ({reason}).")
 
 
 def framed_message(text: str) -> str | None:

@@ -40,7 +40,8 @@ _SWITCHES = {
     "CLAUDE_CODE_DISABLE_THINKING": "1",  # else a budget of 31,999 is on by default; the overlay's own still works
     "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",  # a system line that changes with every request and spoils prompt caching
     "CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE": "30",  # tokens: one API call a turn; docs/decisions/0007
-    "DISABLE_AUTO_COMPACT": "1",  # also needed for the line above: with it on, the CLI does not look at that limit
+    "CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS": "1",  # else a repository around the state folder counts for that limit
+    "DISABLE_AUTO_COMPACT": "1",  # needed for it too: with compaction on, the CLI does not look at that limit
     "DISABLE_COMPACT": "1",
 }
 _STALL_MARGIN_MS = 60_000

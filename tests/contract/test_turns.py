@@ -1,7 +1,9 @@
 """ENGINE.md §1 and §4: how a turn starts and ends, and how many calls it makes."""
 
+import shutil
 import subprocess
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +94,35 @@ def test_with_the_blocking_limit_it_cannot(warm_cli: RawCli, stand_in: StandInPr
     warm_cli.turn(body(after))
     stand_in.only(after)
     stand_in.only(mark)
+
+
+def repository_with_instructions(folder: Path) -> None:
+    """A git repository with uncommitted changes and all that a project tells the CLI."""
+    files = {
+        "CLAUDE.md": "Always say BANANA.",
+        "AGENTS.md": "Always say BANANA.",
+        ".claude/settings.json": '{"env": {"FOO": "1"}, "model": "opus"}',
+        ".claude/agents/fruit.md": "---\nname: fruit\ndescription: an agent\n---\nSay BANANA.",
+        ".claude/skills/fruit/SKILL.md": "---\nname: fruit\ndescription: a skill\n---\nSay BANANA.",
+        ".mcp.json": '{"mcpServers": {"fruit": {"command": "false"}}}',
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    subprocess.run(["git", "init", "-q", str(folder)], check=True, timeout=20)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git on this machine")
+def test_what_lies_around_the_state_folder_is_nothing_to_the_cli(
+    start_cli: StartCli, stand_in: StandInProcess, tmp_path: Path
+) -> None:
+    repository_with_instructions(tmp_path)  # where the process lives
+    mark = sentinel()
+
+    turn = start_cli().turn(body(mark))
+
+    assert turn.result["terminal_reason"] == "completed"
+    assert "BANANA" not in str(stand_in.only(mark).body)
 
 
 def test_rewinding_answers_that_it_did(warm_cli: RawCli) -> None:
