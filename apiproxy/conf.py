@@ -7,6 +7,8 @@ from typing import Literal
 
 from django.conf import settings
 
+MAX_PROCESSES = 64
+
 CredentialKind = Literal["api_key", "gateway_token", "bedrock", "vertex", "foundry", "demo"]
 
 
@@ -47,7 +49,10 @@ class SessionSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
-    """Everything an operator can set; times in milliseconds as in the variables' names (`CLAUDE_PROXY_…`)."""
+    """Everything an operator can set; times in milliseconds as in the variables' names (`CLAUDE_PROXY_…`).
+
+    seat is nothing that can be set: it tells this process from the others of its supervisor, None where it has none.
+    """
 
     host: str
     port: int
@@ -76,6 +81,9 @@ class GatewaySettings:
     credential: Credential
     key_defaults: KeyDefaults = KeyDefaults()
     sessions: SessionSettings = SessionSettings()
+    processes: int = 1
+    node: str = ""
+    seat: int | None = None
 
 
 def gateway_settings() -> GatewaySettings:

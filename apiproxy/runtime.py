@@ -129,10 +129,13 @@ class Runtime:
         """The CLI processes."""
         return self.pool.snapshot()
 
-    async def drain(self) -> None:
-        """No new runs; waits for the active ones up to the drain limit, stops the rest, ends the workers."""
+    async def drain(self, timeout_s: float | None = None) -> None:
+        """No new runs; waits for the active ones up to the drain limit, stops the rest, ends the workers.
+
+        timeout_s: another limit than that of the settings.
+        """
         self._draining = True
-        await self._wait_for_runs(self.settings.drain_timeout_ms / 1000)
+        await self._wait_for_runs(self.settings.drain_timeout_ms / 1000 if timeout_s is None else timeout_s)
         self.stop_all()
         await self._wait_for_runs(_FORCED_END_S)
         await self.pool.close()

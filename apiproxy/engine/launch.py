@@ -69,7 +69,7 @@ class LaunchSpec:
 
     def command(self) -> list[str]:
         """The argument vector of a worker. Holds no secret and no text of a client."""
-        return [*_tied_to_us(), str(self.cli), *_FLAGS]
+        return [*tied_to_us(), str(self.cli), *_FLAGS]
 
     def environment(self, folder: "WorkerFolder", inherited: Mapping[str, str]) -> dict[str, str]:
         """The whole environment of a worker that lives in this folder."""
@@ -110,7 +110,7 @@ class WorkerFolder:
 
 
 @cache
-def _tied_to_us() -> tuple[str, ...]:
+def tied_to_us() -> tuple[str, ...]:
     """What to put before a command so that the kernel kills it when this process dies, however it dies.
 
     An idle CLI exits when its stdin ends; one in the middle of a turn goes on to the turn's end, and the upstream bills

@@ -8,20 +8,30 @@ large is refused from its headers.
 import asyncio
 import io
 import logging
+import socket
 from typing import Any
 
 import orjson
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
+from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import reactor
 
 from apiproxy.turns import new_id
 from apiproxy.wire.body import MAX_BODY_BYTES
+from apiproxy.wire.connections import Door, GatewayChannel
 from apiproxy.wire.intake import well_formed_id
 
 logger = logging.getLogger(__name__)
 
 _LINGER_S = 5.0
 """How long a refused client may go on sending before the connection is cut: one cut at once never reads the refusal."""
+_IDLE_GRACE_S = 1.0
+"""How long a connection without a request is left open by a process that leaves: a client that is about to send one on
+it should get its answer, and with it be told to open another."""
+_LEAVE_CHECK_S = 0.1
+_SERVICE_RESTART = 1012
+"""The code of RFC 6455's registry that tells a browser's page to come back."""
 _ERROR_TYPES = {400: "invalid_request_error", 413: "request_too_large", 503: "overloaded_error"}
 
 
@@ -56,7 +66,11 @@ class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
         if self._refused:
             self.transport.loseConnection()
             return None
-        return super().process()
+        channel = self.channel
+        done = super().process()
+        if self.transport is None:  # it has become a browser's socket
+            channel.factory.channels.discard(channel)
+        return done
 
     def _refuse_body(self) -> None:
         self._refused = True
@@ -96,6 +110,8 @@ class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
     def handle_reply(self, message: dict[str, Any]) -> None:
         """A message of the application."""
         starts = message.get("type") == "http.response.start" and not self._response_started
+        if starts and self.server.leaving and self.channel is not None:
+            self.channel.last_response(self.responseHeaders)
         super().handle_reply(message)
         if starts and not self.finished and self.channel is not None:
             self.registerProducer(self, True)
@@ -136,7 +152,13 @@ class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
 
 
 class GatewayFactory(HTTPFactory):  # type: ignore[misc]  # Daphne has no types
-    """Makes connections whose requests are ours."""
+    """Makes connections whose requests are ours. channels: those that are open, the browser's sockets left out."""
+
+    protocol = GatewayChannel
+
+    def __init__(self, server: "GatewayServer") -> None:
+        super().__init__(server)
+        self.channels: set[GatewayChannel] = set()
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 — Twisted's name
         """A connection."""
@@ -146,11 +168,48 @@ class GatewayFactory(HTTPFactory):  # type: ignore[misc]  # Daphne has no types
 
 
 class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
-    """Daphne's server over our requests. send_timeout_s: how long a client may read nothing of what is sent to it."""
+    """Daphne's server over our requests. send_timeout_s: how long a client may read nothing of what is sent to it.
+
+    Told to `listen`, it takes connections from a socket that is not its own: other processes may do the same.
+    """
 
     def __init__(self, *args: Any, send_timeout_s: float, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        # Daphne would listen by itself, as soon as its loop runs.
+        super().__init__(*args, endpoints=["none"], **kwargs)
+        self.endpoints = []
+        self.leaving = False
         self._send_timeout_s = send_timeout_s
+        self._port: Any = None
+        self._door: Door | None = None
+
+    def listen(self, listener: socket.socket, *, shared: bool) -> None:
+        """Takes connections from now on. shared: other processes do so too, and get their share."""
+        adopt: Any = reactor
+        self._port = adopt.adoptStreamPort(listener.fileno(), listener.family, self.http_factory)
+        self.listen_success(self._port)
+        if shared:
+            self._door = Door(self._port, lambda: len(self.http_factory.channels))
+
+    async def leave(self, *, timeout_s: float) -> None:
+        """Takes no connections any more, and waits until those that are open have ended, at most so long.
+
+        Each is told with its next response that it is the last; one without a request is closed after a short time.
+        """
+        self.leaving = True
+        if self._door is not None:
+            self._door.close()
+        await self._port.stopListening().asFuture(asyncio.get_running_loop())
+        for protocol in list(self.connections):
+            if isinstance(protocol, WebSocketProtocol):
+                protocol.serverClose(_SERVICE_RESTART)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.http_factory.channels:
+                    for channel in list(self.http_factory.channels):
+                        channel.close_if_idle(_IDLE_GRACE_S)
+                    await asyncio.sleep(_LEAVE_CHECK_S)
+        except TimeoutError:
+            logger.warning("gateway.leave_cut_short", extra={"connections": len(self.http_factory.channels)})
 
     @property
     def http_factory(self) -> GatewayFactory:

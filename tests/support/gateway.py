@@ -70,6 +70,10 @@ class GatewayProcess:
         """Its CLI processes."""
         return children_of(self.pid)
 
+    def servers(self) -> list[psutil.Process]:
+        """Its serve processes, where it is a supervisor."""
+        return children_of(self.pid, deep=False)
+
     def client(self, **options: object) -> anthropic.Anthropic:
         """The official client, with this gateway's key, and without retries of its own. `stop` closes it."""
         settings = {"api_key": self.api_key, "base_url": self.base_url, "max_retries": 0, "timeout": 60, **options}

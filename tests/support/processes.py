@@ -22,10 +22,10 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return {**{name: os.environ[name] for name in _PASSED_ON if name in os.environ}, **variables}
 
 
-def children_of(pid: int) -> list[psutil.Process]:
-    """The living processes below this one, at any depth; none where it is gone. Zombies do not count."""
+def children_of(pid: int, *, deep: bool = True) -> list[psutil.Process]:
+    """The living processes below this one, at any depth unless told; none where it is gone. Zombies do not count."""
     try:
-        below = psutil.Process(pid).children(recursive=True)
+        below = psutil.Process(pid).children(recursive=deep)
     except psutil.NoSuchProcess:
         return []
     return [process for process in below if is_alive(process.pid)]
@@ -81,6 +81,10 @@ class LoggedProcess:
     def terminate(self) -> None:
         """Asks it to end (SIGTERM)."""
         self._popen.terminate()
+
+    def send_signal(self, number: int) -> None:
+        """Sends it a signal."""
+        self._popen.send_signal(number)
 
     def kill(self) -> None:
         """Ends it with SIGKILL."""

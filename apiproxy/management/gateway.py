@@ -1,0 +1,149 @@
+"""One served process, from its socket to its last worker."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from asgiref.typing import ASGIApplication
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from apiproxy import standin
+from apiproxy.bookkeeper import bookkeeper
+from apiproxy.companions import Companion
+from apiproxy.conf import Credential, GatewaySettings
+from apiproxy.dialects.anthropic.count_tokens import counters
+from apiproxy.keys import keyring
+from apiproxy.management.supervisor import ChildSide
+from apiproxy.runtime import Runtime, holder
+from apiproxy.wire.server import GatewayServer
+
+logger = logging.getLogger(__name__)
+
+_FLUSH_S = 2.0
+"""How long the last responses have to leave after the drain."""
+_BODY_CHUNK_BYTES = 1024 * 1024
+_DEMO_PACE_S = 0.02
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Gateway:
+    """Serves on a socket. child: what its supervisor gave it; None where it has none. ready is told whether a worker
+    could be started."""
+
+    def __init__(
+        self, config: GatewaySettings, listener: socket.socket, *, child: ChildSide | None, ready: Callable[[bool], None]
+    ) -> None:
+        self._config = config
+        self._listener = listener
+        self._child = child
+        self._ready = ready
+        self._stand_in: standin.StandInServer | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.failure: str | None = None
+        application: ASGIApplication = import_string(settings.ASGI_APPLICATION)
+        # After that import, which sets Django up anew and its logging with it.
+        self._companions: list[Companion] = [import_string(path)() for path in settings.GATEWAY_COMPANIONS]
+        self._server = GatewayServer(
+            application=application,
+            signal_handlers=False,
+            ready_callable=self._on_loop_ready,
+            request_buffer_size=_BODY_CHUNK_BYTES,
+            server_name="",
+            send_timeout_s=config.stall_timeout_ms / 1000,
+        )
+
+    def serve(self) -> None:
+        """Runs the event loop until the drain is over."""
+        self._server.run()
+
+    def _on_loop_ready(self) -> None:
+        loop = asyncio.get_event_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._on_signal)
+        if self._child is None:
+            self._server.listen(self._listener, shared=False)
+        else:
+            loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the supervisor's affair
+            self._child.watch(loop, self._on_leave)
+        self._spawn(self._start(), loop)
+
+    def _on_signal(self) -> None:
+        if self._stopping:
+            logger.warning("gateway.drain_cut_short")
+            holder.current().stop_all()
+            return
+        self._stopping = True
+        if self._leaving is not None:
+            self._leaving.cancel()  # it goes on to the stop
+        else:
+            self._spawn(self._stop(), asyncio.get_event_loop())
+
+    def _on_leave(self) -> None:
+        if not self._stopping and self._leaving is None:
+            self._leaving = self._spawn(self._leave(), asyncio.get_event_loop())
+
+    def _spawn(self, work: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _start(self) -> None:
+        try:
+            await self._open()
+        except Exception as error:  # whatever it is, a gateway that cannot start must say so and end
+            logger.exception("gateway.start_failed")
+            self.failure = f"The gateway could not start: {error}"
+            self._server.stop()
+
+    async def _open(self) -> None:
+        if self._config.credential.kind == "demo":
+            await self._enter_demo()
+        runtime = Runtime(self._config)
+        holder.install(runtime)
+        for companion in self._companions:
+            await companion.start()
+        bookkeeper.start()  # gives back what a process that was killed had reserved
+        warm = await runtime.pool.warm()
+        if self._child is not None:
+            self._server.listen(self._listener, shared=True)
+        self._ready(warm)
+
+    async def _enter_demo(self) -> None:
+        self._stand_in = await standin.start(pace_s=_DEMO_PACE_S)
+        url = self._stand_in.base_url
+        env = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "demo"}
+        credential = Credential(kind="demo", env=env, base_url=url)
+        self._config = settings.GATEWAY = replace(self._config, credential=credential)
+
+    async def _leave(self) -> None:
+        """Ends without losing a request: those that come on open connections are still answered."""
+        left_s = 0.0
+        try:
+            await self._server.leave(timeout_s=self._config.drain_timeout_ms / 1000)
+        except asyncio.CancelledError:  # a stop cuts it short
+            left_s = self._config.drain_timeout_ms / 1000
+        self._stopping = True
+        await self._stop(drain_s=left_s)
+
+    async def _stop(self, drain_s: float | None = None) -> None:
+        try:
+            await holder.current().drain(drain_s)
+            await self._server.answered(timeout_s=_FLUSH_S)
+            await counters.aclose()
+            await keyring.settle()
+            if self._stand_in is not None:
+                await self._stand_in.close()
+            for companion in reversed(self._companions):
+                await companion.stop()
+        except Exception:  # whatever it is, the process must end
+            logger.exception("gateway.stop_failed")
+        finally:
+            self._server.stop()

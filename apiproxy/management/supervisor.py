@@ -1,0 +1,261 @@
+"""Several serve processes on one socket: started, started again when they die, renewed one after another, ended.
+
+The supervisor answers no request and asks no database. It holds the socket, so that a connection which nobody has taken
+yet is not lost when a process ends.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from apiproxy.engine.launch import tied_to_us
+
+LEAVE = b"leave\n"
+READY = b"ready\n"
+UNREADY = b"unready\n"
+"""What a process and its supervisor say to each other: that it takes requests, or would if a worker could be started;
+and that it is to take no new connections and to end when those that it has are done."""
+
+_FIRST_PAUSE_S = 0.5
+_MAX_PAUSE_S = 30.0
+_STEADY_S = 60.0
+"""A process that lives so long had no fault in its start: the next pause is the first one again."""
+_START_S = 120.0
+_END_MARGIN_S = 40.0
+"""Beyond the drain's limit: for the last answers, traces and workers."""
+
+
+@dataclass(eq=False, slots=True)
+class Child:
+    """A serve process. seat: a small number that no other living one has. trial: a successor that is not ready yet."""
+
+    place: int
+    seat: int
+    process: asyncio.subprocess.Process
+    control: socket.socket
+    began: float
+    trial: bool
+    started: asyncio.Future[bool] = field(repr=False)
+    leaving: bool = False
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends it a signal, if it is still there."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    def leave(self) -> None:
+        """Asks it to end when its connections are done."""
+        self.leaving = True
+        with contextlib.suppress(OSError):
+            self.control.send(LEAVE)
+
+
+class Supervisor:
+    """Lives on one event loop. say writes a line to the operator's console; ready is told once that all are up."""
+
+    def __init__(
+        self,
+        *,
+        listener: socket.socket,
+        processes: int,
+        drain_timeout_s: float,
+        say: Callable[[str], None],
+        ready: Callable[[bool], None],
+    ) -> None:
+        self._listener = listener
+        self._processes = processes
+        self._end_timeout_s = drain_timeout_s + _END_MARGIN_S
+        self._say = say
+        self._ready = ready
+        self._children: set[Child] = set()
+        self._seats: set[int] = set()
+        self._failures: dict[int, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._renewing = False
+        self._renew_again = False
+        self._stopping = False
+        self._up = False
+        self._over = asyncio.Event()
+        self.failure: str | None = None
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT, and until the last process is gone then."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._on_renew)
+        children = [await self._start(place) for place in range(self._processes)]
+        warm = await asyncio.gather(*(child.started for child in children))
+        if not self._stopping:
+            self._up = True
+            self._ready(all(warm))
+        await self._over.wait()
+
+    def _on_stop(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._spawn(self._kill_late(list(self._children)))
+        for child in self._children:
+            child.signal(signal.SIGTERM)
+        self._end_if_alone()
+
+    def _on_renew(self) -> None:
+        if self._renewing:
+            self._renew_again = True
+        elif self._up and not self._stopping:
+            self._renewing = True
+            self._spawn(self._renew_all())
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start(self, place: int, *, trial: bool = False) -> Child:
+        seat = min(set(range(len(self._seats) + 1)) - self._seats)
+        self._seats.add(seat)
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        inherited = (self._listener.fileno(), theirs.fileno())
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(*tied_to_us(), sys.executable, sys.argv[0], "serve"),
+                *("--as-child", ",".join(map(str, (*inherited, seat)))),
+                pass_fds=inherited,
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, which passes it on once
+            )
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        child = Child(place, seat, process, ours, loop.time(), trial, loop.create_future())
+        self._children.add(child)
+        if self._stopping:
+            child.signal(signal.SIGTERM)
+        self._spawn(self._follow(child))
+        return child
+
+    async def _follow(self, child: Child) -> None:
+        """From the start of a process to its end."""
+        hearing = asyncio.create_task(self._hear(child))
+        code = await child.process.wait()
+        hearing.cancel()
+        child.control.close()
+        self._children.discard(child)
+        self._seats.discard(child.seat)
+        came_up = child.started.done() and not child.started.cancelled()
+        if not came_up:
+            child.started.set_result(False)
+        if self._stopping:
+            self._end_if_alone()
+        elif not self._up and not came_up:
+            self.failure = f"A process could not start: it ended with {code}."
+            self._on_stop()
+        elif not (child.leaving or child.trial or self._has_successor(child)):
+            await self._start_again(child, code)
+
+    def _has_successor(self, child: Child) -> bool:
+        return any(other.place == child.place for other in self._children)
+
+    async def _hear(self, child: Child) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            said = await loop.sock_recv(child.control, 64)
+            if said and not child.started.done():
+                child.started.set_result(said == READY)
+
+    async def _start_again(self, child: Child, code: int) -> None:
+        steady = asyncio.get_running_loop().time() - child.began >= _STEADY_S
+        failures = self._failures[child.place] = 1 if steady else self._failures.get(child.place, 0) + 1
+        pause_s = min(_MAX_PAUSE_S, _FIRST_PAUSE_S * 2 ** (failures - 1))
+        self._say(f"Process {child.process.pid} ended with {code}; another is started in {pause_s:g} s.")
+        await asyncio.sleep(pause_s)
+        if not self._stopping:
+            await self._start(child.place)
+
+    async def _renew_all(self) -> None:
+        self._say("Renewing the processes, one after another.")
+        for old in sorted(self._children, key=lambda child: child.place):
+            if self._stopping or not await self._renew(old):
+                break
+        else:
+            self._say("All processes are renewed.")
+        self._renewing = False
+        if self._renew_again:
+            self._renew_again = False
+            self._on_renew()
+
+    async def _renew(self, old: Child) -> bool:
+        """Starts the successor of a process and ends that one, whose answers go on to their end."""
+        if old not in self._children:  # it has died meanwhile: its successor is new already
+            return True
+        new = await self._start(old.place, trial=True)
+        try:
+            async with asyncio.timeout(_START_S):
+                ready = await asyncio.shield(new.started)
+        except TimeoutError:
+            ready = False
+        if not ready:
+            self._say("The new process could not start: the others stay as they are.")
+            new.signal(signal.SIGKILL)
+            if old not in self._children and not self._stopping:  # it relied on this one
+                await self._start(old.place)
+            return False
+        new.trial = False
+        old.leave()
+        try:
+            async with asyncio.timeout(self._end_timeout_s):
+                await old.process.wait()
+        except TimeoutError:
+            old.signal(signal.SIGKILL)
+        return True
+
+    async def _kill_late(self, children: list[Child]) -> None:
+        await asyncio.sleep(self._end_timeout_s)
+        for child in children:
+            child.signal(signal.SIGKILL)
+
+    def _end_if_alone(self) -> None:
+        if self._stopping and not self._children:
+            self._over.set()
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSide:
+    """What a child was given: the socket to listen on, the line to its supervisor, and its seat."""
+
+    listener: socket.socket
+    control: socket.socket
+    seat: int
+
+    @classmethod
+    def parse(cls, text: str) -> "ChildSide":
+        """From the option that the supervisor set."""
+        listener, control, seat = map(int, text.split(","))
+        return cls(socket.socket(fileno=listener), socket.socket(fileno=control), seat)
+
+    def tell(self, warm: bool) -> None:
+        """Says that the start is over."""
+        with contextlib.suppress(OSError):
+            self.control.send(READY if warm else UNREADY)
+
+    def watch(self, loop: asyncio.AbstractEventLoop, on_leave: Callable[[], None]) -> None:
+        """Listens to the supervisor; where that one has died, this process dies as well.
+
+        (On Linux the kernel sees to it. The supervisor may have died before it could be told.)
+        """
+        self.control.setblocking(False)
+
+        def heard() -> None:
+            with contextlib.suppress(BlockingIOError):
+                if not self.control.recv(64).startswith(LEAVE):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                on_leave()
+
+        loop.add_reader(self.control.fileno(), heard)

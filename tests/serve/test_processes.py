@@ -1,0 +1,109 @@
+"""`serve --processes 2`: connections are shared, a process that dies is replaced, and renewing them loses nothing."""
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+
+from tests.support.engine import body_of
+from tests.support.gateway import GatewayProcess
+from tests.support.processes import is_alive
+from tests.support.stand_in import StandInProcess
+from tests.support.waiting import eventually, eventually_async
+
+CLIENTS = 8
+
+pytestmark = pytest.mark.xdist_group("processes")
+
+
+@pytest.fixture(scope="module")
+def several(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """Two processes on SQLite."""
+    env = {"CLAUDE_PROXY_PROCESSES": "2", "CLAUDE_PROXY_WARM_WORKERS": "1", "CLAUDE_PROXY_MAX_CONCURRENT": "4"}
+    gateway = GatewayProcess(tmp_path_factory.mktemp("several"), upstream=stand_in.base_url, env=env).start()
+    yield gateway
+    assert gateway.stop() == 0
+
+
+def connected(gateway: GatewayProcess) -> list[int]:
+    """How many clients each process has."""
+    port = urlsplit(gateway.base_url).port
+    return [
+        sum(it.status == psutil.CONN_ESTABLISHED and it.laddr.port == port for it in server.net_connections("tcp4"))
+        for server in gateway.servers()
+    ]
+
+
+def test_clients_that_come_together_are_shared_by_the_processes(several: GatewayProcess) -> None:
+    address = urlsplit(several.base_url)
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(4 * CLIENTS):
+            open_ones.enter_context(socket.create_connection((address.hostname, address.port)))
+        eventually(lambda: sum(connected(several)) == 4 * CLIENTS, within_s=10)
+        assert min(connected(several)) >= CLIENTS, connected(several)
+
+
+def test_a_process_that_is_killed_is_replaced_and_the_others_go_on(several: GatewayProcess) -> None:
+    killed, other = several.servers()
+    workers = killed.children()
+    killed.kill()
+    with several.http() as client:  # a connection that the killed process had not taken is taken by the other one
+        assert client.post("/v1/messages", json=body_of("[[n=1]]")).status_code == 200
+    eventually(lambda: len(several.servers()) == 2, within_s=30)
+    assert other in several.servers()
+    assert killed not in several.servers()
+    assert not [worker for worker in workers if is_alive(worker.pid)]
+    assert f"Process {killed.pid} ended with -9" in several.output
+
+
+class Client:
+    """Sends one request after another on one connection, every other one streamed, until it is told to stop."""
+
+    def __init__(self, gateway: GatewayProcess, number: int) -> None:
+        self._gateway = gateway
+        self._number = number
+        self.answers = 0
+        self.last_ones = 0
+        self.stopped = False
+
+    async def run(self) -> None:
+        headers = {"x-api-key": self._gateway.api_key}
+        async with httpx.AsyncClient(base_url=self._gateway.base_url, headers=headers, timeout=60) as http:
+            while not self.stopped:
+                stream = (self.answers + self._number) % 2 == 0
+                body = body_of(f"[[n=5]] {secrets.token_hex(4)}", stream=stream)
+                response = await http.post("/v1/messages", json=body)
+                assert response.status_code == 200, response.text
+                assert not stream or "event: message_stop" in response.text
+                self.answers += 1
+                self.last_ones += response.headers.get("connection") == "close"
+
+
+async def test_renewing_the_processes_under_load_loses_no_request(several: GatewayProcess) -> None:
+    before = several.servers()
+    clients = [Client(several, number) for number in range(CLIENTS)]
+    address = urlsplit(several.base_url)
+    idle_reader, idle_writer = await asyncio.open_connection(address.hostname, address.port)
+    async with asyncio.TaskGroup() as running:
+        for client in clients:
+            running.create_task(client.run())
+        await eventually_async(lambda: all(client.answers >= 2 for client in clients), within_s=60)
+        several.process.send_signal(signal.SIGHUP)
+        await eventually_async(lambda: "All processes are renewed." in several.output, within_s=90)
+        for client in clients:
+            client.stopped = True
+    after = several.servers()
+
+    assert len(after) == 2
+    assert not {server.pid for server in before} & {server.pid for server in after}
+    assert sum(client.last_ones for client in clients) >= CLIENTS  # each had a connection to one that left
+    assert await idle_reader.read() == b""  # closed by the process that had it
+    idle_writer.close()
+    assert not [server for server in before if is_alive(server.pid)]
