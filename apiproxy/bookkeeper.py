@@ -13,7 +13,7 @@ from apiproxy.keys import Principal
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.decide import Need
 from apiproxy.limits.estimate import most_used
-from apiproxy.limits.ledger import BEAT_S, Job, Ledger, Release, Reserve, Settle
+from apiproxy.limits.ledger import BEAT_S, Abandon, Job, Ledger, Release, Reserve, Settle
 from apiproxy.limits.values import MICRO, NO_STATE, LimitError, LimitState
 from apiproxy.turns import Turn
 from apiproxy.usage import Entry, Sums, UsageKey, storable
@@ -61,6 +61,10 @@ class Bookkeeper:
         if turn.id in self._reserved:
             self._reserved.discard(turn.id)
             self._desk.put(Release(turn.id), urgent=True)
+
+    def give_back(self, owner: str) -> None:
+        """Gives back what a process that has died had reserved (`limits.process.owner`)."""
+        self._desk.put(Abandon(owner), urgent=True)
 
     def on_event(self, turn: Turn, event: Event) -> None:
         """Settles when the run ends."""

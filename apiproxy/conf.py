@@ -86,6 +86,11 @@ class GatewaySettings:
     seat: int | None = None
 
 
+def metrics_dir(state_dir: Path, supervisor_pid: int) -> Path:
+    """Where the processes of a supervisor count together; named as `engine.launch.sweep` wants it."""
+    return state_dir / "metrics" / f"{supervisor_pid}-counts"
+
+
 def gateway_settings() -> GatewaySettings:
     """The settings in force (Django's `settings.GATEWAY`)."""
     value = settings.GATEWAY

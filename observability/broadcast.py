@@ -11,8 +11,9 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from channels.layers import get_channel_layer
 from django.db import DatabaseError, close_old_connections
 
+from observability.cluster.states import MemberState, process_row, row_of, sum_of
 from observability.draft import Draft
-from observability.payloads import Gone, Payload, Pulse, Queue, RunRow, Snapshot, WorkerRow, run_row, worker_row
+from observability.payloads import Gone, Payload, ProcessRow, Pulse, Queue, RunRow, Snapshot, WorkerRow, run_row
 from observability.pulse import read_pulse
 from observability.service import Service, holder
 
@@ -51,6 +52,9 @@ class Broadcaster:
         self._queue: Queue = {"active": 0, "waiting": 0, "max": 0}
         self._workers: list[WorkerRow] = []
         self._workers_at = 0.0
+        self._processes: list[ProcessRow] = []
+        self._others: list[MemberState] = []
+        self._others_task: asyncio.Task[None] | None = None
         self._pulse: Pulse | None = None
         self._pulse_is_new = False
         self._pulse_at = float("-inf")
@@ -91,6 +95,7 @@ class Broadcaster:
             "hidden": self._hidden,
             "queue": self._queue,
             "workers": self._workers,
+            "processes": self._processes,
             "pulse": self._pulse,
         }
 
@@ -98,6 +103,7 @@ class Broadcaster:
         """A snapshot for a page that is being made; it looks by itself where nobody watches yet."""
         if not self._watchers:
             self._workers_at = 0.0
+            self._others = await self._service.cluster.others()
             self._look()
             if time.monotonic() - self._pulse_at >= PULSE_S:
                 await self._read_pulse()
@@ -129,6 +135,7 @@ class Broadcaster:
 
     async def _tick(self) -> None:
         now = time.monotonic()
+        self._refresh_others()
         runs, gone, other = self._look()
         self._refresh_pulse(now)
         pulse = self._pulse if self._pulse_is_new else None
@@ -145,35 +152,55 @@ class Broadcaster:
                 "hidden": self._hidden,
                 "queue": self._queue,
                 "workers": self._workers if other else None,
+                "processes": self._processes if other else None,
                 "pulse": pulse,
             }
         )
 
     def _look(self) -> tuple[list[RunRow], list[Gone], bool]:
         """Rows that are new or changed, rows that are gone, and whether the queue or the workers have changed."""
-        drafts = self._service.active()
-        rows = {draft.id: run_row(draft) for draft in drafts[:MAX_ROWS]}
+        drafts, here = self._service.active(), self._service.cluster.here
+        rows = {draft.id: run_row(draft, node=here.node, process=here.label) for draft in drafts[:MAX_ROWS]}
+        for state in self._others:
+            rows |= {run["id"]: row_of(run) for run in state["runs"][: MAX_ROWS - len(rows)] if run["id"] not in rows}
+        there = len(drafts) + sum(state["active"] for state in self._others)
         changed = [row for run_id, row in rows.items() if self._rows.get(run_id) != row]
         gone = [
             self._outcomes.get(run_id, {"id": run_id, "status": "", "reason": ""})
             for run_id in self._rows
             if run_id not in rows
         ]
-        self._rows, self._hidden = rows, max(0, len(drafts) - MAX_ROWS)
+        self._rows, self._hidden = rows, max(0, there - len(rows))
         self._outcomes.clear()
         return changed, gone, self._look_at_gateway()
 
     def _look_at_gateway(self) -> bool:
         found = self._service.port.queue()
-        queue: Queue = {"active": found.active, "waiting": found.waiting, "max": found.max}
-        workers = self._workers
+        own: Queue = {"active": found.active, "waiting": found.waiting, "max": found.max}
+        queue = sum_of([own, *(state["queue"] for state in self._others)])
+        workers, processes = self._workers, self._processes
         # A system call for each worker: less often.
         if time.monotonic() - self._workers_at >= _WORKERS_S:
             self._workers_at = time.monotonic()
-            workers = [worker_row(worker) for worker in self._service.port.workers()]
-        changed = queue != self._queue or workers != self._workers
-        self._queue, self._workers = queue, workers
+            everyone = [self._service.cluster.own(), *self._others]
+            workers = [worker for state in everyone for worker in state["workers"]]
+            processes = [process_row(state) for state in everyone]
+        changed = (queue, workers, processes) != (self._queue, self._workers, self._processes)
+        self._queue, self._workers, self._processes = queue, workers, processes
         return changed
+
+    def _refresh_others(self) -> None:
+        if self._others_task is None:
+            self._others_task = asyncio.create_task(self._read_others(), name="dashboard others")
+            self._others_task.add_done_callback(self._others_done)
+
+    def _others_done(self, _: asyncio.Task[None]) -> None:
+        self._others_task = None
+
+    async def _read_others(self) -> None:
+        async with ThreadSensitiveContext():
+            self._others = await self._service.cluster.others()
+            await sync_to_async(close_old_connections)()
 
     def _refresh_pulse(self, now: float) -> None:
         age = now - self._pulse_at

@@ -45,6 +45,8 @@ class Failure:
 class Draft:
     """What is known of one turn so far. Times are Unix seconds and never go back, even where the clock does.
 
+    disowned: another process may have counted it as interrupted already.
+
     Changed on the event loop's thread only, and by nobody after its end; other threads may read it.
     """
 
@@ -54,6 +56,7 @@ class Draft:
         "answer",
         "body",
         "counted_as",
+        "disowned",
         "end_reason",
         "event_types",
         "failure",
@@ -95,6 +98,7 @@ class Draft:
         self.admitted_at: float | None = None
         self.finished_at: float | None = None
         self.counted_as = ""
+        self.disowned = False
         self.queue_position = 0
         self.retries = 0
         self.stalls = 0

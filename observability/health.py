@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from observability.ports import WorkerSnapshot
+from observability.payloads import WorkerRow
 from observability.serialize import Json, human_duration, worker_json
 
 _MEGABYTE = 2**20
@@ -30,10 +30,10 @@ class Uptime:
         return {"uptimeMs": round(seconds * 1000), "uptimeHuman": human_duration(seconds)}
 
 
-def memory_json(workers: Sequence[WorkerSnapshot]) -> Json:
+def memory_json(workers: Sequence[WorkerRow]) -> Json:
     """Resident memory of this process and of its workers; `rss` is for people."""
     own = psutil.Process(os.getpid()).memory_info()
-    of_workers = sum(worker.rss_bytes for worker in workers)
+    of_workers = sum(worker["rss"] for worker in workers)
     return {
         "rss": f"{own.rss / _MEGABYTE:.1f} MB",
         "rssBytes": own.rss,

@@ -1,20 +1,30 @@
 """Prometheus metrics. Counters only rise; every label comes from a closed set or a bounded one."""
 
+import os
 from bisect import bisect_left
 from collections import Counter as TallyCounter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    values,
+)
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
+from observability.cluster.states import MemberState
 from observability.draft import Draft
-from observability.ports import GatewayPort
 from observability.vocabulary import Status
 
 _PREFIX = "claude_proxy"
@@ -24,13 +34,34 @@ _DURATION_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3
 _GAP_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-class Metrics:
-    """The metrics of one process; a listener of the recorder."""
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A process's place among those of its supervisor, which count in one folder.
 
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=registry)
+    number: no two living processes have the same. One that follows on a dead one counts on from where that had come to,
+    so what they show together never falls.
+    """
+
+    number: int
+    folder: Path
+
+
+class Metrics:
+    """What this process counts; a listener of the recorder. With a seat, `render` gives what all of them count."""
+
+    def __init__(self, seat: Seat | None = None) -> None:
+        registry = CollectorRegistry()
+        if seat is None:
+            self.registry = registry
+            for collector in (ProcessCollector, PlatformCollector, GCCollector):
+                collector(registry=registry)
+        else:
+            self.registry = CollectorRegistry()
+            seat.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(seat.folder)
+            make: Any = values.MultiProcessValue
+            values.ValueClass = make(process_identifier=lambda: seat.number)
+            MultiProcessCollector(self.registry, path=str(seat.folder))  # type: ignore[no-untyped-call]
         self._requests = Counter(
             f"{_PREFIX}_requests",
             "Requests that ended, refused ones included.",
@@ -43,15 +74,18 @@ class Metrics:
             registry, "first_token_seconds", "From the request to the first token.", _TOKEN_S, "model"
         )
         self._duration = _histogram(registry, "duration_seconds", "From the request to its end.", _DURATION_S, "model")
-        self._gaps = Gaps()
+        self._gaps = Gaps(registry)
         self.observe_gap = self._gaps.observe
-        registry.register(self._gaps)
         self._tokens = Counter(f"{_PREFIX}_tokens", "Tokens, by kind.", ("model", "kind"), registry=registry)
         self._cost = Counter(f"{_PREFIX}_cost_usd", "Cost in US dollars: an estimate.", ("model",), registry=registry)
         self._stalls = Counter(
             f"{_PREFIX}_stalls", "Checks that found a run without an event for 30 s.", registry=registry
         )
         self._retries = Counter(f"{_PREFIX}_retries", "Attempts that were made again.", registry=registry)
+        self._dropped = Counter(
+            f"{_PREFIX}_dropped", "Traces and log lines lost, by reason.", ("what",), registry=registry
+        )
+        self._dropped_before: dict[str, int] = {}
 
     def started(self, draft: Draft) -> None:
         """Running requests are counted where the metrics are read."""
@@ -84,20 +118,29 @@ class Metrics:
             self._tokens.labels(model, kind).inc(max(0, count))
         self._cost.labels(model).inc(max(0.0, usage.cost_usd or 0.0))
 
+    def settle(self, dropped: Mapping[str, int]) -> None:
+        """Adds what is not counted where it happens. dropped: totals by reason. On the event loop's thread."""
+        self._gaps.settle()
+        for what, total in dropped.items():
+            self._dropped.labels(what).inc(max(0, total - self._dropped_before.get(what, 0)))
+            self._dropped_before[what] = total
+
     def render(self, accept: str) -> tuple[bytes, str]:
         """The metrics in the format that the Accept header asks for, and the content type."""
         encoder, content_type = choose_encoder(accept)
         return encoder(self.registry), content_type
 
 
-class Gaps(Collector):
+class Gaps:
     """The histogram of the gaps between two arrivals of output within a run.
 
-    One of the library's takes 3 µs an observation, three times as long as all else that is done for an arrival. This
-    one belongs to the event loop's thread.
+    To observe one costs the library 3 µs, three times as long as all else that is done for an arrival. So they are
+    collected here, on the event loop's thread, and given to the library together.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        text = "Between two arrivals of output within a run."
+        self._histogram: Any = Histogram(f"{_PREFIX}_inter_token_gap_seconds", text, buckets=_GAP_S, registry=registry)
         self._counts = [0] * (len(_GAP_S) + 1)
         self._sum = 0.0
 
@@ -106,54 +149,56 @@ class Gaps(Collector):
         self._counts[bisect_left(_GAP_S, seconds)] += 1
         self._sum += seconds
 
-    def collect(self) -> Iterator[Metric]:
-        """The histogram; its buckets are cumulative."""
-        edges = [*map(floatToGoString, _GAP_S), "+Inf"]
-        buckets = list(zip(edges, accumulate(self._counts), strict=True))
-        text = "Between two arrivals of output within a run."
-        yield HistogramMetricFamily(f"{_PREFIX}_inter_token_gap_seconds", text, buckets=buckets, sum_value=self._sum)
+    def settle(self) -> None:
+        """Gives the library what has come together."""
+        # Its own: it has no way to observe more than one at a time.
+        for bucket, count in zip(self._histogram._buckets, self._counts, strict=True):
+            if count:
+                bucket.inc(count)
+        self._histogram._sum.inc(self._sum)
+        self._counts = [0] * len(self._counts)
+        self._sum = 0.0
 
 
 class GatewayCollector(Collector):
-    """What is read from the gateway when the metrics are: the queue, the workers, what was dropped.
+    """What is told of a node's processes when the metrics are read: their queues and workers.
 
-    `refresh` belongs to the event loop's thread; `collect` tells what it found, from any thread.
-    dropped gives totals by reason.
+    `tell` belongs to the event loop's thread; `collect` gives what it was told, from any thread.
     """
 
-    def __init__(self, port: GatewayPort, *, version: str, dropped: Callable[[], Mapping[str, int]]) -> None:
-        self._port = port
+    def __init__(self, *, version: str) -> None:
         self._version = version
-        self._dropped = dropped
         self._families: Sequence[Metric] = ()
 
-    def refresh(self) -> None:
-        """Reads the figures."""
-        queue = self._port.queue()
-        dropped = CounterMetricFamily(f"{_PREFIX}_dropped", "Traces and log lines lost, by reason.", labels=("what",))
-        for what, count in self._dropped().items():
-            dropped.add_metric((what,), count)
+    def tell(self, states: Sequence[MemberState]) -> None:
+        """Takes in how the processes are."""
         info = GaugeMetricFamily(f"{_PREFIX}_info", "The gateway's version; always 1.", labels=("version",))
         info.add_metric((self._version,), 1)
+        queues = [state["queue"] for state in states]
         self._families = (
-            GaugeMetricFamily(f"{_PREFIX}_queue_length", "Requests that wait for a slot.", queue.waiting),
-            GaugeMetricFamily(f"{_PREFIX}_active_runs", "Requests that have a slot.", queue.active),
-            GaugeMetricFamily(f"{_PREFIX}_max_runs", "Slots.", queue.max),
-            self._workers(),
-            dropped,
+            _gauge("queue_length", "Requests that wait for a slot.", sum(queue["waiting"] for queue in queues)),
+            _gauge("active_runs", "Requests that have a slot.", sum(queue["active"] for queue in queues)),
+            _gauge("max_runs", "Slots.", sum(queue["max"] for queue in queues)),
+            _gauge("processes", "Serve processes.", len(states)),
+            _workers(states),
             info,
         )
 
     def collect(self) -> Iterator[Metric]:
-        """The figures last read."""
+        """The figures last told."""
         yield from self._families
 
-    def _workers(self) -> GaugeMetricFamily:
-        by_state = TallyCounter(worker.state for worker in self._port.workers())
-        family = GaugeMetricFamily(f"{_PREFIX}_workers", "CLI processes, by state.", labels=("state",))
-        for state, count in by_state.items():
-            family.add_metric((state,), count)
-        return family
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{_PREFIX}_{name}", text, value)
+
+
+def _workers(states: Sequence[MemberState]) -> GaugeMetricFamily:
+    by_state = TallyCounter(worker["state"] for state in states for worker in state["workers"])
+    family = GaugeMetricFamily(f"{_PREFIX}_workers", "CLI processes, by state.", labels=("state",))
+    for name, count in by_state.items():
+        family.add_metric((name,), count)
+    return family
 
 
 def _histogram(

@@ -37,6 +37,7 @@ class Trace(models.Model):
 
     id = models.CharField(primary_key=True, max_length=ID_CHARS)
     node = _name()
+    process = _name()
     key_id = models.BigIntegerField(null=True, blank=True)
     key_label = _name()
     dialect = _name(20)
@@ -134,6 +135,34 @@ class StoredBody(models.Model):
 
     def __str__(self) -> str:
         return self.trace_id
+
+
+class Member(models.Model):
+    """A serve process that shares this database; seen_at is by the database's clock.
+
+    state: what it says of itself, as JSON (`cluster/states.py`), where nothing quicker carries that.
+    """
+
+    name = models.CharField(primary_key=True, max_length=NAME_CHARS)
+    node = _name()
+    pid = models.PositiveBigIntegerField()
+    seen_at = models.DateTimeField()
+    state = models.TextField(blank=True, default="")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Errand(models.Model):
+    """What one process asks another to do, where there is no Redis to ask it by."""
+
+    process = models.CharField(max_length=NAME_CHARS, db_index=True)
+    kind = models.CharField(max_length=16)
+    subject = models.CharField(max_length=ID_CHARS)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}"
 
 
 class Dimension(models.TextChoices):

@@ -20,6 +20,8 @@ class RunRow(TypedDict):
     """A request that waits or runs. The page reckons its age, and its place in the line, from the times."""
 
     id: str
+    node: str
+    process: str
     key: str
     model: str
     dialect: str
@@ -56,6 +58,8 @@ class WorkerRow(TypedDict):
     """A CLI process; rss in bytes."""
 
     id: str
+    node: str
+    process: str
     pid: int
     state: str
     turns: int
@@ -63,6 +67,18 @@ class WorkerRow(TypedDict):
     started: float
     run: str | None
     model: str | None
+
+
+class ProcessRow(TypedDict):
+    """A serve process; rss in bytes, without its workers'."""
+
+    process: str
+    node: str
+    pid: int
+    started: float
+    queue: Queue
+    rss: int
+    workers: int
 
 
 class ErrorRow(TypedDict):
@@ -114,7 +130,10 @@ class Pulse(TypedDict):
 
 
 class Snapshot(TypedDict):
-    """All of it: the first message, and the answer to `catch_up`. hidden: requests beyond the table's limit."""
+    """All of it: the first message, and the answer to `catch_up`. hidden: requests beyond the table's limit.
+
+    processes: this one first; the queue is the sum of theirs.
+    """
 
     type: Literal["snapshot"]
     seq: int
@@ -123,11 +142,12 @@ class Snapshot(TypedDict):
     hidden: int
     queue: Queue
     workers: list[WorkerRow]
+    processes: list[ProcessRow]
     pulse: Pulse | None
 
 
 class Tick(TypedDict):
-    """What has changed since the message with the number before. workers and pulse are None where they have not."""
+    """What has changed since the message with the number before; None where nothing has."""
 
     type: Literal["tick"]
     seq: int
@@ -137,18 +157,21 @@ class Tick(TypedDict):
     hidden: int
     queue: Queue
     workers: list[WorkerRow] | None
+    processes: list[ProcessRow] | None
     pulse: Pulse | None
 
 
 Payload = Snapshot | Tick
 
 
-def run_row(draft: Draft) -> RunRow:
-    """The row of a request under way."""
+def run_row(draft: Draft, *, node: str, process: str) -> RunRow:
+    """The row of a request under way, in that process."""
     turn, first, last = draft.turn, draft.first_token_at, draft.last_event_at
     writing = first is not None and last is not None and last - first > 0.2
     return {
         "id": draft.id,
+        "node": node,
+        "process": process,
         "key": turn.caller.key_label,
         "model": turn.model,
         "dialect": turn.dialect,
@@ -166,10 +189,12 @@ def run_row(draft: Draft) -> RunRow:
     }
 
 
-def worker_row(worker: WorkerSnapshot) -> WorkerRow:
-    """The row of a worker."""
+def worker_row(worker: WorkerSnapshot, *, node: str, process: str) -> WorkerRow:
+    """The row of a worker of that process."""
     return {
         "id": worker.id,
+        "node": node,
+        "process": process,
         "pid": worker.pid,
         "state": worker.state,
         "turns": worker.turns,

@@ -97,6 +97,14 @@ class GatewayPort(Protocol):
         """Asks the queued or running run to end as cancelled by an operator; False where there is none with that id."""
         ...
 
+    def retire(self, worker_id: str) -> bool:
+        """Ends the worker, after its turn where it is busy; False where there is none."""
+        ...
+
+    def lost(self, process: str) -> None:
+        """A process of that name (`Config.process`) has died: what it had reserved is free again."""
+        ...
+
     def config(self) -> Mapping[str, Any]:
         """The settings to show, by the names of API.md (`stallTimeoutMs`, …); no secrets."""
         ...

@@ -32,9 +32,10 @@ def span_ms(start: float | None, end: float | None) -> int | None:
     return None if start is None or end is None else max(0, round((end - start) * 1000))
 
 
-def trace_values(draft: Draft, *, final: bool, node: str, redactor: Redactor) -> dict[str, Any]:
+def trace_values(draft: Draft, *, final: bool, node: str, redactor: Redactor, process: str = "") -> dict[str, Any]:
     """The columns of the draft's trace: those of a running one, whatever the draft says, unless `final`."""
-    values = _who(draft) | {"node": node, "status": Status.ACTIVE.value, "phase": draft.phase.value, "end_reason": ""}
+    values = _who(draft) | {"node": node, "process": process}
+    values |= {"status": Status.ACTIVE.value, "phase": draft.phase.value, "end_reason": ""}
     values |= _phases(draft)
     values |= _output(draft)
     values |= _failure(draft, redactor)

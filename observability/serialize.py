@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from observability.draft import Draft
+from observability.cluster.states import ActiveRun, MemberState
 from observability.models import ErrorDump, Trace
-from observability.ports import QueueSnapshot, WorkerSnapshot
+from observability.payloads import Queue, WorkerRow
 from observability.rows import span_ms
 from observability.stats import Group, Percentiles, Totals
 
@@ -17,37 +17,38 @@ _PHASES = (
 )  # fmt: skip
 
 
-def active_json(draft: Draft, *, now: float) -> Json:
+def active_json(run: ActiveRun, *, now: float) -> Json:
     """A request that is under way."""
-    turn, facts = draft.turn, draft.facts
     return {
-        "reqId": draft.id,
-        "dialect": turn.dialect,
-        "model": turn.model,
-        "requestedModel": turn.requested_model,
-        "phase": draft.phase.value,
-        "queuePosition": draft.queue_position,
-        "stream": turn.stream,
-        "hasTools": facts.tool_count > 0,
-        "thinking": facts.thinking,
-        "elapsedMs": span_ms(draft.received_at, now),
-        "timeSinceLastEventMs": span_ms(draft.last_event_at or draft.worker_ready_at or draft.received_at, now),
-        "ttftMs": span_ms(draft.received_at, draft.first_token_at),
-        "lastEventType": draft.last_event_type or None,
-        "sdkEventCount": draft.event_count,
-        "outputLen": draft.output_chars,
-        "charsPerSec": _rate(draft.output_chars, draft.first_token_at, draft.last_event_at),
-        "stallCount": draft.stalls,
-        "retries": draft.retries,
-        "promptLen": facts.prompt_chars,
-        "systemLen": facts.system_chars,
-        "bodyBytes": turn.body_bytes,
-        "clientIp": turn.caller.client_ip,
-        "keyId": turn.caller.key_id,
-        "key": turn.caller.key_label,
-        "conversationId": turn.conversation_id,
-        "workerPid": draft.worker_pid,
-        "startedAt": _iso(draft.received_at),
+        "reqId": run["id"],
+        "dialect": run["dialect"],
+        "model": run["model"],
+        "requestedModel": run["requested_model"],
+        "phase": run["phase"],
+        "queuePosition": run["queue_position"],
+        "stream": run["stream"],
+        "hasTools": run["has_tools"],
+        "thinking": run["thinking"],
+        "elapsedMs": span_ms(run["received"], now),
+        "timeSinceLastEventMs": span_ms(run["last"] or run["ready"] or run["received"], now),
+        "ttftMs": run["ttft_ms"],
+        "lastEventType": run["last_event_type"] or None,
+        "sdkEventCount": run["events"],
+        "outputLen": run["chars"],
+        "charsPerSec": _rate(run["chars"], run["first"], run["last"]),
+        "stallCount": run["stalls"],
+        "retries": run["retries"],
+        "promptLen": run["prompt_chars"],
+        "systemLen": run["system_chars"],
+        "bodyBytes": run["body_bytes"],
+        "clientIp": run["client_ip"],
+        "keyId": run["key_id"],
+        "key": run["key"],
+        "conversationId": run["conversation_id"],
+        "workerPid": run["worker_pid"],
+        "node": run["node"],
+        "process": run["process"],
+        "startedAt": _iso(run["received"]),
     }
 
 
@@ -136,22 +137,38 @@ def dump_json(dump: ErrorDump) -> Json:
     return trace_json(dump.trace) | {"dumpedAt": dump.created_at.isoformat(), "dump": dump.data}
 
 
-def queue_json(queue: QueueSnapshot) -> Json:
+def queue_json(queue: Queue) -> Json:
     """How full the gateway is."""
-    return {"active": queue.active, "waiting": queue.waiting, "max": queue.max}
+    return {"active": queue["active"], "waiting": queue["waiting"], "max": queue["max"]}
 
 
-def worker_json(worker: WorkerSnapshot) -> Json:
+def worker_json(worker: WorkerRow) -> Json:
     """One CLI process."""
     return {
-        "id": worker.id,
-        "pid": worker.pid,
-        "state": worker.state,
-        "model": worker.model,
-        "reqId": worker.run_id,
-        "turns": worker.turns,
-        "rssBytes": worker.rss_bytes,
-        "startedAt": _iso(worker.started_at),
+        "id": worker["id"],
+        "pid": worker["pid"],
+        "state": worker["state"],
+        "model": worker["model"],
+        "reqId": worker["run"],
+        "turns": worker["turns"],
+        "rssBytes": worker["rss"],
+        "startedAt": _iso(worker["started"]),
+    }
+
+
+def process_json(state: MemberState, *, now: float) -> Json:
+    """One serve process, with its workers."""
+    uptime = max(0.0, now - state["started"])
+    return {
+        "node": state["node"],
+        "pid": state["pid"],
+        "uptimeMs": round(uptime * 1000),
+        "uptimeHuman": human_duration(uptime),
+        "seenMsAgo": span_ms(state["at"], now),
+        "queue": queue_json(state["queue"]),
+        "activeRequests": state["active"],
+        "rssBytes": state["rss"],
+        "workers": [worker_json(worker) for worker in state["workers"]],
     }
 
 

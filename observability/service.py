@@ -3,10 +3,12 @@
 import asyncio
 import importlib
 import logging
+import os
+import secrets
 import socket
 import threading
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,10 +17,13 @@ from django.db import DatabaseError, connections
 from apiproxy.observers import observers
 from apiproxy.version import VERSION
 from observability import retention
+from observability.cluster.cluster import Cluster
+from observability.cluster.register import Register
+from observability.cluster.states import Here
 from observability.draft import Draft
 from observability.health import Uptime, memory_json
 from observability.logs import Logging
-from observability.metrics import GatewayCollector, Metrics
+from observability.metrics import GatewayCollector, Metrics, Seat
 from observability.modelnames import ModelNames
 from observability.ports import GatewayPort
 from observability.recorder import Listener, Recorder
@@ -45,13 +50,19 @@ _START_S = 30.0
 class Config:
     """What the composition decides.
 
-    node: this process's name among those that share the database; rows that an earlier process of the name left active
-    are marked interrupted. secrets: values that must never be stored. otel_endpoint: where spans go, None for nowhere.
+    node: this machine's name. process: this process's name among those that share the database, which no other has, now
+    or later; is_gone tells of such a name whether it was a process of this machine that has ended. seat: its place
+    under its supervisor. redis_url: how processes tell each other quickly, None for by the database. secrets: values
+    that must never be stored. otel_endpoint: where spans go, None for nowhere.
     """
 
     log_dir: Path
     retention_days: int
-    node: str = ""
+    node: str = field(default_factory=socket.gethostname)
+    process: str = field(default_factory=lambda: secrets.token_hex(8))
+    is_gone: Callable[[str], bool] = lambda _process: False
+    seat: Seat | None = None
+    redis_url: str | None = None
     secrets: Sequence[str] = ()
     otel_endpoint: str | None = None
 
@@ -71,17 +82,26 @@ class Service:
         self.port = port
         self.config = config
         self.uptime = Uptime.now()
-        self.metrics = Metrics()
+        self.metrics = Metrics(config.seat)
         self.names = ModelNames()
         self._logging = logging_
         redactor = Redactor(config.secrets)
-        self._store = Store(node=config.node or socket.gethostname(), redactor=redactor, names=self.names)
+        here = Here(process=config.process, node=config.node, pid=os.getpid())
+        self._store = Store(node=here.node, process=here.process, redactor=redactor, names=self.names)
         self.writer = Writer(self._store)
         self.refusals = RefusalLimit(self.writer)
         self._otel: SpanExporter | None = None
         listeners: list[Listener] = [self.refusals, self.metrics, RunLog()]
         self.recorder = Recorder(listeners, names=self.names, on_gap=self.metrics.observe_gap)
-        self.collector = GatewayCollector(port, version=VERSION, dropped=self.dropped)
+        self.cluster = Cluster(
+            here,
+            Register(here, self._store, is_gone=config.is_gone),
+            port=port,
+            recorder=self.recorder,
+            redis_url=config.redis_url,
+            on_beat=lambda: self.metrics.settle(self.dropped()),
+        )
+        self.collector = GatewayCollector(version=VERSION)
         self.metrics.registry.register(self.collector)
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = threading.Event()
@@ -92,14 +112,13 @@ class Service:
         observers.register(self.recorder)
         try:
             async with asyncio.timeout(_START_S):
-                interrupted = await asyncio.to_thread(self._prepare)
+                await asyncio.to_thread(self._prepare)
+                await self.cluster.enter()
         except (DatabaseError, TimeoutError) as error:
             # Requests are answered all the same; the writer tries on its own.
             logger.warning("trace.start_failed", extra={"error": type(error).__name__})
-        else:
-            if interrupted:
-                logger.warning("trace.interrupted", extra={"count": interrupted})
         self.writer.start()
+        self.cluster.start()
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(work(), name=f"observability {work.__name__}")
@@ -114,6 +133,7 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         lost = await asyncio.to_thread(self.writer.stop, timeout_s)
+        await self.cluster.stop()
         if self._otel is not None:
             await asyncio.to_thread(self._otel.stop, timeout_s)
         logger.info("proxy.stopped", extra={"tracesLost": lost, **self.uptime.json()})
@@ -135,6 +155,12 @@ class Service:
             "refusalsNotKept": self.refusals.left_out,
         }
 
+    async def tell_metrics(self) -> None:
+        """Brings the metrics up to date: to be called before they are rendered."""
+        self.metrics.settle(self.dropped())
+        everyone = await self.cluster.everyone()
+        self.collector.tell([state for state in everyone if state["node"] == self.config.node])
+
     def active(self) -> list[Draft]:
         """The requests under way in this process, the oldest first."""
         return self.recorder.active()
@@ -151,10 +177,9 @@ class Service:
         self._otel = otel.SpanExport(self.config.otel_endpoint, version=VERSION)
         self.recorder.add_listener(self._otel)
 
-    def _prepare(self) -> int:
+    def _prepare(self) -> None:
         try:
             self._store.load_names()
-            return self._store.mark_interrupted()
         finally:
             connections.close_all()
 
@@ -166,7 +191,8 @@ class Service:
     async def _tell_health(self) -> None:
         while True:
             await asyncio.sleep(_HEALTH_S)
-            memory = memory_json(self.port.workers())
+            own = self.cluster.own()
+            memory = memory_json(own["workers"])
             logger.info(
                 "proxy.health",
                 extra={
@@ -174,7 +200,7 @@ class Service:
                     "rssBytes": memory["rssBytes"],
                     "workersRssBytes": memory["workersRssBytes"],
                     "workers": len(memory["workers"]),
-                    "queue": queue_json(self.port.queue()),
+                    "queue": queue_json(own["queue"]),
                     "activeRequests": len(self.active()),
                     "traces": self.traces_json(),
                     "logLinesLost": self.dropped()["log_line"],

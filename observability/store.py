@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from observability.draft import Draft
 from observability.modelnames import ModelNames
-from observability.models import Dimension, ErrorDump, Rollup, RollupBucket, StoredBody, Trace
+from observability.models import Dimension, ErrorDump, Member, Rollup, RollupBucket, StoredBody, Trace
 from observability.redact import Redactor
 from observability.rollup import HOUR_S, SUMS, BucketKey, RowKey, Sums, merge_rows
 from observability.rows import body_values, dump_values, moment, trace_values
@@ -23,9 +24,9 @@ _TRACE_COLUMNS = tuple(field.attname for field in Trace._meta.concrete_fields)
 # What is known from the start, and most of all what is indexed, is not written a second time.
 _UNCHANGING = frozenset(
     {
-        "id", "node", "key_id", "key_label", "dialect", "requested_model", "model", "conversation_id", "client_ip",
-        "user_agent", "stream", "thinking", "tool_count", "message_count", "prompt_chars", "system_chars", "body_bytes",
-        "received_at",
+        "id", "node", "process", "key_id", "key_label", "dialect", "requested_model", "model", "conversation_id",
+        "client_ip", "user_agent", "stream", "thinking", "tool_count", "message_count", "prompt_chars", "system_chars",
+        "body_bytes", "received_at",
     }
 )  # fmt: skip
 _TRACES = Upsert(
@@ -65,15 +66,17 @@ class Record:
 
 
 class Store:
-    """Writes the traces of one node. Used by one thread at a time."""
+    """Writes the traces of one process. process: its name among those that share the database."""
 
-    def __init__(self, *, node: str, redactor: Redactor, names: ModelNames) -> None:
+    def __init__(self, *, node: str, redactor: Redactor, names: ModelNames, process: str = "") -> None:
         self._node = node
+        self._process = process
         self._redactor = redactor
         self._names = names
 
     def write(self, records: Sequence[Record], *, again: bool = False) -> None:
         """Writes all of the records or none; `again` where an earlier try may have been kept. Raises DatabaseError."""
+        again = again or any(record.draft.disowned for record in records)
         traces, dumps, bodies, finals = [], [], [], []
         for record in records:
             values = self.values_of(record)
@@ -92,22 +95,35 @@ class Store:
 
     def values_of(self, record: Record) -> dict[str, Any]:
         """The columns of the record's trace."""
-        return trace_values(record.draft, final=record.final, node=self._node, redactor=self._redactor)
+        return trace_values(
+            record.draft, final=record.final, node=self._node, process=self._process, redactor=self._redactor
+        )
 
-    def mark_interrupted(self) -> int:
-        """Ends the traces that an earlier process of this node left active; their number. Raises DatabaseError."""
+    def mark_interrupted(self, process: str) -> int:
+        """Ends the traces that a process which has ended left active; their number. Raises DatabaseError."""
+        return self._interrupt(Trace.objects.filter(process=process))
+
+    def mark_orphans(self) -> int:
+        """Ends the active traces of processes that nobody knows any more. Raises DatabaseError."""
+        return self._interrupt(Trace.objects.exclude(process__in=Member.objects.values("pk")))
+
+    def _interrupt(self, traces: QuerySet[Trace]) -> int:
         marked = 0
-        while chunk := list(Trace.objects.filter(status=Status.ACTIVE, node=self._node)[:_INTERRUPTED_CHUNK]):
-            now, sums = time.time(), Sums()
-            ids = [trace.pk for trace in chunk]
-            for trace in chunk:
-                trace.status, trace.end_reason = Status.INTERRUPTED, EndReason.INTERRUPTED
-                sums.add(columns_of(trace), at=now, model=self._names.label(trace.model))
+        while True:
             with transaction.atomic():
+                # Locked: of two processes that clear up at the same time, one counts a trace.
+                active = traces.filter(status=Status.ACTIVE).select_for_update(of=("self",))
+                chunk = list(active[:_INTERRUPTED_CHUNK])
+                now, sums = time.time(), Sums()
+                for trace in chunk:
+                    trace.status, trace.end_reason = Status.INTERRUPTED, EndReason.INTERRUPTED
+                    sums.add(columns_of(trace), at=now, model=self._names.label(trace.model))
+                ids = [trace.pk for trace in chunk]
                 Trace.objects.filter(pk__in=ids).update(status=Status.INTERRUPTED, end_reason=EndReason.INTERRUPTED)
                 write_sums(sums)
-            marked += len(ids)
-        return marked
+            if not chunk:
+                return marked
+            marked += len(chunk)
 
     def load_names(self) -> None:
         """Learns the names of the models that have been answered for before."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from apiproxy.version import VERSION
 from observability import logfiles, queries, stats
 from observability.access import answer, for_operators, refusal
+from observability.cluster.states import MemberState, active_run, sum_of
 from observability.health import memory_json
 from observability.models import Dimension, Trace
 from observability.ports import Operator
@@ -21,6 +23,7 @@ from observability.serialize import (
     dump_json,
     model_json,
     percentiles_json,
+    process_json,
     queue_json,
     requests_json,
     trace_json,
@@ -40,29 +43,32 @@ _MAX_TEXT_PARAM = 200
 @for_operators("GET")
 async def stats_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
     """GET /debug/stats: sums of all that is kept, percentiles over three windows, what is going on."""
-    port, now = service.port, time.time()
-    sums, models, active = await stats.totals(), await stats.groups(Dimension.MODEL), service.active()
+    port, now, everyone = service.port, time.time(), await service.cluster.everyone()
+    sums, models = await stats.totals(), await stats.groups(Dimension.MODEL)
+    active = sum(state["active"] for state in everyone)
     windows = {}
     for name, seconds in _WINDOWS_S.items():
         since = now - seconds
         windows[name] = {
-            "requests": requests_json(await stats.totals(since, now=now), active=len(active)),
+            "requests": requests_json(await stats.totals(since, now=now), active=active),
             "percentiles": percentiles_json(await stats.distribution(since, now=now)),
         }
     return answer(
         {
             "version": VERSION,
             "config": dict(port.config()),
-            "queue": queue_json(port.queue()),
+            "queue": queue_json(sum_of(state["queue"] for state in everyone)),
             "sessions": dict(await port.sessions_stats()),
             **service.uptime.json(),
             "pid": os.getpid(),
-            "memory": memory_json(port.workers()),
-            "requests": requests_json(sums, active=len(active)),
+            "node": service.config.node,
+            "memory": memory_json(everyone[0]["workers"]),
+            "processes": [process_json(state, now=now) for state in everyone],
+            "requests": requests_json(sums, active=active),
             "byModel": {group.value: model_json(group) for group in models},
             "windows": windows,
             "traces": service.traces_json(),
-            "activeRequests": [active_json(draft, now=now) for draft in active],
+            "activeRequests": _active(everyone, now),
         }
     )
 
@@ -84,7 +90,8 @@ async def trace_view(request: HttpRequest, service: Service, operator: Operator,
     """GET /debug/traces/{id}: one trace, or one request that is under way."""
     draft = service.recorder.find(trace_id)
     if draft is not None:
-        return answer(active_json(draft, now=time.time()) | {"status": Status.ACTIVE.value})
+        run = active_run(draft, service.cluster.here)
+        return answer(active_json(run, now=time.time()) | {"status": Status.ACTIVE.value})
     trace = await queries.trace(trace_id)
     if trace is None:
         return refusal(404, "Trace not found", req_id=trace_id)
@@ -100,16 +107,16 @@ async def error_view(request: HttpRequest, service: Service, operator: Operator,
 
 @for_operators("GET")
 async def active_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
-    """GET /debug/active: what is queued and running in this process."""
-    now = time.time()
-    active = [active_json(draft, now=now) for draft in service.active()]
-    return answer({"queue": queue_json(service.port.queue()), "activeRequests": active})
+    """GET /debug/active: what is queued and running, in whichever process."""
+    everyone = await service.cluster.everyone()
+    queue = sum_of(state["queue"] for state in everyone)
+    return answer({"queue": queue_json(queue), "activeRequests": _active(everyone, time.time())})
 
 
 @for_operators("POST", changes=True)
 async def cancel_view(request: HttpRequest, service: Service, operator: Operator, trace_id: str) -> HttpResponseBase:
     """POST /debug/active/{id}/cancel: ends a queued or running request; 404 where there is none."""
-    if not service.port.cancel(trace_id):
+    if not await service.cluster.cancel(trace_id):
         return refusal(404, "No active request with this id", req_id=trace_id)
     logger.warning("request.cancel_requested", extra={"reqId": trace_id, "by": operator.name})
     return answer({"reqId": trace_id, "cancelled": True}, status=202)
@@ -117,19 +124,21 @@ async def cancel_view(request: HttpRequest, service: Service, operator: Operator
 
 @for_operators("GET")
 async def health_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
-    """GET /debug/health: the process and its workers."""
-    port = service.port
+    """GET /debug/health: the process that answers and its workers; then all processes."""
+    everyone, now = await service.cluster.everyone(), time.time()
     return answer(
         {
             "status": "degraded" if service.writer.failing else "ok",
             "version": VERSION,
             "pid": os.getpid(),
             **service.uptime.json(),
-            "memory": memory_json(port.workers()),
-            "queue": queue_json(port.queue()),
-            "requests": requests_json(await stats.totals(), active=len(service.active())),
+            "node": service.config.node,
+            "memory": memory_json(everyone[0]["workers"]),
+            "queue": queue_json(everyone[0]["queue"]),
+            "processes": [process_json(state, now=now) for state in everyone],
+            "requests": requests_json(await stats.totals(), active=sum(state["active"] for state in everyone)),
             "traces": service.traces_json(),
-            "config": dict(port.config()),
+            "config": dict(service.port.config()),
         }
     )
 
@@ -166,14 +175,20 @@ async def log_view(request: HttpRequest, service: Service, operator: Operator, n
 
 @for_operators("GET")
 async def metrics_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
-    """GET /metrics: for Prometheus."""
-    service.collector.refresh()
+    """GET /metrics: for Prometheus; of all processes of this node together."""
+    await service.tell_metrics()
     body, content_type = await asyncio.to_thread(service.metrics.render, request.headers.get("accept", ""))
     return HttpResponse(body, content_type=content_type)
 
 
 class ParameterError(ValueError):
     """A query parameter is not what it must be; the message names it."""
+
+
+def _active(everyone: Sequence[MemberState], now: float) -> list[Json]:
+    """The requests under way, the oldest first."""
+    runs = sorted((run for state in everyone for run in state["runs"]), key=lambda run: run["received"])
+    return [active_json(run, now=now) for run in runs]
 
 
 async def _page(request: HttpRequest, *, default_limit: int, status: str = "") -> HttpResponseBase:

@@ -9,7 +9,6 @@ from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from apiproxy.models import ApiKey, Session, Usage
-from apiproxy.runtime import holder
 from observability.dashboard.port import KeyRow, SessionPage, SessionRow, UsageRow, console
 
 _MICRO = 1_000_000
@@ -24,10 +23,6 @@ class Console:
     def demo(self) -> bool:
         """Whether the stand-in answers."""
         return bool(settings.GATEWAY.credential.kind == "demo")
-
-    def retire(self, worker_id: str) -> bool:
-        """Ends a worker."""
-        return holder.current().pool.retire(worker_id)
 
     async def sessions(self, *, text: str, limit: int, cursor: str) -> SessionPage:
         """Sessions of every key, the last used first. The cursor is the last one's time and id."""

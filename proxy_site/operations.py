@@ -1,5 +1,6 @@
 """Brings the gateway and its observability together: neither imports the other."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,12 +11,15 @@ from django.http import HttpRequest
 from apiproxy.account.sessions import stats as sessions_stats
 from apiproxy.admission import QueueSnapshot
 from apiproxy.auth import authenticate, presented_secret
-from apiproxy.conf import GatewaySettings
+from apiproxy.bookkeeper import bookkeeper
+from apiproxy.conf import GatewaySettings, metrics_dir
 from apiproxy.engine.launch import bundled_cli
 from apiproxy.engine.pool import WorkerSnapshot
 from apiproxy.errors import ProxyError
+from apiproxy.limits import process
 from apiproxy.runtime import holder
 from observability import logs
+from observability.metrics import Seat
 from observability.ports import Operator
 from observability.redact import Redactor
 from observability.service import Config, install
@@ -37,6 +41,14 @@ class Gateway:
     def cancel(self, run_id: str) -> bool:
         """Ends a run."""
         return holder.current().cancel(run_id)
+
+    def retire(self, worker_id: str) -> bool:
+        """Ends a worker."""
+        return holder.current().pool.retire(worker_id)
+
+    def lost(self, process: str) -> None:
+        """Gives back what it had reserved."""
+        bookkeeper.give_back(process)
 
     def config(self) -> Mapping[str, Any]:
         """The settings to show."""
@@ -89,6 +101,11 @@ class Observability:
             Config(
                 log_dir=gateway.log_dir,
                 retention_days=gateway.trace_retention_days,
+                node=process.node(),
+                process=process.owner(),
+                is_gone=process.is_gone,
+                redis_url=settings.REDIS_URL,
+                seat=None if gateway.seat is None else Seat(gateway.seat, metrics_dir(gateway.state_dir, os.getppid())),
                 secrets=secrets,
                 otel_endpoint=settings.OTEL_ENDPOINT,
             ),

@@ -69,7 +69,8 @@ TEMPLATES: list[dict[str, Any]] = [
 
 DATABASES = {"default": variables.DATABASE_URL.read(os.environ) or sqlite_database(GATEWAY.state_dir / "db.sqlite3")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CHANNEL_LAYERS = {"default": channel_layer(variables.REDIS_URL.read(os.environ))}
+REDIS_URL = variables.REDIS_URL.read(os.environ)
+CHANNEL_LAYERS = {"default": channel_layer(REDIS_URL)}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

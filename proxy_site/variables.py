@@ -3,14 +3,14 @@
 The upstream's variables are in `credentials.py`. docs/configuration.md shows `VARIABLES` as a table.
 """
 
-import platform
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from apiproxy.conf import MAX_PROCESSES, Credential, GatewaySettings
+from apiproxy.conf import Credential, GatewaySettings
 from proxy_site import account_variables as account
 from proxy_site import env as kinds
+from proxy_site import process_variables as process
 from proxy_site.env import Env, Kind, SettingError, Variable, refuse_unknown
 from proxy_site.storage import parse_database_url
 
@@ -32,19 +32,6 @@ PORT = Variable(
     kind=kinds.integer(0, 65_535),
     default=3456,
     meaning="The port to listen on; 0 takes any free one.",
-)
-PROCESSES = Variable(
-    name="CLAUDE_PROXY_PROCESSES",
-    kind=kinds.integer(1, MAX_PROCESSES),
-    default=1,
-    meaning="Serve processes on the one address, as `serve --processes`; each has slots and workers of its own.",
-)
-NODE = Variable(
-    name="CLAUDE_PROXY_NODE",
-    kind=kinds.string("a name of at most 64 characters, other than that of any other machine"),
-    default="",
-    default_note="the host name",
-    meaning="This machine's name in the dashboard and in traces.",
 )
 ALLOWED_HOSTS = Variable(
     name="CLAUDE_PROXY_ALLOWED_HOSTS",
@@ -235,7 +222,8 @@ TRACE_RETENTION_DAYS = Variable(
 
 # fmt: off
 VARIABLES: tuple[Variable[object], ...] = (
-    HOST, PORT, PROCESSES, NODE, ALLOWED_HOSTS, HTTPS, CSRF_TRUSTED_ORIGINS, CORS_ORIGINS, TRUSTED_PROXIES, API_KEY, SECRET_KEY,
+    HOST, PORT, *process.VARIABLES, ALLOWED_HOSTS, HTTPS, CSRF_TRUSTED_ORIGINS, CORS_ORIGINS, TRUSTED_PROXIES, API_KEY,
+    SECRET_KEY,
     STATE_DIR, LOG_DIR, LOG_LEVEL, DEBUG, DATABASE_URL, REDIS_URL, OTEL_ENDPOINT,
     MAX_CONCURRENT, QUEUE_MAX, QUEUE_TIMEOUT_MS, STALL_TIMEOUT_MS, MAX_DURATION_MS, MAX_OUTPUT_CHARS, HEARTBEAT_MS,
     UPSTREAM_RETRIES, DRAIN_TIMEOUT_MS, WARM_WORKERS, WORKER_MAX_TURNS, WORKER_MAX_RSS_MB,
@@ -282,8 +270,8 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
         credential=credential,
         key_defaults=account.read_key_defaults(env),
         sessions=account.read_sessions(env),
-        processes=PROCESSES.read(env),
-        node=(NODE.read(env) or platform.node() or "localhost")[:64].replace("|", "_"),
+        processes=process.PROCESSES.read(env),
+        node=process.NODE.read(env),
     )
     _refuse_loop(settings)
     return settings

@@ -57,7 +57,14 @@ class Release:
     run_id: str
 
 
-Job = Reserve | Settle | Release
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """A process has died: its runs have ended."""
+
+    owner: str
+
+
+Job = Reserve | Settle | Release | Abandon
 
 
 class Ledger:
@@ -91,6 +98,9 @@ class Ledger:
             now_ms = self._now_ms()
             self._settle(settles, now_ms)
             Reservation.objects.filter(pk__in=[job.run_id for job in jobs if isinstance(job, Release)]).delete()
+            for job in jobs:
+                if isinstance(job, Abandon):
+                    _give_back(now_ms, owner=job.owner)
             answers = self._reserve(reserves, keys, now_ms)
         return [answers.get(job.run_id) if isinstance(job, Reserve) else None for job in jobs]
 

@@ -1,37 +1,54 @@
-"""Which process a reservation belongs to, and whether it is still there."""
+"""What a process is called in the database, and whether one of this machine is still there."""
 
+import contextlib
 import functools
+import hashlib
 import os
 import platform
+from pathlib import Path
 
 import psutil
 
+from apiproxy.conf import gateway_settings
+
 _SEPARATOR = "|"
+_NODE_CHARS = 64
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_PID_NAMESPACE = Path("/proc/self/ns/pid")
 
 
-@functools.cache
 def node() -> str:
-    """This machine's name, or this container's."""
-    return (platform.node() or "localhost").replace(_SEPARATOR, "_")[:100]
+    """This machine's name: the operator's, or else the host's."""
+    return (gateway_settings().node or platform.node() or "localhost").replace(_SEPARATOR, "_")[:_NODE_CHARS]
 
 
 def owner() -> str:
-    """This process: node, process id, and when it started, since process ids are used again."""
+    """This process: node, machine, process id, and when it started, since process ids are used again."""
     pid = os.getpid()
-    return _SEPARATOR.join((node(), str(pid), _started(psutil.Process(pid))))
+    return _SEPARATOR.join((node(), _machine(), str(pid), _started(psutil.Process(pid))))
 
 
 def is_gone(name: str) -> bool:
-    """Whether the owner was a process of this node that has ended. Nobody here knows of those on other nodes."""
+    """Whether it was a process of this node that has ended. Nobody here knows of those on other nodes."""
     where, _, rest = name.partition(_SEPARATOR)
+    machine, _, rest = rest.partition(_SEPARATOR)
     pid, _, started = rest.partition(_SEPARATOR)
-    if where != node() or not pid.isdecimal():
+    if where != node() or machine != _machine() or not pid.isdecimal():
         return False
     try:
         process = psutil.Process(int(pid))
         return process.status() == psutil.STATUS_ZOMBIE or _started(process) != started
     except psutil.NoSuchProcess:
         return True
+
+
+@functools.cache
+def _machine() -> str:
+    """Where process ids mean what they mean here. Machines and containers may have the same name by mistake."""
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):  # not Linux
+        parts += [_BOOT_ID.read_text(encoding="ascii").strip(), str(_PID_NAMESPACE.readlink())]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def _started(process: psutil.Process) -> str:

@@ -32,11 +32,18 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Gateway:
-    """Serves on a socket. child: what its supervisor gave it; None where it has none. ready is told whether a worker
-    could be started."""
+    """Serves on a socket. child: what its supervisor gave it; None where it has none.
+
+    ready is told whether a worker could be started.
+    """
 
     def __init__(
-        self, config: GatewaySettings, listener: socket.socket, *, child: ChildSide | None, ready: Callable[[bool], None]
+        self,
+        config: GatewaySettings,
+        listener: socket.socket,
+        *,
+        child: ChildSide | None,
+        ready: Callable[[bool], None],
     ) -> None:
         self._config = config
         self._listener = listener

@@ -176,7 +176,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
     def __init__(self, *args: Any, send_timeout_s: float, **kwargs: Any) -> None:
         # Daphne would listen by itself, as soon as its loop runs.
         super().__init__(*args, endpoints=["none"], **kwargs)
-        self.endpoints = []
+        self.endpoints: list[str] = []
         self.leaving = False
         self._send_timeout_s = send_timeout_s
         self._port: Any = None

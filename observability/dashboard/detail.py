@@ -15,6 +15,7 @@ from observability.draft import Draft
 from observability.models import StoredBody, Trace
 from observability.redact import Redactor
 from observability.rows import trace_values
+from observability.vocabulary import Status
 
 PHASES = (
     "received", "queued", "admitted", "worker_ready", "first_event", "first_token", "last_event", "finished",
@@ -30,7 +31,7 @@ async def request_detail(request: HttpRequest, desk: Desk, trace_id: str) -> Htt
     if trace is None:
         context: dict[str, Any] = {"title": "Request", "trace_id": trace_id}
         return await answer(request, desk, "observability/request_missing.html", context, status=404)
-    live = draft is not None
+    live = trace.status == Status.ACTIVE  # here, or in another process: then its row tells how far it has come
     context = {"title": "Request", "live_page": live, "trace": trace, "live": live, **_facts(trace)}
     if not live:
         context |= await _kept(request, trace)
@@ -44,7 +45,11 @@ async def request_detail(request: HttpRequest, desk: Desk, trace_id: str) -> Htt
 
 def _as_trace(draft: Draft, desk: Desk) -> Trace:
     """The row that the request would have now."""
-    return Trace(**trace_values(draft, final=False, node="", redactor=Redactor(desk.service.config.secrets)))
+    return Trace(
+        **trace_values(
+            draft, final=False, node=desk.service.config.node, redactor=Redactor(desk.service.config.secrets)
+        )
+    )
 
 
 def _facts(trace: Trace) -> dict[str, Any]:

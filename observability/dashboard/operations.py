@@ -24,6 +24,7 @@ async def workers(request: HttpRequest, desk: Desk) -> HttpResponseBase:
         "live_page": True,
         "snapshot": await broadcaster.glance(),
         "config": dict(desk.service.port.config()),
+        "quick": desk.service.cluster.quick,
     }
     return await answer(request, desk, "observability/workers.html", context)
 
@@ -31,7 +32,7 @@ async def workers(request: HttpRequest, desk: Desk) -> HttpResponseBase:
 @action
 async def cancel(request: HttpRequest, desk: Desk, run_id: str) -> HttpResponseBase:
     """POST /dashboard/requests/{id}/cancel: ends a queued or running request."""
-    if not desk.service.port.cancel(run_id):
+    if not await desk.service.cluster.cancel(run_id):
         return refusal(request, 404, "This request is over already.")
     logger.warning("request.cancel_requested", extra={"reqId": run_id, "by": desk.user.get_username()})
     return JsonResponse({"id": run_id, "cancelled": True}, status=202)
@@ -40,7 +41,7 @@ async def cancel(request: HttpRequest, desk: Desk, run_id: str) -> HttpResponseB
 @action
 async def retire(request: HttpRequest, desk: Desk, worker_id: str) -> HttpResponseBase:
     """POST /dashboard/workers/{id}/retire: ends a worker, after its turn where it is busy."""
-    if desk.console is None or not desk.console.retire(worker_id):
+    if not await desk.service.cluster.retire(worker_id):
         return refusal(request, 404, "This worker is gone or going already.")
     logger.warning("worker.retire_requested", extra={"worker": worker_id, "by": desk.user.get_username()})
     return JsonResponse({"id": worker_id, "retired": True}, status=202)

@@ -72,10 +72,6 @@ class ConsolePort(Protocol):
         """Whether the stand-in answers, because no upstream credential is set."""
         ...
 
-    def retire(self, worker_id: str) -> bool:
-        """Ends the worker, after its turn where it is busy; False where there is none. On the event loop's thread."""
-        ...
-
     async def sessions(self, *, text: str, limit: int, cursor: str) -> SessionPage:
         """Sessions whose id or key begins with the text. Raises ValueError for a cursor that is none."""
         ...

@@ -143,6 +143,8 @@ class Gateway:
     operator: Operator | None = field(default_factory=lambda: Operator(name="ops", by="key", may_change=True))
     cancellable: set[str] = field(default_factory=set)
     cancelled: list[str] = field(default_factory=list)
+    retirable: set[str] = field(default_factory=set)
+    dead: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.time)
 
     def queue(self) -> Queue:
@@ -154,6 +156,12 @@ class Gateway:
     def cancel(self, run_id: str) -> bool:
         self.cancelled.append(run_id)
         return run_id in self.cancellable
+
+    def retire(self, worker_id: str) -> bool:
+        return worker_id in self.retirable
+
+    def lost(self, process: str) -> None:
+        self.dead.append(process)
 
     def config(self) -> Mapping[str, Any]:
         return {"stallTimeoutMs": 120_000, "maxConcurrent": 5}

@@ -14,12 +14,8 @@ class Console:
     """A `ConsolePort` that is told what to say."""
 
     demo: bool = False
-    retirable: set[str] = field(default_factory=set)
     key_rows: list[KeyRow] = field(default_factory=list)
     usage_rows: list[UsageRow] = field(default_factory=list)
-
-    def retire(self, worker_id: str) -> bool:
-        return worker_id in self.retirable
 
     async def sessions(self, *, text: str, limit: int, cursor: str) -> SessionPage:
         if cursor:

@@ -38,12 +38,12 @@ ACTIONS = ("/dashboard/requests/req_x/cancel", "/dashboard/workers/w1/retire", "
 
 @pytest.fixture
 def gateway() -> Gateway:
-    return Gateway(cancellable={"req_x"})
+    return Gateway(cancellable={"req_x"}, retirable={"w1"})
 
 
 @pytest.fixture
 def console() -> Iterator[Console]:
-    made = Console(retirable={"w1"})
+    made = Console()
     console_holder.install(made)
     yield made
     console_holder.install(None)

@@ -6,13 +6,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from apiproxy.errors import FailureKind
 from apiproxy.events import Usage
+from observability.cluster.states import MemberState
 from observability.metrics import GatewayCollector, Metrics
 from observability.modelnames import MAX_MODELS, ModelNames
+from observability.payloads import worker_row
 from observability.recorder import Recorder
 from tests.observability.builders import NOW, Gateway, answer, course, failed, finished, make_turn, opening, refused
 
 
 def read(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    metrics.settle({})
     text, _ = metrics.render("")
     families = text_string_to_metric_families(text.decode())
     return {
@@ -92,21 +95,31 @@ def test_counters_never_fall_whatever_the_upstream_says() -> None:
         before = after
 
 
-def test_queue_workers_and_losses_are_read_when_the_metrics_are() -> None:
+def state_of(gateway: Gateway, process: str) -> MemberState:
+    queue = gateway.queue()
+    return {
+        "process": process, "node": "here", "pid": 1, "started": NOW, "at": NOW, "rss": 1, "active": 0, "runs": [],
+        "queue": {"active": queue.active, "waiting": queue.waiting, "max": queue.max},
+        "workers": [worker_row(worker, node="here", process=process) for worker in gateway.workers()],
+    }  # fmt: skip
+
+
+def test_queues_workers_and_losses_are_read_when_the_metrics_are() -> None:
     metrics, _ = make()
-    lost = {"trace": 0, "log_line": 3}
-    collector = GatewayCollector(Gateway(), version="1.2.3", dropped=lambda: lost)
+    collector = GatewayCollector(version="1.2.3")
     metrics.registry.register(collector)
-    collector.refresh()
+    collector.tell([state_of(Gateway(), "a"), state_of(Gateway(), "b")])
+    metrics.settle({"trace": 0, "log_line": 3})
     found = read(metrics)
 
-    assert (found["queue_length", ()], found["active_runs", ()], found["max_runs", ()]) == (2, 1, 5)
-    assert found["workers", (("state", "idle"),)] == found["workers", (("state", "busy"),)] == 1
+    assert (found["queue_length", ()], found["active_runs", ()], found["max_runs", ()]) == (4, 2, 10)
+    assert found["workers", (("state", "idle"),)] == found["workers", (("state", "busy"),)] == 2
+    assert found["processes", ()] == 2
     assert found["dropped_total", (("what", "log_line"),)] == 3
     assert found["info", (("version", "1.2.3"),)] == 1
-    lost["trace"] = 7
-    collector.refresh()
-    assert read(metrics)["dropped_total", (("what", "trace"),)] == 7
+    metrics.settle({"trace": 7, "log_line": 3})
+    found = read(metrics)
+    assert (found["dropped_total", (("what", "trace"),)], found["dropped_total", (("what", "log_line"),)]) == (7, 3)
 
 
 def test_stalls_and_retries_are_counted() -> None:

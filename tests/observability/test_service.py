@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from apiproxy.errors import FailureKind
 from apiproxy.events import Event
+from apiproxy.limits import process
 from apiproxy.observers import observers
 from observability import service as service_module
 from observability import stats
@@ -30,8 +31,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @asynccontextmanager
-async def serving(folder: Path, *, node: str = "here") -> AsyncIterator[Service]:
-    service = install(Gateway(), Config(log_dir=folder, retention_days=30, node=node))
+async def serving(folder: Path) -> AsyncIterator[Service]:
+    config = Config(log_dir=folder, retention_days=30, process=process.owner(), is_gone=process.is_gone)
+    service = install(Gateway(), config)
     await service.start()
     try:
         yield service
@@ -70,7 +72,7 @@ async def test_a_thousand_requests_of_eight_clients_leave_a_thousand_rows_that_a
         await asyncio.gather(*(_client(number, 125, expected) for number in range(8)))
         assert await asyncio.to_thread(service.writer.flush, 30)
         sums = await stats.totals()
-        service.collector.refresh()
+        await service.tell_metrics()
         text, _ = service.metrics.render("")
         assert service.dropped() == {"trace": 0, "log_line": 0}
 
@@ -155,12 +157,14 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "proxy_site.settings"
 import django
 django.setup()
 from pathlib import Path
+from apiproxy.limits import process
 from apiproxy.observers import observers
 from observability.service import Config, install
 from tests.observability.builders import Gateway, course, make_turn, opening
 
 async def main():
-    service = install(Gateway(), Config(log_dir=Path("/nonexistent"), retention_days=30, node="crashing"))
+    config = Config(log_dir=Path("/nonexistent"), retention_days=30, process=process.owner())
+    service = install(Gateway(), config)
     await service.start()
     for number in range(40):
         turn = make_turn()
@@ -203,7 +207,7 @@ def test_after_a_kill_all_is_there_and_what_was_under_way_is_marked_at_the_next_
     assert Trace.objects.filter(status="active").count() == 20
 
     async def restart() -> None:
-        async with serving(tmp_path, node="crashing"):
+        async with serving(tmp_path):
             sums = await stats.totals()
             assert (sums.requests, sums.completed, sums.interrupted) == (40, 20, 20)
 

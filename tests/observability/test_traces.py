@@ -22,8 +22,8 @@ SECRET = "sk-ant-api03-very-secret-0123456789"
 PROMPT = "Our merger with Initech closes on 2031-05-17, tell nobody"
 
 
-def make_store(*secrets: str, node: str = "here") -> Store:
-    return Store(node=node, redactor=Redactor(secrets), names=ModelNames())
+def make_store(*secrets: str, process: str = "here|1") -> Store:
+    return Store(node="here", process=process, redactor=Redactor(secrets), names=ModelNames())
 
 
 def everything_stored() -> str:
@@ -171,11 +171,11 @@ def test_what_a_crash_left_active_is_marked_interrupted_and_counted_once() -> No
     lost = [draft_of(make_turn(), opening()) for _ in range(3)]
     theirs = draft_of(make_turn(), opening())
     store.write([Record(draft, final=False) for draft in lost])
-    make_store(node="elsewhere").write([Record(theirs, final=False)])
+    make_store(process="there|1").write([Record(theirs, final=False)])
     store.write([Record(draft_of(make_turn(), course()), final=True)])
 
-    assert make_store().mark_interrupted() == 3
-    assert make_store().mark_interrupted() == 0
+    assert make_store().mark_interrupted("here|1") == 3
+    assert make_store().mark_interrupted("here|1") == 0
     interrupted = Trace.objects.filter(status="interrupted", end_reason="interrupted")
     assert {trace.pk for trace in interrupted} == {draft.id for draft in lost}
     assert Trace.objects.get(pk=theirs.id).status == "active"

@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import os
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +13,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from apiproxy.bootstrap import FirstSecrets, bootstrap
-from apiproxy.conf import MAX_PROCESSES, GatewaySettings
+from apiproxy.conf import MAX_PROCESSES, GatewaySettings, metrics_dir
+from apiproxy.engine.launch import sweep
 from apiproxy.management.gateway import Gateway
 from apiproxy.management.supervisor import ChildSide, Supervisor
 from apiproxy.wire.connections import listening_socket
@@ -59,7 +62,13 @@ class Command(BaseCommand):
             say=self.stderr.write,
             ready=lambda warm: announcement.show(warm, processes=processes),
         )
-        asyncio.run(supervisor.run())
+        counts = metrics_dir(config.state_dir, os.getpid())
+        sweep(counts.parent)
+        shutil.rmtree(counts, ignore_errors=True)
+        try:
+            asyncio.run(supervisor.run())
+        finally:
+            shutil.rmtree(counts, ignore_errors=True)
         if supervisor.failure is not None:
             raise CommandError(supervisor.failure)
 

@@ -24,6 +24,7 @@ export class Live extends EventTarget {
     this.hidden = 0;
     this.queue = { active: 0, waiting: 0, max: 0 };
     this.workers = [];
+    this.processes = [];
     this.pulse = null;
     this.state = "connecting";
     this.skewMs = 0;
@@ -120,6 +121,7 @@ export class Live extends EventTarget {
     const gone = [...this.runs.keys()].filter((id) => !runs.has(id)).map((id) => ({ id, status: "", reason: "" }));
     this.runs = runs;
     this.workers = snapshot.workers;
+    this.processes = snapshot.processes;
     this._common(snapshot);
     this._tell("runs", { changed: snapshot.runs, gone });
     this._tell("gateway");
@@ -131,6 +133,7 @@ export class Live extends EventTarget {
     for (const run of tick.runs) this.runs.set(run.id, run);
     for (const { id } of tick.gone) this.runs.delete(id);
     if (tick.workers) this.workers = tick.workers;
+    if (tick.processes) this.processes = tick.processes;
     this._common(tick);
     if (tick.runs.length || tick.gone.length) this._tell("runs", { changed: tick.runs, gone: tick.gone });
     this._tell("gateway");

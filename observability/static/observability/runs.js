@@ -54,7 +54,8 @@ export class RunTable {
     write(cells.first, duration(run.ttft_ms));
     write(cells.output, run.chars ? `${number(run.chars)} chars` : "–");
     write(cells.rate, run.rate == null ? "–" : `${number(run.rate)} chars/s`);
-    const notes = [run.stalls && `${run.stalls} stalls`, run.retries && `${run.retries} retries`].filter(Boolean);
+    const where = this._live.processes.length > 1 && run.process;
+    const notes = [where, run.stalls && `${run.stalls} stalls`, run.retries && `${run.retries} retries`].filter(Boolean);
     write(cells.notes, notes.join(", "));
   }
 
@@ -95,14 +96,17 @@ export class RunTable {
     this._showEmpty();
   }
 
-  /** The place in the line, by arrival; priorities and the keys' turns may change it. */
+  /** The place in the line of its process, by arrival; priorities and the keys' turns may change it. */
   _showPlaces() {
     const waiting = [...this._live.runs.values()].filter((run) => run.phase === "queued");
     waiting.sort((a, b) => (a.queued ?? a.received) - (b.queued ?? b.received));
-    waiting.forEach((run, index) => {
+    const lengths = new Map();
+    for (const run of waiting) {
+      const place = (lengths.get(run.process) ?? 0) + 1;
+      lengths.set(run.process, place);
       const cell = this._rows.get(run.id)?.cells.phase;
-      if (cell) write(cell, `queued, ${index + 1} in line`);
-    });
+      if (cell) write(cell, `queued, ${place} in line`);
+    }
   }
 
   _showAges() {

@@ -8,6 +8,7 @@ import { make, write } from "./runs.js";
 const live = new Live(root);
 const body = document.querySelector("#workers tbody");
 const figure = (name) => document.querySelector(`[data-${name}]`);
+const processes = document.querySelector("#processes tbody");
 const rows = new Map();
 
 function show() {
@@ -27,6 +28,20 @@ function show() {
     if (!rows.has(worker.id)) rows.set(worker.id, newRow(worker));
     fill(rows.get(worker.id), worker);
   }
+  showProcesses();
+}
+
+/** The serve processes; a table of one would say what the figures say. */
+function showProcesses() {
+  document.getElementById("processes-card").hidden = live.processes.length < 2;
+  processes.replaceChildren(...live.processes.map((one) => make("tr", {},
+    make("td", { textContent: one.process }),
+    make("td", { className: "d-num", textContent: `${number(one.queue.active)} of ${number(one.queue.max)}` }),
+    make("td", { className: "d-num", textContent: number(one.queue.waiting) }),
+    make("td", { className: "d-num d-wide", textContent: number(one.workers) }),
+    make("td", { className: "d-num d-wide", textContent: bytes(one.rss) }),
+    make("td", { className: "d-wide", textContent: ago(live.now() - one.started), title: exactTime(new Date(one.started * 1000)) }),
+  )));
 }
 
 function newRow(worker) {
@@ -45,7 +60,8 @@ function newRow(worker) {
     parts.retire.addEventListener("click", () => retire(worker, parts.retire));
     last.append(parts.retire);
   }
-  const name = make("td", {}, make("span", { textContent: worker.id }), make("span", { className: "d-muted d-sub", textContent: `pid ${worker.pid}` }));
+  const where = `pid ${worker.pid} of ${worker.process}`;
+  const name = make("td", {}, make("span", { textContent: worker.id }), make("span", { className: "d-muted d-sub", textContent: where }));
   const element = make("tr", {}, name, make("td", {}, parts.state), parts.turns, parts.rss, parts.run, parts.model, parts.started, last);
   body.append(element);
   return { element, ...parts };
