@@ -61,6 +61,7 @@ def _request(dice: random.Random, number: int, *, key: int, model: str) -> dict[
     talks, prompt = dice.random() < 0.7, int(dice.lognormvariate(8, 1.5))
     return {
         "node": "synthetic",
+        "process": "",
         "key_id": key + 1,
         "key_label": _KEYS[key],
         "dialect": dice.choices(["anthropic", "openai"], [7, 3])[0],

@@ -13,7 +13,7 @@ from pytest_django.plugin import blocking_manager_key
 from apiproxy.catalog import catalog
 from apiproxy.keys import keyring
 
-pytest_plugins = ["tests.support.fixtures", "tests.support.engine", "tests.support.postgres"]
+pytest_plugins = ["tests.support.fixtures", "tests.support.engine", "tests.support.postgres", "tests.support.redis"]
 
 # A busy machine must not fail a property: no time limit for an example, nor for making one.
 hypothesis_settings.register_profile("gateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])

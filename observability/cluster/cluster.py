@@ -222,7 +222,7 @@ class Cluster:
 
     def _lost(self, names: Sequence[str]) -> None:
         for name in names:
-            logger.warning("cluster.process_lost", extra={"process": name})
+            logger.warning("cluster.process_lost", extra={"lost": name})
             self._port.lost(name)
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:

@@ -315,14 +315,14 @@ def test_a_process_that_serves_nothing_says_so(client: Client, settings: Setting
 @pytest.mark.parametrize(
     ("address", "count"),
     [
-        ("/debug/stats", 9),
+        ("/debug/stats", 10),
         ("/debug/traces", 1),
         ("/debug/traces?model=a&key=1", 2),
         ("/debug/errors", 1),
-        ("/debug/active", 0),
-        ("/debug/health", 1),
+        ("/debug/active", 1),
+        ("/debug/health", 2),
         ("/debug/logs", 0),
-        ("/metrics", 0),
+        ("/metrics", 1),
     ],
 )
 def test_each_answer_takes_a_fixed_number_of_queries(

@@ -5,13 +5,16 @@ import contextlib
 import secrets
 import signal
 import socket
+import threading
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import pytest
 
+from tests.limits.gateways import make_keys
 from tests.support.engine import body_of
 from tests.support.gateway import GatewayProcess
 from tests.support.processes import is_alive
@@ -61,6 +64,84 @@ def test_a_process_that_is_killed_is_replaced_and_the_others_go_on(several: Gate
     assert killed not in several.servers()
     assert not [worker for worker in workers if is_alive(worker.pid)]
     assert f"Process {killed.pid} ended with -9" in several.output
+
+
+def test_without_redis_each_process_shows_and_cancels_what_another_does(several: GatewayProcess) -> None:
+    key = make_keys(several, {f"operator {secrets.token_hex(4)}": {"scopes": ["api", "admin"]}}).popitem()[1]
+    headers = {"x-api-key": key}
+
+    def get(path: str) -> Any:  # each time on a connection of its own, so that either process answers
+        return httpx.get(f"{several.base_url}{path}", headers=headers, timeout=30).raise_for_status().json()
+
+    def answerers() -> set[int]:
+        return {get("/debug/health")["pid"] for _ in range(4)}
+
+    eventually(lambda: answerers() == {server.pid for server in several.servers()}, within_s=20)
+    eventually(lambda: all(len(get("/debug/health")["processes"]) == 2 for _ in range(4)), within_s=20)
+    running = Hanging(several, key)
+    running.start()
+    assert running.begun.wait(60)
+    eventually(
+        lambda: all([it["reqId"] for it in get("/debug/active")["activeRequests"]] == [running.id] for _ in range(6)),
+        within_s=20,
+    )
+    for _ in range(6):  # by both processes: the one that has it ends it at once, the other one asks it to
+        httpx.post(f"{several.base_url}/debug/active/{running.id}/cancel", headers=headers, timeout=30)
+    running.join(20)
+    assert not running.is_alive()
+    eventually(lambda: get(f"/debug/traces/{running.id}").get("endReason") == "cancelled", within_s=10)
+
+
+def test_metrics_never_fall_when_a_process_dies_and_another_takes_its_place(several: GatewayProcess) -> None:
+    key = make_keys(several, {f"watcher {secrets.token_hex(4)}": {"scopes": ["api", "admin"]}}).popitem()[1]
+
+    def answered() -> int:
+        text = httpx.get(f"{several.base_url}/metrics", headers={"x-api-key": key}, timeout=30).text
+        lines = [line for line in text.splitlines() if line.startswith("claude_proxy_requests_total{")]
+        return sum(int(float(line.rpartition(" ")[2])) for line in lines)
+
+    before = answered()
+    for _ in range(6):
+        with several.http() as client:
+            assert client.post("/v1/messages", json=body_of("[[n=1]]")).status_code == 200
+    assert answered() == before + 6
+    killed = several.servers()[0]
+    killed.kill()
+    assert answered() == before + 6
+    eventually(lambda: len(several.servers()) == 2 and killed not in several.servers(), within_s=30)
+    eventually(lambda: min(connected_after(several)) > 0, within_s=30)
+    for _ in range(4):
+        assert answered() == before + 6
+
+
+def connected_after(gateway: GatewayProcess) -> list[int]:
+    """How many of some clients each process takes: both do, once the new one is ready."""
+    address = urlsplit(gateway.base_url)
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(4):
+            open_ones.enter_context(socket.create_connection((address.hostname, address.port)))
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: sum(connected(gateway)) >= 4, within_s=1)
+        return connected(gateway)
+
+
+class Hanging(threading.Thread):
+    """A streamed request that does not end by itself."""
+
+    def __init__(self, gateway: GatewayProcess, key: str) -> None:
+        super().__init__(daemon=True)
+        self._gateway = gateway
+        self._key = key
+        self.begun = threading.Event()
+        self.id = ""
+
+    def run(self) -> None:
+        body = body_of("[[n=2]] [[midhang=1]]", stream=True)
+        url = f"{self._gateway.base_url}/v1/messages"
+        with httpx.stream("POST", url, json=body, headers={"x-api-key": self._key}, timeout=60) as response:
+            self.id = response.headers["request-id"]
+            for _ in response.iter_text():
+                self.begun.set()
 
 
 class Client:

@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -16,6 +17,13 @@ _CONNECT_S = 5
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The address of an empty database, dropped at the end."""
+    with empty_database() as url:
+        yield url
+
+
+@contextmanager
+def empty_database() -> Iterator[str]:
+    """The same for who must not share it; within a fixture."""
     try:
         server = psycopg.connect(SERVER, autocommit=True, connect_timeout=_CONNECT_S)
     except psycopg.OperationalError as error:
