@@ -75,7 +75,7 @@ class Door:
     """Lets connections in one by one; the more a process has, the longer it leaves the next one to the others.
 
     They all hear of a new connection at the same time. Without this, the one that is quickest takes all that has come
-    together, in one go (docs/decisions/0007-several-processes.md has the figures). load: connections that are open.
+    together, in one go (docs/decisions/0008-several-processes.md has the figures). load: connections that are open.
     """
 
     def __init__(self, port: Any, load: Callable[[], int]) -> None:

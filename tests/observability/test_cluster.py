@@ -84,9 +84,7 @@ def test_a_process_of_this_machine_that_has_ended_is_dead_at_once() -> None:
     assert not Member.objects.filter(pk="a").exists()
 
 
-def test_requests_of_processes_that_nobody_knows_are_interrupted_at_the_next_start() -> (
-    None
-):
+def test_requests_of_processes_that_nobody_knows_are_interrupted_at_the_next_start() -> None:
     make_register("known", node="elsewhere").enter()
     kept, lost = running("known"), running("unknown")
     make_register("b").enter()

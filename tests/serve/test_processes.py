@@ -159,7 +159,7 @@ class Client:
         async with httpx.AsyncClient(base_url=self._gateway.base_url, headers=headers, timeout=60) as http:
             while not self.stopped:
                 stream = (self.answers + self._number) % 2 == 0
-                body = body_of(f"[[n=5]] [[first=0.8]] {secrets.token_hex(4)}", stream=stream)
+                body = body_of(f"[[n=5]] [[first=1.5]] {secrets.token_hex(4)}", stream=stream)
                 response = await http.post("/v1/messages", json=body)
                 assert response.status_code == 200, response.text
                 assert not stream or "event: message_stop" in response.text

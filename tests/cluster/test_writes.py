@@ -1,0 +1,50 @@
+"""What a request costs the database: writes are batched, so with several at a time it is less than two for each."""
+
+import re
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from apiproxy.limits.budget import day_of
+from apiproxy.limits.ledger import Ledger, Settle
+from apiproxy.usage import Entry, Sums, UsageKey
+from observability.modelnames import ModelNames
+from observability.redact import Redactor
+from observability.store import Record, Store
+from tests.observability.builders import course, draft_of, make_turn, opening
+
+pytestmark = pytest.mark.django_db
+
+CLIENTS = 8
+_WRITES = re.compile(r"(\d+ times: )?\s*(INSERT|UPDATE|DELETE)")
+
+
+def writes_for(requests: int) -> int:
+    """Statements that write, for so many requests that begin together and end together."""
+    store = Store(node="here", process="here", redactor=Redactor(), names=ModelNames())
+    ledger = Ledger()
+    turns = [make_turn() for _ in range(requests)]
+    drafts = [draft_of(turn, course()) for turn in turns]
+    settles = [
+        Settle(
+            run_id=turn.id,
+            entry=Entry(row=UsageKey(7, day_of(turn.received_at), turn.model), key_label="k", sums=Sums(requests=1)),
+            tokens=0,
+            reserved=False,
+        )
+        for turn in turns
+    ]
+    with CaptureQueriesContext(connection) as captured:
+        store.write([Record(draft_of(turn, opening()), final=False) for turn in turns])
+        store.write([Record(draft, final=True) for draft in drafts])
+        ledger.do(settles)
+    # SQLite's driver is given many rows with one statement, which Django shows as such.
+    return sum(re.match(_WRITES, query["sql"]) is not None for query in captured)
+
+
+def test_eight_requests_at_a_time_take_less_than_two_writes_each_and_eighty_take_no_more() -> None:
+    writes_for(1)  # the day's rows are there from now on
+    eight = writes_for(CLIENTS)
+    assert 0 < eight < 2 * CLIENTS
+    assert writes_for(10 * CLIENTS) == eight
