@@ -117,9 +117,9 @@ REDIS_URL: Variable[str | None] = Variable(
     name="REDIS_URL",
     kind=kinds.url("redis", "rediss"),
     default=None,
-    default_note="within the process",
+    default_note="the database does it, more slowly",
     secret=True,
-    meaning="The Redis that carries live updates between several processes.",
+    meaning="The Redis by which several processes show each other what they do.",
 )
 OTEL_ENDPOINT: Variable[str | None] = Variable(
     name="OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -132,13 +132,13 @@ MAX_CONCURRENT = Variable(
     name="CLAUDE_PROXY_MAX_CONCURRENT",
     kind=kinds.integer(1, 1_000),
     default=5,
-    meaning="Runs at the same time, each with a CLI process of its own (115–300 MB of memory).",
+    meaning="Runs at the same time in a process, each with a CLI process of its own (115–300 MB of memory).",
 )
 QUEUE_MAX = Variable(
     name="CLAUDE_PROXY_QUEUE_MAX",
     kind=kinds.integer(0, 100_000),
     default=100,
-    meaning="Runs that may wait for a slot; one more is refused with 529.",
+    meaning="Runs that may wait for a slot in a process; one more is refused with 529.",
 )
 QUEUE_TIMEOUT_MS = Variable(
     name="CLAUDE_PROXY_QUEUE_TIMEOUT_MS",
