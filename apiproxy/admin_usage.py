@@ -124,8 +124,7 @@ class SessionAdmin(_ReadOnly):
     """Conversations that are known by an id."""
 
     list_display = (
-        *("conversation", "key", "model", "turns", "resumes", "resets", "failures", "last_change", "shown_cost"),
-        "last_used",
+        *("conversation", "key", "model", "turns", "resumes", "resets", "failures", "shown_cost", "last_used"),
     )
     list_filter = ("key_label", "model", "dialect")
     search_fields = ("conversation_id", "key_label")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import traceback
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ CONTEXT = "_log_context"
 """The attribute of a record that holds what was bound where it was made."""
 
 _MAX_LINE_CHARS = 8_000
+_EVENT_CHARS = 26
+_OWN_LOGGERS = ("apiproxy.", "observability.", "proxy_site.")
 _MAX_TRACEBACK_CHARS = 8_000
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", CONTEXT}
 _OWN |= {"_logger", "_name", "request", "server_time"}  # structlog's, and objects of Django's
@@ -50,18 +53,29 @@ class JsonLine:
 
 
 class ConsoleLine:
-    """A coloured line that people read; tracebacks follow on lines of their own."""
+    """A line that people read, coloured unless NO_COLOR is set; tracebacks follow on lines of their own.
+
+    The time is local and without its day; fields that say nothing, and the names of our own loggers, are left out.
+    """
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._render = structlog.dev.ConsoleRenderer(
-            colors=True, timestamp_key="ts", exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+            colors="NO_COLOR" not in os.environ,
+            timestamp_key="ts",
+            pad_event_to=_EVENT_CHARS,
+            exception_formatter=structlog.dev.plain_traceback,
+            sort_keys=False,
         )
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
         fields = cleaned(fields_of(record), self._redactor, terminal=True)
-        return str(self._render(None, record.levelname.lower(), fields))
+        fields["ts"] = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]  # noqa: DTZ006 - local
+        if record.name.startswith(_OWN_LOGGERS):
+            del fields["logger"]
+        shown = {name: value for name, value in fields.items() if value not in ("", None) or name == "event"}
+        return str(self._render(None, record.levelname.lower(), shown))
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:

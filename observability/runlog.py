@@ -72,12 +72,15 @@ class RunLog:
             "model": draft.turn.model,
             "key": draft.turn.caller.key_label,
             "durationMs": span_ms(draft.received_at, draft.finished_at),
-            "ttftMs": span_ms(draft.received_at, draft.first_token_at),
-            "outputLen": draft.output_chars,
-            "inputTokens": draft.usage.input_tokens,
-            "outputTokens": draft.usage.output_tokens,
-            "stopReason": draft.stop_reason or None,
         }
+        if draft.status is not Status.REFUSED:
+            fields |= {
+                "ttftMs": span_ms(draft.received_at, draft.first_token_at),
+                "outputLen": draft.output_chars,
+                "inputTokens": draft.usage.input_tokens,
+                "outputTokens": draft.usage.output_tokens,
+                "stopReason": draft.stop_reason or None,
+            }
         if failure is not None:
             upstream = failure.error.upstream
             fields |= {

@@ -119,6 +119,7 @@ class Service:
             logger.warning("trace.start_failed", extra={"error": type(error).__name__})
         self.writer.start()
         self.cluster.start()
+        logger.info("proxy.started", extra={"version": VERSION, "node": self.cluster.here.node, "pid": os.getpid()})
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(work(), name=f"observability {work.__name__}")

@@ -97,8 +97,6 @@ UNFOLD: dict[str, Any] = {
                         "Stored bodies", "inventory_2", "admin:observability_storedbody_changelist",
                         "observability.view_storedbody",
                     ),
-                    _link("Session rows", "forum", "admin:apiproxy_session_changelist", "apiproxy.view_session"),
-                    _link("Usage rows", "receipt_long", "admin:apiproxy_usage_changelist", "apiproxy.view_usage"),
                 ],
             },
         ],

@@ -69,7 +69,7 @@ async def usage(request: HttpRequest, desk: Desk) -> HttpResponseBase:
         keys = keys_with_usage(
             await desk.console.keys(), rows, spent=await desk.console.spent(), today=today, since=shown[0]
         )
-        context |= {"keys": keys, "chart": chart(keys, shown)}
+        context |= {"keys": keys, "chart": chart(keys, shown), "total": total_of(keys)}
     return await answer(request, desk, "observability/usage.html", context)
 
 
@@ -104,6 +104,18 @@ def keys_with_usage(
             Budget(period=period, limit=limit, spent=used) for period, limit, used in limits if limit is not None
         ]
     return sorted(found.values(), key=lambda key: (-key.cost, -key.requests, key.name.lower()))
+
+
+def total_of(keys: Sequence[KeyUsage]) -> KeyUsage:
+    """What all of them used. Pure."""
+    total = KeyUsage(name="", key_id=0, state="")
+    for key in keys:
+        total.requests += key.requests
+        total.failures += key.failures
+        total.tokens_in += key.tokens_in
+        total.tokens_out += key.tokens_out
+        total.cost += key.cost
+    return total
 
 
 def chart(keys: Sequence[KeyUsage], days: Sequence[date]) -> dict[str, Any]:

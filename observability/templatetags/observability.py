@@ -15,6 +15,7 @@ NOTHING = "–"
 SHORT_ID_CHARS = 8
 
 _KILO = 1000
+_LEAST_USD = 0.000_05
 
 
 @register.filter
@@ -40,7 +41,7 @@ def shown_duration(milliseconds: float) -> str:
     """The same as text."""
     if milliseconds < 0.05:
         return "0 ms"
-    if milliseconds < 10:
+    if milliseconds < 10 and milliseconds != int(milliseconds):
         return f"{milliseconds:.1f} ms"
     if milliseconds < 999.5:
         return f"{milliseconds:.0f} ms"
@@ -80,6 +81,8 @@ def usd(value: float | None) -> SafeString | str:
     if value is None:
         return NOTHING
     text = "$0.00" if not value else f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
+    if 0 < value < _LEAST_USD:
+        text = "<$0.0001"
     return format_html('<span title="${} estimated">{}</span>', f"{value:.6f}", text)
 
 

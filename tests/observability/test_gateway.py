@@ -2,10 +2,7 @@
 
 import contextlib
 import json
-import os
-import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -219,31 +216,3 @@ def test_a_dump_holds_nothing_of_the_turns_before_on_the_same_worker(observed: O
     assert "stderrTail" in dump
     assert "no merger here" in dump
     assert "Initech" not in dump
-
-
-def test_after_a_kill_what_was_running_is_interrupted_and_the_rest_is_there(
-    stand_in: StandInProcess, tmp_path: Path
-) -> None:
-    process = GatewayProcess(tmp_path, upstream=stand_in.base_url).start()
-    try:
-        gateway = Observed(process)
-        done = [ask(gateway, "[[n=2]]").headers["request-id"] for _ in range(3)]
-        for request_id in done:
-            gateway.ended(request_id)
-        body = {"model": "sonnet", "max_tokens": 9, "stream": True}
-        body["messages"] = [{"role": "user", "content": "[[n=5]] [[midhang=3]]"}]
-        with gateway.process.http() as client, client.stream("POST", "/v1/messages", json=body) as response:
-            running = response.headers["request-id"]
-            lines = response.iter_lines()
-            next(lines)
-            eventually(lambda: gateway.get("/debug/traces?status=active"), within_s=10)
-            os.kill(process.pid, signal.SIGKILL)
-    finally:
-        process.stop()
-    process.start()
-    try:
-        found = {row["reqId"]: row["endReason"] for row in gateway.get("/debug/traces")}
-        assert found == dict.fromkeys(done, "completed") | {running: "interrupted"}
-        assert gateway.get("/debug/stats")["requests"]["interrupted"] == 1
-    finally:
-        process.stop()

@@ -17,6 +17,7 @@ from apiproxy.conf import MAX_PROCESSES, GatewaySettings, metrics_dir
 from apiproxy.engine.launch import sweep
 from apiproxy.management.gateway import Gateway
 from apiproxy.management.supervisor import ChildSide, Supervisor
+from apiproxy.management.welcome import welcome
 from apiproxy.wire.connections import listening_socket
 
 
@@ -93,19 +94,12 @@ class Announcement:
         write, style = self._command.stdout.write, self._command.style
         if not warm:
             self._command.stderr.write(style.ERROR("No worker could be started yet; `manage.py doctor` says why."))
-        if self._config.credential.kind == "demo":
-            write(style.WARNING("DEMO MODE: no upstream credential is set; a built-in stand-in answers."))
-            write("Set ANTHROPIC_API_KEY to get answers of a model.")
-        if self._first.admin_password:
-            write(f"Administrator (shown once): {self._first.admin_name} / {self._first.admin_password}")
-        if self._first.api_key:
-            write(f"API key (shown once): {self._first.api_key}")
-        if processes > 1:
-            slots = processes * self._config.max_concurrent
-            write(f"{processes} processes, {slots} slots in all; SIGHUP renews them one after another.")
-        key = self._first.api_key or "$CLAUDE_PROXY_KEY"
-        write(f"Try: {_curl_line(url, key)}")
-        write(f"listening on {url}")
+        demo = self._config.credential.kind == "demo"
+        slots = processes * self._config.max_concurrent
+        setup = f"{processes} processes, {slots} slots in all; SIGHUP renews them one after another."
+        lines = welcome(url, demo=demo, first=self._first, style=style, setup=setup if processes > 1 else "")
+        for line in lines:
+            write(line)
         self._command.stdout.flush()
 
 
@@ -120,8 +114,3 @@ def _processes(text: str) -> int:
     if not 1 <= number <= MAX_PROCESSES:
         raise argparse.ArgumentTypeError(f"from 1 to {MAX_PROCESSES}")
     return number
-
-
-def _curl_line(url: str, key: str) -> str:
-    body = '{"model": "sonnet", "max_tokens": 256, "messages": [{"role": "user", "content": "Hello"}]}'
-    return f"curl {url}/v1/messages -H 'x-api-key: {key}' -H 'content-type: application/json' -d '{body}'"

@@ -79,7 +79,7 @@ export class TimeChart {
           beginAtZero: true,
           border: { display: false },
           grid: { color: colour("--chart-grid"), drawTicks: false },
-          ticks: { color: text, padding: 8, maxTicksLimit: 6, font: { family: "Inter", size: 11 }, callback: (value) => write(value, true) },
+          ticks: { color: text, padding: 8, maxTicksLimit: 6, font: { family: "Inter", size: 11 }, callback: (value, _, ticks) => write(value, true, ticks) },
         },
       },
     };
@@ -92,9 +92,19 @@ export class TimeChart {
   }
 }
 
-export const asCount = (value, axis) => (axis && !Number.isInteger(value) ? "" : axis ? short(value) : number(value));
-export const asDuration = (value) => (value ? duration(value) : "0");
-export const asMoney = (value, axis) => (axis ? `$${value >= 1 || !value ? short(value) : Number(value.toPrecision(2))}` : usd(value));
+/** Without zeros that say nothing: 60.0k → 60k, 1.00 s → 1 s, 1 min 0 s → 1 min. */
+const plain = (text) => text.replace(/ 0 s$/, "").replace(/(\.\d*?)0+(?=\D|$)/, "$1").replace(/\.(?=\D|$)/, "");
+
+export const asCount = (value, axis) => (axis && !Number.isInteger(value) ? "" : axis ? plain(short(value)) : number(value));
+export const asDuration = (value, axis) => (!value ? "0" : axis ? plain(duration(value)) : duration(value));
+
+/** On an axis all have as many decimals as the one that needs most. */
+export function asMoney(value, axis, ticks) {
+  if (!axis) return usd(value);
+  if (value >= 1000) return `$${plain(short(value))}`;
+  const decimals = Math.max(...ticks.map((tick) => String(Number(tick.value.toPrecision(3))).split(".")[1]?.length ?? 0));
+  return value ? `$${value.toFixed(Math.min(decimals, 6))}` : "$0";
+}
 
 /** How a step is labelled: its time, with the day where steps are long. */
 export function stepLabels(stepS) {

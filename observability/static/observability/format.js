@@ -25,7 +25,7 @@ export function short(value) {
 export function duration(ms) {
   if (ms == null) return NOTHING;
   if (ms < 0.05) return "0 ms";
-  if (ms < 10) return `${ms.toFixed(1)} ms`;
+  if (ms < 10 && !Number.isInteger(ms)) return `${ms.toFixed(1)} ms`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
   const seconds = ms / 1000;
   if (seconds < 59.95) return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
@@ -46,6 +46,7 @@ export const ago = (seconds) => (seconds < 5 ? "just now" : `${age(seconds).spli
 export function usd(value) {
   if (value == null) return NOTHING;
   if (!value) return "$0.00";
+  if (value < 0.00005) return "<$0.0001";
   return value >= 1 ? `$${value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}` : `$${value.toFixed(4)}`;
 }
 

@@ -5,7 +5,7 @@ import { ago, duration, exactTime, number, percent, short, shortId, usd, words }
 import { Live, showConnection } from "./live.js";
 import { root } from "./page.js";
 import { make, RunTable, write } from "./runs.js";
-import { spark } from "./spark.js";
+import { shares, spark } from "./spark.js";
 
 const HISTORY = 60;
 const HISTORY_EVERY_MS = 2_000;
@@ -61,13 +61,14 @@ function showGateway() {
   const states = {};
   for (const worker of live.workers) states[worker.state] = (states[worker.state] ?? 0) + 1;
   write(tiles.workers.value, number(live.workers.length));
+  shares(tiles.workers.spark, states);
   write(tiles.workers.extra, Object.entries(states).map(([state, count]) => `${count} ${words(state)}`).join(", "));
   showHealth();
 }
 
 function remember() {
   for (const [name, value] of [["running", live.queue.active], ["queued", live.queue.waiting]]) {
-    history[name].push(value);
+    history[name].push(...(history[name].length ? [value] : [value, value])); // one alone has no line
     if (history[name].length > HISTORY) history[name].shift();
     spark(tiles[name].spark, [history[name]]);
   }
@@ -119,7 +120,7 @@ function feedItem(error) {
   when.dataset.at = error.at;
   const message = make("p", { textContent: error.message || "No message.", title: error.message });
   const about = [`after ${words(error.phase)}`, error.upstream && `upstream ${error.upstream}`, error.key, error.model];
-  const item = make("li", {}, make("span", {}, kind, " ", link), when, message, make("span", { className: "d-muted", textContent: about.filter(Boolean).join(" · ") }));
+  const item = make("li", {}, make("span", {}, kind, " ", link), message, make("span", { className: "d-muted", textContent: about.filter(Boolean).join(" · ") }), when);
   item.dataset.id = error.id;
   return item;
 }

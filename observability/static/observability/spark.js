@@ -32,3 +32,17 @@ function path(d, kind) {
   if (kind) element.dataset[kind] = "";
   return element;
 }
+
+/** A bar of parts, by name: how many of each. */
+export function shares(svg, parts) {
+  const total = Object.values(parts).reduce((sum, count) => sum + count, 0);
+  let x = 0;
+  svg.replaceChildren(...Object.entries(parts).sort().map(([name, count]) => {
+    const rect = document.createElementNS(SVG, "rect");
+    const width = (WIDTH * count) / total;
+    for (const [key, value] of Object.entries({ x, y: HEIGHT - 6, width, height: 6 })) rect.setAttribute(key, value);
+    rect.dataset.state = name;
+    x += width;
+    return rect;
+  }));
+}
