@@ -118,6 +118,26 @@ def test_cancel_ends_the_clients_stream(overview: Page, site: Site, watch: Watch
     assert watch.faults == []
 
 
+def test_a_request_is_cancelled_by_the_keyboard_alone(overview: Page, site: Site, watch: Watch) -> None:
+    call = Call(site, "[[n=2000]] [[gap=0.1]]")
+    row = overview.locator("tr[data-run]")
+    expect(row.locator(".d-chip")).to_have_text("streaming")
+    overview.locator(".d-live").focus()
+    for name in (call.id[-8:], "Cancel"):
+        overview.keyboard.press("Tab")
+        expect(overview.locator(":focus")).to_contain_text(name)
+    overview.keyboard.press("Enter")
+    expect(overview.locator("dialog :focus")).to_have_text("Keep it")
+    overview.keyboard.press("Escape")
+    expect(overview.locator(":focus")).to_have_text("Cancel")
+    overview.keyboard.press("Enter")
+    overview.keyboard.press("Tab")
+    overview.keyboard.press("Enter")
+    assert "event: error" in call.over()
+    expect(row).to_have_count(0)
+    assert watch.faults == []
+
+
 def test_one_request_is_followed_until_it_is_over(overview: Page, site: Site, watch: Watch) -> None:
     call = Call(site, "[[n=80]] [[gap=0.05]]")
     overview.locator("tr[data-run] a.d-id").click()

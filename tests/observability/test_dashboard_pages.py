@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from apiproxy.errors import FailureKind
 from observability.dashboard.port import KeyRow, UsageRow
 from observability.dashboard.port import console as console_holder
 from observability.modelnames import ModelNames
@@ -21,7 +22,7 @@ from observability.rollup import Sums
 from observability.service import Config, Service, holder, install
 from observability.store import Record, Store, write_sums, write_traces
 from observability.synthetic import synthetic_traces
-from tests.observability.builders import Gateway, course, draft_of, failed, make_turn, opening
+from tests.observability.builders import Gateway, course, draft_of, failed, make_turn, opening, refused
 from tests.observability.dashboards import Console, make_user
 
 pytestmark = pytest.mark.django_db
@@ -203,6 +204,14 @@ def keep(*events: Any, **turn: Any) -> str:
     return draft.id
 
 
+def test_a_refusal_says_in_the_list_why_and_a_tiny_cost_is_not_nothing(admin: Client) -> None:
+    keep(refused(kind=FailureKind.RATE_LIMITED))
+    Trace.objects.filter(pk=keep(*course())).update(cost_micro_usd=4)
+    text = text_of(admin, "/dashboard/requests")
+    assert "rate limited" in text
+    assert "&lt;$0.0001" in text
+
+
 def test_a_failed_request_shows_its_error_its_dump_and_where_the_time_went(admin: Client) -> None:
     trace_id = keep(*course(ending=failed(stderrTail="the last words")))
     text = text_of(admin, f"/dashboard/requests/{trace_id}")
@@ -279,10 +288,11 @@ def test_usage_is_shown_against_the_budgets(admin: Client, console: Console) -> 
         "tokens_out": 9,
         "cost": 2.5,
     }
-    console.key_rows, console.usage_rows = [key], [used]
+    console.key_rows, console.usage_rows = [key], [used, used | {"key_id": 99, "key": "gone", "cost": 0.25}]
     text = text_of(admin, "/dashboard/usage")
     assert "25 percent spent today" in text
     assert 'data-level="bad"' in text  # nine dollars of eight in all
+    assert "$2.75" in text[text.index("All keys") :]
 
 
 def test_records_in_the_admin_can_be_seen_and_not_changed(admin: Client) -> None:

@@ -135,7 +135,8 @@ def test_the_first_start_shows_administrator_key_and_a_line_to_try_once_and_answ
         assert re.search(r"Administrator \(shown once\): admin / \S{12,}", first.output)
         shown = re.search(r"API key \(shown once\): (sk-\S+)", first.output)
         assert shown is not None
-        assert f"-H 'x-api-key: {shown[1]}'" in first.output
+        assert f'-H "x-api-key: {shown[1]}"' in first.output
+        assert f"Dashboard: {first.base_url}/dashboard/" in first.output
         url = f"{first.base_url}/v1/messages"
         answer = httpx.post(url, json=asked("Hello"), headers={"x-api-key": shown[1]}, timeout=60)
         assert answer.status_code == 200
