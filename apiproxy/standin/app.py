@@ -122,15 +122,15 @@ class StandIn:
         """Waits where that was asked for, and fails where that was; False where an answer is still due."""
         if directives.first_s:
             await responder.pause(directives.first_s)
-        if directives.silent:
+        flaky = directives.flaky
+        fault = flaky.fault if flaky is not None and self._fails_this_time(flaky) else directives.status
+        if directives.silent or fault == "silent":
             await responder.hang()
-        fault = directives.flaky is not None and self._fails_this_time(directives.flaky)
-        if directives.drop or (fault and directives.flaky is not None and directives.flaky.status is None):
+        if directives.drop or fault == "drop":
             await responder.cut()
-        status = directives.flaky.status if fault and directives.flaky is not None else directives.status
-        if status is None:
+        if not isinstance(fault, int):
             return False
-        await _directed_error(responder, status, directives)
+        await _directed_error(responder, fault, directives)
         return True
 
     def _fails_this_time(self, flaky: Flaky) -> bool:

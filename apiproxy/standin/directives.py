@@ -20,7 +20,8 @@ How it is sent:
 What goes wrong:
     [[status=529]]      this error; its details by [[message=text]], [[type=api_error]] and [[retry_after=1]]
     [[html]]            the error's body is a web page
-    [[flaky=KEY:2:529]] this error for the first two requests with that key; `drop` for the status closes
+    [[flaky=KEY:2:529]] this error for the first two requests with that key; `drop` for the status closes,
+                        `silent` sends nothing
     [[silent]]          nothing, not even headers
     [[hang]]            headers and message_start, then nothing
     [[midhang=9]]       nothing more after 9 deltas
@@ -35,7 +36,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 _OPENING = re.compile(r"\[\[(\w+)(?:=|(?=\]\]))")
 
@@ -46,11 +47,11 @@ class DirectiveError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Flaky:
-    """An error for the first `times` requests that carry `key`. status None: the connection is closed instead."""
+    """A fault for the first `times` requests that carry `key`: a status, a closed connection, or silence."""
 
     key: str
     times: int
-    status: int | None
+    fault: int | Literal["drop", "silent"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +89,12 @@ class Directives:
     garbage: int | None = None
 
 
+_FAULTS: Mapping[str, Literal["drop", "silent"]] = {"drop": "drop", "silent": "silent"}
+
+
 def _flaky(value: str) -> Flaky:
-    key, times, status = value.split(":")
-    return Flaky(key, int(times), None if status == "drop" else int(status))
+    key, times, fault = value.split(":")
+    return Flaky(key, int(times), _FAULTS.get(fault) or int(fault))
 
 
 def _object(value: str) -> Mapping[str, Any]:

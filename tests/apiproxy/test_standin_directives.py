@@ -45,7 +45,12 @@ def test_usage_numbers_have_their_full_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "flaky"), [("[[flaky=k:2:529]]", Flaky("k", 2, 529)), ("[[flaky=k:1:drop]]", Flaky("k", 1, None))]
+    ("text", "flaky"),
+    [
+        ("[[flaky=k:2:529]]", Flaky("k", 2, 529)),
+        ("[[flaky=k:1:drop]]", Flaky("k", 1, "drop")),
+        ("[[flaky=k:1:silent]]", Flaky("k", 1, "silent")),
+    ],
 )
 def test_a_flaky_upstream_has_a_key_a_number_and_a_fault(text: str, flaky: Flaky) -> None:
     assert parse(text).flaky == flaky

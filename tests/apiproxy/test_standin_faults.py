@@ -164,6 +164,14 @@ async def test_a_flaky_upstream_can_drop_connections(upstream: Upstream) -> None
     assert (await upstream.post(prompt)).status_code == 200
 
 
+async def test_a_flaky_upstream_can_be_silent(upstream: Upstream) -> None:
+    prompt = "[[flaky=four:1:silent]] [[say=here]]"
+
+    assert await upstream.received(prompt, timeout_s=0.3) == b""
+
+    assert (await upstream.post(prompt)).status_code == 200
+
+
 async def test_an_error_can_be_a_web_page(upstream: Upstream) -> None:
     response = await upstream.post("[[status=502]] [[html]]")
 
