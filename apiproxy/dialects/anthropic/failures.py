@@ -32,7 +32,7 @@ _SEEN_AS: dict[FailureKind, tuple[int, str]] = {
     FailureKind.MAX_DURATION: (504, "timeout_error"),
     FailureKind.QUEUE_FULL: (529, "overloaded_error"),
     FailureKind.QUEUE_TIMEOUT: (529, "overloaded_error"),
-    FailureKind.DRAINING: (529, "overloaded_error"),
+    FailureKind.DRAINING: (503, "overloaded_error"),
 }
 
 

@@ -48,7 +48,7 @@ _SEEN_AS: Mapping[FailureKind, Failure] = {
     FailureKind.MAX_DURATION: Failure(504, "timeout_error", "timeout"),
     FailureKind.QUEUE_FULL: Failure(529, "overloaded_error", "overloaded"),
     FailureKind.QUEUE_TIMEOUT: Failure(529, "overloaded_error", "overloaded"),
-    FailureKind.DRAINING: Failure(529, "overloaded_error", "overloaded"),
+    FailureKind.DRAINING: Failure(503, "overloaded_error", "overloaded"),
 }
 _MODEL_NOT_FOUND = Failure(404, "not_found_error", "model_not_found")
 

@@ -20,7 +20,7 @@ SEEN = {
     FailureKind.RATE_LIMITED: (429, "rate_limit_error", "rate_limit_exceeded"),
     FailureKind.QUEUE_FULL: (529, "overloaded_error", "overloaded"),
     FailureKind.QUEUE_TIMEOUT: (529, "overloaded_error", "overloaded"),
-    FailureKind.DRAINING: (529, "overloaded_error", "overloaded"),
+    FailureKind.DRAINING: (503, "overloaded_error", "overloaded"),
     FailureKind.STALL: (504, "timeout_error", "timeout"),
     FailureKind.MAX_DURATION: (504, "timeout_error", "timeout"),
     FailureKind.MAX_OUTPUT: (502, "api_error", "max_output"),
