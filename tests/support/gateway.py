@@ -24,7 +24,7 @@ class GatewayProcess:
     """
 
     def __init__(self, folder: Path, *, upstream: str | None, env: Mapping[str, str] | None = None) -> None:
-        self.api_key = f"sk-test-{secrets.token_urlsafe(24)}"
+        self.api_key = (env or {}).get("CLAUDE_PROXY_API_KEY") or f"sk-test-{secrets.token_urlsafe(24)}"
         self.state_dir = folder / "state"
         self.base_url = ""
         self._log = folder / "gateway.log"
