@@ -44,7 +44,7 @@ bench: $(VENV)/.dev ## Measure: one JSON line for each scenario
 	@$(BIN)/python -m bench $(ARGS)
 
 lock: ## Renew both locks from pyproject.toml (needs uv)
-	$(LOCK) --output-file requirements.lock
+	$(LOCK) --extra postgres --extra redis --extra otel --output-file requirements.lock
 	$(LOCK) --constraint requirements.lock --extra dev --output-file requirements-dev.lock
 
 $(BIN)/python:
