@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 
 from apiproxy.conf import Credential
@@ -19,6 +20,7 @@ WORKER_BYTES = 300 * 1024 * 1024
 SHORT_SECRET = 20
 """Characters below which a secret of the operator's own can be guessed from its digest."""
 
+_OWN_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MEGABYTE = 1024 * 1024
 
@@ -33,6 +35,7 @@ class Check(StrEnum):
     DATABASE = "database"
     KEYS = "keys"
     MEMORY = "memory"
+    PROXY = "reverse proxy"
     LIVE = "live turn"
 
 
@@ -130,6 +133,32 @@ def check_memory(*, available_bytes: int, workers: int) -> Finding:
     level = Level.WARN if available_bytes >= WORKER_BYTES else Level.FAIL
     hint = "Lower CLAUDE_PROXY_MAX_CONCURRENT or CLAUDE_PROXY_WARM_WORKERS, or give the machine more memory."
     return Finding(check=Check.MEMORY, level=level, message=message, hint=hint)
+
+
+def check_proxy(*, host: str, https: bool, trusted: Sequence[str], allowed_hosts: Sequence[str]) -> Finding:
+    """Whether the settings about who is in front fit together.
+
+    host: where the gateway listens; https: clients come over HTTPS, so by a proxy; trusted: the proxies' networks;
+    allowed_hosts: the names under which browsers may come.
+    """
+    if any(ip_network(entry).prefixlen == 0 for entry in trusted):
+        message = "CLAUDE_PROXY_TRUSTED_PROXIES trusts every address"
+        hint = "Name the proxy's own address: as it is, a client may say that it is anyone."
+        return Finding(check=Check.PROXY, level=Level.WARN, message=message, hint=hint)
+    if https and not trusted:
+        message = "CLAUDE_PROXY_HTTPS is on and CLAUDE_PROXY_TRUSTED_PROXIES names nobody"
+        hint = "Name the proxy's address there: as it is, the records show that one for every client."
+        return Finding(check=Check.PROXY, level=Level.WARN, message=message, hint=hint)
+    in_front = bool(https or trusted or host in {"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound
+    if in_front and not set(allowed_hosts) - _OWN_NAMES - {host}:
+        message = "no name is set under which browsers come"
+        hint = "Set CLAUDE_PROXY_ALLOWED_HOSTS: as it is, the dashboard and the admin answer 400 from elsewhere."
+        return Finding(check=Check.PROXY, level=Level.WARN, message=message, hint=hint)
+    if trusted and not https:
+        message = f"at {', '.join(trusted)}, and browsers' cookies are not marked secure"
+        hint = "Set CLAUDE_PROXY_HTTPS=1 where clients come over HTTPS."
+        return Finding(check=Check.PROXY, level=Level.WARN, message=message, hint=hint)
+    return Finding(check=Check.PROXY, level=Level.OK, message=f"at {', '.join(trusted)}" if trusted else "none")
 
 
 def check_live(*, answer: str | None, seconds: float, problem: str = "") -> Finding:

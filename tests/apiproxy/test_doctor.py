@@ -30,6 +30,7 @@ from apiproxy.management.doctor import (
     check_keys,
     check_live,
     check_memory,
+    check_proxy,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,6 +114,34 @@ def test_without_a_key_or_with_one_that_can_be_guessed_there_is_a_warning(
     finding = check_keys(usable=usable, env_secret=env_secret)
     assert finding.level is level
     assert env_secret is None or env_secret not in f"{finding}"
+
+
+LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
+NAMED = ["gateway.example.org"]
+
+
+@pytest.mark.parametrize(
+    ("host", "https", "trusted", "allowed_hosts", "level", "said"),
+    [
+        ("127.0.0.1", False, (), LOOPBACK, Level.OK, "none"),
+        ("127.0.0.1", True, ("127.0.0.1/32",), NAMED, Level.OK, "at 127.0.0.1/32"),
+        ("10.0.0.5", False, (), [*LOOPBACK, "10.0.0.5"], Level.OK, "none"),
+        ("0.0.0.0", False, (), NAMED, Level.OK, "none"),
+        ("127.0.0.1", True, (), NAMED, Level.WARN, "CLAUDE_PROXY_TRUSTED_PROXIES names nobody"),
+        ("127.0.0.1", True, ("10.0.0.0/8", "0.0.0.0/0"), NAMED, Level.WARN, "trusts every address"),
+        ("127.0.0.1", True, ("::/0",), NAMED, Level.WARN, "trusts every address"),
+        ("127.0.0.1", True, ("10.0.0.9/32",), LOOPBACK, Level.WARN, "no name"),
+        ("0.0.0.0", False, (), [*LOOPBACK, "0.0.0.0"], Level.WARN, "no name"),
+        ("127.0.0.1", False, ("10.0.0.9/32",), NAMED, Level.WARN, "not marked secure"),
+    ],
+)
+def test_what_is_set_about_a_reverse_proxy_has_to_fit_together(
+    host: str, https: bool, trusted: tuple[str, ...], allowed_hosts: list[str], level: Level, said: str
+) -> None:
+    finding = check_proxy(host=host, https=https, trusted=trusted, allowed_hosts=allowed_hosts)
+    assert finding.level is level
+    assert said in finding.message
+    assert bool(finding.hint) is (level is Level.WARN)
 
 
 def test_memory_is_needed_for_every_worker_and_at_least_for_one() -> None:

@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from tests.deploy.conftest import BEHIND_A_PROXY, SHARED_KEY
-from tests.deploy.fronts import CLIENT_IP, HOST, Front, nginx, running
+from tests.deploy.fronts import CLIENT_IP, HOST, Front, find, nginx, running
 from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
@@ -128,6 +128,7 @@ def test_connections_to_the_gateway_are_kept(front: Front, behind: GatewayProces
 @pytest.fixture
 def victim(stand_in: StandInProcess, tmp_path: Path) -> Iterator[GatewayProcess]:
     """A gateway with the key of `behind` that the test may end as it likes."""
+    find("nginx")
     env = {**BEHIND_A_PROXY, "CLAUDE_PROXY_WARM_WORKERS": "0", "CLAUDE_PROXY_API_KEY": SHARED_KEY}
     gateway = GatewayProcess(tmp_path, upstream=stand_in.base_url, env=env).start()
     yield gateway

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 from asgiref.sync import async_to_sync
+from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -33,6 +34,7 @@ from apiproxy.management.doctor import (
     check_keys,
     check_live,
     check_memory,
+    check_proxy,
 )
 from apiproxy.management.live_turn import live_turn
 
@@ -78,6 +80,12 @@ class Command(BaseCommand):
         usable = async_to_sync(usable_keys)() if database.level is Level.OK else None
         yield check_keys(usable=usable, env_secret=settings.api_key)
         yield check_memory(available_bytes=available_memory(), workers=settings.max_concurrent + settings.warm_workers)
+        yield check_proxy(
+            host=settings.host,
+            https=django_settings.SESSION_COOKIE_SECURE,
+            trusted=settings.trusted_proxies,
+            allowed_hosts=django_settings.ALLOWED_HOSTS,
+        )
         if live:
             yield self._live(settings, model, migrated=database.level is Level.OK)
 
