@@ -20,12 +20,24 @@ _HEAD_END = b"\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer. Seconds since the request was written; first_delta_s is None where no content was streamed."""
+    """An answer. Seconds since the request was written; first_delta_s is None where no content was streamed.
+
+    head: the status line and the headers as they came.
+    """
 
     status: int
     body: bytes
     first_delta_s: float | None
     total_s: float
+    head: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """The header's value; None where there is none of that name."""
+        for line in self.head.split(b"\r\n")[1:]:
+            found, _, value = line.partition(b":")
+            if found.strip().lower() == name.encode():
+                return value.strip().decode("latin-1")
+        return None
 
 
 class Connection(asyncio.Protocol):
@@ -77,11 +89,15 @@ class Connection(asyncio.Protocol):
         content = bytes(self._received[self._body_at :])
         status = int(self._received[9:12])
         whole = dechunk(content) if self._length is None else content
-        return Reply(status, whole, self._first_delta_s, self._total_s)
+        return Reply(status, whole, self._first_delta_s, self._total_s, bytes(self._received[: self._body_at]))
 
     def close(self) -> None:
         """Closes the connection."""
         self._transport.close()
+
+    def abort(self) -> None:
+        """Closes it at once, with a reset: what was not read is lost, and the server is told so."""
+        self._transport.abort()
 
     def _begin(self) -> asyncio.Future[None]:
         """Forgets the last answer and starts the clock."""

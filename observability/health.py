@@ -1,5 +1,6 @@
 """How the process is: memory and uptime, for /debug/health and for the line in the log every five minutes."""
 
+import asyncio
 import os
 import time
 from collections.abc import Sequence
@@ -28,6 +29,12 @@ class Uptime:
         """As /debug shows it."""
         seconds = time.monotonic() - self.started
         return {"uptimeMs": round(seconds * 1000), "uptimeHuman": human_duration(seconds)}
+
+
+def own_process_json() -> Json:
+    """What grows where something is never closed: the event loop's tasks, threads and open descriptors."""
+    own = psutil.Process(os.getpid())
+    return {"tasks": len(asyncio.all_tasks()), "threads": own.num_threads(), "descriptors": own.num_fds()}
 
 
 def memory_json(workers: Sequence[WorkerRow]) -> Json:

@@ -14,7 +14,7 @@ from apiproxy.version import VERSION
 from observability import logfiles, queries, stats
 from observability.access import answer, for_operators, refusal
 from observability.cluster.states import MemberState, active_run, sum_of
-from observability.health import memory_json
+from observability.health import memory_json, own_process_json
 from observability.models import Dimension, Trace
 from observability.ports import Operator
 from observability.serialize import (
@@ -133,6 +133,7 @@ async def health_view(request: HttpRequest, service: Service, operator: Operator
             "pid": os.getpid(),
             **service.uptime.json(),
             "node": service.config.node,
+            "process": own_process_json(),
             "memory": memory_json(everyone[0]["workers"]),
             "queue": queue_json(everyone[0]["queue"]),
             "processes": [process_json(state, now=now) for state in everyone],

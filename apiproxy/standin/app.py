@@ -88,6 +88,8 @@ class StandIn:
             case "GET", ["_recorded"] if self._exposed is not None:
                 query = dict(parse_qsl(scope["query_string"]))
                 found = self._exposed.since(int(query.get(b"since", 0)), containing=query.get(b"containing", b""))
+                if b"open" in query:
+                    found = [exchange for exchange in found if exchange.ended_at is None]
                 await responder.json(200, [{**asdict(it), "raw": it.raw.decode(errors="replace")} for it in found])
             case "DELETE", ["_recorded"] if self._exposed is not None:
                 self._exposed.clear()

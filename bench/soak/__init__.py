@@ -1,0 +1,1 @@
+"""`make soak`: whether a gateway stays well under more than it can do."""
