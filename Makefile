@@ -13,7 +13,7 @@ LOCK := $(UV) pip compile pyproject.toml --quiet --generate-hashes --no-header -
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix bench lock
+.PHONY: help serve test check fix bench soak lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 9
@@ -42,6 +42,9 @@ fix: $(VENV)/.dev ## Format the code and repair what ruff can
 
 bench: $(VENV)/.dev ## Measure: one JSON line for each scenario
 	@$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/.dev ## Load a gateway with twice what it can do for 30 minutes (ARGS="--minutes 1": the short form)
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 lock: ## Renew both locks from pyproject.toml (needs uv)
 	$(LOCK) --extra postgres --extra redis --extra otel --output-file requirements.lock

@@ -62,6 +62,7 @@ class GatewaySettings:
     state_dir: Path
     api_key: str | None = field(repr=False)
     max_concurrent: int
+    max_starting: int
     queue_max: int
     queue_timeout_ms: int
     stall_timeout_ms: int

@@ -79,6 +79,7 @@ class Run:
         self._stopped = asyncio.Event()
         self._stop_cause: CancelReason | ProxyError = CancelReason.OPERATOR
         self._answer: Answer | None = None
+        self._slot: Slot | None = None
         self._started = False
         self._ended = False
         self._output_chars = 0
@@ -100,10 +101,9 @@ class Run:
 
     async def own(self) -> None:
         """The body of the owner task. Returns when the slot is free again; raises nothing but cancellation at exit."""
-        slot: Slot | None = None
         try:
-            slot = await self._admit()
-            if slot is None:
+            self._slot = await self._admit()
+            if self._slot is None:
                 self._end(self._stopped_ending(Usage()))
             else:
                 await self._attempts()
@@ -113,8 +113,8 @@ class Run:
             logger.exception("run.crashed", extra={"reqId": self.turn.id})
             self._end(Failed(time.time(), ProxyError(FailureKind.INTERNAL, "Internal server error")))
         finally:
-            if slot is not None:
-                slot.release()
+            if self._slot is not None:
+                self._slot.release()
 
     async def _admit(self) -> Slot | None:
         caller = self.turn.caller
@@ -174,8 +174,14 @@ class Run:
             return None
         turn = self.turn
         self._last_progress = time.monotonic()
+        assert self._slot is not None
         request = EngineRequest(
-            run_id=turn.id, model=turn.model, body=turn.body, body_bytes=turn.body_bytes, betas=turn.betas
+            run_id=turn.id,
+            model=turn.model,
+            body=turn.body,
+            body_bytes=turn.body_bytes,
+            betas=turn.betas,
+            on_asked=self._slot.started,
         )
         begin = asyncio.ensure_future(self._engine.begin(request))
         stop = asyncio.ensure_future(self._stopped.wait())

@@ -49,6 +49,7 @@ class Runtime:
             max_active=settings.max_concurrent,
             max_waiting=settings.queue_max,
             wait_limit_s=settings.queue_timeout_ms / 1000,
+            max_starting=settings.max_starting,
         )
         self.pool = Pool(
             spec=spec,

@@ -3,6 +3,7 @@
 The upstream's variables are in `credentials.py`. docs/configuration.md shows `VARIABLES` as a table.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -134,6 +135,13 @@ MAX_CONCURRENT = Variable(
     default=5,
     meaning="Runs at the same time in a process, each with a CLI process of its own (115–300 MB of memory).",
 )
+MAX_STARTING: Variable[int | None] = Variable(
+    name="CLAUDE_PROXY_MAX_STARTING",
+    kind=kinds.integer(1, 1_000),
+    default=None,
+    default_note="half of the cores, at least 1",
+    meaning="Runs of these that may be on their way to the upstream at once, which takes each a core for 20–30 ms.",
+)
 QUEUE_MAX = Variable(
     name="CLAUDE_PROXY_QUEUE_MAX",
     kind=kinds.integer(0, 100_000),
@@ -225,8 +233,8 @@ VARIABLES: tuple[Variable[object], ...] = (
     HOST, PORT, *process.VARIABLES, ALLOWED_HOSTS, HTTPS, CSRF_TRUSTED_ORIGINS, CORS_ORIGINS, TRUSTED_PROXIES, API_KEY,
     SECRET_KEY,
     STATE_DIR, LOG_DIR, LOG_LEVEL, DEBUG, DATABASE_URL, REDIS_URL, OTEL_ENDPOINT,
-    MAX_CONCURRENT, QUEUE_MAX, QUEUE_TIMEOUT_MS, STALL_TIMEOUT_MS, MAX_DURATION_MS, MAX_OUTPUT_CHARS, HEARTBEAT_MS,
-    UPSTREAM_RETRIES, DRAIN_TIMEOUT_MS, WARM_WORKERS, WORKER_MAX_TURNS, WORKER_MAX_RSS_MB,
+    MAX_CONCURRENT, MAX_STARTING, QUEUE_MAX, QUEUE_TIMEOUT_MS, STALL_TIMEOUT_MS, MAX_DURATION_MS, MAX_OUTPUT_CHARS,
+    HEARTBEAT_MS, UPSTREAM_RETRIES, DRAIN_TIMEOUT_MS, WARM_WORKERS, WORKER_MAX_TURNS, WORKER_MAX_RSS_MB,
     MODEL_ALIASES, STRICT, TRACE_RETENTION_DAYS, *account.VARIABLES,
 )
 # fmt: on
@@ -251,6 +259,7 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
         state_dir=state_dir,
         api_key=API_KEY.read(env),
         max_concurrent=MAX_CONCURRENT.read(env),
+        max_starting=MAX_STARTING.read(env) or _half_of_the_cores(),
         queue_max=QUEUE_MAX.read(env),
         queue_timeout_ms=QUEUE_TIMEOUT_MS.read(env),
         stall_timeout_ms=STALL_TIMEOUT_MS.read(env),
@@ -275,6 +284,12 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
     )
     _refuse_loop(settings)
     return settings
+
+
+def _half_of_the_cores() -> int:
+    """Of those that this process may use, at least one: the other half is for this process and for what streams."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable // 2)
 
 
 def _refuse_loop(settings: GatewaySettings) -> None:

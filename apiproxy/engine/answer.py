@@ -69,7 +69,7 @@ class WorkerAnswer:
                 lines = self._lines(control_id)
         except RecursionError:
             raise ProxyError(FailureKind.INVALID_REQUEST, "The request body is nested too deeply.") from None
-        self._transport.start_turn(self._inbox)
+        self._transport.start_turn(self._inbox, on_asked=self._request.on_asked)
         self._bound = self._transport.expect(control_id)
         self._bound.add_done_callback(_retrieve)
         try:

@@ -1,11 +1,15 @@
 """What a run may ask of an engine. `pool.Pool` is the real one; nothing above this line knows of processes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from apiproxy.errors import ProxyError
 from apiproxy.events import StreamEvent, Usage
+
+
+def _nobody() -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +18,7 @@ class EngineRequest:
 
     body may hold any field; `stream` and `model` in it are ignored. model is the full id that the upstream gets.
     body_bytes is the body's size as JSON: large ones are encoded off the event loop. run_id is for the operator's eyes.
+    on_asked is called when the upstream is asked; not at all where that does not come about.
     """
 
     run_id: str
@@ -21,6 +26,7 @@ class EngineRequest:
     body: Mapping[str, Any]
     body_bytes: int = 0
     betas: tuple[str, ...] = ()
+    on_asked: Callable[[], None] = _nobody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

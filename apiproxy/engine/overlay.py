@@ -38,7 +38,7 @@ def overlay_body(body: Mapping[str, Any], *, model: str, betas: Sequence[str]) -
     return overlay
 
 
-def turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str) -> bytes:
+def turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str, content: str = ".") -> bytes:
     """The two NDJSON lines that start a turn: the overlay, then one empty-handed user message.
 
     Written together they save a round trip. Whoever writes them must see the answer to `control_id` before it
@@ -53,7 +53,7 @@ def turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str
     }
     message = {
         "type": "user",
-        "message": {"role": "user", "content": "."},
+        "message": {"role": "user", "content": content},
         "parent_tool_use_id": None,
         "session_id": "",
         "uuid": message_uuid,

@@ -66,6 +66,8 @@ class Pool:
 
     async def begin(self, request: EngineRequest) -> WorkerAnswer:
         """Hands the request to a worker; waits for one to start where none is ready."""
+        if not self._idle:  # this one will be long in starting, and not for want of a core alone
+            request.on_asked()
         worker = await self._lease()
         worker.run_id, worker.serving = request.run_id, request.model
         answer = WorkerAnswer(worker, request, self._give_back)
@@ -205,11 +207,14 @@ class Pool:
         self._idle.append(worker)
 
     def _refill(self) -> None:
-        """Starts what is missing: a worker for everyone who waits, and the spares as far as slots could use them."""
+        """Starts what is missing: a worker for everyone who waits, and the spares as far as slots could use them.
+
+        Spares one by one: a start takes a core for half a second, and runs need it.
+        """
         if self._closing:
             return
         spares = min(self._limits.spares, self._limits.max_busy - self._busy)
-        wanted = max(len(self._waiters), len(self._waiters) + spares - len(self._idle))
+        wanted = max(len(self._waiters), 1 if len(self._waiters) + spares > len(self._idle) else 0)
         while self._starting < wanted and self._start():
             pass
 
@@ -239,6 +244,7 @@ class Pool:
             self.start_failures = 0
             self._proven = True
             self._welcome(worker)
+            self._refill()
         await worker.gone()
         self._workers.pop(worker.id, None)
         if worker in self._idle:

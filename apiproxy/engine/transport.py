@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -28,6 +29,7 @@ CONTROL_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 1.0
 _READ_BYTES = 256 * 1024
 _MAX_LINE_BYTES = 64 * 1024 * 1024
+_NICENESS = 5
 _STDERR_LINES = 50
 _STDERR_LINE_BYTES = 64 * 1024
 _TURN_TYPES = frozenset({"stream_event", "assistant", "result"})
@@ -51,6 +53,7 @@ class CliTransport(Transport):
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._inbox: Inbox | None = None
+        self._on_asked: Callable[[], None] = _nothing
         self.upstream_error: ProxyError | None = None
         self.upstream_error_seen = asyncio.Event()
         self.initialized = False
@@ -78,6 +81,7 @@ class CliTransport(Transport):
             limit=_READ_BYTES,
             start_new_session=True,
         )
+        _yield_to_us(self._process.pid)
         self._stderr_task = asyncio.create_task(self._read_stderr(self._process.stderr))
 
     async def write(self, data: str) -> None:
@@ -93,8 +97,9 @@ class CliTransport(Transport):
         stdin.write(data)
         await stdin.drain()
 
-    def start_turn(self, inbox: Inbox) -> None:
-        """From now on the messages of a turn go there."""
+    def start_turn(self, inbox: Inbox, *, on_asked: Callable[[], None]) -> None:
+        """From now on the messages of a turn go there. on_asked: called when the CLI says that it asks the upstream."""
+        self._on_asked = on_asked
         self.upstream_error = None
         self.upstream_error_seen.clear()
         self._stderr.clear()
@@ -176,6 +181,8 @@ class CliTransport(Transport):
                 size_bytes += len(line)
             elif kind in _CONTROL_TYPES and not self._answered(message):
                 for_sdk.append(message)
+            elif message.get("status") == "requesting":
+                self._on_asked()
         if for_turn and self._inbox is not None:
             await self._inbox.put(for_turn, size_bytes)
         return for_sdk
@@ -223,6 +230,21 @@ class CliTransport(Transport):
         if self._inbox is not None:
             self._inbox.close()
         self._on_exit()
+
+
+def _yield_to_us(pid: int) -> None:
+    """Lets the server have the processor first: what one worker waits for, all clients wait for.
+
+    Linux may also share the processor among sessions, where a session's own niceness is what counts.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS))
+
+
+def _nothing() -> None:
+    """Before the first turn."""
 
 
 def new_control_id() -> str:

@@ -16,6 +16,7 @@ import psutil
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLIConnectionError
 
 from apiproxy.engine.launch import LaunchSpec, WorkerFolder
+from apiproxy.engine.rehearsal import rehearse
 from apiproxy.engine.transport import CliTransport, ControlError
 from apiproxy.errors import FailureKind, ProxyError
 
@@ -81,11 +82,11 @@ class Worker:
         """Waits until the process answers; raises ProxyError(WORKER_UNAVAILABLE) when it did not start."""
         await asyncio.shield(self._ready)
 
-    async def rewind(self, message_uuid: str) -> bool:
+    async def rewind(self, message_uuid: str, *, timeout_s: float = _REWIND_TIMEOUT_S) -> bool:
         """Takes the last turn out of the CLI's memory; False when it would not, and the worker must be retired."""
         try:
             answer = await self.transport.control(
-                "rewind_conversation", timeout_s=_REWIND_TIMEOUT_S, target_message_uuid=message_uuid
+                "rewind_conversation", timeout_s=timeout_s, target_message_uuid=message_uuid
             )
         except (ControlError, TimeoutError, ConnectionError) as error:
             logger.warning("worker.rewind_failed", extra={"worker": self.id, "error": repr(error)})
@@ -114,6 +115,8 @@ class Worker:
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await client.connect()
+                if not await self.rewind(await rehearse(self.transport), timeout_s=START_TIMEOUT_S):
+                    raise CLIConnectionError("the worker does not forget its rehearsal")
         except (CLIConnectionError, OSError, TimeoutError) as error:
             self._fail_start(error)
         except Exception as error:  # the SDK raises a bare Exception for a refused `initialize`

@@ -39,6 +39,11 @@ class Books:
     reserved: int
     errors: Mapping[str, int]
 
+    @property
+    def closed(self) -> bool:
+        """Whether all is written that belongs together."""
+        return not self.not_over and not self.reserved and self.billed == self.used
+
 
 def read(database: Path, agent: str) -> Books:
     """The books; traces: those of that agent (the part before the kind)."""

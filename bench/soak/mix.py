@@ -11,6 +11,8 @@ from bench.questions import Question
 
 MESSAGES = "/v1/messages"
 CHAT = "/v1/chat/completions"
+RECOVERS = "recovers"
+"""Requests whose first try fails. Each needs a body of its own."""
 
 _LARGE_TURNS = 220
 """Earlier turns of a large request, of 0.9 KB each: 200 KB."""
@@ -46,8 +48,8 @@ class Kind:
 
     @property
     def timed(self) -> bool:
-        """Whether its first token counts: a stream that is read to its end as it comes."""
-        return self.status == 200 and self.manner is Manner.READ and self.ask(0).stream
+        """Whether its first token counts: a stream that is read to its end as it comes, at the first try."""
+        return self.status == 200 and self.manner is Manner.READ and self.name != RECOVERS and self.ask(0).stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ KINDS: Sequence[Kind] = (
     Kind(name="max_tokens", weight=40, ask=_always(questions.short(extra="[[stop=max_tokens]]"))),
     Kind(name="chat", weight=60, ask=_always(questions.short()), chat=True),
     Kind(name="chat_plain", weight=30, ask=_always(questions.short(stream=False)), chat=True),
-    Kind(name="recovers", weight=20, ask=lambda number: questions.short(extra=f"[[flaky=soak-{number}:1:529]]")),
+    Kind(name=RECOVERS, weight=20, ask=lambda number: questions.short(extra=f"[[flaky=soak-{number}:1:529]]")),
     Kind(name="error_400", weight=10, ask=_error(400), status=400),
     Kind(name="error_429", weight=10, ask=_error(429), status=429),
     Kind(name="error_500", weight=5, ask=_error(500), status=500),
@@ -127,7 +129,7 @@ class Mix:
 
     def _body(self, kind: Kind, question: Question) -> bytes:
         """Made once where every request of the kind is the same, for a large one takes a millisecond."""
-        if kind.name == "recovers":
+        if kind.name == RECOVERS:
             return question.body()
         if kind.name not in self._bodies:
             self._bodies[kind.name] = chat_body(question) if kind.chat else question.body()

@@ -19,7 +19,6 @@ _MAX_OPEN = 400
 """Connections of clients at once: the queue's hundred, the slots, and those on their way."""
 _IDLE_S = 40.0
 _CLIENTS_PER_SLOT = 2
-_WARM_REQUESTS = 40
 _UNLOADED, _CLOSED, _LOADED = "soak-unloaded", "soak-closed", "soak-loaded"
 _KINDS = json.dumps([kind.name for kind in TIMED])
 
@@ -34,6 +33,7 @@ class Plan:
     unloaded_requests: int
     capacity_s: float
     sample_s: float
+    warm_requests: int = 40
     pages: int = 3
     rate: float | None = None
     factor: float = 2.0
@@ -84,7 +84,7 @@ class _Soak:
         plan, site = self._plan, self._site
         config = (await asyncio.to_thread(site.health))["config"]
         slots = int(config["maxConcurrent"])
-        await self._arrivals.one_by_one(_WARM_REQUESTS, agent="soak-warm")
+        await self._arrivals.one_by_one(plan.warm_requests, agent="soak-warm")
         self._say(f"{plan.unloaded_requests} requests, one by one")
         quiet = await self._arrivals.one_by_one(plan.unloaded_requests, agent=_UNLOADED)
         self._say(f"capacity: {_CLIENTS_PER_SLOT * slots} clients for {plan.capacity_s:g} s")
@@ -103,9 +103,9 @@ class _Soak:
         for tally in (quiet, closed):  # a wrong answer is wrong at any time
             self._tally.wrong += tally.wrong
         wrong = quiet.of("wrong") + closed.of("wrong")
-        limits = verdict.Limits(max_workers=slots + 1, worker_mb=0)
+        limits = verdict.Limits(max_workers=slots + 1)
         return await asyncio.to_thread(
-            self._judge, quiet, watch.samples, (before, after), limits, {"capacity": capacity, "rate": rate}, wrong
+            self._judge, quiet, watch, (before, after), limits, {"capacity": capacity, "rate": rate}, wrong
         )
 
     def _report_sample(self, sample: Sample) -> None:
@@ -117,22 +117,23 @@ class _Soak:
         deadline = time.monotonic() + _IDLE_S
         while time.monotonic() < deadline:
             active = await asyncio.to_thread(self._site.active)
-            if not (active["activeRequests"] or active["queue"]["active"] or active["queue"]["waiting"]):
-                break
+            idle = not (active["activeRequests"] or active["queue"]["active"] or active["queue"]["waiting"])
+            if idle and (await asyncio.to_thread(books.read, self._site.database, self._agent)).closed:
+                break  # traces and sums come some tenths of a second later, by threads of their own
             await asyncio.sleep(0.2)
-        await asyncio.sleep(2.0)  # for the writers' threads: traces and sums come some tenths of a second later
         return await asyncio.to_thread(look, self._site, 0.0)
 
     def _judge(
         self,
         quiet: Tally,
-        samples: list[Sample],
+        watch: Watch,
         ends: tuple[Sample, Sample],
         limits: verdict.Limits,
         rates: Mapping[str, float],
         wrong_before: int,
     ) -> bool:
         database, tally = self._site.database, self._tally
+        samples, seen = watch.samples, watch.seen
         kept = books.read(database, _LOADED)
         seconds = {agent: books.first_token_s(database, agent, _KINDS) for agent in (_UNLOADED, _LOADED)}
         outcomes = tally.outcomes()
@@ -150,7 +151,7 @@ class _Soak:
             "first_token_at_client": verdict.times_line(quiet.first_s, tally.first_s),
             "first_token_by_kind": self._by_kind(),
             "memory": verdict.memory_line(samples),
-            "during": verdict.during_line(samples, limits, starts_failed=self._starts_failed()),
+            "during": verdict.during_line(samples, limits, seen=len(seen), starts_failed=self._starts_failed()),
             "after": verdict.after_line(
                 ends[0],
                 ends[1],

@@ -23,10 +23,9 @@ _KINDS_NOT_TRACED_FOR_SURE = frozenset({"leaves_soon"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """max_workers: at once, with one that is being replaced. worker_mb: above which one is replaced."""
+    """max_workers: at once, with one that is being replaced."""
 
     max_workers: int
-    worker_mb: float
 
 
 def right_goals() -> tuple[Goal, ...]:
@@ -84,11 +83,12 @@ def memory_line(samples: Sequence[Sample]) -> Line:
     }
 
 
-def during_line(samples: Sequence[Sample], limits: Limits, *, starts_failed: int) -> Line:
-    """The extremes of the load."""
+def during_line(samples: Sequence[Sample], limits: Limits, *, seen: int, starts_failed: int) -> Line:
+    """The extremes of the load. seen: worker processes, as far as the samples met them."""
     most = max(sample.workers for sample in samples)
     return {
         "workers": most,
+        "workers_seen": seen,
         "workers_over": max(0, most - limits.max_workers),
         "worker_starts_failed": starts_failed,
         "descriptors": max(sample.descriptors for sample in samples),

@@ -91,6 +91,7 @@ class Watch:
     every_s: float
     report: Callable[[Sample], None]
     samples: list[Sample] = field(default_factory=list)
+    seen: set[int] = field(default_factory=set)
 
     @contextlib.asynccontextmanager
     async def on(self) -> AsyncIterator[None]:
@@ -108,6 +109,7 @@ class Watch:
         while True:
             sample = await asyncio.to_thread(look, self.site, time.monotonic() - started_at)
             self.samples.append(sample)
+            self.seen |= {process.pid for process in children_of(self.site.gateway.pid)}
             self.report(sample)
             await asyncio.sleep(self.every_s)
 

@@ -34,6 +34,15 @@ def test_the_stream_events_are_the_upstreams_own(warm_cli: RawCli) -> None:
     assert turn.text == "tok0 tok1 tok2 "
 
 
+def test_the_cli_says_that_it_asks_before_the_upstream_answers(warm_cli: RawCli) -> None:
+    for _ in range(3):
+        turn = warm_cli.turn(body("[[n=1]]"))
+
+        said = [line.get("status") if line["type"] == "system" else line["type"] for line in turn.lines]
+        assert said.count("requesting") == 1
+        assert said.index("requesting") < said.index("stream_event")
+
+
 @pytest.mark.parametrize("stop", ["end_turn", "tool_use", "stop_sequence", "refusal", "pause_turn"])
 def test_no_second_call_follows_a_known_safe_stop_reason(warm_cli: RawCli, stand_in: StandInProcess, stop: str) -> None:
     mark = sentinel()

@@ -25,6 +25,9 @@ def say(**line: Any) -> None:
     sys.stdout.flush()
 
 
+rehearsed = False
+
+
 def answer_control(behaviour: str, request_id: str, subtype: str) -> None:
     if behaviour == "mute" or (behaviour == "ignores-interrupt" and subtype == "interrupt"):
         return
@@ -32,7 +35,7 @@ def answer_control(behaviour: str, request_id: str, subtype: str) -> None:
     if behaviour == "refuses-overlay" and subtype == "apply_flag_settings":
         response = {"subtype": "error", "request_id": request_id, "error": "no"}
     elif subtype == "rewind_conversation":
-        response["response"] = {"rewound": behaviour != "does-not-rewind"}
+        response["response"] = {"rewound": behaviour != "does-not-rewind" or not rehearsed}
     say(type="control_response", response=response)
 
 
@@ -47,11 +50,15 @@ def answer_turn(behaviour: str) -> None:
 
 
 def main() -> None:
+    global rehearsed
     behaviour = sys.argv[1]
     for text in sys.stdin:
         line = json.loads(text)
         if line["type"] == "control_request":
             answer_control(behaviour, line["request_id"], line["request"]["subtype"])
+            rehearsed = rehearsed or line["request"]["subtype"] == "rewind_conversation"
+        elif line["type"] == "user" and not rehearsed:
+            say(type="result", subtype="success", is_error=True, terminal_reason="blocking_limit")
         elif line["type"] == "user":
             answer_turn(behaviour)
 

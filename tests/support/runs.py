@@ -119,10 +119,13 @@ class Desk:
     engine: Engine
     slots: int = 4
     wait_limit_s: float = 30
+    starting: int | None = None
     admission: Admission = field(init=False)
 
     def __post_init__(self) -> None:
-        self.admission = Admission(max_active=self.slots, max_waiting=10, wait_limit_s=self.wait_limit_s)
+        self.admission = Admission(
+            max_active=self.slots, max_waiting=10, wait_limit_s=self.wait_limit_s, max_starting=self.starting
+        )
 
     def start(self, turn: Turn, run_limits: RunLimits | None = None) -> Started:
         """A run whose owner task has begun."""
