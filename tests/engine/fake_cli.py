@@ -35,7 +35,9 @@ def answer_control(behaviour: str, request_id: str, subtype: str) -> None:
     if behaviour == "refuses-overlay" and subtype == "apply_flag_settings":
         response = {"subtype": "error", "request_id": request_id, "error": "no"}
     elif subtype == "rewind_conversation":
-        response["response"] = {"rewound": behaviour != "does-not-rewind" or not rehearsed}
+        response["response"] = {
+            "rewound": (behaviour != "does-not-rewind" or not rehearsed) and behaviour != "keeps-rehearsal"
+        }
     say(type="control_response", response=response)
 
 
@@ -58,6 +60,8 @@ def main() -> None:
             answer_control(behaviour, line["request_id"], line["request"]["subtype"])
             rehearsed = rehearsed or line["request"]["subtype"] == "rewind_conversation"
         elif line["type"] == "user" and not rehearsed:
+            if behaviour == "dies-in-rehearsal":
+                sys.exit(1)
             say(type="result", subtype="success", is_error=True, terminal_reason="blocking_limit")
         elif line["type"] == "user":
             answer_turn(behaviour)
