@@ -5,6 +5,7 @@ One pool serves every model, because the overlay sets the model of each request 
 
 import asyncio
 import logging
+import random
 from collections import deque
 from dataclasses import dataclass
 
@@ -194,7 +195,7 @@ class Pool:
     def _worn_out(self, worker: Worker) -> bool:
         """Whether it must go; once it must, it stays so, for it may have to wait for its successor."""
         heavy = worker.turns % _RSS_CHECK_TURNS == 0 and worker.rss_bytes() > self._limits.max_rss_bytes
-        worker.worn_out = worker.worn_out or heavy or worker.turns >= self._limits.max_turns
+        worker.worn_out = worker.worn_out or heavy or worker.turns >= worker.max_turns
         return worker.worn_out
 
     def _shelve(self, worker: Worker) -> None:
@@ -220,7 +221,7 @@ class Pool:
 
     def _start(self) -> bool:
         try:
-            worker = Worker(spec=self._spec)
+            worker = Worker(spec=self._spec, max_turns=self._turns_of_a_life())
         except OSError as error:  # the state folder: disk full, no permission
             logger.error("worker.folder_failed", extra={"error": repr(error)})
             self._start_failed()
@@ -231,6 +232,11 @@ class Pool:
         self._keepers.add(keeper)
         keeper.add_done_callback(self._keepers.discard)
         return True
+
+    def _turns_of_a_life(self) -> int:
+        """Up to a tenth less than the limit: those that started together must not all be replaced together."""
+        most = self._limits.max_turns
+        return most - random.randrange(most // 10 + 1)  # noqa: S311 — no secret
 
     async def _keep(self, worker: Worker) -> None:
         """Follows a worker from its start to its end."""

@@ -40,10 +40,11 @@ class WorkerState(StrEnum):
 class Worker:
     """A CLI process. Everything but `run` is called on the loop's thread by the pool and by answers."""
 
-    def __init__(self, *, spec: LaunchSpec) -> None:
+    def __init__(self, *, spec: LaunchSpec, max_turns: int) -> None:
         self.id = uuid.uuid4().hex[:12]
         self.state = WorkerState.STARTING
         self.turns = 0
+        self.max_turns = max_turns
         self.worn_out = False
         self.started_at = time.time()
         self.run_id: str | None = None

@@ -88,6 +88,7 @@ def during_line(samples: Sequence[Sample], limits: Limits, *, seen: int, starts_
     most = max(sample.workers for sample in samples)
     return {
         "workers": most,
+        "processes": max(sample.processes for sample in samples),
         "workers_seen": seen,
         "workers_over": max(0, most - limits.max_workers),
         "worker_starts_failed": starts_failed,
@@ -105,7 +106,7 @@ def after_line(
     before: Sample, after: Sample, *, books: Books, tally: Tally, open_exchanges: int, limits: Limits
 ) -> Line:
     """What is left when everything is over, beside how it was before the load."""
-    new_workers = max(0, after.workers - before.workers)
+    new_workers = max(0, after.processes - before.processes)
     missing = missing_traces(books, tally)
     return {
         "active": after.active,
@@ -117,9 +118,9 @@ def after_line(
         **({"traces_missing_of": missing} if missing else {}),
         "usage_missing": abs(books.billed - books.used),
         "requests_used": books.used,
-        "workers_over": max(0, after.workers - limits.max_workers),
-        "folders_left": max(0, after.folders - after.workers),
-        "upstream_over": max(0, after.upstream - _UPSTREAM_PER_WORKER * after.workers),
+        "workers_over": max(0, after.processes - limits.max_workers),
+        "folders_left": max(0, after.folders - after.processes),
+        "upstream_over": max(0, after.upstream - _UPSTREAM_PER_WORKER * after.processes),
         "descriptors_over": max(0, after.descriptors - before.descriptors - _PIPES * new_workers - _SPARE_DESCRIPTORS),
         "threads_over": max(0, after.threads - before.threads - new_workers - _SPARE_THREADS),
         "tasks_over": max(0, after.tasks - before.tasks - 8 * new_workers - _SPARE_TASKS),

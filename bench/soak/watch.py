@@ -16,13 +16,15 @@ from bench.stats import Line
 from tests.support.processes import children_of
 
 _MEGABYTE = 1_000_000
+_IN_USE = frozenset({"starting", "idle", "busy"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """The gateway at one time: `at_s` since the start of the watch. Memory and files in MB of a million bytes.
 
-    upstream: connections to the stand-in. folders: of workers in the state folder. cpu_s: of the server, so far.
+    workers: without those that are on their way out; processes: with them. upstream: connections to the stand-in.
+    folders: of workers in the state folder. cpu_s: of the server, so far.
     """
 
     at_s: float
@@ -30,6 +32,7 @@ class Sample:
     workers_mb: float
     largest_worker_mb: float
     workers: int
+    processes: int
     descriptors: int
     threads: int
     tasks: int
@@ -67,7 +70,8 @@ def look(site: Site, at_s: float) -> Sample:
         server_mb=_megabytes(server),
         workers_mb=round(sum(sizes), 1),
         largest_worker_mb=max(sizes, default=0.0),
-        workers=len(children),
+        workers=sum(1 for worker in health["memory"]["workers"] if worker["state"] in _IN_USE),
+        processes=len(children),
         descriptors=server.num_fds(),
         threads=server.num_threads(),
         tasks=health["process"]["tasks"],
