@@ -14,7 +14,7 @@ from bench.soak.watch import Sample
 from bench.stats import Line
 
 PLAN = Plan(
-    load_s=3.0,
+    load_s=2.0,
     warm_requests=4,
     unloaded_requests=6,
     capacity_s=0.5,
@@ -35,12 +35,12 @@ async def test_a_gateway_under_more_than_it_can_do_answers_right_or_refuses_and_
     answers = verdict["answers"]
     missed = {path: goal for path, goal in verdict["goals"].items() if not goal["met"]}
     assert right, (missed, answers["examples"], verdict["after"])
-    assert answers["answered"] > 20
+    assert answers["answered"] > 10
     assert answers["refused_529"] > 0, "it was not under load"
     assert answers["left"] > 0
     assert verdict["pages"]["messages"] > 0
     assert verdict["pages"]["closed"] == 0
-    assert verdict["first_token"]["loaded"]["n"] > 10
+    assert verdict["first_token"]["loaded"]["n"] > 5
     assert {line["soak"] for line in lines} == {"capacity", "sample", "verdict"}
 
 

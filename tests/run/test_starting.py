@@ -91,7 +91,7 @@ async def test_a_run_that_waits_for_the_upstream_lets_the_next_start(pool: Pool)
     desk = Desk(pool, starting=1)
     desk.start(turn_of("[[n=1]]"))  # a worker's first turn may start slowly
     await eventually_async(desk.free, within_s=20)
-    waits, next_one = desk.start(turn_of("[[first=5]]")), desk.start(turn_of("[[n=1]]"))
+    waits, next_one = desk.start(turn_of("[[first=60]]")), desk.start(turn_of("[[n=1]]"))
 
     await next_one.read_to_the_end()
 
