@@ -3,7 +3,6 @@
 The upstream's variables are in `credentials.py`. docs/configuration.md shows `VARIABLES` as a table.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,14 +11,13 @@ from apiproxy.conf import Credential, GatewaySettings
 from proxy_site import account_variables as account
 from proxy_site import env as kinds
 from proxy_site import process_variables as process
+from proxy_site import run_variables as runs
 from proxy_site.env import Env, Kind, SettingError, Variable, refuse_unknown
 from proxy_site.storage import parse_database_url
 
 PREFIX = "CLAUDE_PROXY_"
 
-_DAY_MS = 86_400_000
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_MS = "milliseconds"
 _USUAL_PORTS = {"http": 80, "https": 443}
 
 HOST = Variable(
@@ -129,85 +127,6 @@ OTEL_ENDPOINT: Variable[str | None] = Variable(
     default_note="no spans",
     meaning="Where OpenTelemetry spans go, by OTLP over HTTP; needs the extra `otel`.",
 )
-MAX_CONCURRENT = Variable(
-    name="CLAUDE_PROXY_MAX_CONCURRENT",
-    kind=kinds.integer(1, 1_000),
-    default=5,
-    meaning="Runs at the same time in a process, each with a CLI process of its own (115–300 MB of memory).",
-)
-MAX_STARTING: Variable[int | None] = Variable(
-    name="CLAUDE_PROXY_MAX_STARTING",
-    kind=kinds.integer(1, 1_000),
-    default=None,
-    default_note="half of the cores, at least 1",
-    meaning="Runs of these that may be on their way to the upstream at once, which takes each a core for 20–30 ms.",
-)
-QUEUE_MAX = Variable(
-    name="CLAUDE_PROXY_QUEUE_MAX",
-    kind=kinds.integer(0, 100_000),
-    default=100,
-    meaning="Runs that may wait for a slot in a process; one more is refused with 529.",
-)
-QUEUE_TIMEOUT_MS = Variable(
-    name="CLAUDE_PROXY_QUEUE_TIMEOUT_MS",
-    kind=kinds.integer(1, _DAY_MS, unit=_MS),
-    default=30_000,
-    meaning="The longest wait for a slot; then 529.",
-)
-STALL_TIMEOUT_MS = Variable(
-    name="CLAUDE_PROXY_STALL_TIMEOUT_MS",
-    kind=kinds.integer(1, _DAY_MS, unit=_MS),
-    default=120_000,
-    meaning="The longest silence of the upstream within a run; then 504.",
-)
-MAX_DURATION_MS = Variable(
-    name="CLAUDE_PROXY_MAX_DURATION_MS",
-    kind=kinds.integer(1, _DAY_MS, unit=_MS),
-    default=3_600_000,
-    meaning="The longest run; then 504.",
-)
-MAX_OUTPUT_CHARS = Variable(
-    name="CLAUDE_PROXY_MAX_OUTPUT_CHARS",
-    kind=kinds.integer(1, 1_000_000_000, unit="characters"),
-    default=500_000,
-    meaning="The longest answer; a run that passes it is ended with an error.",
-)
-HEARTBEAT_MS = Variable(
-    name="CLAUDE_PROXY_HEARTBEAT_MS",
-    kind=kinds.integer(10, _DAY_MS, unit=_MS),
-    default=15_000,
-    meaning="The time between the `ping` events of a stream.",
-)
-UPSTREAM_RETRIES = Variable(
-    name="CLAUDE_PROXY_UPSTREAM_RETRIES",
-    kind=kinds.integer(0, 10),
-    default=1,
-    meaning="How often a lost connection, a 500 or a 529 of the upstream is tried again before the first byte is sent.",
-)
-DRAIN_TIMEOUT_MS = Variable(
-    name="CLAUDE_PROXY_DRAIN_TIMEOUT_MS",
-    kind=kinds.integer(0, _DAY_MS, unit=_MS),
-    default=30_000,
-    meaning="How long running answers may go on when the gateway is told to stop.",
-)
-WARM_WORKERS = Variable(
-    name="CLAUDE_PROXY_WARM_WORKERS",
-    kind=kinds.integer(0, 1_000),
-    default=2,
-    meaning="CLI processes kept ready ahead of need, as far as there are free slots for them.",
-)
-WORKER_MAX_TURNS = Variable(
-    name="CLAUDE_PROXY_WORKER_MAX_TURNS",
-    kind=kinds.integer(1, 1_000_000),
-    default=500,
-    meaning="Turns after which a CLI process is replaced; up to a tenth earlier, so that not all are at once.",
-)
-WORKER_MAX_RSS_MB = Variable(
-    name="CLAUDE_PROXY_WORKER_MAX_RSS_MB",
-    kind=kinds.integer(100, 1_000_000, unit="MB"),
-    default=600,
-    meaning="Resident memory above which a CLI process is replaced.",
-)
 MODEL_ALIASES: Variable[dict[str, str]] = Variable(
     name="CLAUDE_PROXY_MODEL_ALIASES",
     kind=kinds.mapping(allowed="alias=model pairs separated by commas, each alias once"),
@@ -231,11 +150,8 @@ TRACE_RETENTION_DAYS = Variable(
 # fmt: off
 VARIABLES: tuple[Variable[object], ...] = (
     HOST, PORT, *process.VARIABLES, ALLOWED_HOSTS, HTTPS, CSRF_TRUSTED_ORIGINS, CORS_ORIGINS, TRUSTED_PROXIES, API_KEY,
-    SECRET_KEY,
-    STATE_DIR, LOG_DIR, LOG_LEVEL, DEBUG, DATABASE_URL, REDIS_URL, OTEL_ENDPOINT,
-    MAX_CONCURRENT, MAX_STARTING, QUEUE_MAX, QUEUE_TIMEOUT_MS, STALL_TIMEOUT_MS, MAX_DURATION_MS, MAX_OUTPUT_CHARS,
-    HEARTBEAT_MS, UPSTREAM_RETRIES, DRAIN_TIMEOUT_MS, WARM_WORKERS, WORKER_MAX_TURNS, WORKER_MAX_RSS_MB,
-    MODEL_ALIASES, STRICT, TRACE_RETENTION_DAYS, *account.VARIABLES,
+    SECRET_KEY, STATE_DIR, LOG_DIR, LOG_LEVEL, DEBUG, DATABASE_URL, REDIS_URL, OTEL_ENDPOINT,
+    *runs.VARIABLES, MODEL_ALIASES, STRICT, TRACE_RETENTION_DAYS, *account.VARIABLES,
 )
 # fmt: on
 
@@ -258,19 +174,19 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
         log_dir=LOG_DIR.read(env) or state_dir / "logs",
         state_dir=state_dir,
         api_key=API_KEY.read(env),
-        max_concurrent=MAX_CONCURRENT.read(env),
-        max_starting=MAX_STARTING.read(env) or _half_of_the_cores(),
-        queue_max=QUEUE_MAX.read(env),
-        queue_timeout_ms=QUEUE_TIMEOUT_MS.read(env),
-        stall_timeout_ms=STALL_TIMEOUT_MS.read(env),
-        max_duration_ms=MAX_DURATION_MS.read(env),
-        max_output_chars=MAX_OUTPUT_CHARS.read(env),
-        heartbeat_ms=HEARTBEAT_MS.read(env),
-        warm_workers=WARM_WORKERS.read(env),
-        worker_max_turns=WORKER_MAX_TURNS.read(env),
-        worker_max_rss_mb=WORKER_MAX_RSS_MB.read(env),
-        upstream_retries=UPSTREAM_RETRIES.read(env),
-        drain_timeout_ms=DRAIN_TIMEOUT_MS.read(env),
+        max_concurrent=runs.MAX_CONCURRENT.read(env),
+        max_starting=runs.MAX_STARTING.read(env) or runs.half_of_the_cores(),
+        queue_max=runs.QUEUE_MAX.read(env),
+        queue_timeout_ms=runs.QUEUE_TIMEOUT_MS.read(env),
+        stall_timeout_ms=runs.STALL_TIMEOUT_MS.read(env),
+        max_duration_ms=runs.MAX_DURATION_MS.read(env),
+        max_output_chars=runs.MAX_OUTPUT_CHARS.read(env),
+        heartbeat_ms=runs.HEARTBEAT_MS.read(env),
+        warm_workers=runs.WARM_WORKERS.read(env),
+        worker_max_turns=runs.WORKER_MAX_TURNS.read(env),
+        worker_max_rss_mb=runs.WORKER_MAX_RSS_MB.read(env),
+        upstream_retries=runs.UPSTREAM_RETRIES.read(env),
+        drain_timeout_ms=runs.DRAIN_TIMEOUT_MS.read(env),
         strict=STRICT.read(env),
         cors_origins=CORS_ORIGINS.read(env),
         model_aliases=MODEL_ALIASES.read(env),
@@ -284,12 +200,6 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
     )
     _refuse_loop(settings)
     return settings
-
-
-def _half_of_the_cores() -> int:
-    """Of those that this process may use, at least one: the other half is for this process and for what streams."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, usable // 2)
 
 
 def _refuse_loop(settings: GatewaySettings) -> None:

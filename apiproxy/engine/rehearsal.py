@@ -1,4 +1,4 @@
-"""A turn before the first one, which the CLI refuses by itself: docs/decisions/0008-what-load-does.md.
+"""A turn before the first one, which the CLI refuses by itself: docs/decisions/0009-what-load-does.md.
 
 What a process does for the first time takes it three times as long. The rehearsal is a message longer than the limit
 that keeps the CLI from a second call of a turn (docs/decisions/0007), so it goes all the way to the upstream's door and

@@ -81,9 +81,9 @@ async def test_under_load_traces_usage_and_metrics_are_what_was_sent(nodes: tupl
     assert "agree" in await asyncio.to_thread(manage, a.gateway, "checkusage", "--days=1")
 
 
-def _ended(node: Node, ids: set[str]) -> list[dict[str, str]] | None:
+def _ended(node: Node, ids: set[str]) -> list[dict[str, str]]:
     traces = [trace for trace in node.get("/debug/traces?limit=200") if trace["reqId"] in ids]
-    return traces if len(traces) == len(ids) and all(trace["status"] != "active" for trace in traces) else None
+    return traces if len(traces) == len(ids) and all(trace["status"] != "active" for trace in traces) else []
 
 
 def signed_in(node: Node, first: Node) -> httpx.Client:
@@ -170,9 +170,9 @@ def test_a_node_that_is_killed_costs_its_own_requests_only(nodes: tuple[Node, No
     assert "event: message_stop" in kept.text
 
 
-def _over(node: Node, trace_id: str) -> dict[str, str] | None:
+def _over(node: Node, trace_id: str) -> dict[str, str]:
     trace: dict[str, str] = node.get(f"/debug/traces/{trace_id}")
-    return trace if trace["status"] != "active" else None
+    return trace if trace["status"] != "active" else {}
 
 
 def _body() -> dict[str, object]:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from apiproxy.wire.body import MAX_BODY_BYTES
-from proxy_site import variables
+from proxy_site import run_variables, variables
 from tests.deploy.fronts import DEPLOY, nobody
 from tests.support.gateway import GatewayProcess
 from tests.support.processes import ROOT, clean_environment
@@ -40,17 +40,17 @@ def test_every_variable_that_a_file_names_is_a_setting(name: str) -> None:
 
 
 def test_whoever_stops_the_gateway_waits_longer_than_it_drains() -> None:
-    drain_s = variables.DRAIN_TIMEOUT_MS.default / 1000
+    drain_s = run_variables.DRAIN_TIMEOUT_MS.default / 1000
     assert int(only(r"^TimeoutStopSec=(\d+)$", "claude-sdk-proxy.service")) > drain_s + 5
     assert int(only(r"^ +stop_grace_period: (\d+)s\b", "compose.yaml")) > drain_s + 5
     assert int(only(r"docker stop --time (\d+)", "Dockerfile")) > drain_s + 5
 
 
 def test_the_reverse_proxies_have_at_least_the_gateways_patience_and_sizes() -> None:
-    longest_s = variables.MAX_DURATION_MS.default / 1000
+    longest_s = run_variables.MAX_DURATION_MS.default / 1000
     assert int(only(r"proxy_read_timeout (\d+)s;", "nginx.conf")) > longest_s
     assert int(only(r"response_header_timeout (\d+)s$", "Caddyfile")) > longest_s
-    assert int(only(r"^ +send_timeout (\d+)s;", "nginx.conf")) >= variables.STALL_TIMEOUT_MS.default / 1000
+    assert int(only(r"^ +send_timeout (\d+)s;", "nginx.conf")) >= run_variables.STALL_TIMEOUT_MS.default / 1000
     assert int(only(r"client_max_body_size (\d+)m;", "nginx.conf")) * 2**20 > MAX_BODY_BYTES
     assert int(only(r"max_size (\d+)MiB", "Caddyfile")) * 2**20 > MAX_BODY_BYTES
 

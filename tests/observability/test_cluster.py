@@ -154,8 +154,10 @@ async def test_a_process_shows_and_cancels_what_another_one_does_by_the_database
         async def shown() -> list[tuple[str, str]]:
             return [(run["id"], run["node"]) for state in await south.cluster.others() for run in state["runs"]]
 
-        await eventually_async(shown)
-        assert await shown() == [(turn.id, "north")]
+        async def is_shown() -> bool:
+            return await shown() == [(turn.id, "north")]
+
+        await eventually_async(is_shown)
         south.port.cancellable.clear()  # type: ignore[attr-defined]  # a builder
         assert await south.cluster.cancel(turn.id)
         await eventually_async(lambda: turn.id in gateway.cancelled)
@@ -178,7 +180,7 @@ async def test_after_an_outage_of_the_database_nobody_is_judged_until_all_have_h
             return register_module.Beat()
 
         now = [1_000_000.0]
-        monkeypatch.setattr(cluster_module.time, "time", lambda: now[0])
+        monkeypatch.setattr("observability.cluster.cluster.time.time", lambda: now[0])
         monkeypatch.setattr(cluster._register, "beat", beat)
         for task in cluster._tasks:
             task.cancel()

@@ -3,8 +3,8 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -20,7 +20,13 @@ def eventually(predicate: Callable[[], T], *, within_s: float = 5.0, why: str = 
     return value
 
 
-async def eventually_async(predicate: Callable[[], T | Awaitable[T]], *, within_s: float = 5.0, why: str = "") -> T:
+@overload
+async def eventually_async(
+    predicate: Callable[[], Coroutine[Any, Any, T]], *, within_s: float = 5.0, why: str = ""
+) -> T: ...
+@overload
+async def eventually_async(predicate: Callable[[], T], *, within_s: float = 5.0, why: str = "") -> T: ...
+async def eventually_async(predicate: Callable[[], Any], *, within_s: float = 5.0, why: str = "") -> Any:
     """The same without blocking the event loop; the predicate may be a coroutine function."""
     deadline = time.monotonic() + within_s
     while True:
