@@ -111,7 +111,7 @@ export function stepLabels(stepS) {
   const day = { month: "short", day: "numeric" };
   const time = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
   const style = stepS >= 6 * 3600 ? { ...day, hour: "2-digit", hourCycle: "h23" } : stepS < 60 ? { ...time, second: "2-digit" } : time;
-  const onAxis = new Intl.DateTimeFormat(undefined, stepS >= 6 * 3600 ? day : style);
+  const onAxis = new Intl.DateTimeFormat(undefined, style);
   return (value, axis) => {
     const date = new Date(Number(value) * 1000);
     return axis ? onAxis.format(date) : `${dateTime(date)} – ${dateTime(new Date(date.getTime() + stepS * 1000))}`;
