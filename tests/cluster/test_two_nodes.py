@@ -70,7 +70,7 @@ async def test_under_load_traces_usage_and_metrics_are_what_was_sent(nodes: tupl
     assert asked.statuses == {200: sent}
     ids = {response.headers["request-id"] for response in asked.responses}
     eventually(lambda: a.get("/v1/usage", "load")["totals"]["requests"] == used_before + sent, within_s=20)
-    traces = eventually(lambda: _ended(b, ids), within_s=20)
+    traces = eventually(lambda: _ended(b, ids), within_s=20) or []
     assert {trace["status"] for trace in traces} == {"completed"}
     assert {trace["node"] for trace in traces} == {"north", "south"}
     eventually(
@@ -164,6 +164,7 @@ def test_a_node_that_is_killed_costs_its_own_requests_only(nodes: tuple[Node, No
     assert b.post("/v1/messages", "load", **_body()).status_code == 200
     for request in lost:
         trace = eventually(lambda it=request.id: _over(b, it), within_s=30)  # type: ignore[misc]  # bound now
+        assert trace is not None
         assert (trace["status"], trace["endReason"], trace["node"]) == ("interrupted", "interrupted", "north")
     eventually(lambda: b.post("/v1/messages", "few", **_body()).status_code == 200, within_s=10)
     kept.join(60)
