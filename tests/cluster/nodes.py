@@ -30,6 +30,7 @@ class Node:
     def __init__(self, name: str, folder: Path, *, upstream: str, env: Mapping[str, str]) -> None:
         self.name = name
         self.secrets: Mapping[str, str] = {}
+        self.password = ""
         self.gateway = GatewayProcess(folder, upstream=upstream, env={**_SMALL, "CLAUDE_PROXY_NODE": name, **env})
 
     @property

@@ -41,6 +41,7 @@ def both(
     try:
         a.gateway.start()
         b.gateway.start()
+        a.password = b.password = shown_password(a)
         a.secrets = b.secrets = secrets_of(a)
         yield a, b
     finally:
@@ -86,13 +87,18 @@ def _ended(node: Node, ids: set[str]) -> list[dict[str, str]]:
     return traces if len(traces) == len(ids) and all(trace["status"] != "active" for trace in traces) else []
 
 
-def signed_in(node: Node, first: Node) -> httpx.Client:
-    """A browser's session: the administrator's, whom the first node made."""
-    password = re.search(r"Administrator \(shown once\): admin / (\S+)", first.gateway.output)
-    assert password is not None
+def shown_password(node: Node) -> str:
+    """The administrator's, whom the first node makes at its first start."""
+    found = re.search(r"admin / (\S+)", node.gateway.output)
+    assert found is not None, node.gateway.output
+    return found[1]
+
+
+def signed_in(node: Node) -> httpx.Client:
+    """A browser's session."""
     client = httpx.Client(base_url=node.url, follow_redirects=True, timeout=30)
     client.get("/admin/login/")
-    form = {"username": "admin", "password": password[1], "csrfmiddlewaretoken": client.cookies["csrftoken"]}
+    form = {"username": "admin", "password": node.password, "csrfmiddlewaretoken": client.cookies["csrftoken"]}
     client.post("/admin/login/", data=form, headers={"referer": f"{node.url}/admin/login/"}).raise_for_status()
     return client
 
@@ -109,7 +115,7 @@ def test_each_node_shows_what_all_do_and_ends_what_another_has(nodes: tuple[Node
     health = b.get("/debug/health")
     assert sorted(it["node"] for it in health["processes"]) == ["north", "north", "south", "south"]
     assert b.get("/debug/stats")["queue"] == {"active": 2, "waiting": 0, "max": 8}
-    with contextlib.closing(signed_in(b, a)) as browser:
+    with contextlib.closing(signed_in(b)) as browser:
         page = browser.get("/dashboard/workers").raise_for_status().text
         found = re.search(r'<script id="snapshot" type="application/json">(.*?)</script>', page)
         assert found is not None

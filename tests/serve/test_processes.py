@@ -13,7 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
+from django.core.management.base import CommandError
+from django.db.migrations.recorder import MigrationRecorder
 
+from apiproxy.management.commands.serve import refuse_pending_migrations
 from tests.limits.gateways import make_keys
 from tests.support.engine import body_of
 from tests.support.gateway import GatewayProcess
@@ -51,6 +54,18 @@ def test_clients_that_come_together_are_shared_by_the_processes(several: Gateway
             open_ones.enter_context(socket.create_connection((address.hostname, address.port)))
         eventually(lambda: sum(connected(several)) == 4 * CLIENTS, within_s=10)
         assert min(connected(several)) >= CLIENTS, connected(several)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_whose_code_is_newer_than_the_database_does_not_start() -> None:
+    refuse_pending_migrations()
+    last = MigrationRecorder.Migration.objects.filter(app="observability").latest("pk")
+    last.delete()
+    try:
+        with pytest.raises(CommandError, match="lacks 1 migrations"):
+            refuse_pending_migrations()
+    finally:
+        last.save(force_insert=True)
 
 
 def test_without_redis_each_process_shows_and_cancels_what_another_does(several: GatewayProcess) -> None:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
 
 from apiproxy.bootstrap import FirstSecrets, bootstrap
 from apiproxy.conf import MAX_PROCESSES, GatewaySettings, metrics_dir
@@ -74,6 +75,7 @@ class Command(BaseCommand):
             raise CommandError(supervisor.failure)
 
     def _serve_as_child(self, config: GatewaySettings, child: ChildSide) -> None:
+        refuse_pending_migrations()
         config = settings.GATEWAY = replace(config, seat=child.seat)
         _serve(Gateway(config, child.listener, child=child, ready=child.tell))
 
@@ -101,6 +103,15 @@ class Announcement:
         for line in lines:
             write(line)
         self._command.stdout.flush()
+
+
+def refuse_pending_migrations() -> None:
+    """Raises CommandError where the database is older than the code: a renewal with new code does not migrate."""
+    executor = MigrationExecutor(connections["default"])
+    pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    connections.close_all()
+    if pending:
+        raise CommandError(f"The database lacks {len(pending)} migrations of this version: restart the gateway.")
 
 
 def _serve(gateway: Gateway) -> None:
