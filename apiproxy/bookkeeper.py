@@ -7,7 +7,7 @@ from typing import Any
 
 from apiproxy.catalog import resolve
 from apiproxy.desk import Desk, DeskFullError
-from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.errors import FailureKind
 from apiproxy.events import Cancelled, Ending, Event, Failed, Finished, Usage
 from apiproxy.keys import Principal
 from apiproxy.limits.budget import day_of
@@ -15,18 +15,22 @@ from apiproxy.limits.decide import Need
 from apiproxy.limits.estimate import most_used
 from apiproxy.limits.ledger import BEAT_S, Abandon, Job, Ledger, Release, Reserve, Settle
 from apiproxy.limits.values import MICRO, NO_STATE, LimitError, LimitState
+from apiproxy.lookup import DatabaseAwayError
 from apiproxy.turns import Turn
 from apiproxy.usage import Entry, Sums, UsageKey, storable
 
 logger = logging.getLogger(__name__)
 
-RESERVE_TIMEOUT_S = 10.0
+RESERVE_TIMEOUT_S = 3.0
 """How long a request waits for the database to say whether it may run."""
 STOP_TIMEOUT_S = 10.0
+_CANNOT_SAY = "the limits of this API key cannot be checked"
 _ESTIMATE_IN_THREAD_BYTES = 512 * 1024
 _MAX_KNOWN_KEYS = 10_000
 
-_NEVER_RAN = frozenset({FailureKind.QUEUE_FULL, FailureKind.QUEUE_TIMEOUT, FailureKind.DRAINING})
+_NEVER_RAN = frozenset(
+    {FailureKind.QUEUE_FULL, FailureKind.QUEUE_TIMEOUT, FailureKind.DRAINING, FailureKind.UPSTREAM_DOWN}
+)
 """Refusals of the gateway itself: they cost the key nothing, not even a request of its limit. (A run that is stopped
 at the end of a drain has used something.)"""
 
@@ -43,8 +47,8 @@ class Bookkeeper:
         """Takes what the turn may use at most from its key's limits, and says how they stand then.
 
         A key without limits costs no query. What was taken is given back by the end of the run, or by `release` where
-        none was started. Raises ProxyError: LimitError (RATE_LIMITED, BUDGET_SPENT, FORBIDDEN), and QUEUE_TIMEOUT
-        where the database does not answer.
+        none was started. Raises ProxyError: LimitError (RATE_LIMITED, BUDGET_SPENT, FORBIDDEN), and DatabaseAwayError:
+        without an answer there is no permission, or a budget could be passed unseen.
         """
         if principal.limits.unlimited:
             return NO_STATE
@@ -90,10 +94,12 @@ class Bookkeeper:
         return most_used(turn.body, model)
 
     async def _ask(self, job: Reserve) -> LimitState | LimitError:
+        if self._desk.failing:  # what waits there is tried again all the time: nobody else has to wait to learn that
+            raise DatabaseAwayError(_CANNOT_SAY)
         try:
             answer = self._desk.ask(job)
         except DeskFullError:
-            raise _cannot_say() from None
+            raise DatabaseAwayError(_CANNOT_SAY) from None
         try:
             async with asyncio.timeout(RESERVE_TIMEOUT_S):
                 outcome: LimitState | LimitError = await asyncio.shield(asyncio.wrap_future(answer))
@@ -104,7 +110,7 @@ class Bookkeeper:
         except Exception as error:  # whatever the database raises: no answer is no permission
             answer.add_done_callback(lambda done: self._undo(job.run_id, done))
             logger.warning("limits.unknown", extra={"reqId": job.run_id, "keyId": job.key_id}, exc_info=error)
-            raise _cannot_say() from error
+            raise DatabaseAwayError(_CANNOT_SAY) from error
 
     def _undo(self, run_id: str, done: "Future[Any]") -> None:
         if not done.cancelled() and done.exception() is None and isinstance(done.result(), LimitState):
@@ -147,11 +153,6 @@ def sums_of(ending: Ending) -> Sums:
         cache_creation_tokens=used.cache_creation_input_tokens,
         cost_micro_usd=0 if used.cost_usd is None else round(used.cost_usd * MICRO),
     )
-
-
-def _cannot_say() -> ProxyError:
-    message = "The gateway could not check this API key's limits in time."
-    return ProxyError(FailureKind.QUEUE_TIMEOUT, message, retry_after_s=1)
 
 
 bookkeeper = Bookkeeper()

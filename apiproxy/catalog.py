@@ -14,6 +14,7 @@ from django.db.models.signals import post_delete, post_save
 
 from apiproxy.conf import gateway_settings
 from apiproxy.events import Usage
+from apiproxy.lookup import DatabaseAwayError, Lookup, lookup
 from apiproxy.models import Model
 
 DEFAULT_MAX_OUTPUT_TOKENS = 32_000
@@ -84,10 +85,12 @@ class _Table:
 
 
 class Catalog:
-    """The table of models. Kept in memory for CACHE_TTL_S seconds, or until a row changes here."""
+    """The table of models. Kept in memory for CACHE_TTL_S seconds, or until a row changes here; while the database does
+    not answer, the last one that was read stands."""
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic, database: Lookup = lookup) -> None:
         self._monotonic = monotonic
+        self._database = database
         self._table = _Table()
         self._changes = 0
         self._lock = threading.Lock()
@@ -125,6 +128,14 @@ class Catalog:
         table = self._table
         if self._monotonic() - table.loaded_at < CACHE_TTL_S:
             return table
+        try:
+            return await self._database.ask(self._read, what="the table of models cannot be read")
+        except DatabaseAwayError:
+            if not table.models:
+                raise
+            return table
+
+    async def _read(self) -> _Table:
         changes, loaded_at = self._changes, self._monotonic()
         models = tuple([_catalog_model(row) async for row in Model.objects.all()])
         aliases = {name: model for model in models for name in model.names}

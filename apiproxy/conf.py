@@ -48,6 +48,15 @@ class SessionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerSettings:
+    """After how many failures in a row, within which time, the upstream is not asked, and for how long; 0: never."""
+
+    failures: int = 10
+    window_ms: int = 60_000
+    open_ms: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
     """Everything an operator can set; times in milliseconds as in the variables' names (`CLAUDE_PROXY_…`).
 
@@ -72,6 +81,7 @@ class GatewaySettings:
     warm_workers: int
     worker_max_turns: int
     worker_max_rss_mb: int
+    request_timeout_ms: int
     upstream_retries: int
     drain_timeout_ms: int
     strict: bool
@@ -82,6 +92,7 @@ class GatewaySettings:
     credential: Credential
     key_defaults: KeyDefaults = KeyDefaults()
     sessions: SessionSettings = SessionSettings()
+    breaker: BreakerSettings = BreakerSettings()
     processes: int = 1
     node: str = ""
     seat: int | None = None

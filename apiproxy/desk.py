@@ -71,6 +71,8 @@ class Desk(Generic[_J]):
         self._ticked_at = 0.0
         self._complained_at = -_COMPLAIN_S
         self.dropped = 0
+        self.failing = False
+        """Whether the database did not take the last batch, which is tried again."""
 
     def start(self) -> None:
         """Starts the thread where there is none."""
@@ -168,6 +170,7 @@ class Desk(Generic[_J]):
             try:
                 answers = self._work.do([job for job, _ in batch])
             except (OperationalError, InterfaceError) as error:  # locked, full, gone: another time
+                self.failing = True
                 self._complain(error)
                 if not self._wait_for_retry(tries):
                     self._fail(batch, error)
@@ -177,6 +180,7 @@ class Desk(Generic[_J]):
                 self._do_apart(batch, error)
                 return
             else:
+                self.failing = False
                 for (_, future), answer in zip(batch, answers, strict=True):
                     if future is not None:
                         future.set_result(answer)

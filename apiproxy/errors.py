@@ -12,6 +12,7 @@ class FailureKind(StrEnum):
 
     INVALID_REQUEST = "invalid_request"
     TOO_LARGE = "too_large"
+    TOO_SLOW = "too_slow"
     UNAUTHENTICATED = "unauthenticated"
     BUDGET_SPENT = "budget_spent"
     FORBIDDEN = "forbidden"
@@ -27,8 +28,10 @@ class FailureKind(StrEnum):
     MAX_OUTPUT = "max_output"
     UPSTREAM_ERROR = "upstream_error"
     CONNECTION_LOST = "connection_lost"
+    UPSTREAM_DOWN = "upstream_down"
     WORKER_DIED = "worker_died"
     WORKER_UNAVAILABLE = "worker_unavailable"
+    DATABASE_AWAY = "database_away"
     CLIENT_DISCONNECT = "client_disconnect"
     CANCELLED = "cancelled"
     INTERNAL = "internal"

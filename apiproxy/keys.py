@@ -26,6 +26,7 @@ from django.utils import timezone
 from apiproxy.conf import gateway_settings
 from apiproxy.limits.rows import limits_of
 from apiproxy.limits.values import NO_LIMITS, KeyLimits
+from apiproxy.lookup import DatabaseAwayError, Lookup, apart, lookup
 from apiproxy.models import ENV_KEY_NAME, PREFIX_LENGTH, ApiKey
 
 SECRET_PREFIX = "sk-proxy-"  # noqa: S105 - how generated secrets begin, not one of them
@@ -35,6 +36,8 @@ SECRET_LENGTH = 43
 CACHE_TTL_S = 5.0
 """How long another process's change of a key may go unnoticed here; this process's own counts at once."""
 CACHE_MAX_KEYS = 4096
+STALE_MAX_S = 3600.0
+"""How long a key that was found goes on working while the database does not answer."""
 LAST_USED_INTERVAL_S = 60.0
 PENDING_WRITES_MAX = 64
 SETTLE_TIMEOUT_S = 5.0
@@ -163,15 +166,21 @@ async def usable_keys() -> int:
 
 
 class Keyring:
-    """Tells whose a secret is. Keys that were found stay in memory for CACHE_TTL_S seconds, or until one changes here.
+    """Tells whose a secret is. Keys that were found stay in memory for CACHE_TTL_S seconds, or until one changes here;
+    without an answer of the database, for STALE_MAX_S.
 
     clock gives Unix time, for expiry; monotonic measures ages. Used on one event loop; keys may change in any thread.
     """
 
     def __init__(
-        self, *, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        database: Lookup = lookup,
     ) -> None:
         self._clock = clock
+        self._database = database
         self._monotonic = monotonic
         self._found: OrderedDict[str, tuple[float, Principal]] = OrderedDict()  # digest: (loaded at, whose)
         self._changes = 0
@@ -183,9 +192,16 @@ class Keyring:
         post_delete.connect(self._on_change, sender=ApiKey)
 
     async def find(self, secret: str) -> Principal | None:
-        """Whose the secret is; None for an unknown, revoked or expired one."""
+        """Whose the secret is; None for an unknown, revoked or expired one. Raises DatabaseAwayError."""
         digest = digest_of(secret)
-        principal = self._remembered(digest) or await self._load(digest)
+        principal = self._remembered(digest, CACHE_TTL_S)
+        if principal is None:
+            try:
+                principal = await self._database.ask(lambda: self._load(digest), what="the key cannot be looked up")
+            except DatabaseAwayError:
+                principal = self._remembered(digest, STALE_MAX_S)
+                if principal is None:
+                    raise
         if principal is None or (principal.expires_at is not None and principal.expires_at <= self._clock()):
             return None
         self._note_use(principal)
@@ -202,9 +218,9 @@ class Keyring:
         if self._writes:
             await asyncio.wait(self._writes, timeout=SETTLE_TIMEOUT_S)
 
-    def _remembered(self, digest: str) -> Principal | None:
+    def _remembered(self, digest: str, max_age_s: float) -> Principal | None:
         loaded_at, principal = self._found.get(digest, (-math.inf, None))
-        return principal if self._monotonic() - loaded_at < CACHE_TTL_S else None
+        return principal if self._monotonic() - loaded_at < max_age_s else None
 
     async def _load(self, digest: str) -> Principal | None:
         changes, loaded_at = self._changes, self._monotonic()
@@ -214,6 +230,8 @@ class Keyring:
         known = (row.digest, row.previous_digest) if row is not None else (_NOBODY, _NOBODY)
         current, previous = (hmac.compare_digest(it, digest) for it in known)
         if row is None or not (current or previous):
+            with self._lock:
+                self._found.pop(digest, None)
             return None
         principal = _principal(row, previous_secret=not current)
         with self._lock:
@@ -228,13 +246,13 @@ class Keyring:
         now = self._monotonic()
         which = (principal.key_id, principal.previous_secret)
         recent = now - self._last_use.get(which, -math.inf) < LAST_USED_INTERVAL_S
-        if recent or len(self._writes) >= PENDING_WRITES_MAX:
+        if recent or self._database.away or len(self._writes) >= PENDING_WRITES_MAX:
             return
         self._last_use[which] = now
         self._last_use.move_to_end(which)
         if len(self._last_use) > CACHE_MAX_KEYS:
             self._last_use.popitem(last=False)
-        write = asyncio.get_running_loop().create_task(self._write_use(principal))
+        write = asyncio.get_running_loop().create_task(apart(lambda: self._write_use(principal)))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
 

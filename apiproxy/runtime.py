@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from apiproxy.admission import Admission, QueueSnapshot
 from apiproxy.bookkeeper import bookkeeper
+from apiproxy.breaker import Breaker, BreakerLimits, BreakerSnapshot, Guarded
 from apiproxy.catalog import estimate_cost
 from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.engine.launch import LaunchSpec, bundled_cli, sweep
@@ -60,6 +61,14 @@ class Runtime:
                 max_rss_bytes=settings.worker_max_rss_mb * _MEGABYTE,
             ),
         )
+        self.breaker = Breaker(
+            BreakerLimits(
+                failures=settings.breaker.failures,
+                window_s=settings.breaker.window_ms / 1000,
+                open_s=settings.breaker.open_ms / 1000,
+            )
+        )
+        self._engine = Guarded(self.pool, self.breaker)
         self._limits = RunLimits(
             stall_timeout_s=settings.stall_timeout_ms / 1000,
             max_duration_s=settings.max_duration_ms / 1000,
@@ -80,8 +89,10 @@ class Runtime:
     async def begin(self, principal: Principal, turn: Turn, *, mode: str | None = None) -> tuple[Run, LimitState]:
         """Starts a run within the limits of its key; the run, and how the limits stand.
 
-        mode: see `SessionRecorder.continued`. Raises what that, `Bookkeeper.reserve` and `start` raise.
+        mode: see `SessionRecorder.continued`. Raises what that, `Bookkeeper.reserve` and `start` raise, and
+        ProxyError(UPSTREAM_DOWN) while the upstream is not asked: such a request must not wait for a slot.
         """
+        self.breaker.check()
         turn = await recorder.continued(turn, mode)
         limits = await bookkeeper.reserve(principal, turn)
         try:
@@ -99,7 +110,7 @@ class Runtime:
             raise ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5)
         run = Run(
             turn,
-            engine=self.pool,
+            engine=self._engine,
             admission=self.admission,
             limits=self._limits,
             publish=observers.publish,
@@ -125,6 +136,10 @@ class Runtime:
     def queue_snapshot(self) -> QueueSnapshot:
         """Slots taken, requests waiting, slots at all."""
         return self.admission.snapshot()
+
+    def upstream(self) -> BreakerSnapshot:
+        """Whether the upstream is asked, as far as this process knows it."""
+        return self.breaker.snapshot()
 
     def workers(self) -> list[WorkerSnapshot]:
         """The CLI processes."""

@@ -7,6 +7,7 @@ from typing import Any, Concatenate, ParamSpec
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
+from apiproxy.errors import ProxyError
 from observability.ports import Operator
 from observability.service import Service, holder
 
@@ -33,7 +34,10 @@ def for_operators(method: str, *, changes: bool = False) -> Callable[[OperatorVi
             service = holder.current()
             if service is None:
                 return refusal(503, "This process serves nothing")
-            operator = await service.port.authorise(request)
+            try:
+                operator = await service.port.authorise(request)
+            except ProxyError as error:  # nobody can say who asks
+                return refusal(503, error.message)
             if operator is None:
                 known = any(request.headers.get(name) for name in _CREDENTIALS)
                 return refusal(403 if known else 401, "This needs a key of scope admin, or the login of a staff user")

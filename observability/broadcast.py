@@ -11,9 +11,20 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from channels.layers import get_channel_layer
 from django.db import DatabaseError, close_old_connections
 
-from observability.cluster.states import MemberState, process_row, row_of, sum_of
+from observability.cluster.states import MemberState, process_row, row_of, sum_of, worst_of
 from observability.draft import Draft
-from observability.payloads import Gone, Payload, ProcessRow, Pulse, Queue, RunRow, Snapshot, WorkerRow, run_row
+from observability.payloads import (
+    Gone,
+    Payload,
+    ProcessRow,
+    Pulse,
+    Queue,
+    RunRow,
+    Snapshot,
+    Upstream,
+    WorkerRow,
+    run_row,
+)
 from observability.pulse import read_pulse
 from observability.service import Service, holder
 
@@ -50,6 +61,7 @@ class Broadcaster:
         self._hidden = 0
         self._outcomes: dict[str, Gone] = {}
         self._queue: Queue = {"active": 0, "waiting": 0, "max": 0}
+        self._upstream: Upstream = {"state": "closed", "failures": 0, "opened": 0}
         self._workers: list[WorkerRow] = []
         self._workers_at = 0.0
         self._processes: list[ProcessRow] = []
@@ -94,6 +106,7 @@ class Broadcaster:
             "runs": list(self._rows.values()),
             "hidden": self._hidden,
             "queue": self._queue,
+            "upstream": self._upstream,
             "workers": self._workers,
             "processes": self._processes,
             "pulse": self._pulse,
@@ -151,6 +164,7 @@ class Broadcaster:
                 "gone": gone,
                 "hidden": self._hidden,
                 "queue": self._queue,
+                "upstream": self._upstream,
                 "workers": self._workers if other else None,
                 "processes": self._processes if other else None,
                 "pulse": pulse,
@@ -178,6 +192,7 @@ class Broadcaster:
         found = self._service.port.queue()
         own: Queue = {"active": found.active, "waiting": found.waiting, "max": found.max}
         queue = sum_of([own, *(state["queue"] for state in self._others)])
+        upstream = worst_of([self._service.cluster.upstream(), *(state["upstream"] for state in self._others)])
         workers, processes = self._workers, self._processes
         # A system call for each worker: less often.
         if time.monotonic() - self._workers_at >= _WORKERS_S:
@@ -185,9 +200,9 @@ class Broadcaster:
             everyone = [self._service.cluster.own(), *self._others]
             workers = [worker for state in everyone for worker in state["workers"]]
             processes = [process_row(state) for state in everyone]
-        changed = (queue, workers, processes) != (self._queue, self._workers, self._processes)
-        self._queue, self._workers, self._processes = queue, workers, processes
-        return changed
+        before = (self._queue, self._upstream, self._workers, self._processes)
+        self._queue, self._upstream, self._workers, self._processes = queue, upstream, workers, processes
+        return (queue, upstream, workers, processes) != before
 
     def _refresh_others(self) -> None:
         if self._others_task is None:

@@ -33,10 +33,20 @@ _CATCH_UP = '{"type":"catch_up"}'
 class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
     """Sends a snapshot and then ticks (`payloads.py`). Takes one message: `{"type":"catch_up"}`."""
 
+    _broadcaster: Broadcaster | None = None
+    _login: asyncio.Task[None] | None = None
+
+    async def __call__(self, *args: Any) -> None:
+        """ASGI 3. However it ends, a channel layer that went away included, the page no longer counts."""
+        try:
+            await super().__call__(*args)
+        finally:
+            if self._login is not None:
+                self._login.cancel()
+            self._leave()
+
     async def connect(self) -> None:
         """Refuses whoever may not look, before the socket is accepted."""
-        self._broadcaster: Broadcaster | None = None
-        self._login: asyncio.Task[None] | None = None
         self._caught_up_at = time.monotonic()
         user = self.scope["user"]
         broadcaster = broadcasters.current()
@@ -56,10 +66,15 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channe
             self._login.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._login
-        if self._broadcaster is not None:
-            broadcaster, self._broadcaster = self._broadcaster, None
-            broadcaster.leave()
+        if (broadcaster := self._leave()) is not None:
             await self.channel_layer.group_discard(broadcaster.group, self.channel_name)
+
+    def _leave(self) -> Broadcaster | None:
+        """Whose page this was until now."""
+        broadcaster, self._broadcaster = self._broadcaster, None
+        if broadcaster is not None:
+            broadcaster.leave()
+        return broadcaster
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Answers `catch_up` with a snapshot; anything else ends the socket."""

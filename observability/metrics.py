@@ -28,6 +28,7 @@ from observability.draft import Draft
 from observability.vocabulary import Status
 
 _PREFIX = "claude_proxy"
+_UPSTREAM_STATES = ("closed", "open", "probing")
 _WAIT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _TOKEN_S = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60)
 _DURATION_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
@@ -179,6 +180,7 @@ class GatewayCollector(Collector):
             _gauge("queue_length", "Requests that wait for a slot.", sum(queue["waiting"] for queue in queues)),
             _gauge("active_runs", "Requests that have a slot.", sum(queue["active"] for queue in queues)),
             _gauge("max_runs", "Slots.", sum(queue["max"] for queue in queues)),
+            _upstreams(states),
             _gauge("processes", "Serve processes.", len(states)),
             _workers(states),
             info,
@@ -191,6 +193,15 @@ class GatewayCollector(Collector):
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"{_PREFIX}_{name}", text, value)
+
+
+def _upstreams(states: Sequence[MemberState]) -> GaugeMetricFamily:
+    by_state = TallyCounter(state["upstream"]["state"] for state in states)
+    text = "Serve processes, by whether they ask the upstream."
+    family = GaugeMetricFamily(f"{_PREFIX}_upstream_state", text, labels=("state",))
+    for name in _UPSTREAM_STATES:
+        family.add_metric((name,), by_state[name])
+    return family
 
 
 def _workers(states: Sequence[MemberState]) -> GaugeMetricFamily:

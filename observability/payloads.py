@@ -54,6 +54,15 @@ class Queue(TypedDict):
     max: int
 
 
+class Upstream(TypedDict):
+    """Whether the upstream is asked: `closed`, `open` (it is not) or `probing`; its failures in a row, and how often it
+    was given up since the start."""
+
+    state: str
+    failures: int
+    opened: int
+
+
 class WorkerRow(TypedDict):
     """A CLI process; rss in bytes."""
 
@@ -141,6 +150,7 @@ class Snapshot(TypedDict):
     runs: list[RunRow]
     hidden: int
     queue: Queue
+    upstream: Upstream
     workers: list[WorkerRow]
     processes: list[ProcessRow]
     pulse: Pulse | None
@@ -156,6 +166,7 @@ class Tick(TypedDict):
     gone: list[Gone]
     hidden: int
     queue: Queue
+    upstream: Upstream
     workers: list[WorkerRow] | None
     processes: list[ProcessRow] | None
     pulse: Pulse | None

@@ -26,6 +26,30 @@ class QueueSnapshot(Protocol):
         ...
 
 
+class UpstreamSnapshot(Protocol):
+    """Whether the upstream is asked, as far as this process knows it."""
+
+    @property
+    def state(self) -> str:
+        """`closed`: it is. `open`: it has failed too often and is not. `probing`: one request tries it."""
+        ...
+
+    @property
+    def failures(self) -> int:
+        """Attempts that failed, in a row."""
+        ...
+
+    @property
+    def opened(self) -> int:
+        """How often it was given up since the start."""
+        ...
+
+    @property
+    def retry_after_s(self) -> float:
+        """Seconds until it is tried; 0 where it is not open."""
+        ...
+
+
 class WorkerSnapshot(Protocol):
     """One CLI process. rss_bytes is its resident memory, 0 where it has gone; run_id and model are None while idle."""
 
@@ -89,6 +113,10 @@ class GatewayPort(Protocol):
         """How full the gateway is."""
         ...
 
+    def upstream(self) -> UpstreamSnapshot:
+        """Whether the upstream is asked."""
+        ...
+
     def workers(self) -> Sequence[WorkerSnapshot]:
         """Every CLI process."""
         ...
@@ -114,5 +142,8 @@ class GatewayPort(Protocol):
         ...
 
     async def authorise(self, request: HttpRequest) -> Operator | None:
-        """Who asks, if it is a key of scope `admin` or a staff login; None for anybody else."""
+        """Who asks, if it is a key of scope `admin` or a staff login; None for anybody else.
+
+        Raises ProxyError where the database does not say.
+        """
         ...

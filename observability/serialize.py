@@ -6,7 +6,7 @@ from typing import Any
 
 from observability.cluster.states import ActiveRun, MemberState
 from observability.models import ErrorDump, Trace
-from observability.payloads import Queue, WorkerRow
+from observability.payloads import Queue, Upstream, WorkerRow
 from observability.rows import span_ms
 from observability.stats import Group, Percentiles, Totals
 
@@ -140,6 +140,15 @@ def dump_json(dump: ErrorDump) -> Json:
 def queue_json(queue: Queue) -> Json:
     """How full the gateway is."""
     return {"active": queue["active"], "waiting": queue["waiting"], "max": queue["max"]}
+
+
+def upstream_json(upstream: Upstream) -> Json:
+    """Whether the upstream is asked."""
+    return {
+        "state": upstream["state"],
+        "failuresInARow": upstream["failures"],
+        "timesGivenUp": upstream["opened"],
+    }
 
 
 def worker_json(worker: WorkerRow) -> Json:

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from apiproxy.version import VERSION
 from observability import logfiles, queries, stats
 from observability.access import answer, for_operators, refusal
-from observability.cluster.states import MemberState, active_run, sum_of
+from observability.cluster.states import MemberState, active_run, sum_of, worst_of
 from observability.health import memory_json, own_process_json
 from observability.models import Dimension, Trace
 from observability.ports import Operator
@@ -27,6 +27,7 @@ from observability.serialize import (
     queue_json,
     requests_json,
     trace_json,
+    upstream_json,
 )
 from observability.service import Service
 from observability.vocabulary import Status
@@ -58,6 +59,7 @@ async def stats_view(request: HttpRequest, service: Service, operator: Operator)
             "version": VERSION,
             "config": dict(port.config()),
             "queue": queue_json(sum_of(state["queue"] for state in everyone)),
+            "upstream": upstream_json(worst_of(state["upstream"] for state in everyone)),
             "sessions": dict(await port.sessions_stats()),
             **service.uptime.json(),
             "pid": os.getpid(),
@@ -136,6 +138,7 @@ async def health_view(request: HttpRequest, service: Service, operator: Operator
             "process": own_process_json(),
             "memory": memory_json(everyone[0]["workers"]),
             "queue": queue_json(everyone[0]["queue"]),
+            "upstream": upstream_json(everyone[0]["upstream"]),
             "processes": [process_json(state, now=now) for state in everyone],
             "requests": requests_json(await stats.totals(), active=sum(state["active"] for state in everyone)),
             "traces": service.traces_json(),

@@ -57,7 +57,7 @@ def end_reason_of(kind: FailureKind) -> EndReason:  # noqa: C901 - one table
             return EndReason.MAX_OUTPUT
         case FailureKind.QUEUE_TIMEOUT:
             return EndReason.QUEUE_TIMEOUT
-        case FailureKind.UPSTREAM_ERROR | FailureKind.CONNECTION_LOST:
+        case FailureKind.UPSTREAM_ERROR | FailureKind.CONNECTION_LOST | FailureKind.UPSTREAM_DOWN:
             return EndReason.UPSTREAM_ERROR
         case FailureKind.WORKER_DIED | FailureKind.WORKER_UNAVAILABLE:
             return EndReason.WORKER_DIED
@@ -65,11 +65,12 @@ def end_reason_of(kind: FailureKind) -> EndReason:  # noqa: C901 - one table
             return EndReason.CLIENT_DISCONNECT
         case FailureKind.CANCELLED:
             return EndReason.CANCELLED
-        case FailureKind.INTERNAL:
+        case FailureKind.INTERNAL | FailureKind.DATABASE_AWAY:
             return EndReason.INTERNAL
         case (
             FailureKind.INVALID_REQUEST
             | FailureKind.TOO_LARGE
+            | FailureKind.TOO_SLOW
             | FailureKind.UNAUTHENTICATED
             | FailureKind.BUDGET_SPENT
             | FailureKind.FORBIDDEN

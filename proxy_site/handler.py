@@ -1,9 +1,11 @@
 """How the API's requests go through Django: without the browser's middleware, and with JSON for whatever goes wrong."""
 
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+from asgiref.sync import ThreadSensitiveContext
 from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
@@ -14,12 +16,14 @@ from django.urls import set_urlconf
 from apiproxy.dialects.anthropic import failures as anthropic
 from apiproxy.dialects.openai import failures as openai
 from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.lookup import DATABASE_ERRORS
 from apiproxy.wire.intake import client_request_id, request_id
 
 logger = logging.getLogger(__name__)
 
 _API_VERSION = "2023-06-01"
 _OPENAI = ("/v1/chat", "/chat", "/v1/responses", "/responses")
+_WITHOUT_QUERIES = ("/v1/messages", "/messages", *_OPENAI, "/healthz", "/readyz")
 _OPERATIONS = ("/debug", "/sessions", "/metrics")
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -41,8 +45,15 @@ class ApiHandler(ASGIHandler):
         self._middleware_chain = cast("GetResponse", CorsMiddleware(chain)) if settings.GATEWAY.cors_origins else chain
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """ASGI 3, without the thread pool that Django makes for each request: hardly anything here asks for one."""
-        await self.handle(scope, receive, send)
+        """ASGI 3. The thread that Django makes for each request is left out where hardly anything asks for one.
+
+        Elsewhere it stays: a query that hangs must not hold the others, which share a thread.
+        """
+        if scope["path"].startswith(_WITHOUT_QUERIES):
+            await self.handle(scope, receive, send)
+        else:
+            async with ThreadSensitiveContext():
+                await self.handle(scope, receive, send)
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """The response, with the headers that every answer has."""
@@ -75,7 +86,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's 500; the traceback is in the log."""
+    """Django's 500, and 503 without a database; the traceback is in the log."""
+    if isinstance(sys.exception(), DATABASE_ERRORS):
+        return _refused(request, FailureKind.DATABASE_AWAY, "The gateway's database does not answer.")
     return _refused(request, FailureKind.INTERNAL, "Internal server error")
 
 

@@ -12,11 +12,13 @@ from apiproxy.account.sessions import stats as sessions_stats
 from apiproxy.admission import QueueSnapshot
 from apiproxy.auth import authenticate, presented_secret
 from apiproxy.bookkeeper import bookkeeper
+from apiproxy.breaker import BreakerSnapshot
 from apiproxy.conf import GatewaySettings, metrics_dir
 from apiproxy.engine.launch import bundled_cli
 from apiproxy.engine.pool import WorkerSnapshot
 from apiproxy.errors import ProxyError
 from apiproxy.limits import process
+from apiproxy.lookup import DatabaseAwayError
 from apiproxy.runtime import holder
 from observability import logs
 from observability.metrics import Seat
@@ -33,6 +35,10 @@ class Gateway:
     def queue(self) -> QueueSnapshot:
         """How full the gateway is."""
         return holder.current().queue_snapshot()
+
+    def upstream(self) -> BreakerSnapshot:
+        """Whether the upstream is asked."""
+        return holder.current().upstream()
 
     def workers(self) -> Sequence[WorkerSnapshot]:
         """Every CLI process."""
@@ -76,6 +82,8 @@ class Gateway:
         if presented_secret(request.headers):
             try:
                 principal = await authenticate(request.headers)
+            except DatabaseAwayError:
+                raise
             except ProxyError:
                 return None
             return Operator(name=principal.label, by="key", may_change=True) if "admin" in principal.scopes else None

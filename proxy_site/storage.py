@@ -9,6 +9,10 @@ from proxy_site.env import SettingError
 
 _SECRET_KEY_BYTES = 48
 _SQLITE_BUSY_S = 5
+_POSTGRES = {"connect_timeout": "5", "tcp_user_timeout": "10000"}
+"""Seconds until a server that does not answer is given up, and milliseconds until a connection that broke is."""
+_POOL = {"timeout": 5.0, "reconnect_timeout": 5.0}
+"""Seconds. Psycopg's own: 30, and minutes between the attempts to reach a server that was gone for long."""
 _SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
 
 
@@ -67,8 +71,9 @@ def parse_database_url(url: str) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": unquote(parts.hostname or ""),
         "PORT": str(parts.port or ""),
+        "CONN_HEALTH_CHECKS": True,  # one that the server has closed is noticed by the pool and not by a request
         # Under ASGI every request has a thread of its own, so connections are kept by a pool and not by the thread.
-        "OPTIONS": {"pool": True} | dict(parse_qsl(parts.query)),
+        "OPTIONS": {"pool": dict(_POOL)} | _POSTGRES | dict(parse_qsl(parts.query)),
     }
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from apiproxy.conf import Credential, GatewaySettings
 from proxy_site import account_variables as account
 from proxy_site import env as kinds
+from proxy_site import patience_variables as patience
 from proxy_site import process_variables as process
 from proxy_site import run_variables as runs
 from proxy_site.env import Env, Kind, SettingError, Variable, refuse_unknown
@@ -151,7 +152,7 @@ TRACE_RETENTION_DAYS = Variable(
 VARIABLES: tuple[Variable[object], ...] = (
     HOST, PORT, *process.VARIABLES, ALLOWED_HOSTS, HTTPS, CSRF_TRUSTED_ORIGINS, CORS_ORIGINS, TRUSTED_PROXIES, API_KEY,
     SECRET_KEY, STATE_DIR, LOG_DIR, LOG_LEVEL, DEBUG, DATABASE_URL, REDIS_URL, OTEL_ENDPOINT,
-    *runs.VARIABLES, MODEL_ALIASES, STRICT, TRACE_RETENTION_DAYS, *account.VARIABLES,
+    *runs.VARIABLES, *patience.VARIABLES, MODEL_ALIASES, STRICT, TRACE_RETENTION_DAYS, *account.VARIABLES,
 )
 # fmt: on
 
@@ -185,7 +186,9 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
         warm_workers=runs.WARM_WORKERS.read(env),
         worker_max_turns=runs.WORKER_MAX_TURNS.read(env),
         worker_max_rss_mb=runs.WORKER_MAX_RSS_MB.read(env),
+        request_timeout_ms=patience.REQUEST_TIMEOUT_MS.read(env),
         upstream_retries=runs.UPSTREAM_RETRIES.read(env),
+        breaker=patience.read_breaker(env),
         drain_timeout_ms=runs.DRAIN_TIMEOUT_MS.read(env),
         strict=STRICT.read(env),
         cors_origins=CORS_ORIGINS.read(env),

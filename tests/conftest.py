@@ -12,8 +12,15 @@ from pytest_django.plugin import blocking_manager_key
 
 from apiproxy.catalog import catalog
 from apiproxy.keys import keyring
+from apiproxy.lookup import lookup
 
-pytest_plugins = ["tests.support.fixtures", "tests.support.engine", "tests.support.postgres", "tests.support.redis"]
+pytest_plugins = [
+    "tests.support.fixtures",
+    "tests.support.engine",
+    "tests.support.postgres",
+    "tests.support.redis",
+    "tests.support.matrix",
+]
 
 # A busy machine must not fail a property: no time limit for an example, nor for making one.
 hypothesis_settings.register_profile("gateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,6 +58,7 @@ def fresh_caches() -> None:
     """What a process remembers of the database is forgotten: a test's rows are gone with it, and no signal says so."""
     catalog.forget()
     keyring.forget()
+    lookup.forget()
 
 
 @pytest.hookimpl(trylast=True)

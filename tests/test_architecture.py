@@ -44,7 +44,7 @@ LAYERS = {
     "contract": Layer(modules=("apiproxy.engine.base",), may_import=("values",), without=("django", SDK)),
     "engine": Layer(modules=("apiproxy.engine",), may_import=("values", "contract"), without=("django",)),
     "run": Layer(
-        modules=("apiproxy.run", "apiproxy.outbox"),
+        modules=("apiproxy.run", "apiproxy.outbox", "apiproxy.breaker"),
         may_import=("values", "observers", "contract"),
         without=("django", SDK),
     ),
@@ -54,7 +54,7 @@ LAYERS = {
         modules=(
             *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
             *("apiproxy.usage", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
-            *("apiproxy.reconcile", "apiproxy.apps"),
+            *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.apps"),
         ),
         may_import=("values", "conf", "fold"),
         without=(SDK,),

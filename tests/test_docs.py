@@ -17,6 +17,7 @@ from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.version import VERSION
 from proxy_site import variables
 from proxy_site.env import Variable
+from tests.support import matrix
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSER_PAGES = ("/admin/", "/dashboard")
@@ -88,6 +89,11 @@ async def test_every_endpoint_takes_its_methods_and_only_the_open_ones_do_withou
     else:
         assert response.status_code in (401, 503)  # 503: operations, in a process that serves nothing
         assert response.json()["error"]
+
+
+def test_the_fault_matrix_is_what_the_tests_say() -> None:
+    declared = list(matrix.rows().values())
+    assert matrix.documented() == declared, "`make test ARGS=--fault-matrix` writes the table"
 
 
 def test_the_table_of_errors_is_the_one_in_the_code() -> None:

@@ -69,7 +69,13 @@ def test_a_postgres_url_gives_every_part_unquoted(scheme: str) -> None:
         "PASSWORD": "p/w",
         "HOST": "db.example",
         "PORT": "5433",
-        "OPTIONS": {"pool": True, "sslmode": "require"},
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "pool": {"timeout": 5.0, "reconnect_timeout": 5.0},
+            "connect_timeout": "5",
+            "tcp_user_timeout": "10000",
+            "sslmode": "require",
+        },
     }
 
 

@@ -2,6 +2,7 @@
 
 import logging
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 
@@ -11,6 +12,7 @@ from apiproxy.auth import authenticate, require
 from apiproxy.dialects.anthropic import failures
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.keys import Principal
+from apiproxy.lookup import DatabaseAwayError
 from apiproxy.wire.intake import request_id
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,15 @@ api.delete("/sessions/{path:conversation_id}")(delete_session)
 def on_proxy_error(request: HttpRequest, error: ProxyError) -> HttpResponse:
     """A refusal."""
     return failures.error_response(error, request_id(request))
+
+
+@api.exception_handler(InterfaceError)
+@api.exception_handler(OperationalError)
+def on_database_away(request: HttpRequest, error: Exception) -> HttpResponse:
+    """A database that is locked, full or gone, where the request needs it."""
+    logger.warning("request.database_away", exc_info=error, extra={"reqId": request_id(request)})
+    away = DatabaseAwayError("the request needs it")
+    return failures.error_response(away, request_id(request))
 
 
 @api.exception_handler(Exception)

@@ -5,6 +5,7 @@ from typing import Any
 
 from apiproxy.engine.base import Broken, Completed, Outcome, Stopped
 from apiproxy.engine.failures import failure_of
+from apiproxy.engine.shape import StreamShape
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import StreamEvent, Usage
 
@@ -22,13 +23,16 @@ class Translation:
         self._model = model
         self._held: list[StreamEvent] = []
         self._usage: dict[str, int] = {}
+        self._shape = StreamShape()
         self._failing = False
 
     def feed(self, message: Mapping[str, Any], *, exact_error: ProxyError | None = None) -> list[StreamEvent]:
         """The events that may go to the client after this message of the CLI; sets `outcome` at the turn's end."""
+        if self.outcome is not None:
+            return []
         match message.get("type"):
             case "stream_event":
-                return self._event(message["event"])
+                return self._event(message.get("event"))
             case "assistant":
                 self._failing = self._failing or _is_synthetic_error(message)
                 return []
@@ -62,14 +66,13 @@ class Translation:
             cache_creation_input_tokens=self._usage.get("cache_creation_input_tokens", 0),
         )
 
-    def _event(self, event: StreamEvent) -> list[StreamEvent]:
+    def _event(self, event: Any) -> list[StreamEvent]:
+        if not self._shape.fits(event):
+            return self._misshapen(event)
         kind = event["type"]
         if kind == "content_block_delta":
             return [event]
         if kind == "message_start":
-            if (stop_reason := self._stop_reason()) is not None:  # the CLI asks again: none of the client's business
-                self.outcome = Completed(stop_reason=stop_reason, usage=self.usage())
-                return self._release()
             self._count(event["message"].get("usage"))
         elif kind == "message_delta":
             self._count(event.get("usage"))
@@ -81,6 +84,15 @@ class Translation:
         elif kind == "content_block_stop" and self._failing:
             return []  # the CLI's invention: the upstream never closed that block
         return [event]
+
+    def _misshapen(self, event: Any) -> list[StreamEvent]:
+        """The end of the turn: the CLI asks again, which is none of the client's business, or the upstream is lost."""
+        again = isinstance(event, dict) and event.get("type") == "message_start"
+        if again and (stop_reason := self._stop_reason()) is not None:
+            self.outcome = Completed(stop_reason=stop_reason, usage=self.usage())
+            return self._release()
+        self.broken(ProxyError(FailureKind.CONNECTION_LOST, "The upstream's stream is not one of the Messages API."))
+        return []
 
     def _result(self, result: Mapping[str, Any], exact_error: ProxyError | None) -> list[StreamEvent]:
         stop_reason = self._stop_reason()

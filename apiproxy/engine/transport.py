@@ -200,7 +200,9 @@ class CliTransport(Transport):
 
     def _answered(self, message: Message) -> bool:
         """Gives a control response to whoever of ours waits for it."""
-        response = message.get("response") or {}
+        response = message.get("response")
+        if not isinstance(response, dict):
+            return False
         answer = self._waiting.pop(str(response.get("request_id")), None)
         if answer is None:
             return False
@@ -213,7 +215,7 @@ class CliTransport(Transport):
 
     async def _read_stderr(self, stderr: asyncio.StreamReader | None) -> None:
         assert stderr is not None
-        async for lines in _lines(stderr):
+        async for lines in _lines(stderr, cut_bytes=_STDERR_LINE_BYTES):
             for line in lines:
                 text = line[:_STDERR_LINE_BYTES].decode(errors="replace")
                 self._stderr.append(text)
@@ -252,13 +254,18 @@ def new_control_id() -> str:
     return "gateway_" + uuid.uuid4().hex
 
 
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[list[bytes]]:
-    """The complete lines of each read, together. A line over `_MAX_LINE_BYTES` raises ValueError."""
+async def _lines(stream: asyncio.StreamReader, *, cut_bytes: int | None = None) -> AsyncIterator[list[bytes]]:
+    """The complete lines of each read, together.
+
+    What is longer than cut_bytes is cut; without that, a line over `_MAX_LINE_BYTES` raises ValueError.
+    """
     parts: list[bytes] = []
     waiting_bytes = 0
     while chunk := await stream.read(_READ_BYTES):
         head, newline, rest = chunk.rpartition(b"\n")
         if not newline:
+            if cut_bytes is not None and waiting_bytes > cut_bytes:
+                continue
             parts.append(chunk)
             waiting_bytes += len(chunk)
             if waiting_bytes > _MAX_LINE_BYTES:

@@ -27,6 +27,8 @@ LEASE_MS = 60_000
 """How long a process that says nothing keeps what its runs have reserved."""
 BEAT_S = 15.0
 """How often it says something."""
+_CLOCK_MARGIN_MS = 5_000
+"""By how much the clocks of processes that share a database may differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,10 +181,12 @@ def _entries(keys: Iterable[int], now_ms: int) -> dict[int, list[Entry]]:
     found: dict[int, list[Entry]] = {key_id: [] for key_id in keys}
     if not found:
         return found
-    counting = Q(settled_ms=None) | Q(settled_ms__gt=now_ms - WINDOW_MS)
+    # What is said to have ended later than now is from before the clock was set back: nobody knows how long ago.
+    counting = Q(settled_ms=None) | Q(settled_ms__gt=now_ms - WINDOW_MS, settled_ms__lte=now_ms + _CLOCK_MARGIN_MS)
     columns = ("key_id", "lease_ms", "at_ms", "tokens", "settled_ms", "micro_usd", "day")
     rows = Reservation.objects.filter(counting, key_id__in=found).values_list(*columns)
     for key_id, lease_ms, at_ms, tokens, settled_ms, micro_usd, day in rows:
+        at_ms = at_ms if at_ms <= now_ms + _CLOCK_MARGIN_MS else 0
         if settled_ms is None and lease_ms <= now_ms:  # its process has died, and `tick` has not been there yet
             entry = Entry(at_ms=at_ms, settled_ms=now_ms, day=day)
         else:

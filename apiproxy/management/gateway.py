@@ -63,6 +63,7 @@ class Gateway:
             ready_callable=self._on_loop_ready,
             request_buffer_size=_BODY_CHUNK_BYTES,
             server_name="",
+            request_timeout_s=config.request_timeout_ms / 1000,
             send_timeout_s=config.stall_timeout_ms / 1000,
         )
 

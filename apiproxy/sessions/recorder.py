@@ -12,6 +12,7 @@ from apiproxy.conf import gateway_settings
 from apiproxy.desk import Desk, DeskFullError
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import Cancelled, Ending, Event, Failed, Finished, Streamed
+from apiproxy.lookup import DatabaseAwayError
 from apiproxy.sessions.store import EVICT_EVERY_S, Forget, History, Job, Note, Recall, SessionStore
 from apiproxy.turns import Turn
 from apiproxy.wire.fold import MessageFold
@@ -23,8 +24,9 @@ KEPT_HEADER = "x-conversation-messages"
 """Of an answer: how many kept messages stood before the client's own."""
 
 APPEND, CONTINUE = "append", "continue"
-RECALL_TIMEOUT_S = 10.0
+RECALL_TIMEOUT_S = 3.0
 STOP_TIMEOUT_S = 10.0
+_CANNOT_READ = "the conversation cannot be read"
 MAX_BODY_BYTES = 64 * 2**20
 """Bodies that may wait to be compared; above it a turn is counted, and its messages are not looked at."""
 
@@ -53,7 +55,7 @@ class SessionRecorder:
 
         mode is the value of MODE_HEADER: with `append` a conversation of which nothing is kept begins, with `continue`
         that is refused. Raises ProxyError: INVALID_REQUEST for another mode, for no conversation id, and where messages
-        are not kept; NOT_FOUND for `continue`; QUEUE_TIMEOUT where the database does not answer.
+        are not kept; NOT_FOUND for `continue`; DATABASE_AWAY where the database does not answer.
         """
         if not mode:
             return turn
@@ -80,7 +82,7 @@ class SessionRecorder:
     async def kept(self, key_id: int, conversation_id: str, *, request_id: str) -> History | None:
         """What is kept of a key's conversation, up to its last answer; None for nothing. request_id: for the log.
 
-        Raises ProxyError (QUEUE_TIMEOUT) where the database does not answer.
+        Raises DatabaseAwayError where the database does not answer.
         """
         return await self._recall(request_id, Recall(key_id, conversation_id))
 
@@ -132,15 +134,17 @@ class SessionRecorder:
         return found
 
     async def _ask(self, request_id: str, job: Recall | Forget) -> Any:
+        if self._desk.failing:
+            raise DatabaseAwayError(_CANNOT_READ)
         try:
             answer: Future[Any] = self._desk.ask(job)
             async with asyncio.timeout(RECALL_TIMEOUT_S):
                 return await asyncio.wrap_future(answer)
         except (DeskFullError, TimeoutError) as error:
-            raise _unavailable() from error
+            raise DatabaseAwayError(_CANNOT_READ) from error
         except Exception as error:  # whatever the database raises: without the history the answer would be wrong
             logger.warning("session.unknown", extra={"reqId": request_id}, exc_info=error)
-            raise _unavailable() from error
+            raise DatabaseAwayError(_CANNOT_READ) from error
 
 
 def _keeps(turn: Turn) -> bool:
@@ -154,12 +158,6 @@ def kept_headers(turn: Turn) -> dict[str, str]:
 
 def _refused(message: str) -> ProxyError:
     return ProxyError(FailureKind.INVALID_REQUEST, message, param=MODE_HEADER)
-
-
-def _unavailable() -> ProxyError:
-    return ProxyError(
-        FailureKind.QUEUE_TIMEOUT, "The gateway could not read the conversation in time.", retry_after_s=1
-    )
 
 
 recorder = SessionRecorder()

@@ -106,7 +106,13 @@ class StandIn:
         answer = compose(body, directives, self._cache)
         gap_s = 0.0 if directives.given else self._pace_s
         if body.get("stream"):
-            await responder.stream(play(answer, directives, gap_s=gap_s), split=directives.split)
+            if directives.page:
+                await responder.whole(200, b"<html><body>Welcome to nginx!</body></html>", content_type="text/html")
+            elif directives.whole:
+                await responder.json(200, answer.message())
+            else:
+                steps = play(answer, directives, gap_s=gap_s)
+                await responder.stream(steps, split=directives.split, drip_s=directives.drip_s)
             return
         if directives.hang or directives.midhang is not None:
             await responder.hang()
@@ -168,6 +174,9 @@ def _model(model_id: str) -> dict[str, str]:
 
 async def _directed_error(responder: Responder, status: int, directives: Directives) -> None:
     headers = {"retry-after": directives.retry_after} if directives.retry_after is not None else {}
+    if directives.bare:
+        await responder.whole(status, b"", headers=headers)
+        return
     if directives.html:
         page = f"<html><body><h1>{status}</h1>{directives.message or 'nginx'}</body></html>".encode()
         await responder.whole(status, page, content_type="text/html", headers=headers)

@@ -17,18 +17,24 @@ How it is sent:
     [[gap=0.01]]        seconds after each delta
     [[ping=3]]          a ping after every third delta
     [[split=7]]         the stream in pieces of seven bytes
+    [[drip=0.01]]       seconds after each of these pieces
 What goes wrong:
     [[status=529]]      this error; its details by [[message=text]], [[type=api_error]] and [[retry_after=1]]
     [[html]]            the error's body is a web page
+    [[bare]]            the error has no body
+    [[page]]            a web page where an event stream is due, with status 200
+    [[whole]]           a whole JSON answer where an event stream is due
     [[flaky=KEY:2:529]] this error for the first two requests with that key; `drop` for the status closes,
                         `silent` sends nothing
     [[silent]]          nothing, not even headers
+    [[headers]]         headers, then nothing
     [[hang]]            headers and message_start, then nothing
     [[midhang=9]]       nothing more after 9 deltas
     [[drop]]            the connection is closed before the headers
     [[cut=9]]           the connection is closed after 9 deltas
     [[miderror=9]]      an `error` event after 9 deltas, and the end; its details as for [[status]]
     [[garbage=9]]       an event that is not JSON after 9 deltas
+    [[odd={…}]]         this JSON as an event after the first delta, whatever it is
 A name that is not in this list is text like any other.
 """
 
@@ -74,19 +80,25 @@ class Directives:
     gap_s: float | None = None
     ping: int = 0
     split: int = 0
+    drip_s: float = 0.0
     status: int | None = None
     message: str | None = None
     type: str | None = None
     retry_after: str | None = None
     html: bool = False
+    bare: bool = False
+    page: bool = False
+    whole: bool = False
     flaky: Flaky | None = None
     silent: bool = False
+    headers: bool = False
     hang: bool = False
     midhang: int | None = None
     drop: bool = False
     cut: int | None = None
     miderror: int | None = None
     garbage: int | None = None
+    odd: str | None = None
 
 
 _FAULTS: Mapping[str, Literal["drop", "silent"]] = {"drop": "drop", "silent": "silent"}
@@ -116,10 +128,14 @@ _USAGE = {
 }
 _SIMPLE: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     **{name: (name, int) for name in ("n", "huge", "ping", "split", "status", "midhang", "cut", "miderror", "garbage")},
-    **{name: (name, str) for name in ("say", "think", "redacted", "cite", "stop", "message", "type", "retry_after")},
-    **{name: (name, _yes) for name in ("echo", "html", "silent", "hang", "drop")},
+    **{
+        name: (name, str)
+        for name in ("say", "think", "redacted", "cite", "stop", "message", "type", "retry_after", "odd")
+    },
+    **{name: (name, _yes) for name in ("echo", "html", "bare", "page", "whole", "silent", "headers", "hang", "drop")},
     "first": ("first_s", float),
     "gap": ("gap_s", float),
+    "drip": ("drip_s", float),
     "flaky": ("flaky", _flaky),
 }
 _JSON_NAMES = frozenset({"tool", "block"})

@@ -32,6 +32,7 @@ class Responder:
         self._exchange = exchange
         self._gone = asyncio.Event()
         self._complete = False
+        self._drip_s = 0.0
 
     async def __aenter__(self) -> "Responder":
         self._watch = asyncio.create_task(self._watch_client())
@@ -58,8 +59,12 @@ class Responder:
         """A JSON response."""
         await self.whole(status, orjson.dumps(value), headers=headers)
 
-    async def stream(self, steps: Iterable[Step], *, split: int = 0) -> None:
-        """An event stream. Events that come without a pause go out together, or split, in pieces of so many bytes."""
+    async def stream(self, steps: Iterable[Step], *, split: int = 0, drip_s: float = 0.0) -> None:
+        """An event stream. Events that come without a pause go out together, or split, in pieces of so many bytes.
+
+        drip_s: seconds after each of these pieces.
+        """
+        self._drip_s = drip_s
         await self._start(200, {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"})
         batch: list[bytes] = []
         for step in steps:
@@ -98,6 +103,7 @@ class Responder:
             case Pause(seconds):
                 await self.pause(seconds)
             case Hang():
+                await self._chunk(b"")  # the headers, where nothing was sent before
                 await self.hang()
             case Cut():
                 await self.cut()
@@ -115,6 +121,8 @@ class Responder:
         if split:
             for at in range(0, len(data), split):
                 await self._chunk(data[at : at + split])
+                if self._drip_s:
+                    await self.pause(self._drip_s)
             data = b""
         if data or last:
             await self._chunk(data, last=last)

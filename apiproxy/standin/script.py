@@ -43,6 +43,8 @@ def encode(event: Mapping[str, Any]) -> bytes:
 
 def play(answer: Answer, directives: Directives, *, gap_s: float = 0.0) -> Iterator[Step]:
     """The stream of an answer. gap_s: the pause before each delta where no directive sets one."""
+    if directives.headers:
+        yield Hang()
     yield encode({"type": "message_start", "message": answer.opening()})
     if directives.hang:
         yield Hang()
@@ -69,7 +71,7 @@ class _Pace:
     def __init__(self, directives: Directives, gap_s: float) -> None:
         self._directives = directives
         self._gap_s = directives.gap_s if directives.gap_s is not None else gap_s
-        faults = (directives.cut, directives.midhang, directives.miderror, directives.garbage)
+        faults = (directives.odd, directives.cut, directives.midhang, directives.miderror, directives.garbage)
         self.eventful = self._gap_s > 0 or directives.ping > 0 or any(fault is not None for fault in faults)
         self.sent = 0
         self.over = False
@@ -86,6 +88,8 @@ class _Pace:
             yield encode(_error_event(directives))
         elif directives.garbage == self.sent:
             yield _GARBAGE
+        if directives.odd is not None and self.sent == 1:
+            yield b"event: content_block_delta\ndata: %s\n\n" % directives.odd.encode()
         if directives.ping and self.sent % directives.ping == 0:
             yield _PING
         if self._gap_s > 0:

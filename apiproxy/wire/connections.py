@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.protocol import connectionDone
-from twisted.web.http import HTTPChannel
+
+from apiproxy.wire.deadline import TimedChannel
 
 _PATIENCE_S = 0.000_5
 _MAX_PATIENCE_S = 0.01
@@ -30,7 +31,7 @@ def listening_socket(host: str, port: int, *, backlog: int = 1_024) -> socket.so
     return listener
 
 
-_Channel: Any = HTTPChannel  # most of it has no types
+_Channel: Any = TimedChannel  # most of it has no types
 
 
 class GatewayChannel(_Channel):  # type: ignore[misc]  # see there
@@ -53,6 +54,13 @@ class GatewayChannel(_Channel):  # type: ignore[misc]  # see there
         """It is gone."""
         self.factory.channels.discard(self)
         super().connectionLost(reason)
+
+    def too_slow(self) -> None:
+        """Says so where there is a request yet, and closes."""
+        if self.requests:
+            self.requests[-1].give_up()
+        else:
+            self.loseConnection()
 
     def last_response(self, response_headers: Any) -> None:
         """Tells the client with the response that is to begin now that no other will follow."""

@@ -2,7 +2,7 @@
 
 Daphne's `handle_reply` never waits, so a client that reads slowly would have its whole answer in our memory; here a
 send waits while the socket is full. Daphne reads a body to its end before the application sees it; here one that is too
-large is refused from its headers.
+large is refused from its headers, and one that comes too slowly is given up.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ it should get its answer, and with it be told to open another."""
 _LEAVE_CHECK_S = 0.1
 _SERVICE_RESTART = 1012
 """The code of RFC 6455's registry that tells a browser's page to come back."""
-_ERROR_TYPES = {400: "invalid_request_error", 413: "request_too_large", 503: "overloaded_error"}
+_ERROR_TYPES = {400: "invalid_request_error", 408: "timeout_error", 413: "request_too_large", 503: "overloaded_error"}
 
 
 class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
@@ -73,16 +73,26 @@ class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
         return done
 
     def _refuse_body(self) -> None:
+        self._refuse(413, b"Request Entity Too Large", "Request exceeds the maximum size")
+        asyncio.get_running_loop().call_later(_LINGER_S, self._cut)
+
+    def give_up(self) -> None:
+        """The client was too slow with its request."""
+        if not self._refused:
+            self._refuse(408, b"Request Timeout", "The request was not sent in time")
+        self._cut()
+
+    def _refuse(self, status: int, reason: bytes, message: str) -> None:
+        """Answers before the request is complete, past Daphne and Twisted, which could not."""
         self._refused = True
         self.content = io.BytesIO()
         request_id = new_id("req_")
-        body = _error_json(413, "Request exceeds the maximum size", request_id)
+        body = _error_json(status, message, request_id)
         ids = b"".join(b"%s: %s\r\n" % header for header in self._id_headers(request_id))
         self.channel.transport.write(
-            b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: application/json\r\nConnection: close\r\n%s"
-            b"Content-Length: %d\r\n\r\n%s" % (ids, len(body), body)
+            b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nConnection: close\r\n%s"
+            b"Content-Length: %d\r\n\r\n%s" % (status, reason, ids, len(body), body)
         )
-        asyncio.get_running_loop().call_later(_LINGER_S, self._cut)
 
     def _cut(self) -> None:
         if self.channel is not None:
@@ -168,17 +178,21 @@ class GatewayFactory(HTTPFactory):  # type: ignore[misc]  # Daphne has no types
 
 
 class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
-    """Daphne's server over our requests. send_timeout_s: how long a client may read nothing of what is sent to it.
+    """Daphne's server over our requests.
+
+    send_timeout_s: how long a client may read nothing of what is sent to it. request_timeout_s: how long it may take to
+    send a request; see `wire/deadline.py`.
 
     Told to `listen`, it takes connections from a socket that is not its own: other processes may do the same.
     """
 
-    def __init__(self, *args: Any, send_timeout_s: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, send_timeout_s: float, request_timeout_s: float, **kwargs: Any) -> None:
         # Daphne would listen by itself, as soon as its loop runs.
         super().__init__(*args, endpoints=["none"], **kwargs)
         self.endpoints: list[str] = []
         self.leaving = False
         self._send_timeout_s = send_timeout_s
+        self.request_timeout_s = request_timeout_s
         self._port: Any = None
         self._door: Door | None = None
 

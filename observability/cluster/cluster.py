@@ -21,7 +21,7 @@ from django.db import DatabaseError, connections
 
 from observability.cluster.register import BEAT_S, DEAD_AFTER_S, Beat, Known, Register
 from observability.cluster.states import MAX_TOLD_RUNS, Here, MemberState, active_run, holder_of
-from observability.payloads import worker_row
+from observability.payloads import Upstream, worker_row
 from observability.ports import GatewayPort
 from observability.recorder import Recorder
 
@@ -116,10 +116,16 @@ class Cluster:
             "at": time.time(),
             "rss": psutil.Process(os.getpid()).memory_info().rss,
             "queue": {"active": queue.active, "waiting": queue.waiting, "max": queue.max},
+            "upstream": self.upstream(),
             "active": len(drafts),
             "runs": [active_run(draft, self.here) for draft in drafts[:MAX_TOLD_RUNS]],
             "workers": [worker_row(it, node=self.here.node, process=self.here.label) for it in self._port.workers()],
         }
+
+    def upstream(self) -> Upstream:
+        """Whether this process asks the upstream."""
+        found = self._port.upstream()
+        return {"state": str(found.state), "failures": found.failures, "opened": found.opened}
 
     async def others(self) -> list[MemberState]:
         """How the others are, as of a second or two ago. Those that have just died, or do not answer, are left out."""

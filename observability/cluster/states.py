@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from observability.draft import Draft
-from observability.payloads import ProcessRow, Queue, RunRow, WorkerRow, run_row
+from observability.payloads import ProcessRow, Queue, RunRow, Upstream, WorkerRow, run_row
 
 MAX_TOLD_RUNS = 300
 """Runs that a process tells of, the oldest first."""
@@ -43,6 +43,7 @@ class MemberState(TypedDict):
     at: float
     rss: int
     queue: Queue
+    upstream: Upstream
     active: int
     runs: list[ActiveRun]
     workers: list[WorkerRow]
@@ -115,6 +116,11 @@ def sum_of(queues: Iterable[Queue]) -> Queue:
         "waiting": sum(queue["waiting"] for queue in found),
         "max": sum(queue["max"] for queue in found),
     }
+
+
+def worst_of(upstreams: Iterable[Upstream]) -> Upstream:
+    """What to show of all of them: one that is not asked, or else the one with the most failures."""
+    return max(upstreams, key=lambda upstream: (upstream["state"] != "closed", upstream["failures"]))
 
 
 def holder_of(states: Sequence[MemberState], *, run: str = "", worker: str = "") -> str | None:

@@ -2,17 +2,19 @@
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from anthropic.resources.messages.messages import DEPRECATED_MODELS
 from anthropic.types.model_param import ModelParam
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
+from django.db import OperationalError, connection
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from apiproxy.catalog import CACHE_TTL_S, DEFAULT_MAX_OUTPUT_TOKENS, Catalog, Prices, ResolvedModel
 from apiproxy.events import Usage
+from apiproxy.lookup import DatabaseAwayError, Lookup
 from apiproxy.models import Model
 from tests.apiproxy.conftest import Clock
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def catalog(clock: Clock) -> Catalog:
-    return Catalog(monotonic=clock)
+    return Catalog(monotonic=clock, database=Lookup(monotonic=clock))
 
 
 def resolve(catalog: Catalog, name: str) -> ResolvedModel:
@@ -161,3 +163,18 @@ def test_cache_prices_that_are_not_given_follow_from_the_input_price(catalog: Ca
     assert resolve(catalog, "claude-lab-1").prices == Prices(
         input=Decimal(2), output=Decimal(4), cache_write=Decimal("2.5"), cache_read=Decimal("0.2")
     )
+
+
+def test_without_the_database_the_last_table_stands_and_without_one_nothing_is_guessed(
+    catalog: Catalog, clock: Clock
+) -> None:
+    def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        raise OperationalError("gone")
+
+    with connection.execute_wrapper(refuse), pytest.raises(DatabaseAwayError):
+        resolve(catalog, "opus")
+    clock.advance(CACHE_TTL_S)
+    resolve(catalog, "opus")
+    clock.advance(CACHE_TTL_S)
+    with connection.execute_wrapper(refuse):
+        assert resolve(catalog, "opus").id == "claude-opus-5-5"

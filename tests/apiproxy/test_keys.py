@@ -10,7 +10,8 @@ from django.db import OperationalError, connection
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from apiproxy import keys
-from apiproxy.keys import CACHE_TTL_S, LAST_USED_INTERVAL_S, KeyFields, Keyring, Principal, create_key
+from apiproxy.keys import CACHE_TTL_S, LAST_USED_INTERVAL_S, STALE_MAX_S, KeyFields, Keyring, Principal, create_key
+from apiproxy.lookup import DatabaseAwayError, Lookup
 from apiproxy.models import ApiKey
 from tests.apiproxy.conftest import Clock
 
@@ -35,7 +36,7 @@ def find(ring: Keyring, secret: str) -> Principal | None:
 
 @pytest.fixture
 def ring(clock: Clock) -> Keyring:
-    return Keyring(clock=clock, monotonic=clock)
+    return Keyring(clock=clock, monotonic=clock, database=Lookup(monotonic=clock))
 
 
 def test_a_secret_is_found_as_what_its_key_says(ring: Keyring) -> None:
@@ -134,7 +135,8 @@ def test_a_row_that_was_read_before_a_change_is_not_kept(
 
     async def change_while_reading() -> None:
         reading = asyncio.ensure_future(ring.find(secret))
-        await asyncio.sleep(0)
+        for _ in range(3):  # by now the row is being read
+            await asyncio.sleep(0)
         ring.forget()
         await reading
         await ring.settle()
@@ -211,3 +213,42 @@ def test_a_client_is_served_when_the_last_use_cannot_be_written(
         assert find(ring, secret) is not None
     assert "key.last_used_not_written" in caplog.text
     assert secret not in caplog.text
+
+
+def refuse_all(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    raise OperationalError("gone")
+
+
+def test_without_the_database_a_key_that_was_found_works_for_an_hour_and_others_are_not_called_wrong(
+    ring: Keyring, clock: Clock
+) -> None:
+    _, secret = make()
+    assert find(ring, secret) is not None
+    with connection.execute_wrapper(refuse_all):
+        clock.advance(CACHE_TTL_S)
+        assert find(ring, secret) is not None
+        with pytest.raises(DatabaseAwayError):
+            find(ring, "unknown")
+        clock.advance(STALE_MAX_S - CACHE_TTL_S)
+        with pytest.raises(DatabaseAwayError):
+            find(ring, secret)
+    clock.advance(CACHE_TTL_S)
+    assert find(ring, secret) is not None
+
+
+def test_a_key_that_was_seen_revoked_is_not_remembered_when_the_database_goes_away(ring: Keyring, clock: Clock) -> None:
+    key, secret = make()
+    find(ring, secret)
+    ApiKey.objects.filter(pk=key.pk).update(revoked_at=datetime.now(UTC))  # by another process
+    clock.advance(CACHE_TTL_S)
+    assert find(ring, secret) is None
+    with connection.execute_wrapper(refuse_all), pytest.raises(DatabaseAwayError):
+        find(ring, secret)
+
+
+def test_a_key_expires_without_the_database_too(ring: Keyring, clock: Clock) -> None:
+    _, secret = make(expires_at=datetime.fromtimestamp(clock.now + 10, tz=UTC))
+    assert find(ring, secret) is not None
+    clock.advance(10)
+    with connection.execute_wrapper(refuse_all):
+        assert find(ring, secret) is None

@@ -178,6 +178,37 @@ async def test_an_error_can_be_a_web_page(upstream: Upstream) -> None:
     assert (response.status_code, response.headers["content-type"]) == (502, "text/html")
 
 
+async def test_an_error_can_have_no_body_at_all(upstream: Upstream) -> None:
+    response = await upstream.post("[[status=503]] [[bare]]")
+    assert (response.status_code, response.content) == (503, b"")
+
+
+@pytest.mark.parametrize(("prompt", "kind"), [("[[page]]", "text/html"), ("[[whole]]", "application/json")])
+async def test_what_comes_can_be_no_event_stream(upstream: Upstream, prompt: str, kind: str) -> None:
+    response = await upstream.post(prompt)
+    assert (response.status_code, response.headers["content-type"]) == (200, kind)
+
+
+async def test_headers_can_come_alone(upstream: Upstream) -> None:
+    async with upstream.http.stream("POST", "/v1/messages", json=body("[[headers]]"), timeout=0.3) as response:
+        assert response.status_code == 200
+        with pytest.raises(httpx.ReadTimeout):
+            await anext(response.aiter_raw())
+
+
+async def test_any_json_can_come_as_an_event(upstream: Upstream) -> None:
+    lines = (await upstream.post('[[n=2]] [[odd={"type": 5}]]')).text.splitlines()
+    assert 'data: {"type": 5}' in lines
+    assert "event: message_stop" in lines
+
+
+async def test_a_split_stream_can_drip(upstream: Upstream) -> None:
+    started = time.monotonic()
+    whole = (await upstream.post("[[n=1]] [[split=100]] [[drip=0.02]]")).text
+    assert "event: message_stop" in whole
+    assert time.monotonic() - started >= 0.02 * (len(whole) // 100)
+
+
 async def test_pauses_take_their_time(upstream: Upstream) -> None:
     started = time.monotonic()
 

@@ -18,6 +18,8 @@ _FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 ADMIN = "admin"
+BREAKER_FAILURES = 20
+"""More in a row than any other test makes."""
 PAGE_TIMEOUT_MS = 30_000.0
 
 
@@ -64,7 +66,12 @@ class Site:
 @pytest.fixture(scope="session")
 def site(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     # A port of its own choice would be another one after a restart, and the page looks for the old one.
-    env = {"CLAUDE_PROXY_MAX_CONCURRENT": "2", "CLAUDE_PROXY_PORT": str(free_port())}
+    env = {
+        "CLAUDE_PROXY_MAX_CONCURRENT": "2",
+        "CLAUDE_PROXY_PORT": str(free_port()),
+        "CLAUDE_PROXY_BREAKER_FAILURES": str(BREAKER_FAILURES),
+        "CLAUDE_PROXY_BREAKER_OPEN_MS": "3000",
+    }
     gateway = GatewayProcess(tmp_path_factory.mktemp("browser"), upstream=stand_in.base_url, env=env).start()
     yield Site(gateway)
     gateway.stop()

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Site, Watch
+from tests.browser.conftest import BREAKER_FAILURES, Site, Watch
 from tests.support.waiting import eventually
 
 PAGES = (
@@ -188,3 +188,19 @@ def test_a_page_has_a_title_fits_a_phone_and_asks_no_other_host(
     assert "Claude gateway" in page.title()
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
     assert watch.faults == []
+
+
+def test_an_upstream_that_is_not_asked_any_more_is_what_the_overview_says_first(overview: Page, site: Site) -> None:
+    for _ in range(BREAKER_FAILURES):
+        Call(site, "[[status=503]]").over()
+    health = overview.locator("#health")
+    expect(health).to_contain_text(f"The upstream has failed {BREAKER_FAILURES} times in a row")
+    expect(health).to_have_attribute("data-level", "bad")
+
+    def answered() -> bool:
+        call = Call(site, "[[n=1]]")
+        call.over()
+        return call.status == 200
+
+    eventually(answered, within_s=20)
+    expect(health).not_to_contain_text("in a row")

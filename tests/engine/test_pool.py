@@ -206,6 +206,7 @@ class TestScripted:
 
             await eventually_async(lambda: pool.ready, within_s=SOON_S)
 
+    @pytest.mark.fault("The CLI", "starts and never answers", trace="worker_unavailable", after="killed")
     async def test_a_cli_that_never_answers_is_given_up_and_killed(
         self, tmp_path: Path, script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -152,7 +152,7 @@ async def test_without_an_answer_of_the_database_there_is_no_permission(
     monkeypatch.setattr(bookkeeper._desk, "ask", lambda job: failed)
     with pytest.raises(ProxyError) as refused:
         await bookkeeper.reserve(principal, turn_of(key))
-    assert refused.value.kind is FailureKind.QUEUE_TIMEOUT
+    assert refused.value.kind is FailureKind.DATABASE_AWAY
 
 
 async def test_a_model_without_a_price_is_not_for_a_key_with_a_budget(bookkeeper: Bookkeeper) -> None:

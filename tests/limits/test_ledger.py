@@ -185,3 +185,22 @@ def test_the_first_use_of_a_key_is_kept_with_its_address(ledger: Ledger) -> None
     assert key.first_used_from == "192.0.2.1"
     assert key.first_used_at is not None
     assert key.first_used_at < timezone.now()
+
+
+def test_a_clock_that_is_set_back_locks_no_key_out(ledger: Ledger, clock: Clock) -> None:
+    key = make_key(requests_per_minute=1, tokens_per_minute=100)
+    ended, running = reserve(key, tokens=90), reserve(key, tokens=10)
+    ask(ledger, ended)
+    ask(ledger, settle(ended, tokens=90))
+    clock.advance(-3_600)
+    assert passed(ask(ledger, running)) == 1
+    assert passed(ask(ledger, reserve(key))) == 0, "the limits hold by the new clock"
+
+
+def test_a_run_that_began_before_the_clock_was_set_back_still_counts_as_running(ledger: Ledger, clock: Clock) -> None:
+    key = make_key(concurrent_runs=1)
+    job = reserve(key)
+    ask(ledger, job)
+    clock.advance(-3_600)
+    assert passed(ask(ledger, reserve(key))) == 0
+    assert passed(ask(ledger, settle(job), reserve(key))) == 1

@@ -117,6 +117,7 @@ async def test_usage_and_traces_agree(site: Site) -> None:
     eventually(agree, within_s=30)
 
 
+@pytest.mark.fault("SIGKILL", "while keys hold parts of their limits", after="given back at the next start")
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_a_kill_gives_back_what_was_reserved(
     database: str, request: pytest.FixtureRequest, stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory

@@ -125,6 +125,14 @@ class Queue:
 
 
 @dataclass(slots=True)
+class Upstream:
+    state: str = "open"
+    failures: int = 10
+    opened: int = 3
+    retry_after_s: float = 2.5
+
+
+@dataclass(slots=True)
 class WorkerState:
     id: str = "w1"
     pid: int = 4711
@@ -149,6 +157,9 @@ class Gateway:
 
     def queue(self) -> Queue:
         return Queue()
+
+    def upstream(self) -> Upstream:
+        return Upstream()
 
     def workers(self) -> list[WorkerState]:
         return [WorkerState(), WorkerState(id="w2", pid=4712, state="busy", run_id="req_x", model="claude-sonnet-5")]

@@ -128,6 +128,7 @@ async def test_a_page_gets_a_snapshot_and_then_what_changes(service: Service, co
     assert snapshot["type"] == "snapshot"
     assert [run["id"] for run in snapshot["runs"]] == [earlier.id]
     assert snapshot["queue"] == {"active": 1, "waiting": 2, "max": 5}
+    assert snapshot["upstream"] == {"state": "open", "failures": 10, "opened": 3}
     assert [worker["state"] for worker in snapshot["workers"]] == ["idle", "busy"]
     assert snapshot["pulse"]["tiles"]["per_minute"] == 0
     for event in opening():

@@ -100,6 +100,7 @@ def state_of(gateway: Gateway, process: str) -> MemberState:
     return {
         "process": process, "node": "here", "pid": 1, "started": NOW, "at": NOW, "rss": 1, "active": 0, "runs": [],
         "queue": {"active": queue.active, "waiting": queue.waiting, "max": queue.max},
+        "upstream": {"state": "open", "failures": 10, "opened": 3},
         "workers": [worker_row(worker, node="here", process=process) for worker in gateway.workers()],
     }  # fmt: skip
 
@@ -112,6 +113,8 @@ def test_queues_workers_and_losses_are_read_when_the_metrics_are() -> None:
     metrics.settle({"trace": 0, "log_line": 3})
     found = read(metrics)
 
+    assert found["upstream_state", (("state", "open"),)] == 2
+    assert found["upstream_state", (("state", "closed"),)] == 0
     assert (found["queue_length", ()], found["active_runs", ()], found["max_runs", ()]) == (4, 2, 10)
     assert found["workers", (("state", "idle"),)] == found["workers", (("state", "busy"),)] == 2
     assert found["processes", ()] == 2

@@ -79,6 +79,7 @@ def test_statistics_have_the_names_that_scripts_read(get: Callable[[str], Any], 
 
     assert {"version", "config", "queue", "sessions", "uptimeMs", "uptimeHuman", "pid", "memory"} <= found.keys()
     assert found["queue"] == {"active": 1, "waiting": 2, "max": 5}
+    assert found["upstream"] == {"state": "open", "failuresInARow": 10, "timesGivenUp": 3}
     requests = found["requests"]
     assert (requests["total"], requests["errors"], requests["active"], requests["errorRate"]) == (2, 1, 1, 0.5)
     assert requests["avgDurationMs"] == 1000

@@ -80,6 +80,9 @@ def test_a_short_turn_is_written_once_in_its_last_form() -> None:
     assert [(record.draft.id, record.final) for batch in sink.batches for record in batch] == [(draft.id, True)]
 
 
+@pytest.mark.fault(
+    "The database", "is away for longer than the buffer of traces lasts", trace="dropped, counted and logged"
+)
 def test_what_finds_the_buffer_full_is_counted_and_endings_have_room_that_beginnings_have_not() -> None:
     writer = Writer(Sink(), max_pending=10)
     for _ in range(12):

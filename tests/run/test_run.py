@@ -100,6 +100,7 @@ class TestOrder:
 
 
 class TestRetries:
+    @pytest.mark.fault("The CLI", "is killed before the first byte", trace="completed, tried again")
     async def test_a_worker_killed_before_the_first_byte_is_not_noticed_by_the_client(
         self, desk: Desk, stand_in: StandInProcess
     ) -> None:

@@ -55,6 +55,13 @@ def own(stand_in: StandInProcess, tmp_path: Path) -> Iterator[GatewayProcess]:
     gateway.stop()
 
 
+@pytest.mark.fault(
+    "SIGTERM",
+    "while an answer ends within the drain",
+    plain="503 overloaded_error for new ones",
+    streamed="200",
+    after="exit code 0, no process",
+)
 def test_sigterm_lets_a_running_answer_end_refuses_new_ones_and_leaves_no_process(own: GatewayProcess) -> None:
     reader = Reader(own, "[[n=60]] [[gap=0.1]]")
     reader.start()
@@ -74,6 +81,7 @@ def test_sigterm_lets_a_running_answer_end_refuses_new_ones_and_leaves_no_proces
     assert not [worker for worker in workers if is_alive(worker.pid)]
 
 
+@pytest.mark.fault("SIGTERM", "twice", streamed="200, error event overloaded_error", after="exit code 0")
 def test_a_second_signal_ends_the_running_answers_with_an_error_in_their_stream(own: GatewayProcess) -> None:
     reader = Reader(own, "[[n=2]] [[midhang=1]]")
     reader.start()
@@ -99,6 +107,7 @@ def test_after_a_kill_no_cli_process_is_left_whatever_it_was_doing(own: GatewayP
     eventually(lambda: not [worker for worker in workers if is_alive(worker.pid)], within_s=GONE_WITHIN_S)
 
 
+@pytest.mark.fault("SIGKILL", "while workers are warm", after="their folders are swept at the next start")
 def test_what_a_killed_server_left_in_the_state_folder_is_swept_at_the_next_start(
     stand_in: StandInProcess, tmp_path: Path
 ) -> None:

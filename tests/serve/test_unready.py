@@ -21,6 +21,7 @@ def blocked(stand_in: StandInProcess, tmp_path: Path) -> GatewayProcess:
     return gateway
 
 
+@pytest.mark.fault("The CLI", "cannot be started at all", plain="502 api_error", after="/readyz 503 until it can")
 def test_without_workers_the_gateway_is_not_ready_refuses_and_recovers_by_itself(blocked: GatewayProcess) -> None:
     starting = threading.Thread(target=blocked.start)  # which waits until it is ready
     starting.start()

@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anthropic
@@ -20,10 +20,18 @@ class GatewayProcess:
     """A gateway on a port of its own, with a state folder, a database and a key of its own, in front of an upstream.
 
     `start` returns once /readyz does. env adds to or replaces the gateway's variables; upstream None starts it without
-    a credential, in demo mode.
+    a credential, in demo mode. manage: what is run instead of manage.py (`tests/support/odd_manage.py`).
     """
 
-    def __init__(self, folder: Path, *, upstream: str | None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        upstream: str | None,
+        env: Mapping[str, str] | None = None,
+        manage: Sequence[str] = ("manage.py",),
+    ) -> None:
+        self._manage = manage
         self.api_key = (env or {}).get("CLAUDE_PROXY_API_KEY") or f"sk-test-{secrets.token_urlsafe(24)}"
         self.state_dir = folder / "state"
         self.base_url = ""
@@ -33,6 +41,7 @@ class GatewayProcess:
         self._env = clean_environment(
             **{
                 "CLAUDE_PROXY_PORT": "0",
+                "CLAUDE_PROXY_BREAKER_FAILURES": "0",  # the tests that share one fail on purpose
                 "CLAUDE_PROXY_API_KEY": self.api_key,
                 "CLAUDE_PROXY_STATE_DIR": str(self.state_dir),
                 **credential,
@@ -42,7 +51,7 @@ class GatewayProcess:
 
     def start(self) -> "GatewayProcess":
         """Starts it and waits until it is ready; AssertionError with its output where that fails."""
-        self.process = LoggedProcess(["manage.py", "serve"], log=self._log, env=self._env)
+        self.process = LoggedProcess([*self._manage, "serve"], log=self._log, env=self._env)
         try:
             self.base_url = self.process.wait_for_line("listening on ", within_s=_START_S)
             eventually(self._is_ready, within_s=_START_S, why="/readyz")

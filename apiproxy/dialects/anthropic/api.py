@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
@@ -18,6 +19,7 @@ from apiproxy.dialects.anthropic.parse import beta_names, check_body, completed_
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.keys import Principal
 from apiproxy.limits.estimate import default_max_tokens
+from apiproxy.lookup import DatabaseAwayError
 from apiproxy.runtime import holder
 from apiproxy.sessions.ids import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, kept_headers
@@ -134,6 +136,15 @@ for prefix in ("/v1", ""):
 def on_proxy_error(request: HttpRequest, error: ProxyError) -> HttpResponse:
     """A refusal or failure before the first byte."""
     return failures.error_response(error, request_id(request))
+
+
+@api.exception_handler(InterfaceError)
+@api.exception_handler(OperationalError)
+def on_database_away(request: HttpRequest, error: Exception) -> HttpResponse:
+    """A database that is locked, full or gone, where the request needs it."""
+    logger.warning("request.database_away", exc_info=error, extra={"reqId": request_id(request)})
+    away = DatabaseAwayError("the request needs it")
+    return failures.error_response(away, request_id(request))
 
 
 @api.exception_handler(Exception)

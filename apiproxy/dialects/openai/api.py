@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
@@ -27,6 +28,7 @@ from apiproxy.dialects.openai.schemas import ChatRequest, Sampled
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.keys import Principal
 from apiproxy.limits.estimate import default_max_tokens
+from apiproxy.lookup import DatabaseAwayError
 from apiproxy.runtime import holder
 from apiproxy.sessions.ids import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, kept_headers
@@ -217,6 +219,15 @@ for prefix in ("/v1", ""):
 def on_proxy_error(request: HttpRequest, error: ProxyError) -> HttpResponse:
     """A refusal or failure before the first byte."""
     return failures.error_response(error)
+
+
+@api.exception_handler(InterfaceError)
+@api.exception_handler(OperationalError)
+def on_database_away(request: HttpRequest, error: Exception) -> HttpResponse:
+    """A database that is locked, full or gone, where the request needs it."""
+    logger.warning("request.database_away", exc_info=error, extra={"reqId": request_id(request)})
+    away = DatabaseAwayError("the request needs it")
+    return failures.error_response(away)
 
 
 @api.exception_handler(Exception)

@@ -23,6 +23,7 @@ export class Live extends EventTarget {
     this.runs = new Map();
     this.hidden = 0;
     this.queue = { active: 0, waiting: 0, max: 0 };
+    this.upstream = { state: "closed", failures: 0 };
     this.workers = [];
     this.processes = [];
     this.pulse = null;
@@ -143,6 +144,7 @@ export class Live extends EventTarget {
   _common(message) {
     this.skewMs = message.at * 1000 - Date.now();
     this.queue = message.queue;
+    this.upstream = message.upstream;
     this.hidden = message.hidden;
   }
 

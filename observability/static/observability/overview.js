@@ -89,6 +89,7 @@ function judge() {
   const { active, waiting, max } = live.queue;
   const rate = live.pulse?.tiles.error_rate ?? 0;
   if (!live.workers.some((worker) => ["idle", "busy"].includes(worker.state))) return ["bad", "No worker is ready: requests cannot be answered."];
+  if (live.upstream.state !== "closed") return ["bad", `The upstream has failed ${number(live.upstream.failures)} times in a row: requests are refused until one gets through.`];
   if (rate >= BAD_ERROR_RATE) return ["bad", `${percent(rate)} of the requests of the last five minutes failed.`];
   if (rate >= WARN_ERROR_RATE) return ["warn", `${percent(rate)} of the requests of the last five minutes failed.`];
   if (waiting > max) return ["warn", `${number(waiting)} requests wait for ${number(max)} slots.`];

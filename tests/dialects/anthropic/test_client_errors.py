@@ -63,6 +63,7 @@ def test_a_429_of_the_upstream_is_the_clients_to_retry(gateway: GatewayProcess, 
     assert len(stand_in.recorded(containing=sent)) == 2
 
 
+@pytest.mark.fault("The upstream", "fails once by 500, 529 or a lost connection", plain="200")
 @pytest.mark.parametrize("fault", ["500", "529", "drop"])
 def test_a_fault_that_passes_is_not_seen_by_the_client(
     gateway: GatewayProcess, stand_in: StandInProcess, fault: str

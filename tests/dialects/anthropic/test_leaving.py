@@ -123,6 +123,9 @@ def test_a_client_that_sends_the_next_request_on_the_same_connection_is_answered
     assert texts == ["0", "1", "2"]
 
 
+@pytest.mark.fault(
+    "The client", "reads nothing of its stream", after="upstream call ended, slot free, connection cut, memory bound"
+)
 def test_a_client_that_reads_nothing_costs_little_memory_and_not_its_slot_for_long(
     own: GatewayProcess, stand_in: StandInProcess
 ) -> None:
@@ -151,6 +154,7 @@ def open_connections(gateway: GatewayProcess, client: socket.socket) -> list[Any
     ]
 
 
+@pytest.mark.fault("The client", "reads slowly", streamed="200, every character")
 def test_a_client_that_reads_slowly_gets_every_character(own: GatewayProcess) -> None:
     connection = connect(own, body_of("[[n=30000]]", stream=True), receive_buffer=4096)
     received = bytearray()

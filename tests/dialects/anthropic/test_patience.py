@@ -125,6 +125,12 @@ def test_a_stall_before_the_first_byte_of_a_stream_is_a_real_504(impatient: Gate
     assert response.status_code == 504
 
 
+@pytest.mark.fault(
+    "The upstream",
+    "answers for longer than the maximum duration",
+    streamed="200, error event timeout_error",
+    after="upstream call ended",
+)
 def test_a_run_that_takes_too_long_is_an_error_event(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
 
@@ -134,6 +140,9 @@ def test_a_run_that_takes_too_long_is_an_error_event(impatient: GatewayProcess, 
     assert stand_in.ended(sent).closed_by_client
 
 
+@pytest.mark.fault(
+    "The upstream", "answers with more than the longest answer", plain="502 api_error", after="upstream call ended"
+)
 def test_an_answer_that_is_too_long_is_a_502(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
 
@@ -144,6 +153,7 @@ def test_an_answer_that_is_too_long_is_a_502(impatient: GatewayProcess, stand_in
     assert stand_in.ended(sent).closed_by_client
 
 
+@pytest.mark.fault("The client", "waits for a slot in vain", plain="529 overloaded_error, retry-after")
 def test_a_wait_in_vain_for_a_slot_is_a_529_that_says_when_to_come_again(
     impatient: GatewayProcess, stand_in: StandInProcess
 ) -> None:
@@ -158,6 +168,7 @@ def test_a_wait_in_vain_for_a_slot_is_a_529_that_says_when_to_come_again(
     assert 0.6 < waited_s < 5
 
 
+@pytest.mark.fault("The client", "finds the queue full", plain="529 overloaded_error")
 def test_one_more_than_may_wait_is_refused_at_once(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
     statuses: list[int] = []
 

@@ -1,0 +1,15 @@
+"""What the tests of faults share."""
+
+import pytest
+
+from tests.faults.support import KEYS, Prepared
+from tests.limits.gateways import make_keys, manage
+from tests.support.gateway import GatewayProcess
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """A database for every gateway of these tests."""
+    never_started = GatewayProcess(tmp_path_factory.mktemp("prepared"), upstream=None)
+    manage(never_started, "migrate", "--verbosity=0")
+    return Prepared(never_started.state_dir / "db.sqlite3", make_keys(never_started, KEYS))

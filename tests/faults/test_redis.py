@@ -1,0 +1,116 @@
+"""Redis carries live updates and nothing else: without it requests are answered, and the pages come back with it."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import redis
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
+
+from tests.faults.support import Prepared, Watched
+from tests.support.forwarder import Forwarder
+from tests.support.gateway import GatewayProcess
+from tests.support.matrix import Expected
+from tests.support.stand_in import StandInProcess
+from tests.support.waiting import eventually
+
+SERVER = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
+
+
+@pytest.fixture(scope="module")
+def road() -> Iterator[Forwarder]:
+    """The way to a Redis, where there is one; CI must have one."""
+    try:
+        redis.from_url(SERVER, socket_connect_timeout=2).ping()
+    except redis.RedisError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no Redis server ({SERVER}): {error}")
+    parts = urlsplit(SERVER)
+    forwarder = Forwarder(parts.port or 6379, target_host=parts.hostname or "127.0.0.1")
+    yield forwarder
+    forwarder.stop()
+
+
+@pytest.fixture(scope="module")
+def watched(
+    prepared: Prepared, stand_in: StandInProcess, road: Forwarder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
+    env = {
+        "REDIS_URL": f"redis://127.0.0.1:{road.port}/0",
+        "CLAUDE_PROXY_WARM_WORKERS": "1",
+        "CLAUDE_PROXY_MAX_CONCURRENT": "2",
+    }
+    process = prepared.put_into(
+        GatewayProcess(tmp_path_factory.mktemp("redis"), upstream=stand_in.base_url, env=env)
+    ).start()
+    yield Watched(process, prepared.secrets)
+    process.stop()
+
+
+@pytest.fixture(scope="module")
+def cookie(watched: Watched) -> str:
+    """The login of the administrator that the first start has made."""
+    shown = re.search(r"Administrator \(shown once\): (\S+) / (\S+)", watched.process.output)
+    assert shown is not None
+    with httpx.Client(base_url=watched.process.base_url, timeout=20) as browser:
+        browser.get("/admin/login/")
+        form = {"username": shown[1], "password": shown[2], "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        assert browser.post("/admin/login/", data=form).status_code == 302
+        return f"sessionid={browser.cookies['sessionid']}"
+
+
+@contextmanager
+def page(watched: Watched, cookie: str) -> Iterator[ClientConnection]:
+    """An open dashboard that has had its snapshot."""
+    base = watched.process.base_url
+    address = f"ws{base.removeprefix('http')}/dashboard/live"
+    with connect(address, origin=Origin(base), additional_headers={"Cookie": cookie}, open_timeout=10) as socket:
+        assert json.loads(socket.recv(timeout=10))["type"] == "snapshot"
+        yield socket
+
+
+def listen(socket: ClientConnection) -> None:
+    """Reads until nothing comes any more."""
+    while True:
+        socket.recv(timeout=5)
+
+
+@pytest.mark.fault(
+    "Redis",
+    "is gone and comes back",
+    plain="200",
+    streamed="200",
+    trace="completed",
+    after="at rest; dashboards are live again",
+)
+def test_without_redis_requests_are_answered_and_the_pages_come_back_with_it(
+    watched: Watched, road: Forwarder, cookie: str, expected: Expected
+) -> None:
+    with page(watched, cookie) as before:
+        road.close()
+        try:
+            seen = [watched.ask("[[n=1]]", stream=stream) for stream in (False, True)]
+            with pytest.raises((ConnectionClosed, TimeoutError)):
+                listen(before)
+        finally:
+            road.open()
+    assert [str(one) for one in seen] == [expected.plain, expected.streamed]
+    assert {watched.trace(one.request_id) for one in seen} == {expected.trace}
+
+    def is_live() -> bool:
+        try:
+            with page(watched, cookie) as after:
+                return bool(json.loads(after.recv(timeout=5))["type"] == "tick")
+        except (ConnectionClosed, TimeoutError, OSError, AssertionError):
+            return False
+
+    eventually(is_live, within_s=20)
+    watched.comes_to_rest()

@@ -1,0 +1,163 @@
+"""Signals while requests are in every phase: each client gets its end, and nothing is left."""
+
+import contextlib
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.faults.support import Prepared, Seen, Watched, body_of
+from tests.support.gateway import GatewayProcess
+from tests.support.matrix import Expected
+from tests.support.processes import is_alive
+from tests.support.stand_in import StandInProcess
+from tests.support.waiting import eventually
+
+PHASES = {
+    "in the middle of its stream": ("[[n=9]] [[midhang=2]]", True, "streaming"),
+    "before its first byte": ("[[silent]]", True, "worker_ready"),
+    "not streamed": ("[[n=9]] [[midhang=2]]", False, "streaming"),
+    "waiting for a slot": ("[[n=1]]", True, "queued"),
+}
+DRAIN_MS = 300
+
+
+class Asking(threading.Thread):
+    """A client; `seen` is what it got, None where the connection broke."""
+
+    def __init__(self, watched: Watched, prompt: str, *, stream: bool) -> None:
+        super().__init__(daemon=True)
+        self._watched = watched
+        self._body = body_of(prompt, stream=stream)
+        self.seen: Seen | None = None
+
+    def run(self) -> None:
+        key = self._watched.keys["limited"]
+        with contextlib.suppress(httpx.TransportError), self._watched.process.http(**{"x-api-key": key}) as client:
+            response = client.post("/v1/messages", json=self._body)
+            self.seen = Seen(response.status_code, response.text, response.headers)
+
+
+@pytest.fixture
+def watched(prepared: Prepared, stand_in: StandInProcess, tmp_path: Path) -> Iterator[Watched]:
+    env = {
+        "CLAUDE_PROXY_MAX_CONCURRENT": "3",
+        "CLAUDE_PROXY_WARM_WORKERS": "1",
+        "CLAUDE_PROXY_DRAIN_TIMEOUT_MS": str(DRAIN_MS),
+    }
+    process = prepared.put_into(GatewayProcess(tmp_path, upstream=stand_in.base_url, env=env)).start()
+    yield Watched(process, prepared.secrets)
+    process.stop()
+
+
+def ask_in_every_phase(watched: Watched) -> dict[str, Asking]:
+    """A request in each phase."""
+    clients = {}
+    for name, (prompt, stream, phase) in PHASES.items():
+        clients[name] = Asking(watched, prompt, stream=stream)
+        clients[name].start()
+        wait_for(watched, phase, number=len(clients))
+    return clients
+
+
+def wait_for(watched: Watched, phase: str, *, number: int) -> None:
+    """Waits until there are so many requests, and one of them is in that phase."""
+
+    def there() -> bool:
+        phases = [run["phase"] for run in active(watched)]
+        return len(phases) == number and phase in phases
+
+    eventually(there, within_s=20, why=phase)
+
+
+def active(watched: Watched) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = watched.get("/debug/active")["activeRequests"]
+    return found
+
+
+def kept(watched: Watched) -> tuple[set[str], int]:
+    """How the requests of the clients ended, as the database has it, and the reservations that are open."""
+    with closing(sqlite3.connect(watched.process.state_dir / "db.sqlite3")) as database:
+        rows = database.execute("SELECT end_reason FROM observability_trace WHERE key_label = 'limited'").fetchall()
+    assert len(rows) == len(PHASES)
+    return {reason for (reason,) in rows}, watched.reservations()
+
+
+def ends(number: str, what: str, plain: str, streamed: str) -> pytest.MarkDecorator:
+    return pytest.mark.fault(
+        number, what, plain=plain, streamed=streamed, trace="interrupted", after="no process, no reservation"
+    )
+
+
+DRAINED = "503 overloaded_error"
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(
+            number,
+            id=number.name,
+            marks=ends(
+                number.name,
+                "while requests wait, run and stream, and do not end within the drain",
+                DRAINED,
+                f"{DRAINED}, or 200, error event overloaded_error",
+            ),
+        )
+        for number in (signal.SIGTERM, signal.SIGINT)
+    ],
+)
+def test_a_signal_ends_every_request_with_an_error_and_leaves_nothing(
+    watched: Watched, expected: Expected, number: signal.Signals
+) -> None:
+    clients = ask_in_every_phase(watched)
+    workers = watched.process.workers()
+    signalled(watched, number)
+    assert watched.process.process.wait(within_s=30) == 0
+    for client in clients.values():
+        client.join(10)
+    said = {name: str(client.seen) for name, client in clients.items()}
+    assert said == dict.fromkeys(PHASES, DRAINED) | {"in the middle of its stream": "200, error event overloaded_error"}
+    assert workers
+    eventually(lambda: not [worker for worker in workers if is_alive(worker.pid)])
+    assert kept(watched) == ({expected.trace}, 0)
+
+
+@pytest.mark.fault(
+    "SIGKILL",
+    "while requests wait, run and stream",
+    plain="the connection breaks",
+    streamed="the connection breaks",
+    trace="interrupted",
+    after="no process; at the next start no reservation",
+)
+def test_after_a_kill_the_next_start_finds_every_request_interrupted_and_gives_back_what_they_held(
+    watched: Watched, expected: Expected
+) -> None:
+    clients = ask_in_every_phase(watched)
+    eventually(lambda: not watched.get("/debug/health")["traces"]["pending"])
+    workers = watched.process.workers()
+    assert watched.reservations() == len(PHASES)
+    watched.process.process.kill()
+    for client in clients.values():
+        client.join(10)
+    broken = [client.seen is None for name, client in clients.items() if name != "in the middle of its stream"]
+    assert broken == [True] * 3
+    assert workers
+    eventually(lambda: not [worker for worker in workers if is_alive(worker.pid)])
+    watched.process.stop()
+    watched.process.start()
+    eventually(lambda: kept(watched) == ({expected.trace}, 0), why="the last start's requests")
+    assert str(watched.ask("[[n=1]]")) == "200"
+    assert watched.comes_to_rest() == "at rest"
+
+
+def signalled(watched: Watched, number: signal.Signals) -> None:
+    send: Callable[[int], None] = watched.process.process._popen.send_signal
+    send(number)
