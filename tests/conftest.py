@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.support.postgres",
     "tests.support.redis",
     "tests.support.matrix",
+    "tests.support.long",
 ]
 
 # A busy machine must not fail a property: no time limit for an example, nor for making one.
