@@ -40,6 +40,8 @@ def say(**line: Any) -> None:
 
 def behaviour_in(request: dict[str, Any]) -> str:
     overlay = json.loads(request["settings"]["env"]["CLAUDE_CODE_EXTRA_BODY"])
+    if not overlay["messages"]:
+        return "rehearses"  # before its first turn: it is refused by the CLI itself
     found = re.search(r"\[\[cli=([\w-]+)]]", json.dumps(overlay["messages"][-1]))
     return found[1] if found else "good"
 
@@ -67,6 +69,9 @@ def shout() -> None:
 def answer_turn(behaviour: str) -> None:
     if behaviour == "dies":
         sys.exit(1)
+    if behaviour == "rehearses":
+        say(type="result", subtype="success", is_error=True, terminal_reason="blocking_limit")
+        return
     if behaviour == "shouts":
         shout()
     if behaviour == "babbles":
