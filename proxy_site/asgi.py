@@ -11,7 +11,8 @@ _browser = get_asgi_application()  # sets Django up: before any import that need
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from channels.security.websocket import AllowedHostsOriginValidator, WebsocketDenier  # noqa: E402
+from django.urls import re_path  # noqa: E402
 
 from observability.routing import websocket_urlpatterns  # noqa: E402
 from proxy_site.handler import ApiHandler  # noqa: E402
@@ -45,6 +46,9 @@ def _for_browser(scope: Scope) -> bool:
     return path.startswith(_BROWSER_PATHS)
 
 
-_sockets = AllowedHostsOriginValidator(SameOrigin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))))
+# A path that is nobody's would be an error of ours in the log.
+_elsewhere = re_path("", WebsocketDenier.as_asgi())
+_routes = URLRouter([*websocket_urlpatterns, _elsewhere])
+_sockets = AllowedHostsOriginValidator(SameOrigin(AuthMiddlewareStack(_routes)))
 
 application = ProtocolTypeRouter({"http": PathRouter(), "websocket": _sockets})

@@ -6,6 +6,8 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from apiproxy.wire.intake import request_id
+
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -43,4 +45,5 @@ class ContentSecurityPolicy:
         response = await self._next(request)
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
+        response.headers.setdefault("request-id", request_id(request))
         return response

@@ -64,6 +64,9 @@ class ApiHandler(ASGIHandler):
         response._resource_closers.append(request.close)  # type: ignore[attr-defined]  # as Django's own handler does
         if not response.streaming:
             response["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]  # HttpResponse has it
+        # Answers belong to a key, and caches in between do not know `x-api-key`.
+        response.headers.setdefault("Cache-Control", "no-store")
+        response["X-Content-Type-Options"] = "nosniff"
         response["request-id"] = request_id(request)
         response["x-request-id"] = client_request_id(request) or request_id(request)
         response["anthropic-version"] = _API_VERSION
@@ -92,12 +95,21 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _refused(request, FailureKind.INTERNAL, "Internal server error")
 
 
+def error_body(path: str, kind: FailureKind, message: str, *, request_id: str) -> bytes:
+    """A `wire.channel.ErrorBody`."""
+    return _error(path, kind, message, request_id).content
+
+
 def _refused(request: HttpRequest, kind: FailureKind, message: str) -> HttpResponse:
+    return _error(request.path, kind, message, request_id(request))
+
+
+def _error(path: str, kind: FailureKind, message: str, request_id: str) -> HttpResponse:
     error = ProxyError(kind, message)
-    if request.path.startswith(_OPENAI):
+    if path.startswith(_OPENAI):
         return openai.error_response(error)
-    response = anthropic.error_response(error, request_id(request))
-    if request.path.startswith(_OPERATIONS):
-        body = {"error": message, "reqId": request_id(request)}
+    response = anthropic.error_response(error, request_id)
+    if path.startswith(_OPERATIONS):
+        body = {"error": message, "reqId": request_id}
         return JsonResponse(body, status=response.status_code)
     return response

@@ -26,6 +26,7 @@ from observability.ports import Operator
 from observability.redact import Redactor
 from observability.service import Config, install
 
+_LOOK = "observability.view_trace"
 _CANCEL = "observability.cancel_run"
 
 
@@ -78,7 +79,10 @@ class Gateway:
         return await sessions_stats()
 
     async def authorise(self, request: HttpRequest) -> Operator | None:
-        """A key of scope `admin`, or a staff login; a key that is not good enough is not made up for by a login."""
+        """A key of scope `admin`, or the login of staff who may see traces, as for the dashboard.
+
+        A key that is not good enough is not made up for by a login.
+        """
         if presented_secret(request.headers):
             try:
                 principal = await authenticate(request.headers)
@@ -90,7 +94,7 @@ class Gateway:
         if not hasattr(request, "auser"):
             return None
         user = await request.auser()
-        if not (user.is_active and user.is_staff):
+        if not (user.is_active and user.is_staff and await user.ahas_perm(_LOOK)):
             return None
         return Operator(name=user.get_username(), by="login", may_change=await user.ahas_perm(_CANCEL))
 

@@ -117,6 +117,9 @@ USE_I18N = False
 
 # What `serve` starts beside the gateway; the API works without any of it.
 GATEWAY_COMPANIONS = ["proxy_site.operations.Observability", "proxy_site.console.Dashboard"]
+# How the server refuses what is no request, and where it lets a connection become a socket.
+GATEWAY_ERROR_BODY = "proxy_site.handler.error_body"
+GATEWAY_SOCKET_PATHS = ["/dashboard/live"]
 OTEL_ENDPOINT = variables.OTEL_ENDPOINT.read(os.environ)
 
 LOGGING: dict[str, Any] = {

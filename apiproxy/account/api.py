@@ -2,6 +2,7 @@
 
 import logging
 
+from django.core.exceptions import SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
@@ -13,7 +14,7 @@ from apiproxy.dialects.anthropic import failures
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.keys import Principal
 from apiproxy.lookup import DatabaseAwayError
-from apiproxy.wire.intake import request_id
+from apiproxy.wire.intake import UNREADABLE, request_id
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,12 @@ def on_database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     logger.warning("request.database_away", exc_info=error, extra={"reqId": request_id(request)})
     away = DatabaseAwayError("the request needs it")
     return failures.error_response(away, request_id(request))
+
+
+@api.exception_handler(SuspiciousOperation)
+def on_unreadable(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
+    """What Django will not read, such as thousands of query parameters."""
+    return failures.error_response(UNREADABLE, request_id(request))
 
 
 @api.exception_handler(Exception)

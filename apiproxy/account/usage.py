@@ -90,6 +90,7 @@ def _iso(unix_s: float) -> str:
 def _days(given: str | None) -> int:
     if given is None:
         return DEFAULT_DAYS
-    if not given.isdecimal() or not given.isascii() or not 1 <= int(given) <= MAX_DAYS:
+    # As text first: Python refuses to read a number of thousands of digits.
+    if not (given.isdecimal() and given.isascii() and len(given) < 5 and 1 <= int(given) <= MAX_DAYS):
         raise ProxyError(FailureKind.INVALID_REQUEST, f"days: must be from 1 to {MAX_DAYS}", param="days")
     return int(given)

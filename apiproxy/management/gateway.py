@@ -65,6 +65,8 @@ class Gateway:
             server_name="",
             request_timeout_s=config.request_timeout_ms / 1000,
             send_timeout_s=config.stall_timeout_ms / 1000,
+            error_body=import_string(settings.GATEWAY_ERROR_BODY),
+            socket_paths=tuple(path.encode() for path in settings.GATEWAY_SOCKET_PATHS),
         )
 
     def serve(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.protocol import connectionDone
 
-from apiproxy.wire.deadline import TimedChannel
+from apiproxy.wire.channel import RefusingChannel
 
 _PATIENCE_S = 0.000_5
 _MAX_PATIENCE_S = 0.01
@@ -31,7 +31,7 @@ def listening_socket(host: str, port: int, *, backlog: int = 1_024) -> socket.so
     return listener
 
 
-_Channel: Any = TimedChannel  # most of it has no types
+_Channel: Any = RefusingChannel  # most of it has no types
 
 
 class GatewayChannel(_Channel):  # type: ignore[misc]  # see there
@@ -54,13 +54,6 @@ class GatewayChannel(_Channel):  # type: ignore[misc]  # see there
         """It is gone."""
         self.factory.channels.discard(self)
         super().connectionLost(reason)
-
-    def too_slow(self) -> None:
-        """Says so where there is a request yet, and closes."""
-        if self.requests:
-            self.requests[-1].give_up()
-        else:
-            self.loseConnection()
 
     def last_response(self, response_headers: Any) -> None:
         """Tells the client with the response that is to begin now that no other will follow."""

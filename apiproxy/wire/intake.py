@@ -9,12 +9,15 @@ from django.http import HttpRequest
 
 from apiproxy.auth import client_ip
 from apiproxy.conf import gateway_settings
-from apiproxy.errors import ProxyError
+from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import Rejected
 from apiproxy.keys import Principal
 from apiproxy.observers import observers
 from apiproxy.sessions.ids import conversation_id
 from apiproxy.turns import Caller, DialectName, Turn, new_id
+
+UNREADABLE = ProxyError(FailureKind.INVALID_REQUEST, "The request cannot be read")
+"""For what Django refuses on its own."""
 
 _REQUEST_ID = "gateway.request_id"
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")

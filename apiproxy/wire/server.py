@@ -3,6 +3,9 @@
 Daphne's `handle_reply` never waits, so a client that reads slowly would have its whole answer in our memory; here a
 send waits while the socket is full. Daphne reads a body to its end before the application sees it; here one that is too
 large is refused from its headers, and one that comes too slowly is given up.
+
+Two things that a client's header would do are left out: `Upgrade` counts where there are sockets and nowhere else, and
+`Daphne-Root-Path`, with which a client would move every link of a page, counts nowhere.
 """
 
 import asyncio
@@ -11,28 +14,26 @@ import logging
 import socket
 from typing import Any
 
-import orjson
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor
 
+from apiproxy.errors import FailureKind
 from apiproxy.turns import new_id
 from apiproxy.wire.body import MAX_BODY_BYTES
+from apiproxy.wire.channel import ErrorBody, given_id, id_headers
 from apiproxy.wire.connections import Door, GatewayChannel
-from apiproxy.wire.intake import well_formed_id
 
 logger = logging.getLogger(__name__)
 
-_LINGER_S = 5.0
-"""How long a refused client may go on sending before the connection is cut: one cut at once never reads the refusal."""
 _IDLE_GRACE_S = 1.0
 """How long a connection without a request is left open by a process that leaves: a client that is about to send one on
 it should get its answer, and with it be told to open another."""
 _LEAVE_CHECK_S = 0.1
 _SERVICE_RESTART = 1012
 """The code of RFC 6455's registry that tells a browser's page to come back."""
-_ERROR_TYPES = {400: "invalid_request_error", 408: "timeout_error", 413: "request_too_large", 503: "overloaded_error"}
+_KINDS = {400: FailureKind.INVALID_REQUEST, 503: FailureKind.DRAINING}
 
 
 class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
@@ -43,7 +44,6 @@ class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
         self._writable = asyncio.Event()
         self._writable.set()
         self._received_bytes = 0
-        self._refused = False
 
     # Twisted tells how the body comes in.
 
@@ -56,16 +56,23 @@ class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 — Twisted's name
         """A piece of the body."""
         self._received_bytes += len(data)
-        if self._received_bytes > MAX_BODY_BYTES and not self._refused:
+        if self._received_bytes > MAX_BODY_BYTES:
             self._refuse_body()
-        if not self._refused:
+        else:
             super().handleContentChunk(data)
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802 — Twisted's name
+        """The request is complete. Twisted would read forms here, megabytes of them, for nobody."""
+        self.content.seek(0)
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path = path.partition(b"?")[0]
+        self.requestHeaders.removeHeader(b"daphne-root-path")
+        if not self.path.startswith(self.server.socket_paths):
+            self.requestHeaders.removeHeader(b"upgrade")
+        self.process()
+
     def process(self) -> Any:
-        """The request is complete."""
-        if self._refused:
-            self.transport.loseConnection()
-            return None
+        """Hands it to the application."""
         channel = self.channel
         done = super().process()
         if self.transport is None:  # it has become a browser's socket
@@ -73,30 +80,8 @@ class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
         return done
 
     def _refuse_body(self) -> None:
-        self._refuse(413, b"Request Entity Too Large", "Request exceeds the maximum size")
-        asyncio.get_running_loop().call_later(_LINGER_S, self._cut)
-
-    def give_up(self) -> None:
-        """The client was too slow with its request."""
-        if not self._refused:
-            self._refuse(408, b"Request Timeout", "The request was not sent in time")
-        self._cut()
-
-    def _refuse(self, status: int, reason: bytes, message: str) -> None:
-        """Answers before the request is complete, past Daphne and Twisted, which could not."""
-        self._refused = True
         self.content = io.BytesIO()
-        request_id = new_id("req_")
-        body = _error_json(status, message, request_id)
-        ids = b"".join(b"%s: %s\r\n" % header for header in self._id_headers(request_id))
-        self.channel.transport.write(
-            b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nConnection: close\r\n%s"
-            b"Content-Length: %d\r\n\r\n%s" % (status, reason, ids, len(body), body)
-        )
-
-    def _cut(self) -> None:
-        if self.channel is not None:
-            self.channel.transport.loseConnection()
+        self.channel.refuse(413, FailureKind.TOO_LARGE, "Request exceeds the maximum size")
 
     # Twisted tells whether the socket takes more: we are its producer.
 
@@ -150,15 +135,12 @@ class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
             self.finish()
             return
         request_id = new_id("req_")
-        headers = [(b"Content-Type", b"application/json"), *self._id_headers(request_id)]
+        path, kind = self.path.decode("ascii", "replace"), _KINDS.get(status, FailureKind.INTERNAL)
+        content = self.server.error_body(path, kind, body, request_id=request_id)
+        headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(content))]
+        headers += id_headers(request_id, given_id(self))
         self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
-        self.handle_reply({"type": "http.response.body", "body": _error_json(status, body, request_id)})
-
-    def _id_headers(self, request_id: str) -> list[tuple[bytes, bytes]]:
-        """As `proxy_site.handler` puts them on every other answer."""
-        given = self.requestHeaders.getRawHeaders("x-request-id", [""])[-1]
-        clients = well_formed_id(given) or request_id
-        return [(b"request-id", request_id.encode()), (b"x-request-id", clients.encode())]
+        self.handle_reply({"type": "http.response.body", "body": content})
 
 
 class GatewayFactory(HTTPFactory):  # type: ignore[misc]  # Daphne has no types
@@ -181,18 +163,29 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
     """Daphne's server over our requests.
 
     send_timeout_s: how long a client may read nothing of what is sent to it. request_timeout_s: how long it may take to
-    send a request; see `wire/deadline.py`.
+    send a request; see `wire/deadline.py`. error_body: what is refused before the application sees it, in the dialect of
+    its path. socket_paths: how the paths of the application's sockets begin.
 
     Told to `listen`, it takes connections from a socket that is not its own: other processes may do the same.
     """
 
-    def __init__(self, *args: Any, send_timeout_s: float, request_timeout_s: float, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        send_timeout_s: float,
+        request_timeout_s: float,
+        error_body: ErrorBody,
+        socket_paths: tuple[bytes, ...],
+        **kwargs: Any,
+    ) -> None:
         # Daphne would listen by itself, as soon as its loop runs.
         super().__init__(*args, endpoints=["none"], **kwargs)
         self.endpoints: list[str] = []
         self.leaving = False
         self._send_timeout_s = send_timeout_s
         self.request_timeout_s = request_timeout_s
+        self.error_body = error_body
+        self.socket_paths = socket_paths
         self._port: Any = None
         self._door: Door | None = None
 
@@ -249,8 +242,3 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         await super().handle_reply(protocol, message)
         if isinstance(protocol, GatewayRequest):
             await protocol.writable(timeout_s=self._send_timeout_s)
-
-
-def _error_json(status: int, message: str, request_id: str) -> bytes:
-    error = {"type": _ERROR_TYPES.get(status, "api_error"), "message": message}
-    return orjson.dumps({"type": "error", "error": error, "request_id": request_id})

@@ -11,6 +11,7 @@ import orjson
 
 from apiproxy.conf import Credential
 from apiproxy.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.wire.sse import dumps
 
 COUNT_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 5.0
@@ -44,16 +45,18 @@ class TokenCounter:
         """The upstream's own number for this body of its count_tokens endpoint; None where it has no such endpoint.
 
         betas: the `anthropic-beta` header as it came; beta_api: whether the path was asked with `?beta=true`. Raises
-        ProxyError: UPSTREAM_ERROR with what the upstream said, STALL after the timeout, CONNECTION_LOST.
+        ProxyError: UPSTREAM_ERROR with what the upstream said, STALL after the timeout, CONNECTION_LOST, and
+        INVALID_REQUEST for a body that cannot be written.
         """
+        content = _encoded(body)
         if self._client is None:
             self._client = _client(self.credential)
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._client.post(
                     "/v1/messages/count_tokens",
-                    content=orjson.dumps(body),
-                    headers={"anthropic-beta": betas} if betas else {},
+                    content=content,
+                    headers={b"anthropic-beta": betas.encode("latin-1", "replace")} if betas else {},
                     params={"beta": "true"} if beta_api else {},
                 )
         except TimeoutError as error:
@@ -86,24 +89,38 @@ def estimate_tokens(body: Mapping[str, Any]) -> int:
 
 def _size(value: object) -> tuple[int, int]:
     """Characters of text in a JSON value, and tokens of what is not text."""
-    if isinstance(value, str):
-        return len(value), 0
-    if isinstance(value, dict):
-        source = value.get("source")
-        if value.get("type") == "image":
-            return 0, _IMAGE_TOKENS
-        if (
-            value.get("type") == "document"
-            and isinstance(source, dict)
-            and source.get("type") not in ("text", "content")
-        ):
-            return 0, _DOCUMENT_TOKENS
-        parts: list[object] = [part for name, part in value.items() if name not in _NOT_TEXT]
-        parts += [name for name in value if name not in _NOT_TEXT]
-    else:
-        parts = value if isinstance(value, list) else []
-    sizes = [_size(part) for part in parts]
-    return sum(characters for characters, _ in sizes), sum(fixed for _, fixed in sizes)
+    characters, fixed = 0, 0
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            characters += len(part)
+        elif isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict) and (tokens := _unread(part)):
+            fixed += tokens
+        elif isinstance(part, dict):
+            for name, item in part.items():
+                if name not in _NOT_TEXT:
+                    waiting += (name, item)
+    return characters, fixed
+
+
+def _unread(block: Mapping[str, Any]) -> int:
+    """The tokens of an image, or of a document that is not text; none for anything else."""
+    if block.get("type") == "image":
+        return _IMAGE_TOKENS
+    source = block.get("source")
+    if block.get("type") == "document" and isinstance(source, dict) and source.get("type") not in ("text", "content"):
+        return _DOCUMENT_TOKENS
+    return 0
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    try:
+        return dumps(body)
+    except RecursionError:
+        raise ProxyError(FailureKind.INVALID_REQUEST, "The request body is nested too deeply.") from None
 
 
 def _client(credential: Credential) -> httpx2.AsyncClient:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from django.core.exceptions import SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
@@ -34,7 +35,7 @@ from apiproxy.sessions.ids import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, kept_headers
 from apiproxy.turns import Turn
 from apiproxy.wire.body import read_json_object
-from apiproxy.wire.intake import caller_of, note_refusal, request_id
+from apiproxy.wire.intake import UNREADABLE, caller_of, note_refusal, request_id
 from apiproxy.wire.respond import StreamEncoder, respond
 from apiproxy.wire.sse import dumps
 
@@ -228,6 +229,12 @@ def on_database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     logger.warning("request.database_away", exc_info=error, extra={"reqId": request_id(request)})
     away = DatabaseAwayError("the request needs it")
     return failures.error_response(away)
+
+
+@api.exception_handler(SuspiciousOperation)
+def on_unreadable(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
+    """What Django will not read, such as thousands of query parameters."""
+    return failures.error_response(UNREADABLE)
 
 
 @api.exception_handler(Exception)

@@ -1,0 +1,126 @@
+"""A connection of Twisted's that says in JSON, with a request id, why it refuses what is no request.
+
+Twisted itself answers with a status line and nothing else, or closes without a word where a line is too long.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+from apiproxy.errors import FailureKind
+from apiproxy.turns import new_id
+from apiproxy.wire.deadline import TimedChannel
+from apiproxy.wire.intake import well_formed_id
+
+LINGER_S = 5.0
+"""How long a refused client may go on sending before the connection is cut: one cut at once never reads the refusal."""
+
+_PHRASES = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    413: b"Request Entity Too Large",
+    414: b"URI Too Long",
+    431: b"Request Header Fields Too Large",
+}
+
+
+class ErrorBody(Protocol):
+    """The body of an error in the dialect of a path."""
+
+    def __call__(self, path: str, kind: FailureKind, message: str, *, request_id: str) -> bytes:
+        """The body; path without its query, and empty where there is none yet."""
+        ...
+
+
+class RefusingChannel(TimedChannel):
+    """One connection; its requests come one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's is not typed
+        self._refused = False
+
+    def refuse(self, status: int, kind: FailureKind, message: str) -> None:
+        """Answers in place of the request that comes in, and takes nothing more from this connection."""
+        if self._refused:
+            return
+        self._refused = True
+        request_id = new_id("req_")
+        body = self._error_body(self._path_so_far(), kind, message, request_id=request_id)
+        headers = [
+            (b"Content-Type", b"application/json"),
+            (b"Connection", b"close"),
+            (b"Content-Length", b"%d" % len(body)),
+            *id_headers(request_id, self._given_id()),
+        ]
+        lines = b"".join(b"%s: %s\r\n" % header for header in headers)
+        transport: Any = self.transport
+        transport.write(b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, _PHRASES[status], lines, body))
+        self._stop()  # the clock of the request
+        self.setTimeout(None)  # type: ignore[no-untyped-call]  # Twisted's is not typed
+        transport.loseWriteConnection()  # the end of the answer; reading goes on, or its bytes would be lost
+        asyncio.get_running_loop().call_later(LINGER_S, self._cut)
+
+    def too_slow(self) -> None:
+        """The client has not sent its request in time."""
+        self.refuse(408, FailureKind.TOO_SLOW, "The request was not sent in time")
+
+    def _cut(self) -> None:
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def _error_body(self, path: str, kind: FailureKind, message: str, *, request_id: str) -> bytes:
+        error_body: ErrorBody = self.factory.server.error_body
+        return error_body(path, kind, message, request_id=request_id)
+
+    def _path_so_far(self) -> str:
+        path: bytes = getattr(self, "_path", b"")  # Twisted's, from the request line to the body's end
+        return path.partition(b"?")[0].decode("ascii", "replace")
+
+    def _given_id(self) -> str:
+        request = self.requests[-1] if self.requests else None
+        return given_id(request) if request is not None else ""
+
+    # What Twisted does, unless the connection is refused. It has its own idea of a refusal, and a name for it.
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802 - Twisted's name
+        if self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders:
+            self.refuse(431, FailureKind.INVALID_REQUEST, "The request's headers are too large or too many")
+        else:
+            self.refuse(400, FailureKind.INVALID_REQUEST, "The request is not valid HTTP")
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802 - Twisted's name
+        """A line is longer than Twisted keeps: the request line, or a header."""
+        if self._path_so_far():
+            self.refuse(431, FailureKind.INVALID_REQUEST, "A header of the request is too long")
+        else:
+            self.refuse(414, FailureKind.INVALID_REQUEST, "The request's address is too long")
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Bytes of the client."""
+        if not self._refused:
+            super().dataReceived(data)
+
+    def lineReceived(self, line: bytes) -> None:  # noqa: N802 - Twisted's name
+        """The request line, a header, or the end of the headers."""
+        if not self._refused:
+            super().lineReceived(line)  # type: ignore[no-untyped-call]  # Twisted's is not typed
+
+    def rawDataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """A part of the body, or what comes after the request."""
+        if not self._refused:
+            super().rawDataReceived(data)
+
+    def allContentReceived(self) -> None:  # noqa: N802 - Twisted's name
+        """The request is complete."""
+        if not self._refused:
+            super().allContentReceived()
+
+
+def given_id(request: Any) -> str:
+    """The client's own `x-request-id`, whatever it is."""
+    return str(request.requestHeaders.getRawHeaders("x-request-id", [""])[-1])
+
+
+def id_headers(request_id: str, given: str) -> list[tuple[bytes, bytes]]:
+    """As every other answer has them."""
+    clients = well_formed_id(given) or request_id
+    return [(b"request-id", request_id.encode()), (b"x-request-id", clients.encode())]
