@@ -13,7 +13,7 @@ LOCK := $(UV) pip compile pyproject.toml --quiet --generate-hashes --no-header -
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix bench soak lock
+.PHONY: help serve test check fix bench soak fuzz audit lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 9
@@ -45,6 +45,9 @@ bench: $(VENV)/.dev ## Measure: one JSON line for each scenario
 
 soak: $(VENV)/.dev ## Load a gateway with twice what it can do for 30 minutes (ARGS="--minutes 1": the short form)
 	@$(BIN)/python -m bench.soak $(ARGS)
+
+fuzz: $(VENV)/.dev ## Throw 10,000 odd inputs at a gateway (ARGS="--cases N --seed N")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 lock: ## Renew both locks from pyproject.toml (needs uv)
 	$(LOCK) --extra postgres --extra redis --extra otel --output-file requirements.lock

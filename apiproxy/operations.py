@@ -16,6 +16,7 @@ ENDPOINTS = (
     "POST /v1/chat/completions",
     "POST /v1/responses",
     "GET /v1/usage",
+    "GET /openapi.json",
     "GET /sessions",
     "GET /debug/stats",
     "GET /metrics",

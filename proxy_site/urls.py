@@ -9,11 +9,13 @@ from apiproxy.account.api import api as account_api
 from apiproxy.dialects.anthropic.api import api as anthropic_api
 from apiproxy.dialects.openai.api import api as openai_api
 from proxy_site import accounts as _accounts  # noqa: F401 - registers users and groups in the admin
+from proxy_site.openapi import openapi
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", operations.index),
     path("healthz", operations.healthz),
     path("readyz", operations.readyz),
+    path("openapi.json", openapi),
     path("admin/", admin.site.urls),
     path("dashboard/", include("observability.dashboard.urls")),
     path("dashboard", RedirectView.as_view(pattern_name="dashboard:overview")),

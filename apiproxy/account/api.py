@@ -52,8 +52,8 @@ async def _principal_of(request: HttpRequest) -> Principal:
     return principal
 
 
-for prefix in ("/v1", ""):
-    api.get(prefix + "/usage")(usage)
+for prefix, documented in (("/v1", True), ("", False)):
+    api.get(prefix + "/usage", include_in_schema=documented)(usage)
 api.get("/sessions")(list_sessions)
 api.api_operation(["GET", "POST"], "/sessions/cleanup")(clean_up)
 api.delete("/sessions/{path:conversation_id}")(delete_session)

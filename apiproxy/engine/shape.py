@@ -36,7 +36,8 @@ class StreamShape:
             return False
         match event.get("type"):
             case "content_block_delta":
-                return event.get("index") in self._open and _is_delta(event.get("delta"))
+                index = event.get("index")
+                return type(index) is int and index in self._open and _is_delta(event.get("delta"))
             case "message_start":
                 return self._start(event.get("message"))
             case "content_block_start":

@@ -72,6 +72,11 @@ class StandIn:
                 pass
             except (prompt.InvalidRequestError, DirectiveError) as error:
                 await _error(responder, 400, str(error))
+            except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+                # It does not look at every field before it uses it; the API would, and refuse the same.
+                if responder.started:
+                    raise
+                await _error(responder, 400, f"The stand-in makes nothing of this request: {type(error).__name__}")
 
     async def _route(self, responder: Responder, scope: Scope, body: Any) -> None:
         match scope["method"], scope["path"].rstrip("/").split("/")[1:]:

@@ -35,9 +35,11 @@ What goes wrong:
     [[miderror=9]]      an `error` event after 9 deltas, and the end; its details as for [[status]]
     [[garbage=9]]       an event that is not JSON after 9 deltas
     [[odd={…}]]         this JSON as an event after the first delta, whatever it is
+    [[raw=BASE64]]      these bytes in place of the whole stream
 A name that is not in this list is text like any other.
 """
 
+import base64
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -99,6 +101,7 @@ class Directives:
     miderror: int | None = None
     garbage: int | None = None
     odd: str | None = None
+    raw: bytes | None = None
 
 
 _FAULTS: Mapping[str, Literal["drop", "silent"]] = {"drop": "drop", "silent": "silent"}
@@ -137,6 +140,7 @@ _SIMPLE: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "gap": ("gap_s", float),
     "drip": ("drip_s", float),
     "flaky": ("flaky", _flaky),
+    "raw": ("raw", base64.b64decode),
 }
 _JSON_NAMES = frozenset({"tool", "block"})
 _KNOWN = _JSON_NAMES | _SIMPLE.keys() | _USAGE.keys()

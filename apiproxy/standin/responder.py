@@ -33,6 +33,7 @@ class Responder:
         self._gone = asyncio.Event()
         self._complete = False
         self._drip_s = 0.0
+        self.started = False
 
     async def __aenter__(self) -> "Responder":
         self._watch = asyncio.create_task(self._watch_client())
@@ -112,6 +113,7 @@ class Responder:
         if self._exchange is not None:
             self._exchange.status = status
         pairs = {"request-id": self.request_id, **headers}.items()
+        self.started = True
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
         await self._tell({"type": "http.response.start", "status": status, "headers": encoded})
 

@@ -45,6 +45,9 @@ def play(answer: Answer, directives: Directives, *, gap_s: float = 0.0) -> Itera
     """The stream of an answer. gap_s: the pause before each delta where no directive sets one."""
     if directives.headers:
         yield Hang()
+    if directives.raw is not None:
+        yield directives.raw
+        return
     yield encode({"type": "message_start", "message": answer.opening()})
     if directives.hang:
         yield Hang()

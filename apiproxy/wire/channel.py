@@ -117,7 +117,8 @@ class RefusingChannel(TimedChannel):
 
 def given_id(request: Any) -> str:
     """The client's own `x-request-id`, whatever it is."""
-    return str(request.requestHeaders.getRawHeaders("x-request-id", [""])[-1])
+    raw: bytes = request.requestHeaders.getRawHeaders(b"x-request-id", [b""])[-1]
+    return raw.decode("latin-1")
 
 
 def id_headers(request_id: str, given: str) -> list[tuple[bytes, bytes]]:

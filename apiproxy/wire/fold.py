@@ -77,4 +77,10 @@ def _tool_input(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
+        pass
+    try:
         return from_json(text, allow_partial=True)
+    except ValueError:
+        # In the API's own words for it, in which a client may send it back to the model. Source:
+        # https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming
+        return {"INVALID_JSON": text}

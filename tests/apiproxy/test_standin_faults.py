@@ -261,3 +261,7 @@ def recording(sent: list[Message]) -> Any:
         sent.append(message)
 
     return send
+
+
+async def test_given_bytes_take_the_place_of_the_whole_stream(upstream: Upstream) -> None:
+    assert await upstream.received("[[raw=ZGF0YTogeA0KAP8=]]") == b"data: x\r\n\0\xff"

@@ -1,6 +1,7 @@
 """The whole gateway as an operator runs it: `manage.py serve` in a process of its own."""
 
 import contextlib
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -98,3 +99,15 @@ class GatewayProcess:
             return httpx.get(f"{self.base_url}/readyz", timeout=5).status_code == 200
         except httpx.TransportError:
             return False
+
+
+def sign_in(gateway: GatewayProcess) -> str:
+    """The session cookie of the first administrator, whom the gateway has named on the console."""
+    found = re.search(r"Administrator \(shown once\): (\S+) / (\S+)", gateway.output)
+    assert found is not None, gateway.output
+    with httpx.Client(base_url=gateway.base_url, timeout=30) as client:
+        client.get("/admin/login/")
+        form = {"username": found[1], "password": found[2], "csrfmiddlewaretoken": client.cookies["csrftoken"]}
+        signed_in = client.post("/admin/login/", data=form, headers={"referer": f"{gateway.base_url}/admin/login/"})
+        assert signed_in.status_code == 302, signed_in.text
+        return str(client.cookies["sessionid"])

@@ -124,13 +124,17 @@ async def batch(request: HttpRequest, rest: str) -> HttpResponse:
     return await batches(request)
 
 
-for prefix in ("/v1", ""):
-    api.get(prefix + "/models")(list_models)
-    api.get(prefix + "/models/{path:model_id}")(retrieve_model)
-    api.post(prefix + "/messages")(messages)
-    api.post(prefix + "/messages/count_tokens")(count)
-    api.api_operation(["GET", "POST", "DELETE"], prefix + "/messages/batches")(batches)
-    api.api_operation(["GET", "POST", "DELETE"], prefix + "/messages/batches/{path:rest}")(batch)
+_ANY = ["GET", "POST", "DELETE"]
+
+for prefix, documented in (("/v1", True), ("", False)):
+    api.get(prefix + "/models", include_in_schema=documented)(list_models)
+    api.get(prefix + "/models/{path:model_id}", include_in_schema=documented)(retrieve_model)
+    api.post(prefix + "/messages", include_in_schema=documented)(messages)
+    api.post(prefix + "/messages/count_tokens", include_in_schema=documented)(count)
+    api.api_operation(_ANY, prefix + "/messages/batches", include_in_schema=documented)(batches)
+    api.api_operation(
+        ["GET", "POST", "DELETE"], prefix + "/messages/batches/{path:rest}", include_in_schema=documented
+    )(batch)
 
 
 @api.exception_handler(ProxyError)

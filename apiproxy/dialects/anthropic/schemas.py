@@ -6,7 +6,19 @@ Source: https://platform.claude.com/docs/en/api/messages
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+    field_validator,
+)
+
+_BLOCKS: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
+TextOrBlocks = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, _BLOCKS]})]
 
 
 class MessageIn(BaseModel):
@@ -15,7 +27,7 @@ class MessageIn(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     role: StrictStr
-    content: Any
+    content: TextOrBlocks
 
     @field_validator("content")
     @classmethod
@@ -34,7 +46,7 @@ class MessagesIn(BaseModel):
     messages: Annotated[list[MessageIn], Field(min_length=1)]
     max_tokens: Annotated[StrictInt, Field(ge=0)] | None = None
     stream: StrictBool | None = None
-    system: Any = None
+    system: TextOrBlocks | None = None
     metadata: dict[str, Any] | None = None
 
     @field_validator("system")

@@ -208,12 +208,12 @@ async def _principal_of(request: HttpRequest) -> Principal:
     return principal
 
 
-for prefix in ("/v1", ""):
-    api.post(prefix + "/chat/completions")(chat_completions)
-    api.get(prefix + "/chat/models")(chat_models)
-    api.post(prefix + "/responses")(responses)
-    api.get(prefix + "/responses/{str:response_id}")(retrieve_response)
-    api.delete(prefix + "/responses/{str:response_id}")(delete_response)
+for prefix, documented in (("/v1", True), ("", False)):
+    api.post(prefix + "/chat/completions", include_in_schema=documented)(chat_completions)
+    api.get(prefix + "/chat/models", include_in_schema=documented)(chat_models)
+    api.post(prefix + "/responses", include_in_schema=documented)(responses)
+    api.get(prefix + "/responses/{str:response_id}", include_in_schema=documented)(retrieve_response)
+    api.delete(prefix + "/responses/{str:response_id}", include_in_schema=documented)(delete_response)
 
 
 @api.exception_handler(ProxyError)

@@ -1,0 +1,260 @@
+"""What is known to break servers, one by one and by name, over a socket to a real gateway."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Sequence
+
+import psutil
+import pytest
+
+from tests.fuzz.exchange import Answer, Request, fault_of, send
+from tests.fuzz.inputs import MODEL
+from tests.fuzz.target import Target
+from tests.support.waiting import eventually
+
+GOOD = json.dumps({"model": MODEL, "max_tokens": 9, "messages": [{"role": "user", "content": "[[n=1]]"}]}).encode()
+LIMIT_BYTES = 32 * 2**20
+POSTED = ("/v1/messages", "/v1/messages/count_tokens", "/v1/chat/completions")
+
+
+def with_field(field: bytes) -> bytes:
+    return GOOD[:-1] + b"," + field + b"}"
+
+
+def asked(target: Target, request: Request, status: int | None = None) -> Answer:
+    answer = target.ask(request)
+    assert fault_of(request.path, answer, method=request.method.decode()) is None, answer
+    assert status is None or answer.status == status, answer
+    return answer
+
+
+def said(target: Target, *pieces: bytes, half_close: bool = False) -> Answer:
+    return send(target.gateway.base_url, pieces, half_close=half_close)
+
+
+def refused(answer: Answer, status: int) -> None:
+    """It is an error of this status in JSON, on a connection that ends."""
+    assert answer.status == status
+    assert fault_of("/", answer) is None, answer
+    assert answer.headers["connection"] == "close"
+
+
+def head(
+    *lines: bytes, method: bytes = b"POST", target: bytes = b"/v1/messages", version: bytes = b"HTTP/1.1"
+) -> bytes:
+    return b"\r\n".join([b"%s %s %s" % (method, target, version), b"host: localhost", *lines, b"", b""])
+
+
+@pytest.mark.parametrize("path", POSTED)
+@pytest.mark.parametrize(
+    "body",
+    [
+        with_field(b'"deep":' + b"[" * 100_000 + b"]" * 100_000),
+        with_field(b'"deep":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
+        with_field(b'"temperature":1e999'),
+        with_field(b'"temperature":' + b"9" * 5_000),
+        with_field(b'"temperature":NaN'),
+        with_field(b'"temperature":-Infinity'),
+        with_field(b'"x":"\\ud800"'),
+        with_field(b'"x":"\xff\xfe"'),
+        with_field(b'"max_tokens":1,"max_tokens":"two"'),
+        b"\xef\xbb\xbf" + GOOD,
+        GOOD.decode().encode("utf-16"),
+        GOOD + b"\x00",
+        b"\x00" * 1_000,
+    ],
+    ids=[
+        "lists 100,000 deep", "objects 100,000 deep", "1e999", "a number of 5,000 digits", "NaN", "-Infinity",
+        "a lone surrogate", "no UTF-8", "a key twice", "a byte order mark", "UTF-16", "a NUL at the end", "NUL alone",
+    ],
+)  # fmt: skip
+def test_a_body_that_is_no_good_json_is_refused(target: Target, path: str, body: bytes) -> None:
+    asked(target, Request(b"POST", path.encode(), body=body), 400)
+
+
+@pytest.mark.parametrize("path", POSTED)
+def test_a_body_too_deep_for_us_alone_is_refused_too(target: Target, path: str) -> None:
+    deep = with_field(b'"messages":[{"role":"user","content":[' + b'{"a":' * 1_000 + b"1" + b"}" * 1_000 + b"]}]")
+    asked(target, Request(b"POST", path.encode(), body=deep), 400)
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json; charset=utf-16", "multipart/form-data", "a=b", ""])
+def test_what_a_body_is_called_does_not_matter(target: Target, kind: str) -> None:
+    asked(target, Request(b"POST", b"/v1/messages", headers=((b"content-type", kind.encode()),), body=GOOD), 200)
+
+
+@pytest.mark.parametrize(
+    ("coding", "packed"),
+    [(b"gzip", gzip.compress(GOOD)), (b"deflate", zlib.compress(GOOD)), (b"gzip", gzip.compress(b" " * LIMIT_BYTES))],
+    ids=["gzip", "deflate", "a bomb"],
+)
+def test_a_packed_body_is_not_unpacked(target: Target, coding: bytes, packed: bytes) -> None:
+    asked(target, Request(b"POST", b"/v1/messages", headers=((b"content-encoding", coding),), body=packed), 400)
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/debug/stats"])
+def test_one_byte_over_the_limit_is_refused_in_the_words_of_its_path(target: Target, path: str) -> None:
+    answer = said(target, head(b"content-length: %d" % (LIMIT_BYTES + 1), target=path.encode()))
+
+    assert answer.status == 413
+    assert fault_of(path, answer) is None, answer
+
+
+def test_the_limit_itself_is_not_over_it(target: Target) -> None:
+    body = b" " * (LIMIT_BYTES - 2) + b"[]"
+    answer = asked(target, Request(b"POST", b"/v1/chat/completions", body=body), 400)
+
+    assert "must be a JSON object" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"content-length: -1"],
+        [b"content-length: 1e3"],
+        [b"content-length: 1", b"content-length: 2"],
+        [b"content-length: 0", b"transfer-encoding: chunked"],
+        [b"transfer-encoding: gzip, chunked"],
+        [b"x y: z"],
+        [b"no colon"],
+        [b"x: a\x00b"],
+    ],
+    ids=repr,
+)
+def test_headers_that_contradict_themselves_are_refused(target: Target, lines: Sequence[bytes]) -> None:
+    refused(said(target, head(*lines)), 400)
+
+
+@pytest.mark.parametrize(
+    ("line", "rest"), [(b"transfer-encoding: chunked", b"zz\r\n"), (b"transfer-encoding: chunked", b"-1\r\n{}\r\n")]
+)
+def test_chunks_that_are_none_are_refused(target: Target, line: bytes, rest: bytes) -> None:
+    refused(said(target, head(line), rest), 400)
+
+
+@pytest.mark.parametrize(
+    ("lines", "address", "status"),
+    [
+        ([b"x-%d: y" % number for number in range(501)], b"/v1/models", 431),
+        ([b"x-%d: %s" % (number, b"y" * 1_000) for number in range(20)], b"/v1/models", 431),
+        ([b"x: " + b"y" * 100_000], b"/v1/models", 431),
+        ([], b"/v1/" + b"x" * 100_000, 414),
+        ([], b"/v1/models?" + b"a=b&" * 20_000, 414),
+    ],
+    ids=["many headers", "large headers", "one long header", "a long path", "a long query string"],
+)
+def test_a_flood_in_the_head_is_refused(target: Target, lines: list[bytes], address: bytes, status: int) -> None:
+    refused(said(target, head(*lines, method=b"GET", target=address)), status)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"NONSENSE",
+        b"GET /healthz",
+        b"GET /healthz HTTP/3.7",
+        b"\xff\xfe / HTTP/1.1",
+        b"PRI * HTTP/2.0",
+        b"GET  HTTP/1.1",
+    ],
+)
+def test_what_is_no_http_is_refused(target: Target, start: bytes) -> None:
+    refused(said(target, start + b"\r\nhost: localhost\r\n\r\n"), 400)
+
+
+@pytest.mark.parametrize("query", [b"a=b&" * 2_000, b"limit=" + b"9" * 5_000, b"limit=%00", b"limit=\xd9\xa3"])
+@pytest.mark.parametrize("path", [b"/v1/models", b"/v1/usage"])
+def test_a_query_string_that_is_none_is_refused_or_ignored(target: Target, path: bytes, query: bytes) -> None:
+    query = query.replace(b"limit", b"days") if path == b"/v1/usage" else query
+    asked(target, Request(b"GET", path + b"?" + query), 400)
+
+
+@pytest.mark.parametrize("method", [b"TRACE", b"PROPFIND", b"OPTIONS", b"HEAD", b"X", b"get", b"PUT"])
+def test_a_method_that_is_not_there_is_405(target: Target, method: bytes) -> None:
+    asked(target, Request(method, b"/v1/messages"), 405)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/static/%2e%2e/%2e%2e/etc/passwd", "/static/..%2f..%2fetc%2fpasswd", "/static/../proxy_site/settings.py",
+     "/static/..%5c..%5cetc", "/v1/../debug/stats", "//v1//models", "/v1/models/..%2f..%2f..%2fetc%2fpasswd"],
+)  # fmt: skip
+def test_no_path_leads_out(target: Target, path: str) -> None:
+    answer = asked(target, Request(b"GET", path.encode()), 404)
+
+    assert b"root:" not in answer.body
+    assert b"INSTALLED_APPS" not in answer.body
+
+
+def test_http_1_0_is_answered_whole(target: Target) -> None:
+    key = b"x-api-key: " + target.keys["fuzz"].encode()
+    answer = said(target, head(key, b"content-length: %d" % len(GOOD), version=b"HTTP/1.0"), GOOD)
+
+    assert answer.status == 200
+    assert answer.json()["type"] == "message"
+
+
+def test_a_client_that_waits_for_100_gets_it(target: Target) -> None:
+    key = b"x-api-key: " + target.keys["fuzz"].encode()
+    waits = head(key, b"expect: 100-continue", b"content-length: %d" % len(GOOD), b"connection: close")
+
+    assert said(target, waits, GOOD).status == 200
+
+
+def test_pipelined_requests_are_answered_in_their_order(target: Target) -> None:
+    key = b"x-api-key: " + target.keys["fuzz"].encode()
+    first = head(key, b"content-length: %d" % len(GOOD), b"x-request-id: first") + GOOD
+    second = head(b"x-request-id: second", b"connection: close", method=b"GET", target=b"/healthz")
+
+    assert said(target, first + second).headers["x-request-id"] == "first"
+
+
+@pytest.mark.parametrize("good", ["first", "second", "both"])
+def test_of_two_keys_none_counts(target: Target, good: str) -> None:
+    """A proxy in front could check the one and we the other."""
+    key = target.keys["fuzz"].encode()
+    pair = {"first": (key, b"sk-x"), "second": (b"sk-x", key), "both": (key, key)}[good]
+    lines = [b"x-api-key: " + each for each in pair]
+    answer = said(target, head(*lines, b"connection: close", method=b"GET", target=b"/v1/models"))
+
+    assert answer.status == 401
+
+
+@pytest.mark.parametrize("given", [b"\xff\xfe", b"a\r\n b", b"x" * 200, b"<script>", b"a\x0bb"])
+def test_an_id_that_could_do_harm_is_not_given_back_whatever_else_is_wrong(target: Target, given: bytes) -> None:
+    for wrong in (b"x: a\x0cb", b"content-length: -1", b"x: y"):
+        lines = [b"x-request-id: " + given, wrong, b"connection: close"]
+        answer = said(target, head(*lines, method=b"GET", target=b"/healthz"))
+        assert answer.headers["x-request-id"] == answer.headers["request-id"]
+
+
+@pytest.mark.parametrize("path", [b"/v1/messages", b"/debug/stats", b"/", b"/dashboard/livestock"])
+def test_there_are_no_sockets_but_the_dashboards(target: Target, path: bytes) -> None:
+    upgrade = [b"upgrade: websocket", b"connection: upgrade, close", b"sec-websocket-version: 13"]
+    lines = [*upgrade, b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==", b"origin: http://localhost"]
+    data = [*lines, b"x-api-key: " + target.keys["fuzz"].encode()]
+    answer = send(target.gateway.base_url, [head(*data, method=b"GET", target=path)], half_close=True)
+
+    assert answer.status not in (101, 500)
+
+
+def test_a_client_cannot_move_the_links_of_a_page(target: Target) -> None:
+    answer = target.ask(Request(b"GET", b"/dashboard/", headers=((b"daphne-root-path", b"/evil"),)))
+
+    assert answer.status == 302
+    assert answer.headers["location"].startswith("/admin/login/")
+
+
+def test_a_body_that_never_ends_costs_neither_a_slot_nor_a_worker(target: Target) -> None:
+    for _ in range(20):
+        cut = head(b"x-api-key: " + target.keys["fuzz"].encode(), b"content-length: 1000")
+        assert said(target, cut, b'{"model":', half_close=True).status == 0
+    target.still_well()
+
+
+def test_what_is_refused_costs_the_gateway_no_connection(target: Target) -> None:
+    server = psutil.Process(target.gateway.pid)
+    for _ in range(50):
+        said(target, b"NONSENSE\r\n\r\n")
+    eventually(lambda: len(server.net_connections("tcp")) < 40, within_s=10, why="closed connections")
