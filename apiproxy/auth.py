@@ -1,30 +1,39 @@
 """Who sends a request, and whether that key may do what is asked. Knows no framework: headers in, Principal out."""
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from apiproxy.catalog import ResolvedModel
+from apiproxy.conf import gateway_settings
 from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.keys import Principal, find
+from apiproxy.keys import Principal, digest_of, find
+from apiproxy.throttle import whole_seconds, wrong_keys
 from apiproxy.turns import DialectName
 
 _BEARER = "bearer "
 
 
-async def authenticate(headers: Mapping[str, str]) -> Principal:
+async def authenticate(headers: Mapping[str, str], *, peer: str = "") -> Principal:
     """Whose key the request carries, in `x-api-key` or else in `Authorization: Bearer`.
 
-    headers: looked up in lower case (Django's own look up in any case). Raises ProxyError (UNAUTHENTICATED), in the
-    words of the Anthropic API; nothing in them tells an unknown key from a revoked or expired one.
+    headers: looked up in lower case (Django's own look up in any case). peer: the address at the other end of the
+    connection. Raises ProxyError: UNAUTHENTICATED, in the words of the Anthropic API (nothing in them tells an unknown
+    key from a revoked or expired one), and RATE_LIMITED after many wrong keys from the client's address.
     """
     secret = presented_secret(headers)
     if not secret:
         raise ProxyError(FailureKind.UNAUTHENTICATED, "x-api-key header is required")
+    address = client_ip(headers, peer=peer, trusted=gateway_settings().trusted_proxies)
+    digest = digest_of(secret)
+    if (wait_s := wrong_keys.wait_s(address, digest)) > 0:
+        message = "Too many requests with a wrong API key from this address."
+        raise ProxyError(FailureKind.RATE_LIMITED, message, retry_after_s=whole_seconds(wait_s))
     principal = await find(secret)
     if principal is None:
+        wrong_keys.failed(address)
         raise ProxyError(FailureKind.UNAUTHENTICATED, "invalid x-api-key")
+    wrong_keys.succeeded(address, digest)
     return principal
 
 
@@ -53,13 +62,26 @@ def may_use(principal: Principal, model: ResolvedModel) -> bool:
     """Whether the key's list of models has this one, under its id or any of its names; an empty list has all."""
     if not principal.allowed_models:
         return True
-    return any(_pattern(allowed).fullmatch(name) for allowed in principal.allowed_models for name in model.names)
+    return any(_matches(allowed, name) for allowed in principal.allowed_models for name in model.names)
 
 
-@lru_cache(maxsize=1024)
-def _pattern(allowed: str) -> re.Pattern[str]:
-    """`*` stands for anything, and every other character for itself: brackets occur in ids (`claude-opus-5[1m]`)."""
-    return re.compile(".*".join(re.escape(part) for part in allowed.split("*")), re.DOTALL)
+def _matches(allowed: str, name: str) -> bool:
+    """`*` stands for anything, and every other character for itself: brackets occur in ids (`claude-opus-5[1m]`).
+
+    Not a pattern: with some stars in it, one takes minutes over a name that a client made for that.
+    """
+    first, *parts = allowed.split("*")
+    if not parts:
+        return name == allowed
+    if not name.startswith(first):
+        return False
+    at, last = len(first), parts.pop()
+    for part in parts:
+        found = name.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return len(name) - at >= len(last) and name.endswith(last)
 
 
 def require_model(principal: Principal, model: ResolvedModel) -> None:

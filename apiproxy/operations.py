@@ -36,7 +36,7 @@ async def index(request: HttpRequest) -> HttpResponse:
         "endpoints": list(ENDPOINTS),
     }
     try:
-        principal = await authenticate(request.headers)
+        principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
     except ProxyError:
         return JsonResponse(info)
     queue = holder.current().queue_snapshot()

@@ -91,7 +91,7 @@ _PARAMETERS: dict[str, list[Json]] = {
 async def openapi(request: HttpRequest) -> HttpResponse:
     """The document, for whoever has a key."""
     try:
-        await authenticate(request.headers)
+        await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
     except ProxyError as error:
         return failures.error_response(error, request_id(request))
     return JsonResponse(document())

@@ -85,7 +85,7 @@ class Gateway:
         """
         if presented_secret(request.headers):
             try:
-                principal = await authenticate(request.headers)
+                principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
             except DatabaseAwayError:
                 raise
             except ProxyError:

@@ -86,6 +86,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 33 * 1024 * 1024
 _HTTPS = variables.HTTPS.read(os.environ)
 SESSION_COOKIE_SECURE = _HTTPS
 CSRF_COOKIE_SECURE = _HTTPS
+SECURE_SSL_REDIRECT = _HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if _HTTPS else 0
+# Other hosts below this one's name, and lists in browsers, are for the owner of the name to decide about.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _HTTPS else None
 CSRF_TRUSTED_ORIGINS = list(variables.CSRF_TRUSTED_ORIGINS.read(os.environ))
 X_FRAME_OPTIONS = "DENY"

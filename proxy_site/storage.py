@@ -1,5 +1,6 @@
 """Where the gateway keeps things: the state folder, the signing key in it, the database, the channel layer."""
 
+import os
 import secrets
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from proxy_site.env import SettingError
 
+_UMASK = 0o077
 _SECRET_KEY_BYTES = 48
 _SQLITE_BUSY_S = 5
 _POSTGRES = {"connect_timeout": "5", "tcp_user_timeout": "10000"}
@@ -17,7 +19,11 @@ _SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA fo
 
 
 def prepare_state_dir(state_dir: Path) -> None:
-    """Makes the folder, for this user only, if it does not exist. Raises SettingError."""
+    """Makes the folder, for this user only, if it does not exist; files too are made for this user only from now on.
+
+    Raises SettingError.
+    """
+    os.umask(_UMASK)  # the database and its journal are SQLite's to make, and it asks for no mode
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -13,6 +13,7 @@ from pytest_django.plugin import blocking_manager_key
 from apiproxy.catalog import catalog
 from apiproxy.keys import keyring
 from apiproxy.lookup import lookup
+from apiproxy.throttle import wrong_keys, wrong_passwords
 
 pytest_plugins = [
     "tests.support.fixtures",
@@ -60,6 +61,8 @@ def fresh_caches() -> None:
     catalog.forget()
     keyring.forget()
     lookup.forget()
+    wrong_keys.forget()
+    wrong_passwords.forget()
 
 
 @pytest.hookimpl(trylast=True)

@@ -23,7 +23,7 @@ api = NinjaAPI(title="Account", urls_namespace="account", docs_url=None, openapi
 
 async def usage(request: HttpRequest) -> HttpResponse:
     """GET /v1/usage?days=N: what the key itself has used, and how its limits stand."""
-    principal = await authenticate(request.headers)
+    principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
     return JsonResponse(await usage_of(principal, request.GET.dict()))
 
 
@@ -46,7 +46,7 @@ async def delete_session(request: HttpRequest, conversation_id: str) -> HttpResp
 
 
 async def _principal_of(request: HttpRequest) -> Principal:
-    principal = await authenticate(request.headers)
+    principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
     if "admin" not in principal.scopes:
         require(principal, scope="api")
     return principal

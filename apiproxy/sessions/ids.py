@@ -11,6 +11,8 @@ from apiproxy.models import CONVERSATION_ID_CHARS
 _HEADERS = ("x-conversation-id", "x-session-id")
 _CLAUDE_CODE = re.compile(r"user_\w*_account_[\w-]*_session_([\w-]+)")
 """How Claude Code fills `metadata.user_id`; newer versions write a JSON object with `session_id` instead."""
+_MAX_USER_ID_CHARS = 512
+"""Twice what the Messages API takes. Over megabytes that were made for it, the pattern would take hours."""
 _INFO = "Conversation info"
 _INFO_BLOCK = re.compile(r"Conversation info[^\n`]*\s*```json\s*(\{.*?\})\s*```", re.DOTALL)
 _MAX_INFO_CHARS = 16_384
@@ -42,7 +44,7 @@ def _of_metadata(metadata: object) -> str | None:
     user_id = metadata.get("user_id") if isinstance(metadata, Mapping) else None
     if not isinstance(user_id, str):
         return None
-    if match := _CLAUDE_CODE.fullmatch(user_id):
+    if len(user_id) <= _MAX_USER_ID_CHARS and (match := _CLAUDE_CODE.fullmatch(user_id)):
         return match[1]
     if not user_id.startswith("{"):
         return None

@@ -24,12 +24,24 @@ _KEYS = {
         "store_bodies": True,
     },
     "operator": {"scopes": ["admin"]},
+    "neighbour": {"store_bodies": True},
 }
 _SETTINGS = {
     "CLAUDE_PROXY_MAX_CONCURRENT": str(MAX_CONCURRENT),
     "CLAUDE_PROXY_STORE_SESSIONS": "1",
     "CLAUDE_PROXY_UPSTREAM_RETRIES": "0",
+    "CLAUDE_PROXY_TRUSTED_PROXIES": "192.0.2.1",
 }
+POISON = {
+    "AWS_SECRET_ACCESS_KEY": "poison",
+    "CLAUDE_CODE_EXTRA_BODY": '{"poison": true}',
+    "CLAUDE_PROXY_SECRET_KEY": "poison" * 10,
+    "DISABLE_TELEMETRY": "poison",
+    "GITHUB_TOKEN": "poison",
+    "NODE_OPTIONS": "--poison",
+    "OTEL_RESOURCE_ATTRIBUTES": "poison=1",
+}
+"""Variables of a shell that nobody cleaned; nothing of them may reach a worker."""
 _EXPECTED_ERRORS = ("request.error",)  # the upstream's own
 _OUR_FAULT = b"Internal server error"
 _OK = Request(
@@ -45,7 +57,7 @@ class Target:
     """The gateway, the keys, and the count of what it was asked."""
 
     def __init__(self, folder: Path, *, upstream: str) -> None:
-        self.gateway = GatewayProcess(folder, upstream=upstream, env=_SETTINGS).start()
+        self.gateway = GatewayProcess(folder, upstream=upstream, env=_SETTINGS | POISON).start()
         self.statuses: Counter[int] = Counter()
         self._seen_output = 0
         try:

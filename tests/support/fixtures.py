@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fuzz.target import Target
 from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 
@@ -25,3 +26,11 @@ def gateway(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) 
     process = GatewayProcess(tmp_path_factory.mktemp("gateway"), upstream=stand_in.base_url).start()
     yield process
     process.stop()
+
+
+@pytest.fixture(scope="session")
+def target(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A gateway to attack, with keys of several rights, in an environment that nobody cleaned."""
+    started = Target(tmp_path_factory.mktemp("target"), upstream=stand_in.base_url)
+    yield started
+    started.close()

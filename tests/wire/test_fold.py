@@ -122,3 +122,21 @@ def test_a_tool_input_keeps_values_that_not_every_json_library_can_hold(value: o
     fold.add(stream_of(message))
 
     assert fold.message == message
+
+
+def test_an_input_that_is_no_json_is_kept_as_the_api_would_have_it_sent_back() -> None:
+    fold = MessageFold()
+    fold.add(
+        [
+            {"type": "message_start", "message": {"id": "msg_1"}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "input": {}}},
+            {
+                "type": "content_block_delta",
+                "index": 0,
+                "delta": {"type": "input_json_delta", "partial_json": "no JSON"},
+            },
+            {"type": "content_block_stop", "index": 0},
+        ]
+    )
+
+    assert fold.message["content"][0]["input"] == {"INVALID_JSON": "no JSON"}

@@ -70,7 +70,7 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
 
 async def principal_of(request: HttpRequest) -> Principal:
     """Whose key the request carries; raises ProxyError (UNAUTHENTICATED, FORBIDDEN)."""
-    principal = await authenticate(request.headers)
+    principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
     require(principal, scope="api")
     require_dialect(principal, "anthropic")
     return principal

@@ -202,7 +202,7 @@ def _json(answer: Mapping[str, Any]) -> HttpResponse:
 
 async def _principal_of(request: HttpRequest) -> Principal:
     """Whose key the request carries; raises ProxyError (UNAUTHENTICATED, FORBIDDEN)."""
-    principal = await authenticate(request.headers)
+    principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
     require(principal, scope="api")
     require_dialect(principal, "openai")
     return principal

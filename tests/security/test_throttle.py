@@ -1,0 +1,81 @@
+"""Guessing is slow, and hurts nobody but the address that guesses."""
+
+import pytest
+
+from apiproxy import throttle
+from apiproxy.throttle import Throttle, network_of
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def guesses(clock: Clock) -> Throttle:
+    return Throttle(burst=3, every_s=10, monotonic=clock)
+
+
+def fail(guesses: Throttle, address: str, times: int = 3) -> None:
+    for _ in range(times):
+        assert guesses.wait_s(address, "wrong") == 0
+        guesses.failed(address)
+
+
+def test_after_a_burst_of_failures_there_is_one_now_and_then(guesses: Throttle, clock: Clock) -> None:
+    fail(guesses, "198.51.100.1")
+    assert guesses.wait_s("198.51.100.1", "wrong") == 10
+    clock.now = 9.0
+    assert guesses.wait_s("198.51.100.1", "wrong") == pytest.approx(1.0)
+    clock.now = 10.0
+    fail(guesses, "198.51.100.1", times=1)
+    assert guesses.wait_s("198.51.100.1", "wrong") == pytest.approx(10)
+
+
+def test_an_address_is_never_shut_out_for_good(guesses: Throttle, clock: Clock) -> None:
+    fail(guesses, "198.51.100.1")
+    for _ in range(1_000):
+        guesses.failed("198.51.100.1")
+    clock.now = 10.0
+    assert guesses.wait_s("198.51.100.1", "wrong") == 0
+
+
+def test_other_addresses_do_not_notice(guesses: Throttle) -> None:
+    fail(guesses, "198.51.100.1")
+    assert guesses.wait_s("198.51.100.2", "wrong") == 0
+
+
+def test_what_has_worked_from_an_address_goes_on_working_there(guesses: Throttle) -> None:
+    guesses.succeeded("198.51.100.1", "good")
+    fail(guesses, "198.51.100.1")
+    assert guesses.wait_s("198.51.100.1", "good") == 0
+    assert guesses.wait_s("198.51.100.1", "another") > 0
+
+
+def test_what_has_worked_elsewhere_does_not_help_an_attacker(guesses: Throttle) -> None:
+    guesses.succeeded("198.51.100.2", "good")
+    fail(guesses, "198.51.100.1")
+    assert guesses.wait_s("198.51.100.1", "good") > 0
+
+
+def test_the_addresses_of_one_ipv6_network_are_one(guesses: Throttle) -> None:
+    fail(guesses, "2001:db8::1")
+    assert guesses.wait_s("2001:db8::ffff:1", "wrong") > 0
+    assert guesses.wait_s("2001:db8:0:1::1", "wrong") == 0
+    assert network_of("unix:/run/x") == "unix:/run/x"
+
+
+def test_a_flood_of_addresses_takes_bounded_memory(guesses: Throttle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "MAX_ADDRESSES", 10)
+    monkeypatch.setattr(throttle, "MAX_PROVEN", 10)
+    for number in range(100):
+        guesses.failed(f"198.51.100.{number}")
+        guesses.succeeded(f"198.51.100.{number}", "good")
+    assert len(guesses._buckets) == len(guesses._proven) == 10
