@@ -1,7 +1,7 @@
 """`make audit`: known vulnerabilities in what requirements.lock installs, as far as somebody can be asked about them.
 
-Exit code 1 for a vulnerability, and for nothing else: behind an index that knows none, it says how many it could not ask
-about. As a module: `python -m tests.support.audit`.
+Exit code 1 for a vulnerability, and for nothing else: behind an index that knows none, it says how many it could not
+ask about. As a module: `python -m tests.support.audit`.
 """
 
 import json
