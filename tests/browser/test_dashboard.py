@@ -20,6 +20,8 @@ PAGES = (
 class Call:
     """A streaming request of a client, on a thread of its own."""
 
+    model = "sonnet"
+
     def __init__(self, site: Site, prompt: str, *, key: str | None = None) -> None:
         self._url = f"{site.url}/v1/messages"
         self._headers = {"x-api-key": key or site.gateway.api_key}
@@ -32,7 +34,7 @@ class Call:
 
     def _run(self) -> None:
         body = {
-            "model": "sonnet", "max_tokens": 500, "stream": True,
+            "model": self.model, "max_tokens": 500, "stream": True,
             "messages": [{"role": "user", "content": self._prompt}],
         }  # fmt: skip
         with httpx.stream("POST", self._url, headers=self._headers, json=body, timeout=60) as response:

@@ -29,7 +29,7 @@ def _cases(mode: GenerationMode) -> st.SearchStrategy[Request]:
     return schema.as_strategy(mode).map(_request)
 
 
-def _request(case: Case) -> Request:
+def _request(case: Case[Any]) -> Request:
     kwargs: dict[str, Any] = case.as_transport_kwargs(base_url=_BASE)
     known = {
         name: kwargs[name]

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h11
 
@@ -15,7 +16,7 @@ from tests.support.waiting import eventually
 
 MAX_CONCURRENT = 2
 _NOT_LIMITED = 2_000_000_000
-_KEYS = {
+_KEYS: dict[str, dict[str, Any]] = {
     "fuzz": {  # with limits that are never reached, so that all of their bookkeeping is done
         "requests_per_minute": _NOT_LIMITED,
         "tokens_per_minute": _NOT_LIMITED,

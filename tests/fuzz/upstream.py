@@ -10,7 +10,7 @@ from tests.fuzz.exchange import Request
 from tests.fuzz.inputs import MODEL, encoded, spoiled
 
 _USAGE = {"input_tokens": 9, "output_tokens": 1}
-_START = {
+_START: dict[str, Any] = {
     "id": "msg_1", "type": "message", "role": "assistant", "model": MODEL, "content": [], "stop_reason": None,
     "stop_sequence": None, "usage": _USAGE,
 }  # fmt: skip

@@ -198,6 +198,9 @@ def test_a_conversation_and_a_response_are_their_keys_alone(target: Target, clie
         more = {"model": MODEL, "input": "[[n=1]]", "previous_response_id": kept}
         assert neighbour.post("/v1/responses", json=more).status_code == 400
         assert client.post("/v1/responses", json=more).status_code == 200
+        assert neighbour.get(f"/v1/responses/{kept}").status_code == 404
+        assert neighbour.delete(f"/v1/responses/{kept}").status_code == 404
+        assert client.get(f"/v1/responses/{kept}").status_code == 200
         assert neighbour.get("/v1/usage").json()["key"] == "neighbour"
         assert neighbour.post("/sessions/cleanup").json()["remaining"] == len(
             neighbour.get("/sessions").json()["sessions"]
@@ -235,7 +238,8 @@ def test_only_a_trusted_proxy_says_who_the_client_is(target: Target, client: htt
     answer = client.post("/v1/messages", json={}, headers={"x-forwarded-for": "203.0.113.7"})
     with open_client(target, "operator") as operator:
         path = f"/debug/traces/{answer.headers['request-id']}"
-        trace = eventually(lambda: (found := operator.get(path)).status_code == 200 and found.json())
+        eventually(lambda: operator.get(path).status_code == 200, why="the trace")
+        trace = operator.get(path).json()
 
     assert trace["clientIp"] == "127.0.0.1"
 
