@@ -80,8 +80,8 @@ def _read(connection: socket.socket, method: bytes) -> Answer:
         if event is h11.NEED_DATA:
             try:
                 received = connection.recv(65_536)
-            except ConnectionResetError:
-                received = b""
+            except ConnectionResetError:  # it had answered, and closed over bytes that no length had announced
+                return Answer()
             if not received and not answer.status:
                 return answer
             reader.receive_data(received)
