@@ -1,6 +1,7 @@
 """One request as bytes over a socket, its answer, and what may be wrong with that: pure but for `send`."""
 
 import json
+import select
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import h11
 
 DEADLINE_S = 15.0
 """Silence for so long is a hang: nothing here gives the gateway a reason to wait."""
+PATIENCE_S = 0.15
 
 _OPENAI = ("/v1/chat", "/chat", "/v1/responses", "/responses")
 _OPERATIONS = ("/debug", "/sessions", "/metrics")
@@ -56,17 +58,18 @@ class Answer:
 def send(base_url: str, data: Iterable[bytes], *, method: bytes = b"GET", half_close: bool = False) -> Answer:
     """Sends the bytes and reads one answer. TimeoutError after DEADLINE_S of silence.
 
-    h11.RemoteProtocolError for an answer that is not HTTP. half_close: the client then says that it sends no more.
+    h11.RemoteProtocolError for an answer that is not HTTP. half_close: after PATIENCE_S of silence the client says that
+    it sends no more, for requests that may not be whole.
     """
     address = urlsplit(base_url)
     with socket.create_connection((address.hostname, address.port or 0), timeout=DEADLINE_S) as connection:
         try:
             for piece in data:
                 connection.sendall(piece)
-            if half_close:
-                connection.shutdown(socket.SHUT_WR)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it has refused already
+        except OSError:
+            pass  # it has refused already, and closed
+        if half_close and not select.select([connection], [], [], PATIENCE_S)[0]:
+            connection.shutdown(socket.SHUT_WR)
         return _read(connection, method)
 
 
