@@ -163,8 +163,8 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
     """Daphne's server over our requests.
 
     send_timeout_s: how long a client may read nothing of what is sent to it. request_timeout_s: how long it may take to
-    send a request; see `wire/deadline.py`. error_body: what is refused before the application sees it, in the dialect of
-    its path. socket_paths: how the paths of the application's sockets begin.
+    send a request; see `wire/deadline.py`. error_body: what is refused before the application sees it, in the dialect
+    of its path. socket_paths: how the paths of the application's sockets begin.
 
     Told to `listen`, it takes connections from a socket that is not its own: other processes may do the same.
     """
