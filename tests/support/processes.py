@@ -1,7 +1,9 @@
 """Processes that tests start: always stopped by their id, and never left behind when the test run is killed."""
 
 import contextlib
+import functools
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,13 @@ _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "COVERAGE_PROCESS_START")
 def clean_environment(**variables: str) -> dict[str, str]:
     """What a child needs of the shell's environment, and these variables; nothing that could steer the gateway."""
     return {**{name: os.environ[name] for name in _PASSED_ON if name in os.environ}, **variables}
+
+
+@functools.cache
+def tied_to_this_process() -> tuple[str, ...]:
+    """What to put before a command so that it is told to end when this process dies, however it dies; Linux only."""
+    setpriv = shutil.which("setpriv") if sys.platform.startswith("linux") else None
+    return (setpriv, "--pdeathsig", "TERM") if setpriv else ()
 
 
 def children_of(pid: int, *, deep: bool = True) -> list[psutil.Process]:
@@ -46,7 +55,12 @@ class LoggedProcess:
         self.log = log
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
-                [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=ROOT, env=env
+                [*tied_to_this_process(), sys.executable, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                cwd=ROOT,
+                env=env,
             )
 
     @property
