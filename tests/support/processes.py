@@ -1,11 +1,11 @@
 """Processes that tests start: always stopped by their id, and never left behind when the test run is killed."""
 
 import contextlib
-import functools
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,11 +24,14 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return {**{name: os.environ[name] for name in _PASSED_ON if name in os.environ}, **variables}
 
 
-@functools.cache
 def tied_to_this_process() -> tuple[str, ...]:
-    """What to put before a command so that it is told to end when this process dies, however it dies; Linux only."""
+    """What to put before a command so that it is told to end when this process dies, however it dies; Linux only.
+
+    The kernel means the thread that started it, so one that is started by a passing thread is not tied.
+    """
     setpriv = shutil.which("setpriv") if sys.platform.startswith("linux") else None
-    return (setpriv, "--pdeathsig", "TERM") if setpriv else ()
+    passing = threading.current_thread() is not threading.main_thread()
+    return () if setpriv is None or passing else (setpriv, "--pdeathsig", "TERM")
 
 
 def children_of(pid: int, *, deep: bool = True) -> list[psutil.Process]:
