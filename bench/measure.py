@@ -5,7 +5,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from bench.contestants import Contestant
+from bench.contestants import Contestant, Took
+from bench.questions import Question
 
 Measurement = Callable[[], Awaitable[float]]
 """Makes one measurement; gives its value in seconds."""
@@ -64,3 +65,27 @@ async def load(ask: Callable[[], Awaitable[object]], *, clients: int, requests: 
         for _ in range(clients):
             group.create_task(client())
     return time.perf_counter() - started_at
+
+
+def first_token_of(contestant: Contestant, question: Question) -> Measurement:
+    """Seconds to the first token of a stream."""
+
+    async def measurement() -> float:
+        return first_token_s(await contestant.ask(question))
+
+    return measurement
+
+
+def total_of(contestant: Contestant, question: Question) -> Measurement:
+    """Seconds to the end of the answer."""
+
+    async def measurement() -> float:
+        return (await contestant.ask(question)).total_s
+
+    return measurement
+
+
+def first_token_s(took: Took) -> float:
+    """Of an answer that was streamed and has a text."""
+    assert took.first_token_s is not None, "a stream with a text has a first token"
+    return took.first_token_s

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from bench import questions
-from bench.contestants import Contestant, Took
-from bench.measure import Entry, Measurement, Samples, alternate, load
+from bench.contestants import Contestant
+from bench.measure import Entry, Measurement, Samples, alternate, first_token_of, first_token_s, load, total_of
 from bench.memory import memory_mb, peak_of_new_children_mb
 from bench.openai import openai_dialect
+from bench.postgres import postgres
 from bench.questions import Question
 from bench.stage import CLIENTS, Stage, gateway_for
 from bench.stats import Goal, Line, milliseconds, percentile, ratio
@@ -46,7 +47,7 @@ async def first_token_tool_loop(stage: Stage) -> Line:
     def loop_of(contestant: Contestant) -> Measurement:
         async def loop() -> float:
             called = await contestant.ask(call)
-            return called.total_s + _first_token_s(await contestant.ask(result))
+            return called.total_s + first_token_s(await contestant.ask(result))
 
         return loop
 
@@ -68,7 +69,7 @@ async def events_per_s(stage: Stage) -> Line:
     sizes = stage.sizes
     question = questions.short(deltas=sizes.stream_deltas)
     entries = {
-        name: Entry(contestant=contestant, measurement=_total(contestant, question), times=1)
+        name: Entry(contestant=contestant, measurement=total_of(contestant, question), times=1)
         for name, contestant in _contestants(stage).items()
     }
     samples = await alternate(entries, rounds=sizes.stream_rounds)
@@ -96,9 +97,9 @@ async def added_delay(stage: Stage) -> Line:
     stream, plain = questions.short(), questions.short(stream=False)
     added: Line = {"unit": "ms"}
     kinds: dict[str, Callable[[Contestant], Measurement]] = {
-        "stream_first_token": lambda contestant: _first_token_of(contestant, stream),
-        "stream_complete": lambda contestant: _total(contestant, stream),
-        "plain_complete": lambda contestant: _total(contestant, plain),
+        "stream_first_token": lambda contestant: first_token_of(contestant, stream),
+        "stream_complete": lambda contestant: total_of(contestant, stream),
+        "plain_complete": lambda contestant: total_of(contestant, plain),
     }
     for kind, measurement_of in kinds.items():
         sides: dict[str, Contestant] = {"ours": stage.ours, "direct": stage.direct}
@@ -182,6 +183,11 @@ SCENARIOS: Mapping[str, Scenario] = {
         "upstream calls for answers that stop at max_tokens",
         (Goal(path="ours.hidden_calls", kind="at_most", limit=0),),
     ),
+    "postgres": Scenario(
+        postgres,
+        "requests per second on PostgreSQL over those on SQLite; needs a server",
+        (Goal(path="ratio_postgres_over_sqlite", kind="at_least", limit=0.9),),
+    ),
     "memory": Scenario(memory, "resident megabytes of server and workers"),
 }
 
@@ -191,7 +197,7 @@ def _contestants(stage: Stage) -> dict[str, Contestant]:
 
 
 async def _first_token(stage: Stage, question: Question) -> Line:
-    return await _compare_latency(stage, lambda contestant: _first_token_of(contestant, question))
+    return await _compare_latency(stage, lambda contestant: first_token_of(contestant, question))
 
 
 async def _compare_latency(
@@ -256,25 +262,6 @@ def _load_entry(stage: Stage, name: str, contestant: Contestant, question: Quest
         return await load(lambda: contestant.ask(question), clients=CLIENTS, requests=requests)
 
     return Entry(contestant=contestant, measurement=measurement, times=1, requests=requests)
-
-
-def _first_token_of(contestant: Contestant, question: Question) -> Measurement:
-    async def measurement() -> float:
-        return _first_token_s(await contestant.ask(question))
-
-    return measurement
-
-
-def _first_token_s(took: Took) -> float:
-    assert took.first_token_s is not None, "a stream with a text has a first token"
-    return took.first_token_s
-
-
-def _total(contestant: Contestant, question: Question) -> Measurement:
-    async def measurement() -> float:
-        return (await contestant.ask(question)).total_s
-
-    return measurement
 
 
 def _cpu(taken: Samples) -> Line:

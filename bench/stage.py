@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,12 +77,12 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def gateway_for(
-    stand_in: StandInProcess, folder: Path, *, slots: int | None = None
+    stand_in: StandInProcess, folder: Path, *, slots: int | None = None, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[tuple[GatewayProcess, HttpContestant]]:
-    """A warm gateway with so many slots, or with as many as it has by default; gone afterwards."""
+    """A warm gateway with so many slots, or with as many as it has by default; gone afterwards. env: more variables."""
     await asyncio.to_thread(folder.mkdir)
-    env = {} if slots is None else {"CLAUDE_PROXY_MAX_CONCURRENT": str(slots)}
-    gateway = GatewayProcess(folder, upstream=stand_in.base_url, env=env)
+    set_slots = {} if slots is None else {"CLAUDE_PROXY_MAX_CONCURRENT": str(slots)}
+    gateway = GatewayProcess(folder, upstream=stand_in.base_url, env={**set_slots, **(env or {})})
     await asyncio.to_thread(gateway.start)
     contestant = HttpContestant(gateway.base_url, api_key=gateway.api_key, pid=gateway.pid)
     try:

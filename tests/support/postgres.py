@@ -25,11 +25,19 @@ def postgres_url() -> Iterator[str]:
 def empty_database() -> Iterator[str]:
     """The same for who must not share it; within a fixture."""
     try:
-        server = psycopg.connect(SERVER, autocommit=True, connect_timeout=_CONNECT_S)
+        psycopg.connect(SERVER, connect_timeout=_CONNECT_S).close()
     except psycopg.OperationalError as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"no PostgreSQL server ({SERVER}): {error}")
+    with made_database() as url:
+        yield url
+
+
+@contextmanager
+def made_database() -> Iterator[str]:
+    """The same outside of tests. Raises psycopg.OperationalError where there is no server."""
+    server = psycopg.connect(SERVER, autocommit=True, connect_timeout=_CONNECT_S)
     name = f"gateway_test_{secrets.token_hex(6)}"
     with server:
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
