@@ -243,7 +243,7 @@ def test_a_wrong_key_is_an_authentication_error(gateway: GatewayProcess) -> None
 @pytest.mark.parametrize("fault", ["miderror=3", "cut=3"])
 def test_an_error_in_the_middle_of_a_stream_is_raised(client: openai.OpenAI, fault: str) -> None:
     seen: list[Any] = []
-    stream = client.chat.completions.create(model=MODEL, messages=ask(f"[[n=50]][[{fault}]]"), stream=True)
+    stream = client.chat.completions.create(model=MODEL, messages=ask(f"[[n=50]][[gap=0.1]] [[{fault}]]"), stream=True)
     with stream, pytest.raises(openai.APIError):
         seen.extend(stream)
     assert seen
