@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 2.0
 """How long a request waits for the database."""
+RENEWAL_S = 0.3
+"""After that long without an answer the pool's connections are replaced: the server may have ended all of them, and the
+pool itself tries one after another, with a pause of 1 s after the first, then 2 s, then 4 s."""
 PAUSE_S = 1.0
 """How long after a failure the database is not asked again."""
 
@@ -46,6 +49,13 @@ def _release_connection() -> None:
     """Gives a pooled connection back; one to an SQLite file stays open."""
     if connection.vendor != "sqlite":
         connection.close()
+
+
+def _renew_connections() -> None:
+    """Replaces what the pool has by new connections, in its own threads; where there is a pool."""
+    pool = getattr(connection, "pool", None)
+    if pool is not None:
+        pool.drain()
 
 
 class DatabaseAwayError(ProxyError):
@@ -81,7 +91,11 @@ class Lookup:
             raise DatabaseAwayError(what)
         task = asyncio.ensure_future(apart(question))
         try:
-            done, _ = await asyncio.wait((task,), timeout=self._timeout_s)
+            done, _ = await asyncio.wait((task,), timeout=min(RENEWAL_S, self._timeout_s))
+            if not done and not self.away:
+                _renew_connections()
+            if not done:
+                done, _ = await asyncio.wait((task,), timeout=max(0.0, self._timeout_s - RENEWAL_S))
         except asyncio.CancelledError:  # the client has left
             task.add_done_callback(_retrieve)
             raise
