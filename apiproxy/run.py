@@ -153,6 +153,7 @@ class Run:
             return None
         try:
             self._answer = answer
+            self._last_progress = time.monotonic()
             self._tell(WorkerReady(time.time(), answer.pid))
             if self._stopped.is_set():
                 answer.stop()
@@ -173,7 +174,6 @@ class Run:
             self._end(self._stopped_ending(Usage()))
             return None
         turn = self.turn
-        self._last_progress = time.monotonic()
         assert self._slot is not None
         request = EngineRequest(
             run_id=turn.id,
@@ -228,7 +228,8 @@ class Run:
         limit_s = self._limits.stall_timeout_s
         while True:
             idle_s = time.monotonic() - self._last_progress
-            if idle_s < limit_s or self.outbox.full:
+            # Without an answer it is a worker, and with a full outbox the client, that is waited for.
+            if self._answer is None or self.outbox.full or idle_s < limit_s:
                 await asyncio.sleep(max(limit_s - idle_s, limit_s / 10))
                 continue
             message = f"The upstream sent nothing for {limit_s:g} seconds."

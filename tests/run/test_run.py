@@ -69,6 +69,18 @@ class CountingEngine:
         return answer
 
 
+class LateEngine:
+    """The real pool, whose workers are late."""
+
+    def __init__(self, pool: Pool, *, delay_s: float) -> None:
+        self._pool = pool
+        self._delay_s = delay_s
+
+    async def begin(self, request: EngineRequest) -> Answer:
+        await asyncio.sleep(self._delay_s)
+        return await self._pool.begin(request)
+
+
 class TestOrder:
     async def test_a_run_is_queued_admitted_worked_on_streamed_and_finished(self, desk: Desk) -> None:
         started = desk.start(turn_of("[[n=3]] [[out=9]]"))
@@ -222,6 +234,12 @@ class TestLimits:
 
     async def test_an_upstream_that_is_slow_but_not_silent_is_no_stall(self, desk: Desk) -> None:
         started = desk.start(turn_of("[[n=14]] [[gap=0.25]]"), limits(stall_timeout_s=3))
+
+        assert isinstance(await started.read_to_the_end(), Finished)
+
+    async def test_a_worker_that_is_long_in_starting_is_no_stall_of_the_upstream(self, pool: Pool) -> None:
+        desk = Desk(LateEngine(pool, delay_s=2.5))
+        started = desk.start(turn_of("[[n=1]]"), limits(stall_timeout_s=1.5))
 
         assert isinstance(await started.read_to_the_end(), Finished)
 
