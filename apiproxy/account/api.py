@@ -1,9 +1,5 @@
 """`/v1/usage` and `/sessions`. Errors are the Anthropic dialect's."""
 
-import logging
-
-from django.core.exceptions import SuspiciousOperation
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 
@@ -13,10 +9,7 @@ from apiproxy.auth import authenticate, require
 from apiproxy.dialects.anthropic import failures
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.keys import Principal
-from apiproxy.lookup import DatabaseAwayError
-from apiproxy.wire.intake import UNREADABLE, request_id
-
-logger = logging.getLogger(__name__)
+from apiproxy.wire.mishaps import answer_mishaps
 
 api = NinjaAPI(title="Account", urls_namespace="account", docs_url=None, openapi_url=None)
 
@@ -58,30 +51,4 @@ api.get("/sessions")(list_sessions)
 api.api_operation(["GET", "POST"], "/sessions/cleanup")(clean_up)
 api.delete("/sessions/{path:conversation_id}")(delete_session)
 
-
-@api.exception_handler(ProxyError)
-def on_proxy_error(request: HttpRequest, error: ProxyError) -> HttpResponse:
-    """A refusal."""
-    return failures.error_response(error, request_id(request))
-
-
-@api.exception_handler(InterfaceError)
-@api.exception_handler(OperationalError)
-def on_database_away(request: HttpRequest, error: Exception) -> HttpResponse:
-    """A database that is locked, full or gone, where the request needs it."""
-    logger.warning("request.database_away", exc_info=error, extra={"reqId": request_id(request)})
-    away = DatabaseAwayError("the request needs it")
-    return failures.error_response(away, request_id(request))
-
-
-@api.exception_handler(SuspiciousOperation)
-def on_unreadable(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
-    """What Django will not read, such as thousands of query parameters."""
-    return failures.error_response(UNREADABLE, request_id(request))
-
-
-@api.exception_handler(Exception)
-def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Our fault: the client learns the request id and nothing else."""
-    logger.error("request.crashed", exc_info=error, extra={"reqId": request_id(request)})
-    return failures.error_response(ProxyError(FailureKind.INTERNAL, "Internal server error"), request_id(request))
+answer_mishaps(api, failures.error_response)

@@ -1,12 +1,9 @@
 """The Anthropic dialect's endpoints, each with and without `/v1`."""
 
-import logging
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from django.core.exceptions import SuspiciousOperation
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
@@ -20,16 +17,14 @@ from apiproxy.dialects.anthropic.parse import beta_names, check_body, completed_
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.keys import Principal
 from apiproxy.limits.estimate import default_max_tokens
-from apiproxy.lookup import DatabaseAwayError
 from apiproxy.runtime import holder
 from apiproxy.sessions.ids import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, kept_headers
 from apiproxy.turns import Turn
 from apiproxy.wire.body import read_json_object
-from apiproxy.wire.intake import UNREADABLE, caller_of, note_refusal, request_id
+from apiproxy.wire.intake import caller_of, note_refusal, request_id
+from apiproxy.wire.mishaps import answer_mishaps
 from apiproxy.wire.respond import respond
-
-logger = logging.getLogger(__name__)
 
 api = NinjaAPI(title="Anthropic dialect", urls_namespace="anthropic", docs_url=None, openapi_url=None)
 
@@ -136,30 +131,4 @@ for prefix, documented in (("/v1", True), ("", False)):
         ["GET", "POST", "DELETE"], prefix + "/messages/batches/{path:rest}", include_in_schema=documented
     )(batch)
 
-
-@api.exception_handler(ProxyError)
-def on_proxy_error(request: HttpRequest, error: ProxyError) -> HttpResponse:
-    """A refusal or failure before the first byte."""
-    return failures.error_response(error, request_id(request))
-
-
-@api.exception_handler(InterfaceError)
-@api.exception_handler(OperationalError)
-def on_database_away(request: HttpRequest, error: Exception) -> HttpResponse:
-    """A database that is locked, full or gone, where the request needs it."""
-    logger.warning("request.database_away", exc_info=error, extra={"reqId": request_id(request)})
-    away = DatabaseAwayError("the request needs it")
-    return failures.error_response(away, request_id(request))
-
-
-@api.exception_handler(SuspiciousOperation)
-def on_unreadable(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
-    """What Django will not read, such as thousands of query parameters."""
-    return failures.error_response(UNREADABLE, request_id(request))
-
-
-@api.exception_handler(Exception)
-def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Our fault: the client learns the request id and nothing else."""
-    logger.error("request.crashed", exc_info=error, extra={"reqId": request_id(request)})
-    return failures.error_response(ProxyError(FailureKind.INTERNAL, "Internal server error"), request_id(request))
+answer_mishaps(api, failures.error_response)

@@ -1,13 +1,10 @@
 """The OpenAI dialect's endpoints, each with and without `/v1`."""
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from django.core.exceptions import SuspiciousOperation
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
@@ -26,20 +23,18 @@ from apiproxy.dialects.openai.responses_object import response_object
 from apiproxy.dialects.openai.responses_parse import read_responses, translate_responses
 from apiproxy.dialects.openai.responses_schemas import ResponsesRequest
 from apiproxy.dialects.openai.schemas import ChatRequest, Sampled
-from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.errors import ProxyError
 from apiproxy.keys import Principal
 from apiproxy.limits.estimate import default_max_tokens
-from apiproxy.lookup import DatabaseAwayError
 from apiproxy.runtime import holder
 from apiproxy.sessions.ids import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, kept_headers
 from apiproxy.turns import Turn
 from apiproxy.wire.body import read_json_object
-from apiproxy.wire.intake import UNREADABLE, caller_of, note_refusal, request_id
+from apiproxy.wire.intake import caller_of, note_refusal, request_id
+from apiproxy.wire.mishaps import answer_mishaps
 from apiproxy.wire.respond import StreamEncoder, respond
 from apiproxy.wire.sse import dumps
-
-logger = logging.getLogger(__name__)
 
 api = NinjaAPI(title="OpenAI dialect", urls_namespace="openai", docs_url=None, openapi_url=None)
 
@@ -215,30 +210,4 @@ for prefix, documented in (("/v1", True), ("", False)):
     api.get(prefix + "/responses/{str:response_id}", include_in_schema=documented)(retrieve_response)
     api.delete(prefix + "/responses/{str:response_id}", include_in_schema=documented)(delete_response)
 
-
-@api.exception_handler(ProxyError)
-def on_proxy_error(request: HttpRequest, error: ProxyError) -> HttpResponse:
-    """A refusal or failure before the first byte."""
-    return failures.error_response(error)
-
-
-@api.exception_handler(InterfaceError)
-@api.exception_handler(OperationalError)
-def on_database_away(request: HttpRequest, error: Exception) -> HttpResponse:
-    """A database that is locked, full or gone, where the request needs it."""
-    logger.warning("request.database_away", exc_info=error, extra={"reqId": request_id(request)})
-    away = DatabaseAwayError("the request needs it")
-    return failures.error_response(away)
-
-
-@api.exception_handler(SuspiciousOperation)
-def on_unreadable(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
-    """What Django will not read, such as thousands of query parameters."""
-    return failures.error_response(UNREADABLE)
-
-
-@api.exception_handler(Exception)
-def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Our fault: the client learns nothing of it; the request id is in the headers."""
-    logger.error("request.crashed", exc_info=error, extra={"reqId": request_id(request)})
-    return failures.error_response(ProxyError(FailureKind.INTERNAL, "Internal server error"))
+answer_mishaps(api, lambda error, _: failures.error_response(error))
