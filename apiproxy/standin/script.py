@@ -83,6 +83,8 @@ class _Pace:
         directives = self._directives
         if directives.cut == self.sent:
             self.over = True
+            if self._gap_s > 0:  # a client may lose what arrives together with the end
+                yield Pause(self._gap_s)
             yield Cut()
         elif directives.midhang == self.sent:
             yield Hang()

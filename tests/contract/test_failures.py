@@ -126,7 +126,7 @@ def test_a_stream_that_breaks_gets_a_synthetic_end_and_an_error_result(
     """Why `message_delta` and `message_stop` are held back until the result is there."""
     mark = sentinel()
 
-    turn = warm_cli.turn(body(f"{mark} [[gap=0.1]] {fault}"))  # what comes just before the cut may be lost with it
+    turn = warm_cli.turn(body(f"{mark} [[gap=0.5]] {fault}"))  # what comes just before the cut may be lost with it
 
     assert turn.text == "tok0 tok1 tok2 "
     assert [event["type"] for event in turn.events][-3:] == SYNTHETIC_END
