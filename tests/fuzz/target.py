@@ -64,7 +64,7 @@ class Target:
         try:
             self.keys = make_keys(self.gateway, _KEYS)
             self.session = sign_in(self.gateway)
-        except BaseException:
+        except BaseException:  # a keyboard interrupt too: nobody else would stop it
             self.gateway.stop()
             raise
 
