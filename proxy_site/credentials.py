@@ -68,6 +68,8 @@ _VERTEX = (
     "ANTHROPIC_VERTEX_BASE_URL",
     "CLAUDE_CODE_SKIP_VERTEX_AUTH",
 )
+_HELPERS = ("PATH",)
+"""For the programs that a cloud's profile may name to get its credentials, such as `credential_process` of AWS."""
 _VERTEX_REGION_PREFIX = "VERTEX_REGION_"
 _FOUNDRY = (
     "ANTHROPIC_FOUNDRY_RESOURCE",
@@ -129,7 +131,7 @@ def _gateway_token(env: Env) -> Credential:
 
 
 def _bedrock(env: Env) -> Credential:
-    passed = _pass_on(env, (*_BEDROCK, *_NETWORK))
+    passed = _pass_on(env, (*_BEDROCK, *_HELPERS, *_NETWORK))
     if "AWS_REGION" not in passed:
         raise SettingError("CLAUDE_CODE_USE_BEDROCK needs AWS_REGION, such as us-east-1.")
     if "AWS_PROFILE" in passed and env.get("HOME"):
@@ -141,7 +143,7 @@ def _bedrock(env: Env) -> Credential:
 
 def _vertex(env: Env) -> Credential:
     regions = tuple(name for name in env if name.startswith(_VERTEX_REGION_PREFIX))
-    passed = _pass_on(env, (*_VERTEX, *regions, *_NETWORK))
+    passed = _pass_on(env, (*_VERTEX, *regions, *_HELPERS, *_NETWORK))
     missing = [name for name in ("ANTHROPIC_VERTEX_PROJECT_ID", "CLOUD_ML_REGION") if name not in passed]
     if missing:
         raise SettingError(f"CLAUDE_CODE_USE_VERTEX needs {' and '.join(missing)}.")
@@ -149,7 +151,7 @@ def _vertex(env: Env) -> Credential:
 
 
 def _foundry(env: Env) -> Credential:
-    passed = _pass_on(env, (*_FOUNDRY, *_NETWORK))
+    passed = _pass_on(env, (*_FOUNDRY, *_HELPERS, *_NETWORK))
     if not passed.keys() & {"ANTHROPIC_FOUNDRY_RESOURCE", "ANTHROPIC_FOUNDRY_BASE_URL"}:
         raise SettingError("CLAUDE_CODE_USE_FOUNDRY needs ANTHROPIC_FOUNDRY_RESOURCE or ANTHROPIC_FOUNDRY_BASE_URL.")
     key = read_secret(env, "ANTHROPIC_FOUNDRY_API_KEY")

@@ -72,6 +72,19 @@ def test_an_aws_profile_is_found_although_the_worker_has_another_home() -> None:
     assert read_credential(env | {"AWS_CONFIG_FILE": "/etc/aws"}).env["AWS_CONFIG_FILE"] == "/etc/aws"
 
 
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"CLAUDE_CODE_USE_BEDROCK": "1", "AWS_REGION": "eu-west-1"},
+        {"CLAUDE_CODE_USE_VERTEX": "1", "ANTHROPIC_VERTEX_PROJECT_ID": "p", "CLOUD_ML_REGION": "global"},
+        {"CLAUDE_CODE_USE_FOUNDRY": "1", "ANTHROPIC_FOUNDRY_RESOURCE": "r"},
+    ],
+)
+def test_the_programs_that_fetch_a_clouds_credentials_can_be_found(env: dict[str, str]) -> None:
+    assert read_credential(env | {"PATH": "/opt/bin"}).env["PATH"] == "/opt/bin"
+    assert "PATH" not in read_credential({"ANTHROPIC_API_KEY": "k", "PATH": "/opt/bin"}).env
+
+
 def test_vertex_needs_a_project_and_a_region_and_gets_its_variables() -> None:
     assert "ANTHROPIC_VERTEX_PROJECT_ID and CLOUD_ML_REGION" in refused({"CLAUDE_CODE_USE_VERTEX": "1"})
     given = {

@@ -1,7 +1,7 @@
 """How a worker process is started: its flags, its environment (an allow-list) and its private folder.
 
-The child gets nothing of the server's environment but PATH and the locale: Django's secrets, DATABASE_URL and an
-ANTHROPIC_BASE_URL that points back at this gateway must not reach it.
+The child gets nothing of the server's environment but the locale: Django's secrets, DATABASE_URL and an
+ANTHROPIC_BASE_URL that points back at this gateway must not reach it. Nor does PATH, so it finds no program to start.
 """
 
 import os
@@ -23,7 +23,7 @@ _FLAGS = (
     *("--model", "claude-gateway"),  # the overlay names the real one; for an id it does not know the CLI adds nothing
     "--debug-to-stderr",  # with the log level below: the upstream's exact error bodies, and nothing of a prompt
 )
-_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ")
+_INHERITED = ("LANG", "LC_ALL", "TZ")
 _SWITCHES = {
     "IS_SANDBOX": "1",  # bypassPermissions refuses root without it
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
@@ -78,6 +78,9 @@ class LaunchSpec:
             **_SWITCHES,
             "API_TIMEOUT_MS": str(self.max_duration_ms),
             "CLAUDE_STREAM_IDLE_TIMEOUT_MS": str(self.stall_timeout_ms + _STALL_MARGIN_MS),
+            # An empty folder: where there is a `git`, the CLI starts it at every overlay (docs/decisions/0013).
+            # Without the variable it would look in /usr/bin.
+            "PATH": str(folder.cwd),
             "HOME": str(folder.path),
             "CLAUDE_CONFIG_DIR": str(folder.path / "config"),
             "TMPDIR": str(folder.path / "tmp"),

@@ -2,12 +2,13 @@
 
 import base64
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from apiproxy.engine.overlay import IDENTITY_BLOCK, overlay_body
-from tests.contract.conftest import body
+from tests.contract.conftest import StartCli, body
 from tests.support.raw_cli import RawCli
 from tests.support.stand_in import StandInProcess
 
@@ -206,3 +207,22 @@ def test_the_prompt_and_the_credential_are_not_on_the_command_line(warm_cli: Raw
 
     assert "sk-test" not in arguments
     assert "claude-sonnet" not in arguments
+
+
+@pytest.mark.parametrize("findable", [True, False])
+def test_an_overlay_starts_git_only_where_there_is_one_to_be_found(
+    start_cli: StartCli, tmp_path: Path, findable: bool
+) -> None:
+    """Why workers have an empty PATH: the first token would wait for it (docs/decisions/0013)."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    started = tmp_path / "started"
+    git = programs / "git"
+    git.write_text(f'#!/bin/sh\necho "$@" >> {started}\nexit 128\n')
+    git.chmod(0o700)
+    cli = start_cli(env={"PATH": str(programs)} if findable else {})
+
+    turn = cli.turn(body("[[n=1]]"))
+
+    assert turn.text == "tok0 "
+    assert started.exists() == findable

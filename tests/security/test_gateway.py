@@ -18,8 +18,9 @@ from tests.support.processes import children_of
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
-_OF_THE_SHELL = {"PATH", "LANG", "LC_ALL", "TZ"}
+_OF_THE_SHELL = {"LANG", "LC_ALL", "TZ"}
 _OF_THE_WORKER = {
+    "PATH",
     "HOME",
     "CLAUDE_CONFIG_DIR",
     "TMPDIR",
