@@ -9,10 +9,10 @@ from bench.contestants import Contestant
 from bench.measure import Entry, Measurement, Samples, alternate, first_token_of, first_token_s, load, total_of
 from bench.memory import memory_mb, peak_of_new_children_mb
 from bench.openai import openai_dialect
-from bench.postgres import postgres
 from bench.questions import Question
 from bench.stage import CLIENTS, Stage, gateway_for
 from bench.stats import Goal, Line, milliseconds, percentile, ratio
+from bench.variants import postgres, tracing
 
 _HISTORY_TURNS = 6
 _MAX_TOKENS_CLIENTS = 2
@@ -187,6 +187,14 @@ SCENARIOS: Mapping[str, Scenario] = {
         postgres,
         "requests per second on PostgreSQL over those on SQLite; needs a server",
         (Goal(path="ratio_postgres_over_sqlite", kind="at_least", limit=0.9),),
+    ),
+    "tracing": Scenario(
+        tracing,
+        "what traces, metrics and log cost: requests per second and first token with them over those without",
+        (
+            Goal(path="ratio_traced_over_untraced", kind="at_least", limit=0.95),
+            Goal(path="first_token.ratio_traced_over_untraced", kind="at_most", limit=1.05),
+        ),
     ),
     "memory": Scenario(memory, "resident megabytes of server and workers"),
 }

@@ -104,15 +104,15 @@ def signed_in(node: Node) -> httpx.Client:
     return client
 
 
-def shown_with_both(browser: httpx.Client, theirs: Hanging, own: Hanging) -> dict[str, Any] | None:
-    """What the page of the workers shows, once it knows of both requests and of the worker of theirs."""
+def shown_with_both(browser: httpx.Client, theirs: Hanging, own: Hanging) -> dict[str, Any]:
+    """What the page of the workers shows, once it knows of both requests and of the worker of theirs; before, {}."""
     page = browser.get("/dashboard/workers").raise_for_status().text
     found = re.search(r'<script id="snapshot" type="application/json">(.*?)</script>', page)
     assert found is not None
     snapshot: dict[str, Any] = json.loads(found[1])
     runs = {run["id"]: run["node"] for run in snapshot["runs"]}
     complete = runs == {theirs.id: "north", own.id: "south"} and theirs.id in {it["run"] for it in snapshot["workers"]}
-    return snapshot if complete else None
+    return snapshot if complete else {}
 
 
 def test_each_node_shows_what_all_do_and_ends_what_another_has(nodes: tuple[Node, Node]) -> None:
