@@ -19,7 +19,7 @@ async def postgres(stage: Stage) -> Line:
 
 async def tracing(stage: Stage) -> Line:
     """The same, in turn with traces, metrics and log, and without any of them."""
-    env = {"DJANGO_SETTINGS_MODULE": "bench.untraced"}
+    env = {"DJANGO_SETTINGS_MODULE": "tests.support.untraced"}
     async with gateway_for(stage.stand_in, stage.folder / "gateway-untraced", env=env) as (_, it):
         return await _compare(stage, {"traced": stage.ours, "untraced": it})
 

@@ -1,6 +1,6 @@
-"""The long tests: whole gateways that are broken, loaded, restarted and put behind proxies. CI runs them all.
+"""The long tests: whole gateways that are broken, loaded, restarted, put behind proxies, looked at in a browser.
 
-Loaded by tests/conftest.py through `pytest_plugins`.
+CI runs them all. Loaded by tests/conftest.py through `pytest_plugins`.
 """
 
 import os
@@ -8,16 +8,19 @@ import os
 import pytest
 
 _LONG = (
+    "tests/browser/",
     "tests/cluster/",
     "tests/deploy/test_reverse_proxies.py",
+    "tests/dialects/anthropic/test_leaving.py",
     "tests/faults/",
     "tests/fuzz/",
+    "tests/limits/test_fairness.py",
     "tests/limits/test_never_one_too_many.py",
     "tests/observability/test_many.py",
-    "tests/serve/test_processes.py",
+    "tests/serve/",
     "tests/test_soak.py",
 )
-"""Half of the suite's time for a twentieth of its tests."""
+"""Two thirds of the suite's time for a tenth of its tests."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
