@@ -16,7 +16,11 @@ PLACES = 5
 
 @dataclass(eq=False)
 class Request:
-    """A request for a slot. passed_by: how often each other key of its priority was served since it came."""
+    """A request for a slot.
+
+    passed_by: how often each other key of its priority was served since it came, or since its own key was, in whatever
+    priority.
+    """
 
     key: int
     priority: int
@@ -89,7 +93,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.runner.close()
 
     def _check_turn(self, admitted: Request) -> None:
-        """Nobody of a better priority, nobody of the key who came before, no key passed over twice by another."""
+        """Nobody of a better priority, nobody of the key who came before, no key passed over twice by another between its turns."""
         for other in self.waiting:
             if other is admitted:
                 continue
@@ -101,6 +105,9 @@ class AdmissionMachine(RuleBasedStateMachine):
             elif self._is_first_of_its_key(other):
                 other.passed_by[admitted.key] = other.passed_by.get(admitted.key, 0) + 1
                 assert other.passed_by[admitted.key] <= 1
+        for other in self.waiting:
+            if other.key == admitted.key:
+                other.passed_by.clear()
 
     def _is_first_of_its_key(self, request: Request) -> bool:
         line = [it for it in self.waiting if (it.key, it.priority) == (request.key, request.priority)]
