@@ -93,7 +93,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.runner.close()
 
     def _check_turn(self, admitted: Request) -> None:
-        """Nobody of a better priority waits on, nor who came before of the same key, and no key is passed over twice."""
+        """Nobody of a better priority waits on, nor who came before of the same key; no key is passed over twice."""
         for other in self.waiting:
             if other is admitted:
                 continue
