@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,7 +13,9 @@ from typing import Any
 
 import httpx
 
+from tests.faults import unruly_cli
 from tests.support.gateway import GatewayProcess
+from tests.support.processes import ROOT
 from tests.support.waiting import eventually
 
 MODEL = "claude-haiku-4-5"
@@ -86,6 +89,21 @@ class Prepared:
         process.state_dir.mkdir(parents=True)
         shutil.copyfile(self.database, process.state_dir / "db.sqlite3")
         return process
+
+
+def unruly_gateway(prepared: Prepared, folder: Path, env: Mapping[str, str]) -> GatewayProcess:
+    """A gateway, not started yet, with two slots and one spare, whose workers are `unruly_cli` and look at the folder.
+
+    env adds to its variables.
+    """
+    cli = folder / "cli"
+    cli.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{unruly_cli.__file__}" "{folder}"\n')
+    cli.chmod(0o755)
+    slots = {"CLAUDE_PROXY_MAX_CONCURRENT": "2", "CLAUDE_PROXY_WARM_WORKERS": "1"}
+    manage = (str(ROOT / "tests/support/odd_manage.py"), "--cli", str(cli))
+    return prepared.put_into(
+        GatewayProcess(folder / "gateway", upstream="http://127.0.0.1:9", env={**slots, **env}, manage=manage)
+    )
 
 
 class Watched:

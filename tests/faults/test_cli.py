@@ -1,6 +1,5 @@
 """A CLI that fails in every way, in a whole gateway: half an answer is never given for a whole one."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,10 +7,8 @@ import psutil
 import pytest
 
 from tests.faults import unruly_cli
-from tests.faults.support import Prepared, Watched
-from tests.support.gateway import GatewayProcess
+from tests.faults.support import Prepared, Watched, unruly_gateway
 from tests.support.matrix import Expected
-from tests.support.processes import ROOT
 from tests.support.waiting import eventually
 
 CLI = "The CLI"
@@ -25,18 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def watched(prepared: Prepared, folder: Path) -> Iterator[Watched]:
-    cli = folder / "cli"
-    cli.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{unruly_cli.__file__}" "{folder / unruly_cli.BROKEN}"\n')
-    cli.chmod(0o755)
-    env = {
-        "CLAUDE_PROXY_MAX_CONCURRENT": "2",
-        "CLAUDE_PROXY_WARM_WORKERS": "1",
-        "CLAUDE_PROXY_STALL_TIMEOUT_MS": "1500",
-    }
-    manage = (str(ROOT / "tests/support/odd_manage.py"), "--cli", str(cli))
-    process = prepared.put_into(
-        GatewayProcess(folder / "gateway", upstream="http://127.0.0.1:9", env=env, manage=manage)
-    )
+    process = unruly_gateway(prepared, folder, {"CLAUDE_PROXY_STALL_TIMEOUT_MS": "1500"})
     yield Watched(process.start(), prepared.secrets)
     process.stop()
 

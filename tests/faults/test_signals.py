@@ -9,9 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
-from tests.faults.support import Prepared, Seen, Watched, body_of
+from tests.faults import unruly_cli
+from tests.faults.support import Prepared, Seen, Watched, body_of, unruly_gateway
 from tests.support.gateway import GatewayProcess
 from tests.support.matrix import Expected
 from tests.support.processes import is_alive
@@ -80,12 +82,12 @@ def active(watched: Watched) -> list[dict[str, str]]:
     return found
 
 
-def kept(watched: Watched) -> tuple[set[str], int]:
-    """How the requests of the clients ended, as the database has it, and the reservations that are open."""
+def kept(watched: Watched, *, rows: int = len(PHASES)) -> tuple[set[str], int]:
+    """How so many requests of the clients ended, as the database has it, and the reservations that are open."""
     with closing(sqlite3.connect(watched.process.state_dir / "db.sqlite3")) as database:
-        rows = database.execute("SELECT end_reason FROM observability_trace WHERE key_label = 'limited'").fetchall()
-    assert len(rows) == len(PHASES)
-    return {reason for (reason,) in rows}, watched.reservations()
+        found = database.execute("SELECT end_reason FROM observability_trace WHERE key_label = 'limited'").fetchall()
+    assert len(found) == rows
+    return {reason for (reason,) in found}, watched.reservations()
 
 
 def ends(number: str, what: str, plain: str, streamed: str) -> pytest.MarkDecorator:
@@ -95,6 +97,7 @@ def ends(number: str, what: str, plain: str, streamed: str) -> pytest.MarkDecora
 
 
 DRAINED = "503 overloaded_error"
+BROKEN = "the connection breaks"
 
 
 @pytest.mark.parametrize(
@@ -132,8 +135,8 @@ def test_a_signal_ends_every_request_with_an_error_and_leaves_nothing(
 @pytest.mark.fault(
     "SIGKILL",
     "while requests wait, run and stream",
-    plain="the connection breaks",
-    streamed="the connection breaks",
+    plain=BROKEN,
+    streamed=BROKEN,
     trace="interrupted",
     after="no process; at the next start no reservation",
 )
@@ -156,6 +159,45 @@ def test_after_a_kill_the_next_start_finds_every_request_interrupted_and_gives_b
     eventually(lambda: kept(watched) == ({expected.trace}, 0), why="the last start's requests")
     assert str(watched.ask("[[n=1]]")) == "200"
     assert watched.comes_to_rest() == "at rest"
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGTERM, marks=ends("SIGTERM", "while a request waits for its worker", DRAINED, DRAINED)),
+        pytest.param(signal.SIGINT, marks=ends("SIGINT", "while a request waits for its worker", DRAINED, DRAINED)),
+        pytest.param(signal.SIGKILL, marks=ends("SIGKILL", "while a request waits for its worker", BROKEN, BROKEN)),
+    ],
+)
+def test_a_signal_while_a_request_waits_for_its_worker(
+    prepared: Prepared, tmp_path: Path, expected: Expected, number: signal.Signals
+) -> None:
+    process = unruly_gateway(prepared, tmp_path, {"CLAUDE_PROXY_DRAIN_TIMEOUT_MS": str(DRAIN_MS)}).start()
+    watched = Watched(process, prepared.secrets)
+    try:
+        (tmp_path / unruly_cli.SLOW).touch()
+        for worker in watched.get("/debug/health")["memory"]["workers"]:
+            psutil.Process(worker["pid"]).kill()
+        clients = [Asking(watched, "[[n=1]]", stream=stream) for stream in (False, True)]
+        for count, client in enumerate(clients, 1):
+            client.start()
+            wait_for(watched, "admitted", number=count)
+        eventually(lambda: not watched.get("/debug/health")["traces"]["pending"])
+        workers = watched.process.workers()
+        signalled(watched, number)
+        watched.process.process.wait(within_s=30)
+        for client in clients:
+            client.join(10)
+        assert [str(client.seen or BROKEN) for client in clients] == [expected.plain, expected.streamed]
+        assert workers
+        eventually(lambda: not [worker for worker in workers if is_alive(worker.pid)], within_s=10)
+        (tmp_path / unruly_cli.SLOW).unlink()
+        if number == signal.SIGKILL:
+            process.stop()
+            process.start()
+        eventually(lambda: kept(watched, rows=len(clients)) == ({expected.trace}, 0), why="interrupted, nothing held")
+    finally:
+        process.stop()
 
 
 def signalled(watched: Watched, number: signal.Signals) -> None:

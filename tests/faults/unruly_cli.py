@@ -8,7 +8,7 @@
     [[cli=babbles]]: lines on stdout that are no messages
     [[cli=lies]]: messages on stdout that are none of the protocol's
 
-While a file `broken` lies beside it, it ends at once.
+While a file `broken` lies beside it, it ends at once; while a file `slow` does, it is not ready.
 """
 
 import json
@@ -16,10 +16,12 @@ import os
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 BROKEN = "broken"
+SLOW = "slow"
 _MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "model": "fake", "content": [], "usage": {}}
 _EVENTS: list[dict[str, Any]] = [
     {"type": "message_start", "message": _MESSAGE},
@@ -89,9 +91,12 @@ def answer_turn(behaviour: str) -> None:
 
 
 def main() -> None:
-    if Path(sys.argv[1]).exists():
+    folder = Path(sys.argv[1])
+    if (folder / BROKEN).exists():
         sys.stderr.write("broken\n")
         sys.exit(3)
+    while (folder / SLOW).exists():
+        time.sleep(0.05)
     behaviour = "good"
     for text in sys.stdin:
         line = json.loads(text)
