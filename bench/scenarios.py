@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bench import questions
 from bench.contestants import Contestant
+from bench.dashboards import dashboards
 from bench.measure import Entry, Measurement, Samples, alternate, first_token_of, first_token_s, load, total_of
 from bench.memory import memory_mb, peak_of_new_children_mb
 from bench.openai import openai_dialect
@@ -194,6 +195,14 @@ SCENARIOS: Mapping[str, Scenario] = {
         (
             Goal(path="ratio_traced_over_untraced", kind="at_least", limit=0.95),
             Goal(path="first_token.ratio_traced_over_untraced", kind="at_most", limit=1.05),
+        ),
+    ),
+    "dashboards": Scenario(
+        dashboards,
+        "what twenty open dashboards cost while eight requests run and 192 wait",
+        (
+            Goal(path="messages_per_s", kind="at_most", limit=5),
+            Goal(path="cores_for_pages", kind="at_most", limit=0.1),
         ),
     ),
     "memory": Scenario(memory, "resident megabytes of server and workers"),

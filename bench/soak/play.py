@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.pages import Pages
 from bench.soak import books, verdict
 from bench.soak.arrivals import Arrivals
 from bench.soak.callers import Callers, Tally
 from bench.soak.mix import TIMED
-from bench.soak.site import LIMITED, SHARES, Pages, Site, opened
+from bench.soak.site import LIMITED, SHARES, Site, opened
 from bench.soak.watch import Sample, Watch, look
 from bench.stats import Line, finished_line
 
@@ -96,7 +97,7 @@ class _Soak:
         before = await self._idle_sample()
         self._say(f"{rate:.1f} requests a second for {plan.load_s:g} s")
         watch = Watch(site, plan.sample_s, self._report_sample)
-        async with self._pages.opened(site, plan.pages), watch.on():
+        async with self._pages.opened(site.gateway, plan.pages), watch.on():
             await self._arrivals.open_loop(rate=rate, seconds=plan.load_s, agent=_LOADED, tally=self._tally)
         self._say("waiting until everything is over")
         after = await self._idle_sample()

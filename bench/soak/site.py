@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -12,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
 
 from tests.support.gateway import GatewayProcess
 from tests.support.processes import ROOT, clean_environment
@@ -29,7 +26,6 @@ LIMITED = frozenset(_KEYS) - {_OPERATOR}
 """The keys whose requests may be refused with 429."""
 SHARES: Mapping[str, int] = {"env": 70, "narrow": 15, "metered": 15}
 """How the requests are shared among the keys; `env` has no limits."""
-_PAGE_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,48 +86,3 @@ def _make_keys(gateway: GatewayProcess) -> dict[str, str]:
     output = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=True, timeout=60).stdout
     made = [json.loads(line) for line in output.splitlines() if line.startswith(b"{")]
     return {key["name"]: key["secret"] for key in made}
-
-
-@dataclass(slots=True)
-class Pages:
-    """Dashboards that somebody has open. messages: that came in; closed: sockets that the gateway closed."""
-
-    messages: int = 0
-    closed: int = 0
-
-    @contextlib.asynccontextmanager
-    async def opened(self, site: Site, count: int) -> AsyncIterator[None]:
-        """So many pages follow what happens."""
-        cookie = await asyncio.to_thread(_signed_in, site.gateway) if count else ""
-        tasks = [asyncio.create_task(self._follow(site.gateway.base_url, cookie)) for _ in range(count)]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _follow(self, base_url: str, cookie: str) -> None:
-        url = base_url.replace("http://", "ws://", 1) + "/dashboard/live"
-        headers = {"Cookie": cookie, "Origin": base_url}
-        while True:
-            try:
-                async with connect(url, additional_headers=headers, max_size=2**22) as socket:
-                    async for _ in socket:
-                        self.messages += 1
-            except (ConnectionClosed, OSError):
-                pass
-            self.closed += 1
-            await asyncio.sleep(_PAGE_PAUSE_S)
-
-
-def _signed_in(gateway: GatewayProcess) -> str:
-    """The cookies of the first administrator."""
-    found = re.search(r"Administrator \(shown once\): (\S+) / (\S+)", gateway.output)
-    assert found is not None, gateway.output
-    with httpx.Client(base_url=gateway.base_url, timeout=30) as client:
-        client.get("/admin/login/").raise_for_status()
-        form = {"username": found[1], "password": found[2], "csrfmiddlewaretoken": client.cookies["csrftoken"]}
-        answer = client.post("/admin/login/", data=form, headers={"Referer": gateway.base_url})
-        assert "sessionid" in client.cookies, answer.text[:500]
-        return "; ".join(f"{name}={value}" for name, value in client.cookies.items())
