@@ -29,7 +29,7 @@ def road(stand_in: StandInProcess) -> Iterator[Forwarder]:
 def watched(prepared: Prepared, road: Forwarder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     env = {
         "CLAUDE_PROXY_UPSTREAM_RETRIES": "0",
-        "CLAUDE_PROXY_STALL_TIMEOUT_MS": "1500",
+        "CLAUDE_PROXY_STALL_TIMEOUT_MS": "3000",
         "CLAUDE_PROXY_MAX_OUTPUT_CHARS": "2000000",
         "CLAUDE_PROXY_MAX_CONCURRENT": "2",
         "CLAUDE_PROXY_WARM_WORKERS": "1",
