@@ -43,6 +43,7 @@ _SWITCHES = {
     "CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS": "1",  # else a repository around the state folder counts for that limit
     "DISABLE_AUTO_COMPACT": "1",  # needed for it too: with compaction on, the CLI does not look at that limit
     "DISABLE_COMPACT": "1",
+    "BUN_GC_TIMER_DISABLE": "1",  # else it collects garbage while it waits, and the next turn is cold; decision 0013
 }
 _STALL_MARGIN_MS = 60_000
 _PROBE_TIMEOUT_S = 5.0

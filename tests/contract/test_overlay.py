@@ -1,12 +1,14 @@
 """ENGINE.md §1: the overlay reaches the upstream as it is, and nothing of the last turn stays."""
 
 import base64
+import mmap
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from apiproxy.engine.launch import bundled_cli
 from apiproxy.engine.overlay import IDENTITY_BLOCK, overlay_body
 from tests.contract.conftest import StartCli, body
 from tests.support.raw_cli import RawCli
@@ -226,3 +228,9 @@ def test_an_overlay_starts_git_only_where_there_is_one_to_be_found(
 
     assert turn.text == "tok0 "
     assert started.exists() == findable
+
+
+def test_the_program_can_be_told_not_to_collect_garbage_by_the_clock() -> None:
+    """One that does not know the variable any more says nothing and is slower (docs/decisions/0013)."""
+    with bundled_cli().open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as program:
+        assert program.find(b"BUN_GC_TIMER_DISABLE") >= 0
