@@ -11,6 +11,7 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from channels.layers import get_channel_layer
 from django.db import DatabaseError, close_old_connections
 
+from observability.cluster.load import sum_of_loads
 from observability.cluster.states import MemberState, process_row, row_of, sum_of, worst_of
 from observability.draft import Draft
 from observability.payloads import (
@@ -109,6 +110,9 @@ class Broadcaster:
             "upstream": self._upstream,
             "workers": self._workers,
             "processes": self._processes,
+            "load": sum_of_loads(
+                [self._service.cluster.load(), *(state["load"] for state in self._others if "load" in state)]
+            ),
             "pulse": self._pulse,
         }
 
@@ -189,9 +193,7 @@ class Broadcaster:
         return changed, gone, self._look_at_gateway()
 
     def _look_at_gateway(self) -> bool:
-        found = self._service.port.queue()
-        own: Queue = {"active": found.active, "waiting": found.waiting, "max": found.max}
-        queue = sum_of([own, *(state["queue"] for state in self._others)])
+        queue = sum_of([self._service.cluster.queue(), *(state["queue"] for state in self._others)])
         upstream = worst_of([self._service.cluster.upstream(), *(state["upstream"] for state in self._others)])
         workers, processes = self._workers, self._processes
         # A system call for each worker: less often.
