@@ -61,7 +61,7 @@ class ModelAdminPage(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     @admin.display(description="aliases")
     def shown_aliases(self, model: Model) -> str:
         """The aliases as words."""
-        return ", ".join(model.aliases)
+        return ", ".join(model.aliases) or "–"
 
     @admin.display(description="input, USD/M tokens", ordering="input_price")
     def input_usd(self, model: Model) -> str:

@@ -126,6 +126,10 @@ class Broadcaster:
                 await self._read_pulse()
         return await self.snapshot()
 
+    def refresh(self) -> None:
+        """What is read from the database is read again by the next page, or the next tick."""
+        self._pulse, self._pulse_at, self._something_ended = None, float("-inf"), True
+
     def started(self, draft: Draft) -> None:
         """The next tick sees it."""
 

@@ -6,6 +6,7 @@ import pytest
 
 from observability.broadcast import Broadcaster
 from observability.cluster.load import STEPS, LoadHistory, sum_of_loads
+from observability.payloads import Load
 from observability.service import Config, Service
 from tests.observability.builders import Gateway
 from tests.support.waiting import eventually_async
@@ -21,7 +22,8 @@ def test_the_last_two_minutes_are_remembered() -> None:
 
 
 def test_those_of_several_processes_are_added_from_their_newest_values_back() -> None:
-    young, old = {"active": [1, 2], "waiting": [0, 5]}, {"active": [3, 0, 4], "waiting": [7, 0, 1]}
+    young: Load = {"active": [1, 2], "waiting": [0, 5]}
+    old: Load = {"active": [3, 0, 4], "waiting": [7, 0, 1]}
     assert sum_of_loads([young, old]) == {"active": [3, 1, 6], "waiting": [7, 0, 6]}
     assert sum_of_loads([]) == {"active": [], "waiting": []}
 
