@@ -1,9 +1,9 @@
 """Every page, light and dark, on a phone and wide, as axe judges it: names, contrast, landmarks, keyboard."""
 
+import functools
 import importlib.util
 import os
 import re
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 _PAGES = (*PAGES, "/dashboard/requests/req_none", "/admin/observability/storedbody/", "/admin/auth/group/add/")
 
 
-@cache
+@functools.cache
 def axe() -> str:
     """axe-core, as a package of the development's dependencies brings it."""
     found = importlib.util.find_spec("axe_playwright_python")
@@ -58,9 +58,14 @@ def test_a_request_that_failed_and_its_dump_are_without_fault(page: Page, site: 
     call = Call(site, "[[status=529]]")
     call.over()
     for path in (f"/dashboard/requests/{call.id}", f"/admin/observability/errordump/{call.id}/change/"):
-        eventually(lambda path=path: page.goto(f"{site.url}{path}").status == 200, within_s=10)
+        eventually(functools.partial(_is_there, page, f"{site.url}{path}"), within_s=10)
         expect(page.locator("main, [role=main]")).to_contain_text(re.compile("upstream[ _]error"))
         assert complaints(page) == []
+
+
+def _is_there(page: Page, url: str) -> bool:
+    response = page.goto(url)
+    return response is not None and response.status == 200
 
 
 def test_the_navigation_of_a_narrow_screen_is_reached_by_the_keyboard(page: Page, site: Site) -> None:
