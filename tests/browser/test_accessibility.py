@@ -5,6 +5,7 @@ import importlib.util
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -61,6 +62,22 @@ def test_a_request_that_failed_and_its_dump_are_without_fault(page: Page, site: 
         eventually(functools.partial(_is_there, page, f"{site.url}{path}"), within_s=10)
         expect(page.locator("main, [role=main]")).to_contain_text(re.compile("upstream[ _]error"))
         assert complaints(page) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_list_with_a_chosen_row_and_with_its_filters_open_is_without_fault(
+    page: Page, site: Site, theme: Literal["light", "dark"]
+) -> None:
+    site.sign_in(page)
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    page.goto(f"{site.url}/admin/apiproxy/apikey/")
+    page.locator("input[name=_selected_action]").first.check()
+    expect(page.get_by_label("Select action to run")).to_be_visible()
+    assert complaints(page) == []
+    page.locator("input[name=_selected_action]").first.uncheck()
+    page.get_by_text("Filters").first.click()
+    expect(page.get_by_role("heading", name="By state")).to_be_visible()
+    assert complaints(page) == []
 
 
 def _is_there(page: Page, url: str) -> bool:

@@ -39,6 +39,7 @@ function localiseTimes(root) {
 
 function nameLandmarks() {
   (document.getElementById("main") ?? document.querySelector("body.login #page"))?.setAttribute("role", "main");
+  for (const title of document.querySelectorAll("#changelist-filter h3")) title.setAttribute("aria-level", "2");
   for (const box of document.querySelectorAll("[data-simplebar]")) {
     const name = box.closest("#nav-sidebar") ? "Pages" : box.querySelector("#result_list") ? "The list" : "Choices";
     box.setAttribute("data-simplebar-aria-label", name);
