@@ -1,7 +1,7 @@
 """Models and their prices in the admin."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -34,6 +34,9 @@ class ModelForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the st
     """A model, its aliases one a line."""
 
     aliases = NamesField(required=False, validators=[validate_names], help_text="Further names, one a line.")
+
+    class Meta:
+        labels: ClassVar[dict[str, str]] = {"created_at": "Created at (UTC)", "retires_at": "Retires at (UTC)"}
 
 
 @admin.register(Model)
