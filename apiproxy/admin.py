@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -41,6 +41,8 @@ ROTATION_OVERLAP = timedelta(hours=24)
 
 _NEAR, _FINE = "near", "fine"
 _STATES = {"in use": "success", "expired": "warning", "revoked": "danger"}
+# What somebody who may not change a key sees of fields that would show as JSON.
+_SHOWN = {"scopes": "shown_scopes", "allowed_dialects": "shown_dialects", "allowed_models": "shown_models"}
 
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
@@ -75,13 +77,36 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
         }
 
 
+class StateFilter(admin.SimpleListFilter):
+    """Keys by whether they work."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        """The choices."""
+        return [(state, state.capitalize()) for state in _STATES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+        """As `state_of` has it."""
+        expired = Q(expires_at__isnull=False, expires_at__lte=timezone.now())
+        match self.value():
+            case "in use":
+                return queryset.exclude(expired).filter(revoked_at=None)
+            case "expired":
+                return queryset.filter(expired, revoked_at=None)
+            case "revoked":
+                return queryset.exclude(revoked_at=None)
+        return queryset
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Keys. The secret is shown in the message after the key is added, and never again."""
 
     form = ApiKeyForm
     list_display = ("name", "shown_prefix", "shown_scopes", "state", "budget", "owner", "last_used", "expires")
-    list_filter = (("revoked_at", admin.EmptyFieldListFilter), "store_bodies")
+    list_filter = (StateFilter, "store_bodies")
     search_fields = ("name", "prefix")
     list_select_related = ("owner",)
     autocomplete_fields = ("owner",)
@@ -121,6 +146,16 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def shown_scopes(self, key: ApiKey) -> str:
         """The scopes as words."""
         return ", ".join(key.scopes)
+
+    @admin.display(description="allowed dialects")
+    def shown_dialects(self, key: ApiKey) -> str:
+        """As words."""
+        return ", ".join(key.allowed_dialects) or "every one"
+
+    @admin.display(description="allowed models")
+    def shown_models(self, key: ApiKey) -> str:
+        """As words."""
+        return ", ".join(key.allowed_models) or "every one"
 
     @unfold_display(label=_STATES)  # type: ignore[untyped-decorator]  # unfold has no types
     def state(self, key: ApiKey) -> str:
@@ -173,7 +208,13 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[Any, ...]:
         """A key that is being added has no history yet."""
-        return self.fieldsets if obj is None else (*self.fieldsets, *self.history_fieldsets)
+        if obj is None:
+            return self.fieldsets
+        if self.has_change_permission(request, obj):
+            return (*self.fieldsets, *self.history_fieldsets)
+        (name, first), *others = self.fieldsets
+        fields = tuple(_SHOWN.get(field, field) for field in first["fields"])
+        return ((name, {"fields": fields}), *others, *self.history_fieldsets)
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         """Gives a new key its secret, and shows it this once."""

@@ -1,7 +1,7 @@
 """Models and their prices in the admin."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -35,6 +35,9 @@ class ModelForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the st
 
     aliases = NamesField(required=False, validators=[validate_names], help_text="Further names, one a line.")
 
+    class Meta:
+        labels: ClassVar[dict[str, str]] = {"created_at": "Created at (UTC)", "retires_at": "Retires at (UTC)"}
+
 
 @admin.register(Model)
 class ModelAdminPage(ModelAdmin):  # type: ignore[misc]  # unfold has no types
@@ -61,7 +64,7 @@ class ModelAdminPage(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     @admin.display(description="aliases")
     def shown_aliases(self, model: Model) -> str:
         """The aliases as words."""
-        return ", ".join(model.aliases)
+        return ", ".join(model.aliases) or "–"
 
     @admin.display(description="input, USD/M tokens", ordering="input_price")
     def input_usd(self, model: Model) -> str:

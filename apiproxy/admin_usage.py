@@ -83,6 +83,7 @@ class UsageAdmin(_ReadOnly):
 
     list_display = ("day", "key", "model", "requests", "failures", "tokens_in", "tokens_out", "shown_cost")
     list_filter = ("key_label", "model", "day")
+    empty_hint = "A request with an API key adds to the row of its day."
     search_fields = ("key_label", "model")
     date_hierarchy = "day"
     actions: ClassVar[list[str]] = ["export"]
@@ -109,7 +110,7 @@ class UsageAdmin(_ReadOnly):
     @admin.display(description="cost (estimate)", ordering="cost_micro_usd")
     def shown_cost(self, row: Usage) -> str:
         """In USD; a + where some requests had no price."""
-        return f"{usd(row.cost_micro_usd)} USD{' +' if row.unpriced else ''}"
+        return f"{row.cost_micro_usd / MICRO:.6f} USD{' +' if row.unpriced else ''}"
 
     @admin.action(description="Export the selected rows as CSV", permissions=["view"])
     def export(self, request: HttpRequest, queryset: "QuerySet[Usage]") -> StreamingHttpResponse:
@@ -127,6 +128,7 @@ class SessionAdmin(_ReadOnly):
         *("conversation", "key", "model", "turns", "resumes", "resets", "failures", "shown_cost", "last_used"),
     )
     list_filter = ("key_label", "model", "dialect")
+    empty_hint = "A client that sends x-conversation-id with its requests has one."
     search_fields = ("conversation_id", "key_label")
     exclude = ("chain", "heads")
 
@@ -148,4 +150,4 @@ class SessionAdmin(_ReadOnly):
     @admin.display(description="cost (estimate)", ordering="cost_micro_usd")
     def shown_cost(self, row: Session) -> str:
         """In USD."""
-        return f"{usd(row.cost_micro_usd)} USD"
+        return f"{row.cost_micro_usd / MICRO:.6f} USD"

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
@@ -51,6 +52,15 @@ class Record(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     paginator = BoundedPaginator
     show_full_result_count = False
     list_per_page = 50
+    empty_hint = ""
+    """What to say of an empty list."""
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Without a filter the title does not offer to show all, which it does for want of a full count."""
+        found = super().get_changelist_instance(request)
+        if not found.query and not found.has_active_filters:
+            found.full_result_count = found.result_count
+        return found  # type: ignore[no-any-return]  # unfold has no types
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """The gateway adds them."""
@@ -94,7 +104,8 @@ class Received(admin.SimpleListFilter):
 class TraceAdmin(Record):
     """Traces; the dashboard's page of the same request shows more."""
 
-    list_display = ("short_id", "received", "state", "key_label", "model", "shown_duration", "error_type")
+    list_display = ("short_id", "received", "state", "key_label", "model", "shown_duration", "error")
+    empty_hint = "Every request to the API leaves one."
     # Choices that are known: a filter that asks the table for its values reads all of it.
     list_filter = (Received, "status", "end_reason")
     search_fields = ("id", "conversation_id")
@@ -121,12 +132,17 @@ class TraceAdmin(Record):
     def state(self, trace: Trace) -> tuple[str, str]:
         """The status, told by the end reason."""
         reason = trace.end_reason or trace.status
-        return trace.status, reason.replace("_", " ")
+        return trace.status, _words(reason)
 
     @admin.display(description="duration")
     def shown_duration(self, trace: Trace) -> str:
         """With its unit."""
         return "–" if trace.duration_ms is None else shown_duration(trace.duration_ms)
+
+    @admin.display(description="error")
+    def error(self, trace: Trace) -> str:
+        """Its type."""
+        return _words(trace.error_type)
 
     def get_fieldsets(self, request: HttpRequest, obj: Trace | None = None) -> Any:
         """A link to the dashboard first."""
@@ -170,13 +186,14 @@ class Dated(Record):
         return _link(row.trace_id)
 
     def _shown(self, value: Any) -> SafeString:
-        return format_html("<pre>{}</pre>", json.dumps(value, ensure_ascii=False, indent=2))
+        return format_html('<pre tabindex="0">{}</pre>', json.dumps(value, ensure_ascii=False, indent=2))
 
 
 @admin.register(ErrorDump)
 class ErrorDumpAdmin(Dated):
     """Error dumps."""
 
+    empty_hint = "A request that fails in the gateway or at the upstream leaves one."
     list_display = ("trace_id", "created", "kind", "phase")
     fields = ("dashboard_link", "trace_id", "created_at", "shown_data")
     readonly_fields = fields
@@ -184,12 +201,12 @@ class ErrorDumpAdmin(Dated):
     @admin.display(description="type")
     def kind(self, dump: ErrorDump) -> str:
         """The error's type."""
-        return str((dump.data.get("error") or {}).get("type", "–"))
+        return _words((dump.data.get("error") or {}).get("type"))
 
     @admin.display(description="after phase")
     def phase(self, dump: ErrorDump) -> str:
         """Where it happened."""
-        return str((dump.data.get("error") or {}).get("phase", "–"))
+        return _words((dump.data.get("error") or {}).get("phase"))
 
     @admin.display(description="dump")
     def shown_data(self, dump: ErrorDump) -> SafeString:
@@ -201,6 +218,7 @@ class ErrorDumpAdmin(Dated):
 class StoredBodyAdmin(Dated):
     """Requests and answers of keys that say to keep them."""
 
+    empty_hint = "“Store bodies” of an API key keeps them from then on."
     fields = ("dashboard_link", "trace_id", "created_at", "shown_request", "shown_answer")
     readonly_fields = fields
 
@@ -215,5 +233,10 @@ class StoredBodyAdmin(Dated):
         return self._shown(body.answer)
 
 
+def _words(name: str | None) -> str:
+    return name.replace("_", " ") if name else "–"
+
+
 def _link(trace_id: str) -> SafeString:
-    return format_html('<a href="{}">{}</a>', reverse("dashboard:request", args=[trace_id]), trace_id)
+    """Its text is not the id, which the next line shows."""
+    return format_html('<a href="{}">Phases, figures and events</a>', reverse("dashboard:request", args=[trace_id]))

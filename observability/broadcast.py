@@ -11,6 +11,7 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from channels.layers import get_channel_layer
 from django.db import DatabaseError, close_old_connections
 
+from observability.cluster.load import sum_of_loads
 from observability.cluster.states import MemberState, process_row, row_of, sum_of, worst_of
 from observability.draft import Draft
 from observability.payloads import (
@@ -109,6 +110,9 @@ class Broadcaster:
             "upstream": self._upstream,
             "workers": self._workers,
             "processes": self._processes,
+            "load": sum_of_loads(
+                [self._service.cluster.load(), *(state["load"] for state in self._others if "load" in state)]
+            ),
             "pulse": self._pulse,
         }
 
@@ -121,6 +125,10 @@ class Broadcaster:
             if time.monotonic() - self._pulse_at >= PULSE_S:
                 await self._read_pulse()
         return await self.snapshot()
+
+    def refresh(self) -> None:
+        """What is read from the database is read again by the next page, or the next tick."""
+        self._pulse, self._pulse_at, self._something_ended = None, float("-inf"), True
 
     def started(self, draft: Draft) -> None:
         """The next tick sees it."""
@@ -189,9 +197,7 @@ class Broadcaster:
         return changed, gone, self._look_at_gateway()
 
     def _look_at_gateway(self) -> bool:
-        found = self._service.port.queue()
-        own: Queue = {"active": found.active, "waiting": found.waiting, "max": found.max}
-        queue = sum_of([own, *(state["queue"] for state in self._others)])
+        queue = sum_of([self._service.cluster.queue(), *(state["queue"] for state in self._others)])
         upstream = worst_of([self._service.cluster.upstream(), *(state["upstream"] for state in self._others)])
         workers, processes = self._workers, self._processes
         # A system call for each worker: less often.

@@ -54,6 +54,13 @@ class Queue(TypedDict):
     max: int
 
 
+class Load(TypedDict):
+    """How full the gateway was lately: one value for every two seconds, the newest last."""
+
+    active: list[int]
+    waiting: list[int]
+
+
 class Upstream(TypedDict):
     """Whether the upstream is asked: `closed`, `open` (it is not) or `probing`; its failures in a row, and how often it
     was given up since the start."""
@@ -141,7 +148,7 @@ class Pulse(TypedDict):
 class Snapshot(TypedDict):
     """All of it: the first message, and the answer to `catch_up`. hidden: requests beyond the table's limit.
 
-    processes: this one first; the queue is the sum of theirs.
+    processes: this one first; the queue and the load are the sums of theirs.
     """
 
     type: Literal["snapshot"]
@@ -153,6 +160,7 @@ class Snapshot(TypedDict):
     upstream: Upstream
     workers: list[WorkerRow]
     processes: list[ProcessRow]
+    load: Load
     pulse: Pulse | None
 
 

@@ -16,6 +16,7 @@ from apiproxy.throttle import whole_seconds, wrong_passwords
 
 logger = logging.getLogger(__name__)
 
+admin.site.empty_value_display = "–"
 admin.site.unregister(User)
 admin.site.unregister(Group)
 

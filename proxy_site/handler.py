@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.template.loader import render_to_string
 from django.urls import set_urlconf
 
 from apiproxy.dialects.anthropic import failures as anthropic
@@ -25,6 +26,12 @@ _API_VERSION = "2023-06-01"
 _OPENAI = ("/v1/chat", "/chat", "/v1/responses", "/responses")
 _WITHOUT_QUERIES = ("/v1/messages", "/messages", *_OPENAI, "/healthz", "/readyz")
 _OPERATIONS = ("/debug", "/sessions", "/metrics")
+_PAGES = ("/dashboard", "/admin")
+_TO_PEOPLE = {
+    FailureKind.NOT_FOUND: "There is no page at this address.",
+    FailureKind.FORBIDDEN: "Your account may not do this.",
+    FailureKind.INTERNAL: "Something went wrong. The log has the details.",
+}
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -101,7 +108,12 @@ def error_body(path: str, kind: FailureKind, message: str, *, request_id: str) -
 
 
 def _refused(request: HttpRequest, kind: FailureKind, message: str) -> HttpResponse:
-    return _error(request.path, kind, message, request_id(request))
+    response = _error(request.path, kind, message, request_id(request))
+    if request.path.startswith(_PAGES) and "text/html" in request.headers.get("accept", ""):
+        said = {"status": response.status_code, "message": _TO_PEOPLE.get(kind, message)}
+        response.content = render_to_string("observability/refusal.html", said).encode()
+        response["Content-Type"] = "text/html; charset=utf-8"
+    return response
 
 
 def _error(path: str, kind: FailureKind, message: str, request_id: str) -> HttpResponse:

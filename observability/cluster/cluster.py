@@ -19,9 +19,10 @@ import psutil
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connections
 
+from observability.cluster.load import LoadHistory
 from observability.cluster.register import BEAT_S, DEAD_AFTER_S, Beat, Known, Register
 from observability.cluster.states import MAX_TOLD_RUNS, Here, MemberState, active_run, holder_of
-from observability.payloads import Upstream, worker_row
+from observability.payloads import Load, Queue, Upstream, worker_row
 from observability.ports import GatewayPort
 from observability.recorder import Recorder
 
@@ -66,6 +67,7 @@ class Cluster:
         self._beaten_at = 0.0
         self._steady_since = float("inf")
         self._complained_at = float("-inf")
+        self._load = LoadHistory()
 
     @property
     def quick(self) -> bool:
@@ -107,7 +109,6 @@ class Cluster:
     def own(self) -> MemberState:
         """How this process is."""
         drafts = self._recorder.active()
-        queue = self._port.queue()
         return {
             "process": self.here.process,
             "node": self.here.node,
@@ -115,12 +116,22 @@ class Cluster:
             "started": self._began,
             "at": time.time(),
             "rss": psutil.Process(os.getpid()).memory_info().rss,
-            "queue": {"active": queue.active, "waiting": queue.waiting, "max": queue.max},
+            "queue": self.queue(),
             "upstream": self.upstream(),
             "active": len(drafts),
             "runs": [active_run(draft, self.here) for draft in drafts[:MAX_TOLD_RUNS]],
             "workers": [worker_row(it, node=self.here.node, process=self.here.label) for it in self._port.workers()],
+            "load": self.load(),
         }
+
+    def queue(self) -> Queue:
+        """How full this process is."""
+        found = self._port.queue()
+        return {"active": found.active, "waiting": found.waiting, "max": found.max}
+
+    def load(self) -> Load:
+        """How full it was with each of its last beats."""
+        return self._load.told()
 
     def upstream(self) -> Upstream:
         """Whether this process asks the upstream."""
@@ -208,6 +219,7 @@ class Cluster:
 
     async def _beat(self) -> None:
         self._on_beat()
+        self._load.note(self.queue())
         state = "" if self._told else orjson.dumps(self.own()).decode()
         found: Beat = await self._in_thread(lambda: self._register.beat(state, judge=self._may_judge()))
         self._lost(found.lost)

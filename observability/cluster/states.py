@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from observability.draft import Draft
-from observability.payloads import ProcessRow, Queue, RunRow, Upstream, WorkerRow, run_row
+from observability.payloads import Load, ProcessRow, Queue, RunRow, Upstream, WorkerRow, run_row
 
 MAX_TOLD_RUNS = 300
 """Runs that a process tells of, the oldest first."""
@@ -33,7 +33,7 @@ class ActiveRun(RunRow):
 class MemberState(TypedDict):
     """A process: who it is and what it does. at: Unix time of this state; rss in bytes, of the process alone.
 
-    active: requests under way, those that it does not tell of included.
+    active: requests under way, those that it does not tell of included. load: not told by versions before this one.
     """
 
     process: str
@@ -47,6 +47,7 @@ class MemberState(TypedDict):
     active: int
     runs: list[ActiveRun]
     workers: list[WorkerRow]
+    load: NotRequired[Load]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,5 +53,7 @@ async def fill_demo(request: HttpRequest, desk: Desk) -> HttpResponseBase:
     if not desk.demo:
         return refusal(request, 404, "Made-up data is for demo mode only.")
     count = await asyncio.to_thread(demo.fill)
+    if (broadcaster := broadcasters.current()) is not None:
+        broadcaster.refresh()
     messages.success(request, f"{count} made-up requests of the last seven days were added.")
     return HttpResponseRedirect(reverse("dashboard:overview"))

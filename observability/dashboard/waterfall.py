@@ -50,6 +50,8 @@ def waterfall(times: Mapping[str, float | None], *, now: float) -> Waterfall:
     start = times["received"]
     assert start is not None
     end = times.get("finished")
+    if end is None:
+        times = {**times, "last_event": None}  # of an answer that still arrives it is only the last so far
     total = max((end if end is not None else now) - start, 0.000_001)
     reached = [
         (name, at) for name in (*(phase[0] for phase in _PHASES), "finished") if (at := times.get(name)) is not None

@@ -6,6 +6,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.test import Client
 
 from apiproxy.keys import create_key, find
@@ -117,6 +118,29 @@ def test_states_are_shown(admin_client: Client) -> None:
     assert "expired" in page(admin_client, KEYS)
     ApiKey.objects.update(revoked_at="2020-01-01T00:00:00Z")
     assert "revoked" in page(admin_client, KEYS)
+
+
+def test_keys_are_filtered_by_their_state(admin_client: Client) -> None:
+    past, future = "2020-01-01T00:00:00Z", "2120-01-01T00:00:00Z"
+    given = {"fresh": {}, "lasting": {"expires_at": future}, "old": {"expires_at": past}, "gone": {"revoked_at": past}}
+    for name, fields in given.items():
+        async_to_sync(create_key)(f"{name}-key")
+        ApiKey.objects.filter(name=f"{name}-key").update(**fields)
+    shown = {
+        state: set(re.findall(r"(\w+)-key</a>", page(admin_client, f"{KEYS}?state={state}")))
+        for state in ("in use", "expired", "revoked")
+    }
+    assert shown == {"in use": {"fresh", "lasting"}, "expired": {"old"}, "revoked": {"gone"}}
+
+
+def test_who_may_only_look_reads_words_and_no_json(client: Client) -> None:
+    key, _ = async_to_sync(create_key)("ci")
+    viewer = get_user_model().objects.create(username="viewer", is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename="view_apikey"))
+    client.force_login(viewer)
+    text = page(client, f"{KEYS}{key.pk}/change/")
+    assert "every one" in text
+    assert "[" not in re.sub(r"<[^>]*>", "", text[text.index("Allowed dialects") : text.index("Limits")])
 
 
 def test_models_can_be_changed_but_for_their_id(admin_client: Client) -> None:

@@ -1,22 +1,16 @@
 """A real Chromium before a real gateway. Where there is no Chromium these tests are skipped; with CI=true they fail."""
 
-import os
 import re
-import shutil
 import socket
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, StorageState, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, StorageState, expect
 
+from tests.support.chromium import chromium
 from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 ADMIN = "admin"
 BREAKER_FAILURES = 20
 """More in a row than any other test makes."""
@@ -26,14 +20,8 @@ PAGE_TIMEOUT_MS = 30_000.0
 # By module, not by session: its event loop would be in the way of the asynchronous tests of other modules.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = next((found for name in _NAMES if (found := shutil.which(name))), None)
-    if path is None:
-        assert os.environ.get("CI") != "true", "CI must have a Chromium"
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
 class Site:

@@ -1,5 +1,6 @@
 """The dashboard as an operator sees it."""
 
+import json
 import threading
 from collections.abc import Iterator
 
@@ -80,6 +81,26 @@ def test_a_request_with_a_new_key_appears_changes_its_phase_and_leaves_without_a
     expect(row.locator(".d-chip")).to_have_text("completed")
     expect(row).to_have_count(0)
     assert page.evaluate("window.notReloaded")
+    assert watch.faults == []
+
+
+def test_what_ran_before_the_page_was_opened_is_in_its_line(page: Page, site: Site, watch: Watch) -> None:
+    site.sign_in(page)
+    call = Call(site, "[[n=120]] [[gap=0.05]]")
+
+    def remembered() -> bool:
+        text = page.request.get(f"{site.url}/dashboard/").text()
+        snapshot = text.partition('id="snapshot" type="application/json">')[2].partition("</script>")[0]
+        return 1 in json.loads(snapshot)["load"]["active"]
+
+    eventually(remembered, within_s=20)
+    assert "message_stop" in call.over()
+    page.goto(f"{site.url}/dashboard/")
+    expect(page.locator("[data-tile=running] [data-value]")).to_have_text("0")
+    line = page.locator("[data-tile=running] [data-spark] path").last.get_attribute("d")
+    assert line is not None
+    heights = {point.split()[1] for point in line.removeprefix("M").split("L")}
+    assert len(heights) > 1, line
     assert watch.faults == []
 
 

@@ -1,20 +1,24 @@
 """The dashboard's pages: who may see them, what they cost, what they say."""
 
+import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from apiproxy.errors import FailureKind
 from observability.dashboard.port import KeyRow, UsageRow
 from observability.dashboard.port import console as console_holder
+from observability.dashboard.waterfall import waterfall
 from observability.modelnames import ModelNames
 from observability.models import Trace
 from observability.redact import Redactor
@@ -157,6 +161,24 @@ def test_demo_data_is_for_demo_mode_only(admin: Client, console: Console) -> Non
     assert not Trace.objects.exists()
 
 
+async def demo_filled(client: AsyncClient) -> dict[str, Any]:
+    """The figures that an overview shows which was open before, and right after."""
+    for path, method in (("/dashboard/", client.get), ("/dashboard/demo", client.post), ("/dashboard/", client.get)):
+        response = await method(path)
+    found = re.search(r'id="snapshot" type="application/json">(.*?)</script>', response.content.decode())
+    assert found is not None
+    figures: dict[str, Any] = json.loads(found[1])["pulse"]["tiles"]
+    return figures
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_demo_data_is_on_the_overview_at_once(service: Service, console: Console) -> None:
+    console.demo = True
+    client = AsyncClient()
+    await client.aforce_login(await sync_to_async(make_user)(superuser=True))
+    assert (await demo_filled(client))["error_rate"] is not None
+
+
 def test_an_empty_dashboard_says_what_to_do(admin: Client, console: Console) -> None:
     assert "Create an API key" in text_of(admin, "/dashboard/")
     assert "No requests yet." in text_of(admin, "/dashboard/requests")
@@ -166,6 +188,27 @@ def test_an_empty_dashboard_says_what_to_do(admin: Client, console: Console) -> 
     assert "There are no keys yet." in text_of(admin, "/dashboard/usage")
     console.demo = True
     assert "Fill with demo data" in text_of(admin, "/dashboard/")
+    traces = "/admin/observability/trace/"
+    assert "There are no traces yet." in admin.get(traces).content.decode()
+    assert "Show all traces" in admin.get(f"{traces}?q=req_none").content.decode()
+
+
+@pytest.mark.parametrize("path", ["/dashboard/none", "/admin/none/", "/admin/auth/user/"])
+def test_a_page_that_is_not_there_or_not_for_everybody_is_a_page_for_people_and_json_for_scripts(
+    viewer: Client, path: str
+) -> None:
+    response = viewer.get(path, headers={"accept": "text/html,*/*;q=0.8"})
+    assert response.status_code == (403 if "auth" in path else 404)
+    assert "To the overview" in response.content.decode()
+    assert viewer.get(path).json()["error"]["message"] in ("Not Found", "Forbidden")
+
+
+def test_a_running_answer_has_not_come_to_its_closing_phase() -> None:
+    times = {"received": 10.0, "first_token": 11.0, "last_event": 12.0}
+    bars = {bar.name: bar for bar in waterfall(times, now=14.0).bars}
+    assert (bars["Streaming"].length_ms, bars["Streaming"].going) == (3000.0, True)
+    assert "Closing" not in bars
+    assert "Closing" in {bar.name for bar in waterfall({**times, "finished": 13.0}, now=14.0).bars}
 
 
 def test_the_history_pages_without_an_end_and_without_a_row_twice(admin: Client) -> None:

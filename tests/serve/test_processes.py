@@ -15,11 +15,13 @@ import psutil
 import pytest
 from django.core.management.base import CommandError
 from django.db.migrations.recorder import MigrationRecorder
+from playwright.sync_api import expect
 
 from apiproxy.management.commands.serve import refuse_pending_migrations
 from tests.limits.gateways import make_keys
+from tests.support.chromium import chromium
 from tests.support.engine import body_of
-from tests.support.gateway import GatewayProcess
+from tests.support.gateway import GatewayProcess, sign_in
 from tests.support.processes import is_alive
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually, eventually_async
@@ -92,6 +94,33 @@ def test_without_redis_each_process_shows_and_cancels_what_another_does(several:
     running.join(20)
     assert not running.is_alive()
     eventually(lambda: get(f"/debug/traces/{running.id}").get("endReason") == "cancelled", within_s=10)
+
+
+def test_the_workers_page_has_a_row_for_each_process_with_what_it_does(several: GatewayProcess) -> None:
+    key = make_keys(several, {f"hanging {secrets.token_hex(4)}": {"scopes": ["api", "admin"]}}).popitem()[1]
+    running = Hanging(several, key)
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        expect.set_options(timeout=30_000)
+        page.context.add_cookies([{"name": "sessionid", "value": sign_in(several), "url": several.base_url}])
+        page.goto(f"{several.base_url}/dashboard/workers")
+        rows = page.locator("#processes tbody tr")
+        for server in several.servers():
+            expect(rows.filter(has_text=f":{server.pid}")).to_have_count(1)
+        expect(rows).to_have_count(2)  # those of an earlier test are not shown any more
+        expect(page.locator("[data-slots]")).to_have_text("0 of 8")
+        running.start()
+        assert running.begun.wait(60)
+        busy = rows.filter(has=page.get_by_text("1 of 4", exact=True))
+        expect(busy).to_have_count(1)
+        expect(rows.filter(has=page.get_by_text("0 of 4", exact=True))).to_have_count(1)
+        expect(busy).to_contain_text("MB")
+        expect(page.locator("[data-slots]")).to_have_text("1 of 8")
+        page.locator("#workers tbody tr", has=page.locator("[data-state=busy]")).locator("a.d-id").click()
+        page.get_by_role("button", name="Cancel", exact=True).click()
+        page.get_by_role("button", name="Cancel the request").click()
+        running.join(30)
+    assert not running.is_alive()
 
 
 def test_a_process_that_is_killed_is_replaced_the_others_go_on_and_the_metrics_never_fall(

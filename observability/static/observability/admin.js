@@ -1,4 +1,5 @@
-// The theme's own pages: a new key's secret can be copied, and times are in the browser's zone.
+// The theme's own pages: a new key's secret can be copied, times are in the browser's zone, and what the theme leaves
+// without a name or out of the keyboard's reach has one.
 
 const TIME = /^(\d{4}-\d{2}-\d{2}) (\d{2}:\d{2}:\d{2}) UTC$/;
 
@@ -36,8 +37,46 @@ function localiseTimes(root) {
   }
 }
 
+function nameLandmarks() {
+  (document.getElementById("main") ?? document.querySelector("body.login #page"))?.setAttribute("role", "main");
+  for (const title of document.querySelectorAll("#changelist-filter h3")) title.setAttribute("aria-level", "2");
+  for (const box of document.querySelectorAll("[data-simplebar]")) {
+    const name = box.closest("#nav-sidebar") ? "Pages" : box.querySelector("#result_list") ? "The list" : "Choices";
+    box.setAttribute("data-simplebar-aria-label", name);
+  }
+}
+
+/** The theme's buttons that open and close the navigation are mere icons. */
+function mendToggles() {
+  for (const icon of document.querySelectorAll("#header-inner .material-symbols-outlined")) {
+    if (icon.textContent.trim() !== "dock_to_right") continue;
+    icon.tabIndex = 0;
+    icon.setAttribute("role", "button");
+    icon.setAttribute("aria-label", "Navigation");
+    icon.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      icon.click();
+    });
+  }
+}
+
+/** Fields that scripts of the theme have made. */
+function nameFields() {
+  for (const box of document.querySelectorAll(".select2-selection[role=combobox]")) {
+    const select = box.closest(".select2")?.previousElementSibling;
+    const label = select && document.querySelector(`label[for="${select.id}"]`);
+    if (!label) continue;
+    for (const element of [box, box.querySelector("[role=textbox]")]) element?.setAttribute("aria-label", label.textContent.trim());
+  }
+  for (const hint of document.querySelectorAll(".help-tooltip[aria-label]:not([role])")) hint.setAttribute("role", "img");
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  nameLandmarks();
+  mendToggles();
   addCopyButtons();
   const root = document.getElementById("content");
   if (root) localiseTimes(root);
 });
+addEventListener("load", () => setTimeout(nameFields));

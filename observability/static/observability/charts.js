@@ -8,6 +8,14 @@ export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+const LEGEND_CHARS = 28;
+
+/** The canvas cuts what does not fit, mid-letter; the tooltip has the name in full. */
+function legendLabels(chart) {
+  const labels = Chart.defaults.plugins.legend.labels.generateLabels(chart);
+  return labels.map((label) => ({ ...label, text: label.text.length > LEGEND_CHARS ? `${label.text.slice(0, LEGEND_CHARS - 1)}…` : label.text }));
+}
+
 /** A value without neighbours has no line: a dot shows it. */
 function aloneRadius({ dataset, dataIndex }) {
   return dataset.data[dataIndex - 1] == null && dataset.data[dataIndex + 1] == null ? 2 : 0;
@@ -58,7 +66,7 @@ export class TimeChart {
       maintainAspectRatio: false,
       interaction: { mode: "index", intersect: false },
       plugins: {
-        legend: { display: true, position: "bottom", align: "start", labels: { color: text, boxWidth: 10, boxHeight: 10, useBorderRadius: true, borderRadius: 3, padding: 12, font: { family: "Inter", size: 12 } } },
+        legend: { display: true, position: "bottom", align: "start", labels: { generateLabels: legendLabels, color: text, boxWidth: 10, boxHeight: 10, useBorderRadius: true, borderRadius: 3, padding: 12, font: { family: "Inter", size: 12 } } },
         tooltip: {
           filter: (item) => item.parsed.y !== null && (this._kind !== "bar" || item.parsed.y !== 0),
           callbacks: {
@@ -110,7 +118,7 @@ export function asMoney(value, axis, ticks) {
 export function stepLabels(stepS) {
   const day = { month: "short", day: "numeric" };
   const time = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-  const style = stepS >= 6 * 3600 ? { ...day, hour: "2-digit", hourCycle: "h23" } : stepS < 60 ? { ...time, second: "2-digit" } : time;
+  const style = stepS >= 6 * 3600 ? { ...day, ...time } : stepS < 60 ? { ...time, second: "2-digit" } : time;
   const onAxis = new Intl.DateTimeFormat(undefined, style);
   return (value, axis) => {
     const date = new Date(Number(value) * 1000);

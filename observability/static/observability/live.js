@@ -16,7 +16,7 @@ const STATES = {
   "signed-out": "Signed out",
 };
 
-/** What the server has said so far. Events: `runs` {changed, gone}, `gateway`, `pulse`, `state`. */
+/** What the server has said so far. Events: `runs` {changed, gone}, `gateway`, `load`, `pulse`, `state`. */
 export class Live extends EventTarget {
   constructor(root) {
     super();
@@ -26,6 +26,7 @@ export class Live extends EventTarget {
     this.upstream = { state: "closed", failures: 0 };
     this.workers = [];
     this.processes = [];
+    this.load = { active: [], waiting: [] };
     this.pulse = null;
     this.state = "connecting";
     this.skewMs = 0;
@@ -123,9 +124,11 @@ export class Live extends EventTarget {
     this.runs = runs;
     this.workers = snapshot.workers;
     this.processes = snapshot.processes;
+    this.load = snapshot.load;
     this._common(snapshot);
     this._tell("runs", { changed: snapshot.runs, gone });
     this._tell("gateway");
+    this._tell("load");
     if (snapshot.pulse) this._takePulse(snapshot.pulse);
   }
 

@@ -8,7 +8,7 @@ import { make, RunTable, write } from "./runs.js";
 import { shares, spark } from "./spark.js";
 
 const HISTORY = 60;
-const HISTORY_EVERY_MS = 2_000;
+const HISTORY_EVERY_MS = 2_000; // as the server does
 const FEED_EVERY_MS = 5_000;
 const BAD_ERROR_RATE = 0.2;
 const WARN_ERROR_RATE = 0.05;
@@ -26,7 +26,7 @@ const tile = (name) => {
 const tiles = Object.fromEntries(
   ["per_minute", "error_rate", "ttft", "running", "queued", "workers", "tokens", "cost"].map((name) => [name, tile(name)]),
 );
-const history = { running: [], queued: [] };
+let history = { running: [], queued: [] };
 
 function showPulse() {
   const { tiles: figures, sparks, errors } = live.pulse;
@@ -66,11 +66,19 @@ function showGateway() {
   showHealth();
 }
 
+/** What the server remembers: from before this page was opened, or while it was away. */
+function recall() {
+  history = { running: [...live.load.active], queued: [...live.load.waiting] };
+  remember();
+}
+
 function remember() {
-  for (const [name, value] of [["running", live.queue.active], ["queued", live.queue.waiting]]) {
-    history[name].push(...(history[name].length ? [value] : [value, value])); // one alone has no line
-    if (history[name].length > HISTORY) history[name].shift();
-    spark(tiles[name].spark, [history[name]]);
+  history.running.push(live.queue.active);
+  history.queued.push(live.queue.waiting);
+  for (const [name, values] of Object.entries(history)) {
+    if (values.length > HISTORY) values.shift();
+    // Of one scale from the first look on: a young gateway has a short line, at the end.
+    spark(tiles[name].spark, [[...Array(HISTORY - values.length).fill(null), ...values]]);
   }
 }
 
@@ -195,13 +203,13 @@ function history_(name) {
 
 live.addEventListener("pulse", showPulse);
 live.addEventListener("gateway", showGateway);
+live.addEventListener("load", recall);
 showConnection(live);
 live.prime(parsed("snapshot"));
 new RunTable(live);
 const first = parsed("charts-data");
 window_ = first.window;
 showCharts(first);
-remember();
 setInterval(remember, HISTORY_EVERY_MS);
 setInterval(showAges, FEED_EVERY_MS);
 live.start();

@@ -44,8 +44,8 @@ export class RunTable {
       row = newRow(run);
       this._rows.set(run.id, row);
       this._insert(row, run);
-    } else if (row.run.phase === "queued" && run.phase !== "queued") {
-      this._insert(row, run); // from the line up to those that run
+    } else if ((row.run.phase === "queued") !== (run.phase === "queued")) {
+      this._insert(row, run); // into the line, or from it up to those that run
     }
     row.run = run;
     const { cells } = row;
@@ -59,14 +59,15 @@ export class RunTable {
     write(cells.notes, notes.join(", "));
   }
 
-  /** Running ones before queued ones, each by age. */
+  /** Running ones before queued ones, each by age; those in the line by when they joined it. */
   _insert(row, run) {
     const queued = run.phase === "queued";
+    const since = (one) => (queued ? one.queued ?? one.received : one.received);
     for (const other of this._body.children) {
       const theirs = this._rows.get(other.dataset.run)?.run;
       if (!theirs || other === row.element) continue;
       const theyQueue = theirs.phase === "queued";
-      if (queued === theyQueue ? theirs.received > run.received : theyQueue) {
+      if (queued === theyQueue ? since(theirs) > since(run) : theyQueue) {
         this._body.insertBefore(row.element, other);
         return;
       }
@@ -149,7 +150,7 @@ function newRow(run) {
   }
   element.append(
     make("td", {}, link, make("span", { className: "d-narrow d-muted", textContent: `${run.key} · ${run.model}` })),
-    make("td", { className: "d-wide", textContent: run.key || "–" }),
+    make("td", { className: "d-wide d-key", textContent: run.key || "–", title: run.key }),
     make("td", { className: "d-wide", textContent: run.model }),
     make("td", {}, phase, " ", notes),
     ageCell, first, output, rate, last,
