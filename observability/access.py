@@ -1,5 +1,6 @@
 """Who may see operations: a view's door. Everything behind it is asked for by an `Operator`."""
 
+import math
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
@@ -7,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-from apiproxy.errors import ProxyError
+from apiproxy.errors import FailureKind, ProxyError
 from observability.ports import Operator
 from observability.service import Service, holder
 
@@ -37,7 +38,8 @@ def for_operators(method: str, *, changes: bool = False) -> Callable[[OperatorVi
             try:
                 operator = await service.port.authorise(request)
             except ProxyError as error:  # nobody can say who asks
-                return refusal(503, error.message)
+                late = error.kind is FailureKind.RATE_LIMITED
+                return refusal(429 if late else 503, error.message, headers=_retry_after(error))
             if operator is None:
                 known = any(request.headers.get(name) for name in _CREDENTIALS)
                 return refusal(403 if known else 401, "This needs a key of scope admin, or the login of a staff user")
@@ -54,6 +56,10 @@ def for_operators(method: str, *, changes: bool = False) -> Callable[[OperatorVi
         return csrf_exempt(guarded)  # a key is not sent by a browser on its own; logins are checked above
 
     return decorate
+
+
+def _retry_after(error: ProxyError) -> dict[str, str]:
+    return {} if error.retry_after_s is None else {"Retry-After": str(math.ceil(error.retry_after_s))}
 
 
 def answer(data: Any, status: int = 200) -> JsonResponse:

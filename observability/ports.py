@@ -144,6 +144,6 @@ class GatewayPort(Protocol):
     async def authorise(self, request: HttpRequest) -> Operator | None:
         """Who asks, if it is a key of scope `admin` or a staff login; None for anybody else.
 
-        Raises ProxyError where the database does not say.
+        Raises ProxyError where nobody can say: the database is away, or too many wrong keys came from there.
         """
         ...

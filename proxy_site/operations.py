@@ -16,9 +16,8 @@ from apiproxy.breaker import BreakerSnapshot
 from apiproxy.conf import GatewaySettings, metrics_dir
 from apiproxy.engine.launch import bundled_cli
 from apiproxy.engine.pool import WorkerSnapshot
-from apiproxy.errors import ProxyError
+from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.limits import process
-from apiproxy.lookup import DatabaseAwayError
 from apiproxy.runtime import holder
 from observability import logs
 from observability.metrics import Seat
@@ -81,15 +80,16 @@ class Gateway:
     async def authorise(self, request: HttpRequest) -> Operator | None:
         """A key of scope `admin`, or the login of staff who may see traces, as for the dashboard.
 
-        A key that is not good enough is not made up for by a login.
+        A key that is not good enough is not made up for by a login. Raises ProxyError where nobody can say who asks:
+        DATABASE_AWAY, and RATE_LIMITED after many wrong keys from the client's address.
         """
         if presented_secret(request.headers):
             try:
                 principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
-            except DatabaseAwayError:
-                raise
-            except ProxyError:
-                return None
+            except ProxyError as error:
+                if error.kind is FailureKind.UNAUTHENTICATED:
+                    return None
+                raise  # nobody can say who it is, or not now
             return Operator(name=principal.label, by="key", may_change=True) if "admin" in principal.scopes else None
         if not hasattr(request, "auser"):
             return None

@@ -148,6 +148,7 @@ class WorkerState:
 class Gateway:
     """A `GatewayPort` that is told what to say."""
 
+    unsure: ProxyError | None = None
     operator: Operator | None = field(default_factory=lambda: Operator(name="ops", by="key", may_change=True))
     cancellable: set[str] = field(default_factory=set)
     cancelled: list[str] = field(default_factory=list)
@@ -181,4 +182,6 @@ class Gateway:
         return {"totalSessions": 0, "activeSessions": 0}
 
     async def authorise(self, request: HttpRequest) -> Operator | None:
+        if self.unsure is not None:
+            raise self.unsure
         return self.operator

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
 from pytest_django import Settings
 
+from apiproxy.errors import FailureKind, ProxyError
 from observability import urls as observability_urls
 from observability.modelnames import ModelNames
 from observability.models import Trace
@@ -302,6 +303,18 @@ def test_reading_is_by_get_only(address: str, service: Service, client: Client) 
 
 def test_cancelling_is_by_post_only(service: Service, client: Client) -> None:
     assert client.get("/debug/active/req_1/cancel").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [(FailureKind.DATABASE_AWAY, 503), (FailureKind.RATE_LIMITED, 429)], ids=lambda it: str(it)
+)
+def test_where_nobody_can_say_who_asks_another_try_may_help(
+    gateway: Gateway, service: Service, client: Client, kind: FailureKind, status: int
+) -> None:
+    gateway.unsure = ProxyError(kind, "Not now.", retry_after_s=1.2)
+    response = client.get("/debug/stats")
+
+    assert (response.status_code, response["Retry-After"], response.json()) == (status, "2", {"error": "Not now."})
 
 
 def test_a_process_that_serves_nothing_says_so(client: Client, settings: Settings) -> None:
