@@ -78,7 +78,7 @@ WARM_WORKERS = Variable(
 WORKER_MAX_TURNS = Variable(
     name="CLAUDE_PROXY_WORKER_MAX_TURNS",
     kind=kinds.integer(1, 1_000_000),
-    default=500,
+    default=2_000,
     meaning="Turns after which a CLI process is replaced; up to a tenth earlier, so that not all are at once.",
 )
 WORKER_MAX_RSS_MB = Variable(

@@ -30,7 +30,7 @@ def test_without_variables_the_documented_defaults_hold() -> None:
     settings = read({})
     assert (settings.host, settings.port, settings.max_concurrent) == ("127.0.0.1", 3456, 5)
     assert (settings.queue_timeout_ms, settings.stall_timeout_ms, settings.max_duration_ms) == (30000, 120000, 3600000)
-    assert (settings.max_output_chars, settings.warm_workers, settings.worker_max_turns) == (500000, 2, 500)
+    assert (settings.max_output_chars, settings.warm_workers, settings.worker_max_turns) == (500000, 2, 2000)
     assert (settings.state_dir, settings.log_dir) == (BASE / "state", BASE / "state" / "logs")
     assert (settings.api_key, settings.cors_origins, settings.model_aliases) == (None, (), {})
 
