@@ -58,8 +58,11 @@ def _facts(trace: Trace) -> dict[str, Any]:
     seconds = last - first if first is not None and last is not None else 0
     events = sorted(trace.event_types.items(), key=lambda item: -item[1])
     most = max((count for _, count in events), default=0)
+    bars = waterfall(times, now=time.time())
     return {
-        "waterfall": waterfall(times, now=time.time()),
+        "waterfall": bars,
+        # Also of a request that waits still, or waited in vain.
+        "queue_ms": next((bar.length_ms for bar in bars.bars if bar.kind == "queue"), None),
         "events": [(kind, count, 100 * count / most) for kind, count in events],
         "chars_per_s": trace.output_chars / seconds if seconds > 0.2 else None,
         "tokens_per_s": trace.output_tokens / seconds if seconds > 0.2 and trace.output_tokens else None,
