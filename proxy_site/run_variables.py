@@ -12,7 +12,7 @@ MAX_CONCURRENT = Variable(
     name="CLAUDE_PROXY_MAX_CONCURRENT",
     kind=kinds.integer(1, 1_000),
     default=5,
-    meaning="Runs at the same time in a process, each with a CLI process of its own (115–300 MB of memory).",
+    meaning="Runs at the same time in a process, each with a CLI process of its own (200–380 MB of memory).",
 )
 MAX_STARTING: Variable[int | None] = Variable(
     name="CLAUDE_PROXY_MAX_STARTING",

@@ -15,7 +15,7 @@ TESTED_CLI = "2.1.330"
 """What the contract tests were last run against; the engine rests on undocumented behaviour of exactly these."""
 
 WORKER_BYTES = 300 * 1024 * 1024
-"""What a worker takes after some hundred turns (ENGINE facts: 200-300 MB)."""
+"""What a worker takes after a thousand turns, of 350 MB resident: 100 MB are the program, which all of them share."""
 
 SHORT_SECRET = 20
 """Characters below which a secret of the operator's own can be guessed from its digest."""
