@@ -38,13 +38,17 @@ class RefusingChannel(TimedChannel):
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's is not typed
         self._refused = False
 
-    def refuse(self, status: int, kind: FailureKind, message: str) -> None:
-        """Answers in place of the request that comes in, and takes nothing more from this connection."""
+    def refuse(self, status: int, kind: FailureKind, message: str, *, path: str | None = None) -> None:
+        """Answers in place of the request that comes in, and takes nothing more from this connection.
+
+        path: of the request, where Twisted has not read it.
+        """
         if self._refused:
             return
         self._refused = True
         request_id = new_id("req_")
-        body = self._error_body(self._path_so_far(), kind, message, request_id=request_id)
+        path = self._path_so_far() if path is None else path
+        body = self._error_body(path, kind, message, request_id=request_id)
         headers = [
             (b"Content-Type", b"application/json"),
             (b"Connection", b"close"),
@@ -73,7 +77,7 @@ class RefusingChannel(TimedChannel):
 
     def _path_so_far(self) -> str:
         path: bytes = getattr(self, "_path", b"")  # Twisted's, from the request line to the body's end
-        return path.partition(b"?")[0].decode("ascii", "replace")
+        return _without_query(path)
 
     def _given_id(self) -> str:
         request = self.requests[-1] if self.requests else None
@@ -92,7 +96,9 @@ class RefusingChannel(TimedChannel):
         if self._path_so_far():
             self.refuse(431, FailureKind.INVALID_REQUEST, "A header of the request is too long")
         else:
-            self.refuse(414, FailureKind.INVALID_REQUEST, "The request's address is too long")
+            _, _, address = line.partition(b" ")
+            path = _without_query(address.partition(b" ")[0])
+            self.refuse(414, FailureKind.INVALID_REQUEST, "The request's address is too long", path=path)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Bytes of the client."""
@@ -113,6 +119,10 @@ class RefusingChannel(TimedChannel):
         """The request is complete."""
         if not self._refused:
             super().allContentReceived()
+
+
+def _without_query(address: bytes) -> str:
+    return address.partition(b"?")[0].decode("ascii", "replace")
 
 
 def given_id(request: Any) -> str:

@@ -22,6 +22,7 @@ from tests.fuzz.target import Target  # noqa: E402
 from tests.support.stand_in import StandInProcess  # noqa: E402
 
 DEFAULT_CASES = 10_000
+_SHOWN_CHARS = 1_000
 
 
 def main() -> int:
@@ -42,7 +43,7 @@ def main() -> int:
                 took = fire(target, kind, cases=cases, number=options.seed)
             except Exception as error:  # noqa: BLE001 - whatever it is, the other kinds are still to come
                 failures += 1
-                print(f"{kind.name}: FAILED\n{type(error).__name__}: {error}", flush=True)
+                print(f"{kind.name}: FAILED\n{type(error).__name__}: {_shortened(str(error))}", flush=True)
             else:
                 print(f"{kind.name}: {cases} cases, {took} requests, {time.monotonic() - begun:.0f} s", flush=True)
             stand_in.clear()
@@ -54,6 +55,11 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(settings.GATEWAY.state_dir, ignore_errors=True)
     return 1 if failures else 0
+
+
+def _shortened(text: str) -> str:
+    """Both ends: an input may have megabytes."""
+    return text if len(text) <= 2 * _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]} … {text[-_SHOWN_CHARS:]}"
 
 
 if __name__ == "__main__":

@@ -148,6 +148,13 @@ def test_a_flood_in_the_head_is_refused(target: Target, lines: list[bytes], addr
     refused(said(target, head(*lines, method=b"GET", target=address)), status)
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/models", "/v1/models", "/debug/stats"])
+def test_an_address_that_is_too_long_is_refused_in_the_form_of_its_path(target: Target, path: str) -> None:
+    answer = said(target, head(method=b"GET", target=path.encode() + b"?limit=" + b"9" * 100_000))
+    assert answer.status == 414
+    assert fault_of(path, answer) is None, answer
+
+
 @pytest.mark.parametrize(
     "start",
     [
