@@ -49,7 +49,7 @@ def test_usage_is_exported_as_csv_that_no_spreadsheet_runs(admin_client: Client)
 def test_usage_and_sessions_can_be_read_and_not_written(admin_client: Client) -> None:
     usage = Usage.objects.create(key_id=1, key_label="k", model="m", day=date(2026, 1, 2), cost_micro_usd=1_250_000)
     session = Session.objects.create(key_id=1, key_label="k", conversation_id="c-1", model="m")
-    assert b"1.25 USD" in admin_client.get(USAGE).content
+    assert b"1.250000 USD" in admin_client.get(USAGE).content
     assert b"c-1" in admin_client.get(SESSIONS).content
     for page in (f"{USAGE}add/", f"{USAGE}{usage.pk}/delete/", f"{SESSIONS}add/"):
         assert admin_client.get(page).status_code == 403
