@@ -12,12 +12,16 @@ _LONG = (
     "tests/cluster/",
     "tests/deploy/test_reverse_proxies.py",
     "tests/dialects/anthropic/test_leaving.py",
+    "tests/dialects/anthropic/test_patience.py",
     "tests/faults/",
     "tests/fuzz/",
     "tests/limits/test_fairness.py",
     "tests/limits/test_never_one_too_many.py",
+    "tests/observability/test_gateway.py",
     "tests/observability/test_many.py",
+    "tests/security/test_gateway.py",
     "tests/serve/",
+    "tests/sessions/test_gateway.py",
     "tests/test_soak.py",
 )
 """Two thirds of the suite's time for a tenth of its tests."""
