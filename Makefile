@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Test processes; `auto` is one for each core.
-WORKERS ?= auto
+# Test processes: one more than there are cores, because tests of processes wait for these.
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 1) + 1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV := $(firstword $(wildcard $(BIN)/uv) uv)
 LOCK := $(UV) pip compile pyproject.toml --quiet --generate-hashes --no-header --no-emit-index-url \
