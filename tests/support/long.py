@@ -1,4 +1,4 @@
-"""The long tests: whole gateways that are broken, loaded, restarted, put behind proxies, looked at in a browser.
+"""The long tests: whole gateways that are broken, loaded, put behind proxies or looked at in a browser, and the CLI's ways.
 
 CI runs them all. Loaded by tests/conftest.py through `pytest_plugins`.
 """
@@ -10,6 +10,7 @@ import pytest
 _LONG = (
     "tests/browser/",
     "tests/cluster/",
+    "tests/contract/",
     "tests/deploy/test_reverse_proxies.py",
     "tests/dialects/anthropic/test_leaving.py",
     "tests/dialects/anthropic/test_patience.py",
