@@ -1,4 +1,4 @@
-"""The long tests: whole gateways that are broken, loaded, put behind proxies or looked at in a browser, and the CLI's ways.
+"""The long tests: gateways that are broken, loaded, put behind proxies or looked at in a browser, and the CLI's ways.
 
 CI runs them all. Loaded by tests/conftest.py through `pytest_plugins`.
 """
