@@ -39,7 +39,7 @@ def csv_lines(rows: "QuerySet[Usage]") -> Iterator[str]:
     writer = csv.writer(_Line())
     yield writer.writerow([*_CSV_COLUMNS[:-1], "cost_usd_estimate"])
     for *values, cost in rows.values_list(*_CSV_COLUMNS).iterator(chunk_size=_CHUNK_ROWS):
-        yield writer.writerow([*map(_plain, values), f"{cost / MICRO:.6f}"])
+        yield writer.writerow([*map(_plain, values), _to_the_micro(cost)])
 
 
 def _plain(value: Any) -> Any:
@@ -110,7 +110,7 @@ class UsageAdmin(_ReadOnly):
     @admin.display(description="cost (estimate)", ordering="cost_micro_usd")
     def shown_cost(self, row: Usage) -> str:
         """In USD; a + where some requests had no price."""
-        return f"{row.cost_micro_usd / MICRO:.6f} USD{' +' if row.unpriced else ''}"
+        return f"{_to_the_micro(row.cost_micro_usd)} USD{' +' if row.unpriced else ''}"
 
     @admin.action(description="Export the selected rows as CSV", permissions=["view"])
     def export(self, request: HttpRequest, queryset: "QuerySet[Usage]") -> StreamingHttpResponse:
@@ -150,4 +150,9 @@ class SessionAdmin(_ReadOnly):
     @admin.display(description="cost (estimate)", ordering="cost_micro_usd")
     def shown_cost(self, row: Session) -> str:
         """In USD."""
-        return f"{row.cost_micro_usd / MICRO:.6f} USD"
+        return f"{_to_the_micro(row.cost_micro_usd)} USD"
+
+
+def _to_the_micro(micro_usd: int) -> str:
+    """US dollars, all with the same decimals, so that they stand under each other."""
+    return f"{micro_usd / MICRO:.6f}"

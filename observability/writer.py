@@ -177,8 +177,7 @@ class Writer:
                     self._drop(len(batch), "the gateway stopped before they could be written")
                     return
                 tries += 1
-            # One bad record, whatever is wrong with it, must not stop the others.
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 — one bad record, whatever it is, must not stop the others
                 self._write_apart(batch, error)
                 return
             else:
