@@ -62,6 +62,14 @@ class ApiHandler(ASGIHandler):
             async with ThreadSensitiveContext():
                 await self.handle(scope, receive, send)
 
+    async def listen_for_disconnect(self, receive: Any) -> None:
+        """Returns when the client has gone, which Django takes as it takes an exception.
+
+        The one that Django's own raises keeps the frame of `handle` in its traceback, and that the exception: a circle
+        with the body and all else of the request in it, which only a garbage collection would free.
+        """
+        await receive()
+
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """The response, with the headers that every answer has."""
         set_urlconf(settings.ROOT_URLCONF)

@@ -1,0 +1,62 @@
+"""What Django's handler leaves behind of a request of the API."""
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.handlers.asgi import ASGIRequest
+
+from proxy_site.handler import ApiHandler
+
+SCOPE = {
+    "type": "http",
+    "asgi": {"version": "3.0"},
+    "http_version": "1.1",
+    "method": "POST",
+    "scheme": "http",
+    "path": "/v1/messages",
+    "query_string": b"",
+    "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+    "client": ("127.0.0.1", 50_000),
+    "server": ("127.0.0.1", 80),
+}
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collection")
+async def test_a_request_and_its_body_are_free_when_it_is_answered_and_not_only_when_garbage_is_collected() -> None:
+    before = requests()
+    sent: list[dict[str, Any]] = []
+    answered = asyncio.Event()
+    coming = [{"type": "http.request", "body": b"{}", "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if coming:
+            return coming.pop()
+        await answered.wait()  # as Daphne does: a request that is over is told as a client that has gone
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            answered.set()
+            await asyncio.sleep(0)
+
+    await ApiHandler()(SCOPE, receive, send)
+
+    assert sent[0]["status"] == 401
+    assert requests() == before
+
+
+def requests() -> int:
+    """Those that exist, garbage included."""
+    return sum(isinstance(it, ASGIRequest) for it in gc.get_objects())
