@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from apiproxy.errors import FailureKind
 from observability.bodyfacts import words_of
 from observability.draft import Draft
 from observability.models import ID_CHARS, MESSAGE_CHARS, NAME_CHARS
@@ -15,6 +16,16 @@ from observability.vocabulary import Phase, Status
 _MAX_COUNT = 2**62
 _SHOWN_OPTIONS = ("max_tokens", "temperature", "top_p", "top_k", "thinking", "tool_choice", "service_tier")
 _TYPES = frozenset({"enabled", "disabled", "adaptive", "auto", "any", "tool", "none"})
+_OUR_WORDS = frozenset(
+    {
+        FailureKind.QUEUE_FULL,
+        FailureKind.QUEUE_TIMEOUT,
+        FailureKind.DRAINING,
+        FailureKind.RATE_LIMITED,
+        FailureKind.BUDGET_SPENT,
+    }
+)
+"""Failures whose messages quote nobody. Under load they are many, and a large prompt takes long to look through."""
 _MAX_BODY_BYTES = 2 * 2**20
 """The largest request that is stored for keys that keep bodies."""
 
@@ -126,9 +137,12 @@ def message_of(draft: Draft, redactor: Redactor) -> str:
     """The error's message without secrets and without the client's words; empty for a turn that did not fail."""
     if draft.failure is None:
         return ""
+    error = draft.failure.error
+    if error.kind in _OUR_WORDS:
+        return redactor.text(error.message, prompt=None, limit=MESSAGE_CHARS)
     if draft.body is None:
         return WITHHELD
-    return redactor.text(draft.failure.error.message, prompt=prompt_of(draft), limit=MESSAGE_CHARS)
+    return redactor.text(error.message, prompt=prompt_of(draft), limit=MESSAGE_CHARS)
 
 
 def prompt_of(draft: Draft) -> Prompt | None:

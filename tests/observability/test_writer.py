@@ -187,8 +187,15 @@ def test_bodies_that_wait_are_bounded_and_errors_without_them_are_withheld() -> 
 
     assert first.body is not None
     assert second.body is None
-    store = Store(node="here", redactor=Redactor(), names=ModelNames())
-    assert store.values_of(Record(second, final=True))["error_message"] == WITHHELD
+    assert _store().values_of(Record(second, final=True))["error_message"] == WITHHELD
+
+
+def test_what_the_gateway_says_of_its_own_queue_quotes_nobody_and_is_kept_whole() -> None:
+    said = "The gateway's queue is full."
+    asked = {"messages": [{"role": "user", "content": f"why does it say: {said}"}]}
+    draft = draft_of(make_turn(body=asked), [failed(kind=FailureKind.QUEUE_FULL, message=said)])
+
+    assert _store().values_of(Record(draft, final=True))["error_message"] == said
 
 
 def _store() -> Store:
