@@ -1,10 +1,11 @@
-"""Who may run now: a bounded queue before a fixed number of slots, of which some at a time may be starting.
+"""Who may run now: a bounded queue before a fixed number of slots, of which some at a time may be at work.
 
 Lower priorities first; within a priority, the key whose last turn is longest ago, so that a key with a hundred waiting
 does not starve another's first, which waits for one slot at most; within a key, first come, first served.
 
-Until the upstream has been asked a run keeps a core busy (20–30 ms). More of them at once than there are cores would
-only slow each other down, and it is in the queue, not on a worker, that those with priority pass the others.
+Until the upstream has been asked a run keeps a core busy (20–30 ms), and at other times too (`slot`). More of them at
+once than there are cores would only slow each other down, and it is in the queue, not on a worker, that those with
+priority pass the others. Measured in docs/decisions/0009-what-load-does.md.
 """
 
 import asyncio
@@ -15,12 +16,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.slot import Slot
 
 _FIRST_GUESS_S = 5.0
 _SMOOTHING = 0.2
 _MAX_RETRY_AFTER_S = 120.0
-_STARTING_LIMIT_S = 0.25
-"""How long a run counts as starting at most: one that waits for a process must not hold others up that have one."""
+_AT_WORK_PER_START = 2
+_PATIENCE_S = 0.25
+"""After so long without a start the next one comes, whatever the others do."""
+_LOOK_AGAIN_S = 0.001
 _MAX_TURNS = 4_096
 """Keys whose last turn is remembered."""
 
@@ -36,47 +40,22 @@ class QueueSnapshot:
     max: int
 
 
-class Slot:
-    """Permission to run, until `release`. Counts as starting until `started`, for `_STARTING_LIMIT_S` at most."""
-
-    def __init__(self, admission: "Admission", loop: asyncio.AbstractEventLoop) -> None:
-        self._admission = admission
-        self._since = time.monotonic()
-        self._held = True
-        self._starting = loop.call_later(_STARTING_LIMIT_S, self._start_is_over)
-        self._started = False
-
-    def started(self) -> None:
-        """The upstream has been asked: the next may start. Further calls do nothing."""
-        self._starting.cancel()
-        self._start_is_over()
-
-    def release(self) -> None:
-        """Gives the slot to the next in line. Further calls do nothing."""
-        if self._held:
-            self._held = False
-            self.started()
-            self._admission.released(held_s=time.monotonic() - self._since)
-
-    def _start_is_over(self) -> None:
-        if not self._started:
-            self._started = True
-            self._admission.start_is_over()
-
-
 class Admission:
     """The queue of this process. All calls on the event loop's thread."""
 
     def __init__(
         self, *, max_active: int, max_waiting: int, wait_limit_s: float, max_starting: int | None = None
     ) -> None:
-        """max_starting: None for no limit but max_active."""
+        """max_starting: None for no limit but max_active. Twice as many may be at work, those included."""
         self._max_active = max_active
         self._max_starting = max_starting if max_starting is not None else max_active
+        self._max_at_work = self._max_starting * _AT_WORK_PER_START
         self._max_waiting = max_waiting
         self._wait_limit_s = wait_limit_s
-        self._active = 0
+        self._slots: set[Slot] = set()
         self._starting = 0
+        self._last_start = -math.inf
+        self._look: asyncio.TimerHandle | None = None
         self._waiting = 0
         self._service_s = _FIRST_GUESS_S
         self._lines: dict[int, dict[KeyId, deque[asyncio.Future[Slot]]]] = {}
@@ -85,7 +64,7 @@ class Admission:
 
     def snapshot(self) -> QueueSnapshot:
         """The queue as it is now."""
-        return QueueSnapshot(active=self._active, waiting=self._waiting, max=self._max_active)
+        return QueueSnapshot(active=len(self._slots), waiting=self._waiting, max=self._max_active)
 
     def retry_after_s(self) -> float:
         """When a request that is refused now would have a fair chance, from the service times seen lately.
@@ -103,14 +82,15 @@ class Admission:
         on_queued is told the position, from 1, or 0 where a slot was free. Raises ProxyError: QUEUE_FULL,
         QUEUE_TIMEOUT.
         """
-        if self._has_room and not self._waiting:
+        if not self._waiting and self._has_room and not self._busy:
             on_queued(0)
             return self._grant(key, asyncio.get_running_loop())
-        free = self._max_active - self._active  # who only waits until others have started is not in the queue
+        free = self._max_active - len(self._slots)  # who only waits until others have started is not in the queue
         if self._waiting >= self._max_waiting + free:
             raise ProxyError(FailureKind.QUEUE_FULL, "The gateway's queue is full.", retry_after_s=self.retry_after_s())
         place = self._join(key, priority)
         on_queued(self._waiting)
+        self._admit_next()  # or when those before it are done with the processor
         stop = asyncio.ensure_future(stopped.wait())
         try:
             await asyncio.wait((place, stop), timeout=self._wait_limit_s, return_when=asyncio.FIRST_COMPLETED)
@@ -120,9 +100,9 @@ class Admission:
             if not place.done():
                 self._drop(place, key, priority)
 
-    def released(self, *, held_s: float) -> None:
-        """A slot became free after so many seconds; called by `Slot.release`."""
-        self._active -= 1
+    def released(self, slot: Slot, *, held_s: float) -> None:
+        """A slot became free after so many seconds; called by it."""
+        self._slots.discard(slot)
         self._service_s += _SMOOTHING * (held_s - self._service_s)
         self._admit_next()
 
@@ -133,7 +113,16 @@ class Admission:
 
     @property
     def _has_room(self) -> bool:
-        return self._active < self._max_active and self._starting < self._max_starting
+        return len(self._slots) < self._max_active and self._starting < self._max_starting
+
+    @property
+    def _busy(self) -> bool:
+        """Whether those that run need the processor, and the last start is not too long ago."""
+        if len(self._slots) < self._max_at_work:
+            return False
+        now = time.monotonic()
+        at_work = sum(slot.at_work_until > now for slot in self._slots)
+        return at_work >= self._max_at_work and now - self._last_start < _PATIENCE_S
 
     def _leave(self, place: asyncio.Future[Slot], *, stopped: bool) -> Slot | None:
         if place.done():
@@ -150,14 +139,16 @@ class Admission:
         )
 
     def _grant(self, key: KeyId, loop: asyncio.AbstractEventLoop) -> Slot:
-        self._active += 1
         self._starting += 1
+        self._last_start = time.monotonic()
         self._turns += 1
         self._last_turn.pop(key, None)
         self._last_turn[key] = self._turns
         if len(self._last_turn) > _MAX_TURNS:
             del self._last_turn[next(iter(self._last_turn))]
-        return Slot(self, loop)
+        slot = Slot(self, loop)
+        self._slots.add(slot)
+        return slot
 
     def _join(self, key: KeyId, priority: int) -> asyncio.Future[Slot]:
         place: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
@@ -172,6 +163,9 @@ class Admission:
 
     def _admit_next(self) -> None:
         while self._waiting and self._has_room:
+            if self._busy:
+                self._look_again_later()
+                return
             priority = min(self._lines)
             lines = self._lines[priority]
             key = min(lines, key=lambda waiting: self._last_turn.get(waiting, 0))
@@ -179,6 +173,19 @@ class Admission:
             self._waiting -= 1
             self._forget_empty(key, priority)
             place.set_result(self._grant(key, place.get_loop()))
+
+    def _look_again_later(self) -> None:
+        """When the first of those that are at work is done, or patience is; both may have come nearer since."""
+        if self._look is not None:
+            self._look.cancel()
+        now = time.monotonic()
+        done_at = min((slot.at_work_until for slot in self._slots if slot.at_work_until > now), default=now)
+        pause_s = max(_LOOK_AGAIN_S, min(done_at, self._last_start + _PATIENCE_S) - now)
+        self._look = asyncio.get_running_loop().call_later(pause_s, self._looked)
+
+    def _looked(self) -> None:
+        self._look = None
+        self._admit_next()
 
     def _forget_empty(self, key: KeyId, priority: int) -> None:
         lines = self._lines[priority]

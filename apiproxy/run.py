@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from apiproxy.admission import Admission, Slot
+from apiproxy.admission import Admission
 from apiproxy.engine.base import Answer, Broken, Completed, Engine, EngineRequest, Outcome, Stopped
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import (
@@ -30,6 +30,7 @@ from apiproxy.events import (
     WorkerReady,
 )
 from apiproxy.outbox import Outbox
+from apiproxy.slot import Slot
 from apiproxy.turns import Turn
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,6 @@ class Run:
         self._stopped = asyncio.Event()
         self._stop_cause: CancelReason | ProxyError = CancelReason.OPERATOR
         self._answer: Answer | None = None
-        self._slot: Slot | None = None
         self._started = False
         self._ended = False
         self._output_chars = 0
@@ -101,20 +101,21 @@ class Run:
 
     async def own(self) -> None:
         """The body of the owner task. Returns when the slot is free again; raises nothing but cancellation at exit."""
+        slot: Slot | None = None
         try:
-            self._slot = await self._admit()
-            if self._slot is None:
+            slot = await self._admit()
+            if slot is None:
                 self._end(self._stopped_ending(Usage()))
             else:
-                await self._attempts()
+                await self._attempts(slot)
         except ProxyError as error:
             self._end(Failed(time.time(), error))
         except Exception:  # ours to mend; the client must get an answer and the slot must come back
             logger.exception("run.crashed", extra={"reqId": self.turn.id})
             self._end(Failed(time.time(), ProxyError(FailureKind.INTERNAL, "Internal server error")))
         finally:
-            if self._slot is not None:
-                self._slot.release()
+            if slot is not None:
+                slot.release()
 
     async def _admit(self) -> Slot | None:
         caller = self.turn.caller
@@ -128,14 +129,14 @@ class Run:
             self._tell(Admitted(time.time()))
         return slot
 
-    async def _attempts(self) -> None:
+    async def _attempts(self, slot: Slot) -> None:
         loop = asyncio.get_running_loop()
         limit = ProxyError(FailureKind.MAX_DURATION, "The request took longer than the gateway allows.")
         max_duration = loop.call_later(self._limits.max_duration_s, self.stop, limit)
         watch = asyncio.create_task(self._watch_for_stalls())
         upstream_retries, worker_retries = self._limits.upstream_retries, _WORKER_RETRIES
         try:
-            while (error := await self._attempt(upstream_retries, worker_retries)) is not None:
+            while (error := await self._attempt(slot, upstream_retries, worker_retries)) is not None:
                 self._tell(Retrying(time.time(), error))
                 if error.kind is FailureKind.WORKER_DIED:
                     worker_retries -= 1
@@ -146,9 +147,10 @@ class Run:
             max_duration.cancel()
             watch.cancel()
 
-    async def _attempt(self, upstream_retries: int, worker_retries: int) -> ProxyError | None:
+    async def _attempt(self, slot: Slot, upstream_retries: int, worker_retries: int) -> ProxyError | None:
         """One attempt on one worker; the error if another is to be made, None when the run has ended."""
-        answer = await self._begin()
+        slot.at_work()
+        answer = await self._begin(slot)
         if answer is None:
             return None
         try:
@@ -158,6 +160,7 @@ class Run:
             if self._stopped.is_set():
                 answer.stop()
             while (events := await answer.next_batch()) is not None:
+                slot.streamed(len(events))
                 await self._forward(events)
             outcome = answer.outcome
             if isinstance(outcome, Broken) and self._may_retry(outcome.error, upstream_retries, worker_retries):
@@ -166,22 +169,22 @@ class Run:
             return None
         finally:
             self._answer = None
+            slot.at_work()
             await answer.settle()
 
-    async def _begin(self) -> Answer | None:
+    async def _begin(self, slot: Slot) -> Answer | None:
         """A worker with our turn on it; None when the run was stopped before there was one."""
         if self._stopped.is_set():  # while it waited for its slot, or between two attempts
             self._end(self._stopped_ending(Usage()))
             return None
         turn = self.turn
-        assert self._slot is not None
         request = EngineRequest(
             run_id=turn.id,
             model=turn.model,
             body=turn.body,
             body_bytes=turn.body_bytes,
             betas=turn.betas,
-            on_asked=self._slot.started,
+            on_asked=slot.started,
         )
         begin = asyncio.ensure_future(self._engine.begin(request))
         stop = asyncio.ensure_future(self._stopped.wait())

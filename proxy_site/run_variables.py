@@ -19,7 +19,10 @@ MAX_STARTING: Variable[int | None] = Variable(
     kind=kinds.integer(1, 1_000),
     default=None,
     default_note="half of the cores, at least 1",
-    meaning="Runs of these that may be on their way to the upstream at once, which takes each a core for 20–30 ms.",
+    meaning=(
+        "Runs of these that may be on their way to the upstream at once, which takes each a core for 20–30 ms; twice "
+        "as many may keep a core busy in whatever way."
+    ),
 )
 QUEUE_MAX = Variable(
     name="CLAUDE_PROXY_QUEUE_MAX",

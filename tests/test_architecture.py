@@ -36,7 +36,7 @@ LAYERS = {
         modules=("apiproxy.turns", "apiproxy.events", "apiproxy.errors", "apiproxy.version"), without=("django", SDK)
     ),
     "observers": Layer(
-        modules=("apiproxy.observers", "apiproxy.companions", "apiproxy.admission"),
+        modules=("apiproxy.observers", "apiproxy.companions", "apiproxy.admission", "apiproxy.slot"),
         may_import=("values",),
         without=("django", SDK),
     ),

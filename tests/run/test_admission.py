@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from apiproxy.admission import Admission, QueueSnapshot, Slot
+from apiproxy.admission import Admission, QueueSnapshot
 from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.slot import Slot
 
 SOON_S = 1.0
 
@@ -201,6 +202,7 @@ async def test_the_advice_when_to_come_again_follows_the_service_times_seen() ->
         (await Waiter(line).slot()).release()
 
     assert line.retry_after_s() == 1.0 < before
+    slot = await Waiter(line).slot()
     for _ in range(30):
-        line.released(held_s=10_000)
+        line.released(slot, held_s=10_000)
     assert line.retry_after_s() == 120.0

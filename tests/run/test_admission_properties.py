@@ -7,8 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from apiproxy.admission import Admission, Slot
+from apiproxy.admission import Admission
 from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.slot import Slot
 
 SLOTS = 2
 PLACES = 5

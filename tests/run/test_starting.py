@@ -2,7 +2,7 @@
 
 import pytest
 
-from apiproxy import admission as admission_module
+from apiproxy import slot as slot_module
 from apiproxy.admission import Admission, QueueSnapshot
 from apiproxy.engine.pool import Pool
 from apiproxy.errors import FailureKind, ProxyError
@@ -52,7 +52,7 @@ async def test_a_run_that_ends_before_it_has_asked_lets_the_next_start() -> None
 
 
 async def test_a_start_that_takes_long_does_not_hold_the_others_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission_module, "_STARTING_LIMIT_S", 0.01)
+    monkeypatch.setattr(slot_module, "AT_WORK_LIMIT_S", 0.01)
     line = admission()
 
     await Waiter(line).slot()
