@@ -6,13 +6,13 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apiproxy.engine.overlay import HEADER_FIELDS, IDENTITY_BLOCK, overlay_body, turn_lines
 from tests.support.streams import json_values
 
-OURS = {"stream", "system", "model", "betas", "metadata"}
+OURS = {"stream", "system", "model", "metadata"} | HEADER_FIELDS
 
 bodies = st.dictionaries(st.text() | st.sampled_from(["messages", "tools", "thinking"]), json_values(), max_size=5)
 
@@ -22,6 +22,7 @@ def overlay(body: dict[str, Any], *betas: str) -> dict[str, Any]:
 
 
 @given(body=bodies)
+@example(body={"user_profile_id": None})
 def test_every_other_field_of_the_body_is_in_the_overlay_as_it_is(body: dict[str, Any]) -> None:
     before = copy.deepcopy(body)
 
