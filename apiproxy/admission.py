@@ -25,6 +25,7 @@ _AT_WORK_PER_START = 2
 _PATIENCE_S = 0.25
 """After so long without a start the next one comes, whatever the others do."""
 _LOOK_AGAIN_S = 0.001
+"""The shortest pause between two looks at who is still at work."""
 _MAX_TURNS = 4_096
 """Keys whose last turn is remembered."""
 
@@ -90,7 +91,7 @@ class Admission:
             raise ProxyError(FailureKind.QUEUE_FULL, "The gateway's queue is full.", retry_after_s=self.retry_after_s())
         place = self._join(key, priority)
         on_queued(self._waiting)
-        self._admit_next()  # or when those before it are done with the processor
+        self._admit_next()  # nothing else may happen before those at work are done: this sets the time to look again
         stop = asyncio.ensure_future(stopped.wait())
         try:
             await asyncio.wait((place, stop), timeout=self._wait_limit_s, return_when=asyncio.FIRST_COMPLETED)

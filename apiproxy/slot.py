@@ -53,7 +53,7 @@ class Slot:
         """So many events of the answer came together."""
         now = time.monotonic()
         until = min(max(now, self.at_work_until) + events * _EVENT_S, now + _BATCH_S)
-        self.at_work_until = max(self.at_work_until, until)
+        self.at_work_until = max(self.at_work_until, until)  # a batch never takes away what was there
 
     def at_work(self) -> None:
         """The run asks the upstream once more, or its worker is put in order."""
