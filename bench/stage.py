@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,12 +77,17 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def gateway_for(
-    stand_in: StandInProcess, folder: Path, *, slots: int | None = None, env: Mapping[str, str] | None = None
+    stand_in: StandInProcess,
+    folder: Path,
+    *,
+    slots: int | None = None,
+    env: Mapping[str, str] | None = None,
+    manage: Sequence[str] = ("manage.py",),
 ) -> AsyncIterator[tuple[GatewayProcess, HttpContestant]]:
-    """A warm gateway with so many slots, or with as many as it has by default; gone afterwards. env: more variables."""
+    """Warm gateway, stopped on exit. slots: default if None; env: more variables; manage: the command to run."""
     await asyncio.to_thread(folder.mkdir)
     set_slots = {} if slots is None else {"CLAUDE_PROXY_MAX_CONCURRENT": str(slots)}
-    gateway = GatewayProcess(folder, upstream=stand_in.base_url, env={**set_slots, **(env or {})})
+    gateway = GatewayProcess(folder, upstream=stand_in.base_url, env={**set_slots, **(env or {})}, manage=manage)
     await asyncio.to_thread(gateway.start)
     contestant = HttpContestant(gateway.base_url, api_key=gateway.api_key, pid=gateway.pid)
     try:
