@@ -18,7 +18,8 @@ class EngineRequest:
 
     body may hold any field; `stream` and `model` in it are ignored. model is the full id that the upstream gets.
     body_bytes is the body's size as JSON: large ones are encoded off the event loop. run_id is for the operator's eyes.
-    on_asked is called when the upstream is asked; not at all where that does not come about.
+    on_asked is called when the upstream is asked; not at all where that does not come about. on_waiting is called where
+    it will be long until then.
     """
 
     run_id: str
@@ -27,6 +28,7 @@ class EngineRequest:
     body_bytes: int = 0
     betas: tuple[str, ...] = ()
     on_asked: Callable[[], None] = _nobody
+    on_waiting: Callable[[], None] = _nobody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
