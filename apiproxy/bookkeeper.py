@@ -5,14 +5,14 @@ import logging
 from concurrent.futures import Future
 from typing import Any
 
-from apiproxy.catalog import resolve
+from apiproxy.catalog import catalog, resolve
 from apiproxy.desk import Desk, DeskFullError
 from apiproxy.errors import FailureKind
 from apiproxy.events import Cancelled, Ending, Event, Failed, Finished, Usage
 from apiproxy.keys import Principal
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.decide import Need
-from apiproxy.limits.estimate import most_used
+from apiproxy.limits.estimate import most_used, untold_usage
 from apiproxy.limits.ledger import BEAT_S, Abandon, Job, Ledger, Release, Reserve, Settle
 from apiproxy.limits.values import MICRO, NO_STATE, LimitError, LimitState
 from apiproxy.lookup import DatabaseAwayError
@@ -86,6 +86,13 @@ class Bookkeeper:
     async def stop(self) -> None:
         """Writes what is left and ends the thread."""
         await asyncio.to_thread(self._desk.stop, STOP_TIMEOUT_S)
+
+    async def estimate(self, turn: Turn) -> Usage:
+        """The input to charge for a turn that was sent upstream, where the upstream did not tell (`meter.Estimate`)."""
+        model = catalog.known(turn.model)
+        if turn.body_bytes > _ESTIMATE_IN_THREAD_BYTES:
+            return await asyncio.to_thread(untold_usage, turn.body, model)
+        return untold_usage(turn.body, model)
 
     async def _most_used(self, turn: Turn) -> tuple[int, int | None]:
         model = await resolve(turn.model)

@@ -115,6 +115,7 @@ class Runtime:
             limits=self._limits,
             publish=observers.publish,
             price=estimate_cost,
+            estimate=bookkeeper.estimate,
         )
         task = asyncio.create_task(run.own(), name=f"run {turn.id}")
         self._active[turn.id] = _Active(run, task)

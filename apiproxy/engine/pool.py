@@ -73,6 +73,8 @@ class Pool:
         worker.run_id, worker.serving = request.run_id, request.model
         answer = WorkerAnswer(worker, request, self._give_back)
         try:
+            if not request.may_begin():
+                raise ProxyError(FailureKind.CANCELLED, "The request was cancelled.")
             await answer.start()
         except ProxyError:
             self._give_back(worker, usable=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from apiproxy.engine.base import Broken, Completed, Outcome, Stopped
 from apiproxy.engine.counts import bounded_event
-from apiproxy.engine.failures import failure_of
+from apiproxy.engine.failures import failure_of, was_unsent
 from apiproxy.engine.shape import StreamShape
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import StreamEvent, Usage
@@ -105,7 +105,8 @@ class Translation:
     def _result(self, result: Mapping[str, Any], exact_error: ProxyError | None) -> list[StreamEvent]:
         stop_reason = self._stop_reason()
         if stop_reason is None:
-            self.outcome = Broken(error=failure_of(result, exact_error, model=self._model), usage=self.usage())
+            error = failure_of(result, exact_error, model=self._model)
+            self.outcome = Broken(error=error, usage=self.usage(), unsent=was_unsent(result))
             return []
         self.outcome = Completed(stop_reason=stop_reason, usage=self.usage())
         return self._release()
