@@ -1,7 +1,7 @@
 """What a run is charged: the upstream's counts, and an estimate of those that it did not tell."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from apiproxy.engine.base import Broken, Completed, Outcome, Stopped
 from apiproxy.errors import FailureKind
@@ -11,7 +11,8 @@ from apiproxy.turns import Turn
 _BYTES_PER_TOKEN = 2
 """Of an answer that was broken off: at most about as many tokens as it had, for most texts twice as many."""
 
-Price = Callable[[str, Usage], float | None]
+Price = Callable[[Turn, Usage], Usage]
+"""The usage with its cost."""
 Estimate = Callable[[Turn], Awaitable[Usage]]
 
 
@@ -75,7 +76,7 @@ class Meter:
             usage = _plus(usage, await self._estimate(self._turn), attempts)
         if outcome is None and not attempts:
             return usage
-        return replace(usage, cost_usd=self._price(self._turn.model, usage))
+        return self._price(self._turn, usage)
 
     def _with_output(self, outcome: Outcome) -> Usage:
         """The outcome's counts, with the output that was seen where the upstream has not told its final figure."""
@@ -110,23 +111,19 @@ def _texts(event: StreamEvent) -> list[str]:
     return [delta[name] for name in ("text", "thinking", "partial_json") if isinstance(delta.get(name), str)]
 
 
+_INPUT_COUNTS = tuple(field.name for field in fields(Usage) if field.name.endswith("input_tokens"))
+
+
 def _with_input(usage: Usage, estimate: Usage) -> Usage:
     """The usage with the estimate of its input, unless the upstream has told more."""
     if estimate.prompt_tokens <= usage.prompt_tokens:
         return replace(usage, estimated=True)
-    return replace(
-        usage,
-        input_tokens=estimate.input_tokens,
-        cache_creation_input_tokens=estimate.cache_creation_input_tokens,
-        cache_read_input_tokens=0,
-        estimated=True,
-    )
+    return _changed(usage, {name: getattr(estimate, name) for name in _INPUT_COUNTS})
 
 
 def _plus(usage: Usage, estimate: Usage, times: int) -> Usage:
-    return replace(
-        usage,
-        input_tokens=usage.input_tokens + times * estimate.input_tokens,
-        cache_creation_input_tokens=usage.cache_creation_input_tokens + times * estimate.cache_creation_input_tokens,
-        estimated=True,
-    )
+    return _changed(usage, {name: getattr(usage, name) + times * getattr(estimate, name) for name in _INPUT_COUNTS})
+
+
+def _changed(usage: Usage, counts: dict[str, int]) -> Usage:
+    return replace(usage, estimated=True, **counts)  # type: ignore[arg-type]  # all of them are counts

@@ -25,7 +25,7 @@ def bounded_event(event: StreamEvent) -> tuple[StreamEvent, bool]:
 def bounded(usage: Any) -> tuple[dict[str, Any] | None, bool]:
     """A `usage` with every number in it from 0 to MAX_COUNT, and whether it was like that.
 
-    A token count that is no number is 0; a `usage` that is no object is None. A count of null means that it is not told.
+    A token count that is no number is 0; a `usage` that is no object is None. A count of null is not told.
     """
     if not isinstance(usage, dict):
         return None, False

@@ -18,6 +18,7 @@ _LONG = (
     "tests/fuzz/",
     "tests/limits/test_fairness.py",
     "tests/limits/test_never_one_too_many.py",
+    "tests/limits/test_row_locks.py",
     "tests/observability/test_gateway.py",
     "tests/observability/test_many.py",
     "tests/security/test_gateway.py",

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from apiproxy.admission import Admission
@@ -154,8 +154,8 @@ async def _estimate(turn: Turn) -> Usage:
     return Usage(input_tokens=ESTIMATED, estimated=True)
 
 
-def _price(model: str, usage: Usage) -> float:
-    return float(usage.output_tokens)
+def _price(turn: Turn, usage: Usage) -> Usage:
+    return replace(usage, cost_usd=float(usage.output_tokens))
 
 
 __all__ = ["ESTIMATED", "Desk", "Ending", "Queued", "Started", "limits", "turn_of"]
