@@ -114,8 +114,9 @@ class _Walk:
     def body(self, body: Mapping[str, Any]) -> None:
         """Counts every field."""
         for name, value in body.items():
-            self.size_bytes += _json_bytes(name) + 1
+            self.size_bytes += _json_bytes(name) + 2
             if name == "messages" and isinstance(value, list):
+                self.size_bytes += len(value) + 1
                 for message in value:
                     self._with_content(message)
             elif name == "system":
@@ -167,7 +168,8 @@ class _Walk:
         return []
 
     def _fields(self, mapping: Mapping[Any, Any], *, apart: str) -> None:
-        """Counts the fields of a mapping but one."""
+        """Counts the fields of a mapping, but only the name of one."""
+        self.size_bytes += _json_bytes(apart) + 4 if apart in mapping else 0
         self._values.append({name: value for name, value in mapping.items() if name != apart})
 
     def _count_values(self) -> None:

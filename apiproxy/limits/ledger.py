@@ -36,6 +36,8 @@ LEASE_MS = 60_000
 BEAT_S = 15.0
 """How often it says something."""
 _RENEWED_AT_ONCE = 500
+_MOST = 2**62
+"""Of tokens and of money: more than any limit, and within what a column holds."""
 _CLOCK_MARGIN_MS = 5_000
 """By how much the clocks of processes that share a database may differ."""
 
@@ -184,8 +186,8 @@ class Ledger:
             day=job.need.day,
             at_ms=now_ms,
             lease_ms=now_ms + LEASE_MS,
-            tokens=job.need.tokens,
-            micro_usd=job.need.micro_usd or 0,
+            tokens=min(job.need.tokens, _MOST),
+            micro_usd=min(job.need.micro_usd or 0, _MOST),
             owner=self._owner,
         )
 

@@ -8,7 +8,7 @@ from apiproxy.standin import prompt
 from apiproxy.standin.blocks import Block, JsonObject, literal_block, text_block, thinking_block, tool_block, words
 from apiproxy.standin.demo import demo_blocks
 from apiproxy.standin.directives import Directives
-from apiproxy.standin.usage import PromptCache
+from apiproxy.standin.usage import PromptCache, dense_usage
 from apiproxy.turns import new_id
 
 _DEFAULT_DELTAS = 20
@@ -62,7 +62,7 @@ def compose(body: prompt.Body, directives: Directives, cache: PromptCache) -> An
     if not directives.given:
         blocks, stop = _stopped_at_length(blocks, body["max_tokens"] * _CHARS_PER_TOKEN, stop)
     usage = {
-        **cache.input_usage(body),
+        **(dense_usage(body) if directives.dense else cache.input_usage(body)),
         "output_tokens": _output_tokens(blocks),
         "service_tier": "standard",
         **directives.usage,

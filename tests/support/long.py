@@ -16,6 +16,8 @@ _LONG = (
     "tests/dialects/anthropic/test_patience.py",
     "tests/faults/",
     "tests/fuzz/",
+    "tests/limits/test_billing_attacks.py",
+    "tests/limits/test_budget_holds.py",
     "tests/limits/test_fairness.py",
     "tests/limits/test_never_one_too_many.py",
     "tests/limits/test_row_locks.py",
