@@ -5,15 +5,17 @@ import logging
 from concurrent.futures import Future
 from typing import Any
 
-from apiproxy.catalog import resolve
+from apiproxy.catalog import catalog, resolve
 from apiproxy.desk import Desk, DeskFullError
 from apiproxy.errors import FailureKind
 from apiproxy.events import Cancelled, Ending, Event, Failed, Finished, Usage
 from apiproxy.keys import Principal
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.decide import Need
-from apiproxy.limits.estimate import most_used
-from apiproxy.limits.ledger import BEAT_S, Abandon, Job, Ledger, Release, Reserve, Settle
+from apiproxy.limits.estimate import most_used, untold_usage
+from apiproxy.limits.jobs import Abandon, Job, Release, Reserve, Settle
+from apiproxy.limits.ledger import BEAT_S, Ledger
+from apiproxy.limits.open_runs import OpenRuns
 from apiproxy.limits.values import MICRO, NO_STATE, LimitError, LimitState
 from apiproxy.lookup import DatabaseAwayError
 from apiproxy.turns import Turn
@@ -39,8 +41,9 @@ class Bookkeeper:
     """An `observers.Observer`. `reserve` and `on_event` on the event loop's thread, the database in others."""
 
     def __init__(self) -> None:
-        self._desk: Desk[Job] = Desk("ledger", Ledger(), tick_s=BEAT_S)
-        self._reserved: set[str] = set()
+        self._runs = OpenRuns()
+        self._ledger = Ledger(runs=self._runs)
+        self._desk: Desk[Job] = Desk("ledger", self._ledger, tick_s=BEAT_S)
         self._seen_keys: set[int] = set()
 
     async def reserve(self, principal: Principal, turn: Turn) -> LimitState:
@@ -57,13 +60,13 @@ class Bookkeeper:
         outcome = await self._ask(Reserve(run_id=turn.id, key_id=principal.key_id, need=need))
         if isinstance(outcome, LimitError):
             raise outcome
-        self._reserved.add(turn.id)
+        self._runs.begin(turn.id)
         return outcome
 
     def release(self, turn: Turn) -> None:
         """Gives back what was reserved for a turn that did not become a run."""
-        if turn.id in self._reserved:
-            self._reserved.discard(turn.id)
+        if turn.id in self._runs:
+            self._runs.forget([turn.id])
             self._desk.put(Release(turn.id), urgent=True)
 
     def give_back(self, owner: str) -> None:
@@ -79,6 +82,21 @@ class Bookkeeper:
         """Starts the thread, which gives back what dead processes had reserved."""
         self._desk.start()
 
+    @property
+    def pending(self) -> int:
+        """What is not in the database yet."""
+        return self._desk.pending
+
+    @property
+    def failing(self) -> bool:
+        """Whether the database does not take it."""
+        return self._desk.failing
+
+    @property
+    def dropped(self) -> int:
+        """Settlements that are lost: their usage is in no sum."""
+        return self._desk.dropped + self._ledger.dropped
+
     async def flush(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Waits until all that ended so far is in the database; False where that took too long."""
         return await asyncio.to_thread(self._desk.flush, timeout_s)
@@ -86,6 +104,13 @@ class Bookkeeper:
     async def stop(self) -> None:
         """Writes what is left and ends the thread."""
         await asyncio.to_thread(self._desk.stop, STOP_TIMEOUT_S)
+
+    async def estimate(self, turn: Turn) -> Usage:
+        """The input to charge for a turn that was sent upstream, where the upstream did not tell (`meter.Estimate`)."""
+        model = catalog.known(turn.model)
+        if turn.body_bytes > _ESTIMATE_IN_THREAD_BYTES:
+            return await asyncio.to_thread(untold_usage, turn.body, model)
+        return untold_usage(turn.body, model)
 
     async def _most_used(self, turn: Turn) -> tuple[int, int | None]:
         model = await resolve(turn.model)
@@ -97,7 +122,7 @@ class Bookkeeper:
         if self._desk.failing:  # what waits there is tried again all the time: nobody else has to wait to learn that
             raise DatabaseAwayError(_CANNOT_SAY)
         try:
-            answer = self._desk.ask(job)
+            answer = self._desk.ask(job, patience_s=RESERVE_TIMEOUT_S)
         except DeskFullError:
             raise DatabaseAwayError(_CANNOT_SAY) from None
         try:
@@ -117,13 +142,13 @@ class Bookkeeper:
             self._desk.put(Release(run_id), urgent=True)
 
     def _settle(self, turn: Turn, key_id: int, ending: Ending) -> None:
-        reserved = turn.id in self._reserved
-        self._reserved.discard(turn.id)
+        reserved = turn.id in self._runs
         used = ending.usage
         if isinstance(ending, Failed) and ending.error.kind in _NEVER_RAN and used == Usage():
-            if reserved:
-                self._desk.put(Release(turn.id), urgent=True)
+            self.release(turn)
             return
+        if reserved:
+            self._runs.end(turn.id)
         first_used = None
         if key_id not in self._seen_keys and len(self._seen_keys) < _MAX_KNOWN_KEYS:
             self._seen_keys.add(key_id)

@@ -113,6 +113,10 @@ class Catalog:
         operators = gateway_settings().model_aliases
         return tuple([_with_aliases(model, operators) for model in (await self._current()).models])
 
+    def known(self, model_id: str) -> CatalogModel | None:
+        """The model of that id or name in the table as it was last read. Never waits, never queries."""
+        return self._table.by_name.get(model_id)
+
     def estimate_cost(self, model_id: str, usage: Usage) -> float | None:
         """USD by the price table as it was last read; None for a model without prices. Never waits, never queries."""
         known = self._table.by_name.get(model_id)

@@ -1,10 +1,12 @@
 """A thread that does database work in batches, so that the event loop never waits for it.
 
 Jobs are done in the order in which they came, as many as have come in one go: where a hundred wait, they share one
-transaction. What is waiting is bounded; a job that cannot be done is told to whoever asked, or counted and logged.
+transaction. The queue is bounded; a job that cannot be done is told to whoever asked, or counted and logged. A job that
+has to wait for something of its own (a locked row) is put aside and tried again, while the others go on.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +14,8 @@ from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections
+
+from apiproxy.jobs import LATER, Aside, Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +43,7 @@ class Work(Protocol[JobT]):
         ...
 
     def do(self, jobs: Sequence[JobT]) -> Sequence[Any]:
-        """Does all of the jobs or none; one answer for each.
+        """Does all of the jobs or none, except those whose answer is LATER; one answer for each.
 
         Raises OperationalError or InterfaceError where another try may help.
         """
@@ -62,7 +66,8 @@ class Desk(Generic[_J]):
         self._max_pending = max_pending
         self._linger_s = linger_s
         self._changed = threading.Condition()
-        self._pending: list[tuple[_J, Future[Any] | None]] = []
+        self._pending: list[Waiting[_J]] = []
+        self._aside: Aside[_J] = Aside()
         self._in_flight = 0
         self._urgent = False
         self._stopping = threading.Event()
@@ -89,24 +94,29 @@ class Desk(Generic[_J]):
         except DeskFullError:
             self._drop(1, "the queue is full")
 
-    def ask(self, job: _J, *, urgent: bool = True) -> Future[Any]:
-        """Leaves a job and gives its answer to come. Raises DeskFullError."""
+    def ask(self, job: _J, *, urgent: bool = True, patience_s: float = math.inf) -> Future[Any]:
+        """Leaves a job and gives its answer to come; DeskTimeoutError if it is put aside for so long.
+
+        Raises DeskFullError.
+        """
         future: Future[Any] = Future()
-        self._add(job, future, urgent=urgent)
+        self._add(job, future, urgent=urgent, give_up_at=time.monotonic() + patience_s)
         return future
 
     @property
     def pending(self) -> int:
         """Jobs that are not done yet."""
         with self._changed:
-            return len(self._pending) + self._in_flight
+            return len(self._pending) + self._in_flight + len(self._aside)
 
     def flush(self, timeout_s: float) -> bool:
         """Waits until all that was left so far is done; False where that took too long. Blocks."""
         with self._changed:
             self._urgent = True
             self._changed.notify_all()
-            return self._changed.wait_for(lambda: not self._pending and not self._in_flight, timeout_s)
+            return self._changed.wait_for(
+                lambda: not self._pending and not self._in_flight and not self._aside, timeout_s
+            )
 
     def stop(self, timeout_s: float) -> int:
         """Does what is left, for at most that long, and ends the thread; the number of jobs lost. Blocks."""
@@ -118,20 +128,21 @@ class Desk(Generic[_J]):
         if thread is not None and thread.is_alive():
             thread.join(timeout_s + 1.0)
         with self._changed:
-            lost, self._pending = [*self._pending], []
-        for _, future in lost:
-            if future is not None:
-                future.cancel()
+            lost = [*self._aside.clear(), *self._pending]
+            self._pending = []
+        for waiting in lost:
+            if waiting.future is not None:
+                waiting.future.cancel()
         if lost:
             self._drop(len(lost), "the gateway stopped before it was done")
         return len(lost)
 
-    def _add(self, job: _J, future: Future[Any] | None, *, urgent: bool) -> None:
+    def _add(self, job: _J, future: Future[Any] | None, *, urgent: bool, give_up_at: float = math.inf) -> None:
         self.start()
         with self._changed:
-            if len(self._pending) >= self._max_pending:
+            if len(self._pending) + len(self._aside) >= self._max_pending:
                 raise DeskFullError
-            self._pending.append((job, future))
+            self._pending.append(Waiting(job, future, give_up_at))
             self._urgent = self._urgent or urgent
             self._changed.notify_all()
 
@@ -150,25 +161,34 @@ class Desk(Generic[_J]):
                 self._safely(self._work.tick)
             _release_connection()
             with self._changed:
-                if self._stopping.is_set() and not self._pending:
+                if (
+                    self._stopping.is_set()
+                    and not self._pending
+                    and not (self._aside and time.monotonic() < self._stop_at)
+                ):
                     break
         connections.close_all()
 
-    def _next_batch(self) -> list[tuple[_J, Future[Any] | None]]:
+    def _next_batch(self) -> list[Waiting[_J]]:
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._pending) or self._stopping.is_set(), self._tick_s)
+            self._changed.wait_for(
+                lambda: bool(self._pending) or self._stopping.is_set(), self._aside.wait_s(self._tick_s)
+            )
             if self._pending:
                 self._changed.wait_for(lambda: self._urgent or self._stopping.is_set(), self._linger_s)
-            batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
+            elif self._stopping.is_set():
+                self._changed.wait(self._aside.wait_s(0.0 if not self._aside else self._tick_s))
+            batch = self._aside.due(MAX_BATCH) + self._pending[:MAX_BATCH]
+            self._pending = self._pending[MAX_BATCH:]
             self._urgent = self._urgent and bool(self._pending)
             self._in_flight = len(batch)
             return batch
 
-    def _do(self, batch: Sequence[tuple[_J, Future[Any] | None]]) -> None:
+    def _do(self, batch: Sequence[Waiting[_J]]) -> None:
         tries = 0
         while True:
             try:
-                answers = self._work.do([job for job, _ in batch])
+                answers = self._work.do([waiting.job for waiting in batch])
             except (OperationalError, InterfaceError) as error:  # locked, full, gone: another time
                 self.failing = True
                 self._complain(error)
@@ -181,24 +201,28 @@ class Desk(Generic[_J]):
                 return
             else:
                 self.failing = False
-                for (_, future), answer in zip(batch, answers, strict=True):
-                    if future is not None:
-                        future.set_result(answer)
+                self._answer(batch, answers)
                 return
 
-    def _do_apart(self, batch: Sequence[tuple[_J, Future[Any] | None]], error: Exception) -> None:
+    def _answer(self, batch: Sequence[Waiting[_J]], answers: Sequence[Any]) -> None:
+        for waiting, answer in zip(batch, answers, strict=True):
+            if answer is LATER:
+                with self._changed:
+                    self._aside.put(waiting)
+            else:
+                waiting.answer(answer)
+
+    def _do_apart(self, batch: Sequence[Waiting[_J]], error: Exception) -> None:
         if len(batch) == 1:
-            logger.error("desk.failed", extra={"desk": self._name, "job": type(batch[0][0]).__name__}, exc_info=error)
+            logger.error("desk.failed", extra={"desk": self._name, "job": type(batch[0].job).__name__}, exc_info=error)
             self._fail(batch, error)
             return
-        for pair in batch:
-            self._do([pair])
+        for waiting in batch:
+            self._do([waiting])
 
-    def _fail(self, batch: Sequence[tuple[_J, Future[Any] | None]], error: Exception) -> None:
-        for _, future in batch:
-            if future is not None:
-                future.set_exception(error)
-        self._drop(sum(future is None for _, future in batch), type(error).__name__)
+    def _fail(self, batch: Sequence[Waiting[_J]], error: Exception) -> None:
+        unheard = [waiting for waiting in batch if not waiting.fail(error)]
+        self._drop(len(unheard), type(error).__name__)
 
     def _safely(self, step: Callable[[], None]) -> bool:
         try:

@@ -23,13 +23,22 @@ class CancelReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The upstream's own token counts; cost_usd is an estimate (the CLI's figure), None where it gave none."""
+    """The upstream's own token counts; cost_usd is an estimate (the CLI's figure), None where it gave none.
+
+    estimated: some counts are the gateway's, because the upstream told none or some that cannot be.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_input_tokens: int = 0
     cache_creation_input_tokens: int = 0
     cost_usd: float | None = None
+    estimated: bool = False
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The whole input. 0: the upstream did not tell, since every request has some."""
+        return self.input_tokens + self.cache_read_input_tokens + self.cache_creation_input_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from apiproxy.admission import Admission
 from apiproxy.engine.base import Answer, Broken, Completed, Engine, EngineRequest, Outcome, Stopped
@@ -29,6 +29,7 @@ from apiproxy.events import (
     Usage,
     WorkerReady,
 )
+from apiproxy.meter import Estimate, Meter, Price
 from apiproxy.outbox import Outbox
 from apiproxy.slot import Slot
 from apiproxy.turns import Turn
@@ -38,8 +39,6 @@ logger = logging.getLogger(__name__)
 _WORKER_RETRIES = 2
 """Fresh workers for a turn whose process died before it said anything; costs the upstream nothing."""
 _RETRY_PAUSE_S = 0.25
-_CHARS_PER_TOKEN = 4
-"""For the tokens of an answer that was broken off: an estimate, on the low side for most texts."""
 _RETRIED_STATUSES = frozenset({500, 529})
 
 
@@ -67,7 +66,8 @@ class Run:
         admission: Admission,
         limits: RunLimits,
         publish: Callable[[Turn, RunEvent], None],
-        price: Callable[[str, Usage], float | None],
+        price: Price,
+        estimate: Estimate,
     ) -> None:
         self.turn = turn
         self.outbox = Outbox()
@@ -76,13 +76,12 @@ class Run:
         self._admission = admission
         self._limits = limits
         self._publish = publish
-        self._price = price
+        self._meter = Meter(turn, price=price, estimate=estimate)
         self._stopped = asyncio.Event()
         self._stop_cause: CancelReason | ProxyError = CancelReason.OPERATOR
         self._answer: Answer | None = None
         self._started = False
         self._ended = False
-        self._output_chars = 0
         self._last_progress = time.monotonic()
 
     def stop(self, cause: CancelReason | ProxyError) -> None:
@@ -109,7 +108,9 @@ class Run:
             else:
                 await self._attempts(slot)
         except ProxyError as error:
-            self._end(Failed(time.time(), error))
+            used = await self._meter.usage()
+            stopped = error.kind is FailureKind.CANCELLED
+            self._end(self._stopped_ending(used) if stopped else Failed(time.time(), error, used))
         except Exception:  # ours to mend; the client must get an answer and the slot must come back
             logger.exception("run.crashed", extra={"reqId": self.turn.id})
             self._end(Failed(time.time(), ProxyError(FailureKind.INTERNAL, "Internal server error")))
@@ -153,6 +154,7 @@ class Run:
         answer = await self._begin(slot)
         if answer is None:
             return None
+        settled = False
         try:
             self._answer = answer
             self._last_progress = time.monotonic()
@@ -164,18 +166,24 @@ class Run:
                 await self._forward(events)
             outcome = answer.outcome
             if isinstance(outcome, Broken) and self._may_retry(outcome.error, upstream_retries, worker_retries):
+                self._meter.lose(outcome)
                 return outcome.error
-            self._end(self._ending(outcome, answer))
+            if isinstance(outcome, Stopped) and not self._meter.asked:
+                settled = True
+                await answer.settle()  # only then it is known whether the upstream was asked, which is not free
+            self._end(await self._ending(outcome, answer))
             return None
         finally:
             self._answer = None
             slot.at_work()
-            await answer.settle()
+            if not settled:
+                await answer.settle()
 
     async def _begin(self, slot: Slot) -> Answer | None:
         """A worker with our turn on it; None when the run was stopped before there was one."""
+        self._meter.begin_attempt()
         if self._stopped.is_set():  # while it waited for its slot, or between two attempts
-            self._end(self._stopped_ending(Usage()))
+            self._end(self._stopped_ending(await self._meter.usage()))
             return None
         turn = self.turn
         request = EngineRequest(
@@ -184,7 +192,9 @@ class Run:
             body=turn.body,
             body_bytes=turn.body_bytes,
             betas=turn.betas,
-            on_asked=slot.started,
+            on_asked=self._meter.asks(slot.started),
+            on_waiting=slot.started,
+            may_begin=lambda: self._meter.hand_over(stopped=self._stopped.is_set()),
         )
         begin = asyncio.ensure_future(self._engine.begin(request))
         stop = asyncio.ensure_future(self._stopped.wait())
@@ -192,9 +202,9 @@ class Run:
             await asyncio.wait((begin, stop), return_when=asyncio.FIRST_COMPLETED)
         finally:
             stop.cancel()
-        if begin.done():
-            return begin.result()
-        self._end(self._stopped_ending(Usage()))
+        if begin.done() or self._meter.handed_over:
+            return await begin
+        self._end(self._stopped_ending(await self._meter.usage()))
         answer = await begin  # the slot stays taken until the worker is free
         answer.stop()
         await answer.next_batch()
@@ -207,8 +217,8 @@ class Run:
         batch = Streamed(time.time(), events)
         self._tell(batch)
         self.outbox.put(batch)
-        self._output_chars += sum(_text_length(event) for event in events)
-        if self._output_chars > self._limits.max_output_chars:
+        self._meter.add(events)
+        if self._meter.output_chars > self._limits.max_output_chars:
             limit = self._limits.max_output_chars
             self.stop(ProxyError(FailureKind.MAX_OUTPUT, f"The answer is longer than {limit} characters."))
         if self.outbox.full:
@@ -255,12 +265,8 @@ class Run:
         )
         return passing and upstream_retries > 0
 
-    def _ending(self, outcome: Outcome, answer: Answer) -> Ending:
-        usage = outcome.usage
-        if not isinstance(outcome, Completed):  # the upstream tells its count at the end alone, and bills what it sent
-            told = self._output_chars // _CHARS_PER_TOKEN
-            usage = replace(usage, output_tokens=max(usage.output_tokens, told))
-        usage = replace(usage, cost_usd=self._price(self.turn.model, usage))
+    async def _ending(self, outcome: Outcome, answer: Answer) -> Ending:
+        usage = await self._meter.usage(outcome)
         if isinstance(outcome, Completed):
             return Finished(time.time(), outcome.stop_reason, usage)
         if isinstance(outcome, Stopped):
@@ -276,7 +282,7 @@ class Run:
     def _diagnostics(self, answer: Answer | None) -> dict[str, object]:
         if answer is None:
             return {}
-        return {"workerPid": answer.pid, "stderrTail": answer.stderr_tail, "outputChars": self._output_chars}
+        return {"workerPid": answer.pid, "stderrTail": answer.stderr_tail, "outputChars": self._meter.output_chars}
 
     def _tell(self, event: RunEvent) -> None:
         self.marks.setdefault(type(event), event.at)
@@ -288,11 +294,3 @@ class Run:
         self._ended = True
         self._tell(ending)
         self.outbox.put(ending)
-
-
-def _text_length(event: StreamEvent) -> int:
-    """Characters that an event adds to the answer: text, thinking, or a tool's arguments."""
-    delta = event.get("delta")
-    if event["type"] != "content_block_delta" or not isinstance(delta, dict):
-        return 0
-    return sum(len(delta[name]) for name in ("text", "thinking", "partial_json") if isinstance(delta.get(name), str))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from apiproxy.admission import Admission, QueueSnapshot
 from apiproxy.bookkeeper import bookkeeper
@@ -12,7 +12,7 @@ from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.engine.launch import LaunchSpec, bundled_cli, sweep
 from apiproxy.engine.pool import Pool, PoolLimits, WorkerSnapshot
 from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.events import CancelReason
+from apiproxy.events import CancelReason, Usage
 from apiproxy.keys import Principal
 from apiproxy.limits.values import LimitState
 from apiproxy.observers import observers
@@ -114,7 +114,8 @@ class Runtime:
             admission=self.admission,
             limits=self._limits,
             publish=observers.publish,
-            price=estimate_cost,
+            price=_with_cost,
+            estimate=bookkeeper.estimate,
         )
         task = asyncio.create_task(run.own(), name=f"run {turn.id}")
         self._active[turn.id] = _Active(run, task)
@@ -167,6 +168,10 @@ class Runtime:
         tasks = [active.task for active in self._active.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
+
+
+def _with_cost(turn: Turn, usage: Usage) -> Usage:
+    return replace(usage, cost_usd=estimate_cost(turn.model, usage))
 
 
 class RuntimeHolder:

@@ -11,6 +11,9 @@ DialectName = Literal["anthropic", "openai"]
 _BASE62 = string.digits + string.ascii_letters
 _ID_LENGTH = 24
 
+MOST_MAX_TOKENS = 10_000_000
+"""The largest `max_tokens` that a dialect accepts: far above any model's, and small enough for every sum of it."""
+
 
 def new_id(prefix: str) -> str:
     """An id that looks like the real API's: prefix (`req_`, `msg_`, `chatcmpl-`) and 24 random base62 characters."""

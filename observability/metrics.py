@@ -84,7 +84,7 @@ class Metrics:
         )
         self._retries = Counter(f"{_PREFIX}_retries", "Attempts that were made again.", registry=registry)
         self._dropped = Counter(
-            f"{_PREFIX}_dropped", "Traces and log lines lost, by reason.", ("what",), registry=registry
+            f"{_PREFIX}_dropped", "Traces, log lines and settlements lost, by kind.", ("what",), registry=registry
         )
         self._dropped_before: dict[str, int] = {}
 

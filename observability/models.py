@@ -32,7 +32,8 @@ class Trace(models.Model):
     """What happened to one request. Times are None for phases that it did not reach; sizes are in characters.
 
     Keys are copied, not referred to: a trace outlives its key. cost_micro_usd is an estimate in millionths of a dollar,
-    None where there is none.
+    None where there is none. usage_estimated: some token counts are the gateway's own, because the upstream told none,
+    or some that cannot be.
     """
 
     id = models.CharField(primary_key=True, max_length=ID_CHARS)
@@ -76,6 +77,7 @@ class Trace(models.Model):
     cache_read_tokens = _count()
     cache_creation_tokens = _count()
     cost_micro_usd = models.PositiveBigIntegerField(null=True, blank=True)
+    usage_estimated = models.BooleanField(default=False, db_default=False)
     output_chars = _count()
     tool_calls = _count()
     event_count = _count()

@@ -50,6 +50,25 @@ class UpstreamSnapshot(Protocol):
         ...
 
 
+class SettlementsSnapshot(Protocol):
+    """How far what keys have used is in the database."""
+
+    @property
+    def pending(self) -> int:
+        """Jobs that are not in it yet."""
+        ...
+
+    @property
+    def failing(self) -> bool:
+        """Whether it did not take the last ones."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Settlements that are lost: what these runs used is in no sum."""
+        ...
+
+
 class WorkerSnapshot(Protocol):
     """One CLI process. rss_bytes is its resident memory, 0 where it has gone; run_id and model are None while idle."""
 
@@ -131,6 +150,10 @@ class GatewayPort(Protocol):
 
     def lost(self, process: str) -> None:
         """A process of that name (`Config.process`) has died: what it had reserved is free again."""
+        ...
+
+    def settlements(self) -> SettlementsSnapshot:
+        """How far what keys have used is in the database."""
         ...
 
     def config(self) -> Mapping[str, Any]:

@@ -107,6 +107,7 @@ def _output(draft: Draft) -> dict[str, Any]:
         "cache_read_tokens": _bounded(usage.cache_read_input_tokens),
         "cache_creation_tokens": _bounded(usage.cache_creation_input_tokens),
         "cost_micro_usd": None if usage.cost_usd is None else _bounded(round(usage.cost_usd * 1_000_000)),
+        "usage_estimated": usage.estimated,
         "output_chars": draft.output_chars,
         "tool_calls": draft.tool_calls,
         "event_count": sum(types.values()),

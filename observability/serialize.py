@@ -92,6 +92,7 @@ def trace_json(trace: Trace) -> Json:
             "cache_read_input_tokens": trace.cache_read_tokens,
             "cache_creation_input_tokens": trace.cache_creation_tokens,
         },
+        "usageEstimated": trace.usage_estimated,
         "costUsdEstimate": None if trace.cost_micro_usd is None else trace.cost_micro_usd / 1_000_000,
         "session": {"conversationId": trace.conversation_id} if trace.conversation_id else None,
         "error": error_json(trace),

@@ -144,6 +144,7 @@ class Service:
         return {
             "trace": self.writer.dropped + self.recorder.overflowed,
             "log_line": self._logging.lost if self._logging else 0,
+            "settlement": self.port.settlements().dropped,
         }
 
     def traces_json(self) -> Json:
@@ -155,6 +156,11 @@ class Service:
             "dropped": self.writer.dropped + self.recorder.overflowed,
             "refusalsNotKept": self.refusals.left_out,
         }
+
+    def settlements_json(self) -> Json:
+        """How far the sums of what keys have used are behind."""
+        found = self.port.settlements()
+        return {"pending": found.pending, "failing": found.failing, "dropped": found.dropped}
 
     async def tell_metrics(self) -> None:
         """Brings the metrics up to date: to be called before they are rendered."""
@@ -204,6 +210,7 @@ class Service:
                     "queue": queue_json(own["queue"]),
                     "activeRequests": len(self.active()),
                     "traces": self.traces_json(),
+                    "settlements": self.settlements_json(),
                     "logLinesLost": self.dropped()["log_line"],
                 },
             )

@@ -124,6 +124,7 @@ def _usage(dice: random.Random, trace: dict[str, Any]) -> dict[str, Any]:
         "output_tokens": output,
         "cache_read_tokens": cached,
         "cache_creation_tokens": 0,
+        "usage_estimated": False,
         "cost_micro_usd": inputs * 3 + output * 15 + cached // 3 if ran else None,
         "output_chars": output * 4,
         "tool_calls": calls,

@@ -70,6 +70,7 @@ async def stats_view(request: HttpRequest, service: Service, operator: Operator)
             "byModel": {group.value: model_json(group) for group in models},
             "windows": windows,
             "traces": service.traces_json(),
+            "settlements": service.settlements_json(),
             "activeRequests": _active(everyone, now),
         }
     )
@@ -130,7 +131,7 @@ async def health_view(request: HttpRequest, service: Service, operator: Operator
     everyone, now = await service.cluster.everyone(), time.time()
     return answer(
         {
-            "status": "degraded" if service.writer.failing else "ok",
+            "status": "degraded" if service.writer.failing or service.port.settlements().failing else "ok",
             "version": VERSION,
             "pid": os.getpid(),
             **service.uptime.json(),
@@ -142,6 +143,7 @@ async def health_view(request: HttpRequest, service: Service, operator: Operator
             "processes": [process_json(state, now=now) for state in everyone],
             "requests": requests_json(await stats.totals(), active=sum(state["active"] for state in everyone)),
             "traces": service.traces_json(),
+            "settlements": service.settlements_json(),
             "config": dict(service.port.config()),
         }
     )

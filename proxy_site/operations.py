@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from apiproxy.account.sessions import stats as sessions_stats
 from apiproxy.admission import QueueSnapshot
 from apiproxy.auth import authenticate, presented_secret
-from apiproxy.bookkeeper import bookkeeper
+from apiproxy.bookkeeper import Bookkeeper, bookkeeper
 from apiproxy.breaker import BreakerSnapshot
 from apiproxy.conf import GatewaySettings, metrics_dir
 from apiproxy.engine.launch import bundled_cli
@@ -55,6 +55,10 @@ class Gateway:
     def lost(self, process: str) -> None:
         """Gives back what it had reserved."""
         bookkeeper.give_back(process)
+
+    def settlements(self) -> Bookkeeper:
+        """How far what keys have used is in the database."""
+        return bookkeeper
 
     def config(self) -> Mapping[str, Any]:
         """The settings to show."""

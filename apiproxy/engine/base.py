@@ -12,13 +12,18 @@ def _nobody() -> None:
     """Nobody wants to know."""
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequest:
     """A Messages body and what goes beside it.
 
     body may hold any field; `stream` and `model` in it are ignored. model is the full id that the upstream gets.
     body_bytes is the body's size as JSON: large ones are encoded off the event loop. run_id is for the operator's eyes.
-    on_asked is called when the upstream is asked; not at all where that does not come about.
+    on_asked is called when the upstream is asked; not at all where that does not come about. on_waiting is called where
+    it will be long until then. may_begin is asked before the worker hears of the request: False ends it there.
     """
 
     run_id: str
@@ -27,6 +32,8 @@ class EngineRequest:
     body_bytes: int = 0
     betas: tuple[str, ...] = ()
     on_asked: Callable[[], None] = _nobody
+    on_waiting: Callable[[], None] = _nobody
+    may_begin: Callable[[], bool] = _always
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +46,14 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """The upstream or the process failed. usage holds what was counted until then."""
+    """The upstream or the process failed. usage holds what was counted until then.
+
+    unsent: the upstream was to be asked and cannot have been, since there was no connection.
+    """
 
     error: ProxyError
     usage: Usage
+    unsent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +109,6 @@ class Engine(Protocol):
     async def begin(self, request: EngineRequest) -> Answer:
         """Hands the request to a worker, waiting for one to be ready.
 
-        Raises ProxyError (WORKER_UNAVAILABLE, DRAINING).
+        Raises ProxyError (WORKER_UNAVAILABLE, DRAINING, and CANCELLED where it may not begin any more).
         """
         ...

@@ -25,6 +25,7 @@ _FRAMED = re.compile(
     (?:\.?\ This\ is\ a\ server-side\ issue,\ usually\ temporary\ —\ try\ again\ in\ a\ moment\..*)?$""",
     re.DOTALL | re.VERBOSE,
 )
+_NO_CONNECTION = re.compile(r"\((?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)\)")
 _OWN_WORDS = re.compile(r"^API Error: \d{3} due to ")
 _NOT_FOUND = 404
 _TYPE_BY_STATUS = {
@@ -75,6 +76,11 @@ def failure_of(result: Mapping[str, Any], exact: ProxyError | None, *, model: st
         return ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost.")
     reason = result.get("terminal_reason") or result.get("subtype") or "no reason given"
     return ProxyError(FailureKind.WORKER_DIED, f"The worker ended the turn without an answer ({reason}).")
+
+
+def was_unsent(result: Mapping[str, Any]) -> bool:
+    """Whether the CLI found no connection to send the request on."""
+    return result.get("api_error") == "connection_failed" and bool(_NO_CONNECTION.search(str(result.get("result"))))
 
 
 def framed_message(text: str) -> str | None:

@@ -68,11 +68,13 @@ class Pool:
     async def begin(self, request: EngineRequest) -> WorkerAnswer:
         """Hands the request to a worker; waits for one to start where none is ready."""
         if not self._idle:  # this one will be long in starting, and not for want of a core alone
-            request.on_asked()
+            request.on_waiting()
         worker = await self._lease()
         worker.run_id, worker.serving = request.run_id, request.model
         answer = WorkerAnswer(worker, request, self._give_back)
         try:
+            if not request.may_begin():
+                raise ProxyError(FailureKind.CANCELLED, "The request was cancelled.")
             await answer.start()
         except ProxyError:
             self._give_back(worker, usable=True)

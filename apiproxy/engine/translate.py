@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from apiproxy.engine.base import Broken, Completed, Outcome, Stopped
-from apiproxy.engine.failures import failure_of
+from apiproxy.engine.counts import bounded_event
+from apiproxy.engine.failures import failure_of, was_unsent
 from apiproxy.engine.shape import StreamShape
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import StreamEvent, Usage
+
+_WITH_USAGE = ("message_start", "message_delta")
 
 
 class Translation:
@@ -25,6 +28,7 @@ class Translation:
         self._usage: dict[str, int] = {}
         self._shape = StreamShape()
         self._failing = False
+        self._absurd_counts = False
 
     def feed(self, message: Mapping[str, Any], *, exact_error: ProxyError | None = None) -> list[StreamEvent]:
         """The events that may go to the client after this message of the CLI; sets `outcome` at the turn's end."""
@@ -58,15 +62,19 @@ class Translation:
         self.outcome = Stopped(usage=self.usage())
 
     def usage(self) -> Usage:
-        """The upstream's counts so far."""
+        """The upstream's counts so far, within what counts can be; estimated: some were not."""
         return Usage(
             input_tokens=self._usage.get("input_tokens", 0),
             output_tokens=self._usage.get("output_tokens", 0),
             cache_read_input_tokens=self._usage.get("cache_read_input_tokens", 0),
             cache_creation_input_tokens=self._usage.get("cache_creation_input_tokens", 0),
+            estimated=self._absurd_counts,
         )
 
     def _event(self, event: Any) -> list[StreamEvent]:
+        if isinstance(event, dict) and event.get("type") in _WITH_USAGE:
+            event, sane = bounded_event(event)
+            self._absurd_counts = self._absurd_counts or not sane
         if not self._shape.fits(event):
             return self._misshapen(event)
         kind = event["type"]
@@ -97,7 +105,8 @@ class Translation:
     def _result(self, result: Mapping[str, Any], exact_error: ProxyError | None) -> list[StreamEvent]:
         stop_reason = self._stop_reason()
         if stop_reason is None:
-            self.outcome = Broken(error=failure_of(result, exact_error, model=self._model), usage=self.usage())
+            error = failure_of(result, exact_error, model=self._model)
+            self.outcome = Broken(error=error, usage=self.usage(), unsent=was_unsent(result))
             return []
         self.outcome = Completed(stop_reason=stop_reason, usage=self.usage())
         return self._release()

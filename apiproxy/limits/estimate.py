@@ -1,62 +1,90 @@
-"""The most that a request may use, before anything is known but its body. Pure; it walks the body once."""
+"""The most that a request may use, before anything is known but its body. Pure; one walk over the body."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from apiproxy.catalog import CatalogModel, ResolvedModel
 from apiproxy.events import Usage
 from apiproxy.limits.values import MICRO, KeyLimits
 
-_BYTES_PER_TOKEN = 2
+_USUAL_BYTES_PER_TOKEN = 2
 """English text has about four, code and other languages about three; hardly any text has fewer than two."""
-_BLOCK_TOKENS = 4
 _OWN_TOKENS = 64
 """What stands in a prompt beside the client's blocks: the identity line of the SDK."""
 _TOOLS_TOKENS = 700
 """The API's own words about tools, at most. Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use"""
 _IMAGE_TOKENS = 5_000
 """The largest image. Source: https://platform.claude.com/docs/en/build-with-claude/vision (4,784 for new models)."""
-_UNSEEN_DOCUMENT_TOKENS = 20_000
-"""A document that the request only points to."""
+_USUAL_DOCUMENT_TOKENS = 20_000
+"""A document whose text the request does not contain: a PDF, a file, an address."""
+_MOST_INPUT_TOKENS = 1_000_000
+"""The largest context window, for models whose own is unknown."""
+_UNSEEN_FIELDS = ("mcp_servers", "thread", "container")
+"""Fields that add input which the request does not contain: tool lists, earlier messages, skills."""
+_CLIENT_TOOLS = ("custom", "bash_", "computer_", "memory_", "text_editor_")
+"""How the types of tools begin that the client runs itself. The others read on the upstream's side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputEstimate:
+    """Input tokens of a body. most: an upper bound; usual: what hardly any request exceeds."""
+
+    most: int
+    usual: int
+
+
+def input_estimate(body: Mapping[str, Any], *, context_window: int | None = None) -> InputEstimate:
+    """Both estimates, neither above what the model can read.
+
+    `most` counts a token for every byte of the body as JSON. The tokenizer is unpublished; every byte-level tokenizer
+    spends at most one token on a byte, and text made for it (random characters, emoji) comes close to that. Images
+    count for the largest one. A document that the request only names or that is compressed, and what the upstream reads
+    by itself, may fill the context window.
+    """
+    limit = context_window or _MOST_INPUT_TOKENS
+    own = _OWN_TOKENS + (_TOOLS_TOKENS if body.get("tools") else 0)
+    walk = _Walk(stop_at=limit * _USUAL_BYTES_PER_TOKEN)
+    walk.body(body)
+    most = own + walk.size_bytes + walk.images * _IMAGE_TOKENS
+    usual = own + -(-walk.size_bytes // _USUAL_BYTES_PER_TOKEN) + walk.images * _IMAGE_TOKENS
+    usual += walk.documents * _USUAL_DOCUMENT_TOKENS
+    if walk.documents or _reads_more(body):
+        most = max(most, limit)
+    if context_window is None:
+        return InputEstimate(most=most, usual=usual)
+    return InputEstimate(most=min(most, context_window), usual=min(usual, context_window))
 
 
 def input_tokens(body: Mapping[str, Any], *, context_window: int | None = None) -> int:
-    """About how many input tokens the body may have at most; never more than the model can read."""
-    total = _OWN_TOKENS + (_TOOLS_TOKENS if body.get("tools") else 0)
-    waiting: list[Any] = [body.get(name) for name in ("system", "tools", "messages", "mcp_servers", "output_config")]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, str):
-            total += _text_tokens(part)
-        elif isinstance(part, list):
-            waiting.extend(part)
-        elif isinstance(part, Mapping):
-            total += _BLOCK_TOKENS
-            if part.get("type") == "image":
-                total += _IMAGE_TOKENS
-                continue
-            total += _UNSEEN_DOCUMENT_TOKENS if part.get("type") in ("url", "file") else 0
-            waiting.extend(part.keys())
-            waiting.extend(part.values())
-        elif part is not None:
-            total += 1
-    return total if context_window is None else min(total, context_window)
+    """The most input tokens that the body may have."""
+    return input_estimate(body, context_window=context_window).most
 
 
 def most_used(body: Mapping[str, Any], model: ResolvedModel) -> tuple[int, int | None]:
-    """Tokens, and what they cost in millionths of a dollar (None: no price), if the model says as much as it may.
+    """Tokens, and their cost in millionths of a dollar (None: no price), if the model says as much as it may.
 
-    The input is priced as written to the cache, which is what costs most.
+    The tokens have the usual input: they are corrected when the run ends, and a limit per minute that reserved the most
+    would refuse ordinary prompts for ever. The cost has the most, priced as written to the cache, which costs most.
     """
-    window = model.context_window if isinstance(model, CatalogModel) else None
-    asked = input_tokens(body, context_window=window)
+    asked = input_estimate(body, context_window=_window(model))
     output = body.get("max_tokens")
     answered = output if isinstance(output, int) and output > 0 else model.max_output_tokens
     if model.prices is None:
-        return asked + answered, None
-    dearest = model.prices.cost(Usage(cache_creation_input_tokens=asked, output_tokens=answered))
-    plain = model.prices.cost(Usage(input_tokens=asked, output_tokens=answered))
-    return asked + answered, int(max(dearest, plain) * MICRO) + 1
+        return asked.usual + answered, None
+    dearest = model.prices.cost(Usage(cache_creation_input_tokens=asked.most, output_tokens=answered))
+    plain = model.prices.cost(Usage(input_tokens=asked.most, output_tokens=answered))
+    return asked.usual + answered, int(max(dearest, plain) * MICRO) + 1
+
+
+def untold_usage(body: Mapping[str, Any], model: ResolvedModel | None) -> Usage:
+    """The input that is charged where the upstream was asked and did not tell it: the most it may be."""
+    asked = input_tokens(body, context_window=None if model is None else _window(model))
+    if _caches(body):
+        return Usage(cache_creation_input_tokens=asked, estimated=True)
+    return Usage(input_tokens=asked, estimated=True)
 
 
 def default_max_tokens(limits: KeyLimits, model: ResolvedModel) -> int:
@@ -69,8 +97,132 @@ def default_max_tokens(limits: KeyLimits, model: ResolvedModel) -> int:
     return max(1, min(model.max_output_tokens, limits.tokens_per_minute // 2))
 
 
-def _text_tokens(text: str) -> int:
-    if not text:
-        return 0
-    length = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    return -(-length // _BYTES_PER_TOKEN)
+class _Walk:
+    """The size of a body as JSON, without the data of its images and documents, which are counted apart.
+
+    Only where the API reads content blocks is an `image` an image: in free-form JSON (a tool's input, a schema) any
+    object may say that it is one. stop_at: the size in bytes at which the exact figure no longer matters.
+    """
+
+    def __init__(self, *, stop_at: int) -> None:
+        self.size_bytes = 0
+        self.images = 0
+        self.documents = 0
+        self._stop_at = stop_at
+        self._values: list[Any] = []
+
+    def body(self, body: Mapping[str, Any]) -> None:
+        """Counts every field."""
+        for name, value in body.items():
+            self.size_bytes += _json_bytes(name) + 2
+            if name == "messages" and isinstance(value, list):
+                self.size_bytes += len(value) + 1
+                for message in value:
+                    self._with_content(message)
+            elif name == "system":
+                self._content(value)
+            else:
+                self._values.append(value)
+        self._count_values()
+
+    def _content(self, content: Any) -> None:
+        """Content blocks; those within them (a tool's result, a document's content) too."""
+        waiting = [content]
+        while waiting and self.size_bytes < self._stop_at:
+            part = waiting.pop()
+            if not isinstance(part, list):
+                self._values.append(part)
+                continue
+            self.size_bytes += len(part) + 1
+            for block in part:
+                waiting.extend(self._block(block))
+        self._values.extend(waiting)
+
+    def _with_content(self, holder: Any) -> None:
+        if not isinstance(holder, dict):
+            self._values.append(holder)
+            return
+        self._fields(holder, apart="content")
+        self._content(holder.get("content"))
+
+    def _block(self, block: Any) -> list[Any]:
+        """Counts one block; the lists of blocks within it, still to be counted."""
+        kind = block.get("type") if isinstance(block, dict) else None
+        if kind == "tool_result":
+            self._fields(block, apart="content")
+            return [block.get("content")]
+        source = block.get("source") if kind in ("image", "document") else None
+        if not isinstance(source, dict):
+            self._values.append(block)
+            return []
+        self._fields(block, apart="source")
+        if kind == "image":
+            self.images += 1
+        elif source.get("type") == "content":
+            self._fields(source, apart="content")
+            return [source.get("content")]
+        elif source.get("type") != "text":
+            self.documents += 1
+        is_data = source.get("type") == "base64" and isinstance(source.get("data"), str)
+        self._fields(source, apart="data" if is_data else "")
+        return []
+
+    def _fields(self, mapping: Mapping[Any, Any], *, apart: str) -> None:
+        """Counts the fields of a mapping, but only the name of one."""
+        self.size_bytes += _json_bytes(apart) + 4 if apart in mapping else 0
+        self._values.append({name: value for name, value in mapping.items() if name != apart})
+
+    def _count_values(self) -> None:
+        """Counts what is free-form JSON, however it is nested."""
+        waiting = self._values
+        while waiting and self.size_bytes < self._stop_at:
+            value = waiting.pop()
+            if isinstance(value, str):
+                self.size_bytes += _json_bytes(value)
+            elif isinstance(value, list):
+                self.size_bytes += len(value) + 1
+                waiting.extend(value)
+            elif isinstance(value, dict):
+                self.size_bytes += 2 * len(value) + 1
+                waiting.extend(value.keys())
+                waiting.extend(value.values())
+            else:
+                self.size_bytes += len(repr(value))
+
+
+def _json_bytes(text: str) -> int:
+    """The text's length in a JSON document, quotes and escapes included."""
+    try:
+        return len(orjson.dumps(text))
+    except orjson.JSONEncodeError:  # lone surrogates
+        return 6 * len(text) + 2
+
+
+def _reads_more(body: Mapping[str, Any]) -> bool:
+    """Whether the upstream adds input by itself: from MCP servers, its own tools, or a conversation that it keeps."""
+    if any(body.get(name) for name in _UNSEEN_FIELDS):
+        return True
+    tools = body.get("tools")
+    return isinstance(tools, list) and any(_is_servers(tool) for tool in tools)
+
+
+def _is_servers(tool: Any) -> bool:
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    return isinstance(kind, str) and not kind.startswith(_CLIENT_TOOLS)
+
+
+def _caches(body: Mapping[str, Any]) -> bool:
+    """Whether a part of the prompt is to be cached: on the request, or on a tool or a block that is no deeper."""
+    parts = [body, *_dicts(body.get("tools")), *_dicts(body.get("system"))]
+    for message in _dicts(body.get("messages")):
+        for block in _dicts(message.get("content")):
+            parts += [block, *_dicts(block.get("content"))]
+    return any(part.get("cache_control") for part in parts)
+
+
+def _dicts(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _window(model: ResolvedModel) -> int | None:
+    return model.context_window if isinstance(model, CatalogModel) else None

@@ -2,125 +2,157 @@
 
 Each batch is one transaction that first locks the rows of the keys that it is about (`SELECT … FOR UPDATE`; on SQLite
 the transaction itself, which begins IMMEDIATE, is the lock) and then decides about each request with what is there. So
-what is read stays true until it is written, in any number of processes.
+what is read stays true until it is written, in any number of processes. A key whose row somebody else keeps locked is
+put aside, with its jobs: it delays no other key.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import date
 
-from django.db import transaction
+from django.db import OperationalError
 from django.db.models import Q
 
-from apiproxy import usage
 from apiproxy.errors import FailureKind
+from apiproxy.jobs import LATER, Later
 from apiproxy.limits import process
-from apiproxy.limits.decide import Book, Need, refusal, state_of
+from apiproxy.limits.decide import Book, refusal, state_of
+from apiproxy.limits.jobs import Abandon, Job, Release, Reserve, Settle, by_key
+from apiproxy.limits.locks import PROBE_MS, WAIT_APART_MS, WAIT_MS, LockedKeys, is_lock_timeout, lock_timeout
+from apiproxy.limits.open_runs import OpenRuns
 from apiproxy.limits.rows import limits_of
+from apiproxy.limits.settling import settle
 from apiproxy.limits.values import NO_LIMITS, NO_STATE, KeyLimits, LimitError, LimitState
 from apiproxy.limits.window import WINDOW_MS, Entry
 from apiproxy.models import ApiKey, Reservation
 from apiproxy.usage import spent
 
+logger = logging.getLogger(__name__)
+
 LEASE_MS = 60_000
 """How long a process that says nothing keeps what its runs have reserved."""
 BEAT_S = 15.0
 """How often it says something."""
+_RENEWED_AT_ONCE = 500
+_MOST = 2**62
+"""Of tokens and of money: more than any limit, and within what a column holds."""
 _CLOCK_MARGIN_MS = 5_000
 """By how much the clocks of processes that share a database may differ."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reserve:
-    """Asks for a place within the key's limits; the answer is a LimitState or a LimitError."""
-
-    run_id: str
-    key_id: int
-    need: Need
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settle:
-    """A run has ended, and this is what it used. tokens: those that count for the limit per minute."""
-
-    run_id: str
-    entry: usage.Entry
-    tokens: int
-    reserved: bool
-    first_used: tuple[float, str] | None = None
-    """When and from which address, for a key that this process has not seen before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """There was no run after all, or the gateway refused it: as if it had not been asked."""
-
-    run_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Abandon:
-    """A process has died: its runs have ended."""
-
-    owner: str
-
-
-Job = Reserve | Settle | Release | Abandon
+Answer = LimitState | LimitError | Later | None
 
 
 class Ledger:
-    """`desk.Work` on reservations and usage. clock gives Unix seconds."""
+    """`desk.Work` on reservations and usage. clock gives Unix seconds.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    runs are those of this process that hold something. The lease of others is not renewed: the reservation of a run
+    whose settlement was lost ends with it. None: all do.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time, *, runs: OpenRuns | None = None) -> None:
         self._clock = clock
+        self._runs = runs
         self._owner = process.owner()
+        self._locked_keys = LockedKeys()
+        self.dropped = 0
+        """Runs whose usage the database did not take."""
 
     def open(self) -> None:
         """Gives back what processes of this node that have ended had reserved."""
         owners = Reservation.objects.filter(settled_ms=None).values_list("owner", flat=True).distinct()
         for name in owners:
             if name != self._owner and process.is_gone(name):
-                _give_back(self._now_ms(), owner=name)
+                with lock_timeout(WAIT_MS):
+                    _give_back(self._now_ms(), owner=name)
 
     def tick(self) -> None:
         """Renews the lease of this process's runs, gives back those of dead ones, and forgets what no limit needs."""
-        self.open()
         now_ms = self._now_ms()
-        Reservation.objects.filter(owner=self._owner, settled_ms=None).update(lease_ms=now_ms + LEASE_MS)
-        _give_back(now_ms, lease_ms__lte=now_ms)
-        Reservation.objects.filter(settled_ms__lte=now_ms - WINDOW_MS).delete()
+        self._renew(now_ms)
+        self.open()
+        with lock_timeout(WAIT_MS):
+            _give_back(now_ms, lease_ms__lte=now_ms)
+        with lock_timeout(WAIT_MS):
+            Reservation.objects.filter(settled_ms__lte=now_ms - WINDOW_MS).delete()
 
-    def do(self, jobs: Sequence[Job]) -> list[LimitState | LimitError | None]:
-        """Settles and releases, then reserves: what has ended makes room for what begins."""
+    def do(self, jobs: Sequence[Job]) -> list[Answer]:
+        """Settles and releases, then reserves: what has ended makes room for what begins.
+
+        The answer to the jobs of a key that somebody else has locked is LATER.
+        """
+        answers: dict[int, Answer] = {}
+        together = []
+        for key_id, group in by_key(jobs).items():
+            if key_id not in self._locked_keys:
+                together += group
+            elif self._locked_keys.is_due(key_id):
+                answers |= self._do_key(jobs, key_id, group, wait_ms=PROBE_MS)
+        try:
+            answers |= self._do(jobs, together, wait_ms=WAIT_MS)
+        except OperationalError as error:
+            if not is_lock_timeout(error):
+                raise
+            for key_id, group in by_key(jobs, together).items():
+                answers |= self._do_key(jobs, key_id, group, wait_ms=WAIT_APART_MS)
+        return [answers.get(at, LATER) for at in range(len(jobs))]
+
+    def _do_key(
+        self, jobs: Sequence[Job], key_id: int | None, which: Sequence[int], *, wait_ms: int
+    ) -> dict[int, Answer]:
+        """Does the jobs of one key; no answers if it is locked."""
+        try:
+            answers = self._do(jobs, which, wait_ms=wait_ms)
+        except OperationalError as error:
+            if not is_lock_timeout(error):
+                raise
+            if key_id not in self._locked_keys:
+                logger.warning("ledger.key_locked", extra={"key": key_id})
+            self._locked_keys.locked(key_id)
+            return {}
+        if self._locked_keys.free(key_id):
+            logger.warning("ledger.key_free", extra={"key": key_id})
+        return answers
+
+    def _do(self, all_jobs: Sequence[Job], which: Sequence[int], *, wait_ms: int) -> dict[int, Answer]:
+        """Does the jobs at these places, in one transaction; the answers by place."""
+        if not which:
+            return {}
+        jobs = [all_jobs[at] for at in which]
         settles = [job for job in jobs if isinstance(job, Settle)]
         reserves = [job for job in jobs if isinstance(job, Reserve)]
-        with transaction.atomic():
+        with lock_timeout(wait_ms):
             keys = self._locked({*(job.key_id for job in reserves), *_keys_of(settles)})
             now_ms = self._now_ms()
-            self._settle(settles, now_ms)
+            lost = settle(settles, now_ms)
             Reservation.objects.filter(pk__in=[job.run_id for job in jobs if isinstance(job, Release)]).delete()
             for job in jobs:
                 if isinstance(job, Abandon):
                     _give_back(now_ms, owner=job.owner)
             answers = self._reserve(reserves, keys, now_ms)
-        return [answers.get(job.run_id) if isinstance(job, Reserve) else None for job in jobs]
+        self.dropped += lost
+        if self._runs is not None:
+            self._runs.forget(job.run_id for job in settles)
+        places = zip(which, jobs, strict=True)
+        return {at: answers[job.run_id] if isinstance(job, Reserve) else None for at, job in places}
+
+    def _renew(self, now_ms: int) -> None:
+        with lock_timeout(WAIT_MS):
+            # A row that somebody else has locked is left out: else no lease at all would be renewed.
+            held = Reservation.objects.select_for_update(skip_locked=True).filter(owner=self._owner, settled_ms=None)
+            run_ids = held.values_list("run_id", flat=True)
+            going_on = [run_id for run_id in run_ids if self._runs is None or self._runs.holds(run_id)]
+            for start in range(0, len(going_on), _RENEWED_AT_ONCE):
+                some = Reservation.objects.filter(pk__in=going_on[start : start + _RENEWED_AT_ONCE])
+                some.update(lease_ms=now_ms + LEASE_MS)
 
     def _locked(self, ids: set[int]) -> dict[int, ApiKey]:
         if not ids:
             return {}
         rows = ApiKey.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk")
         return {row.pk: row for row in rows}
-
-    def _settle(self, settles: Iterable[Settle], now_ms: int) -> None:
-        for job in settles:
-            if job.reserved:
-                Reservation.objects.filter(pk=job.run_id).update(settled_ms=now_ms, tokens=job.tokens, micro_usd=0)
-            if job.first_used is not None:
-                at, address = job.first_used
-                unseen = ApiKey.objects.filter(pk=job.entry.row.key_id, first_used_at=None)
-                unseen.update(first_used_at=datetime.fromtimestamp(at, tz=UTC), first_used_from=address[:64])
-        usage.add(job.entry for job in settles)
 
     def _reserve(
         self, reserves: Sequence[Reserve], keys: dict[int, ApiKey], now_ms: int
@@ -154,8 +186,8 @@ class Ledger:
             day=job.need.day,
             at_ms=now_ms,
             lease_ms=now_ms + LEASE_MS,
-            tokens=job.need.tokens,
-            micro_usd=job.need.micro_usd or 0,
+            tokens=min(job.need.tokens, _MOST),
+            micro_usd=min(job.need.micro_usd or 0, _MOST),
             owner=self._owner,
         )
 

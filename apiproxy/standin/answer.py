@@ -8,7 +8,7 @@ from apiproxy.standin import prompt
 from apiproxy.standin.blocks import Block, JsonObject, literal_block, text_block, thinking_block, tool_block, words
 from apiproxy.standin.demo import demo_blocks
 from apiproxy.standin.directives import Directives
-from apiproxy.standin.usage import PromptCache
+from apiproxy.standin.usage import PromptCache, dense_usage
 from apiproxy.turns import new_id
 
 _DEFAULT_DELTAS = 20
@@ -17,14 +17,15 @@ _CHARS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An assistant message, not yet sent. usage has both sides, as at its end."""
+    """An assistant message, not yet sent. usage has both sides, as at its end; opening_usage is message_start's."""
 
     id: str
     model: str
     blocks: Sequence[Block]
     stop_reason: str
     stop_sequence: str | None
-    usage: JsonObject
+    usage: Any
+    opening_usage: Any
 
     def message(self) -> JsonObject:
         """The whole message, as a request without `stream` gets it."""
@@ -32,9 +33,9 @@ class Answer:
         return {**self._head(), "content": content, **self.ending(), "usage": self.usage}
 
     def opening(self) -> JsonObject:
-        """The message in `message_start`: no content yet, one output token counted."""
+        """The message in `message_start`: no content yet."""
         empty: JsonObject = {"content": [], "stop_reason": None, "stop_sequence": None}
-        return {**self._head(), **empty, "usage": {**self.usage, "output_tokens": 1}}
+        return {**self._head(), **empty, "usage": self.opening_usage}
 
     def ending(self) -> JsonObject:
         """The `delta` of `message_delta`."""
@@ -61,7 +62,7 @@ def compose(body: prompt.Body, directives: Directives, cache: PromptCache) -> An
     if not directives.given:
         blocks, stop = _stopped_at_length(blocks, body["max_tokens"] * _CHARS_PER_TOKEN, stop)
     usage = {
-        **cache.input_usage(body),
+        **(dense_usage(body) if directives.dense else cache.input_usage(body)),
         "output_tokens": _output_tokens(blocks),
         "service_tier": "standard",
         **directives.usage,
@@ -72,7 +73,8 @@ def compose(body: prompt.Body, directives: Directives, cache: PromptCache) -> An
         blocks=blocks,
         stop_reason=directives.stop or stop.reason,
         stop_sequence=stop.sequence,
-        usage=usage,
+        usage=exact[0] if (exact := directives.exact_usage) else usage,
+        opening_usage=exact[0] if exact else {**usage, "output_tokens": 1},
     )
 
 

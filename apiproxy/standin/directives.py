@@ -12,6 +12,8 @@ What is answered (the first that is given; a thinking block, blocks and tools go
     [[cite=text]]       a citation of that text, on the text block
     [[stop=reason]]     the stop reason
     [[in=9]] [[out=9]]  the usage's tokens; [[read=9]] and [[write=9]] those of the prompt cache
+    [[dense]]           input tokens as of text made to have many: one for every byte of the body that may be read
+    [[usage={…}]]       exactly this `usage`, in message_start and in message_delta; any JSON value
 How it is sent:
     [[first=0.2]]       seconds before the answer starts
     [[gap=0.01]]        seconds after each delta
@@ -78,6 +80,9 @@ class Directives:
     cite: str | None = None
     stop: str | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
+    exact_usage: tuple[Any, ...] = ()
+    """The one value that replaces the whole usage; empty: none was given, which `null` is not."""
+    dense: bool = False
     first_s: float = 0.0
     gap_s: float | None = None
     ping: int = 0
@@ -136,13 +141,15 @@ _SIMPLE: Mapping[str, tuple[str, Callable[[str], Any]]] = {
         for name in ("say", "think", "redacted", "cite", "stop", "message", "type", "retry_after", "odd")
     },
     **{name: (name, _yes) for name in ("echo", "html", "bare", "page", "whole", "silent", "headers", "hang", "drop")},
+    "dense": ("dense", _yes),
     "first": ("first_s", float),
     "gap": ("gap_s", float),
     "drip": ("drip_s", float),
     "flaky": ("flaky", _flaky),
     "raw": ("raw", base64.b64decode),
+    "usage": ("exact_usage", lambda value: (json.loads(value),)),
 }
-_JSON_NAMES = frozenset({"tool", "block"})
+_JSON_NAMES = frozenset({"tool", "block", "usage"})
 _KNOWN = _JSON_NAMES | _SIMPLE.keys() | _USAGE.keys()
 
 

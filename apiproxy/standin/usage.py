@@ -12,6 +12,10 @@ from apiproxy.standin.prompt import Body
 _CHARS_PER_TOKEN = 4
 _IMAGE_TOKENS = 1_600
 _REMEMBERED = 4_096
+_DENSE_IMAGE_TOKENS = 4_784
+_DENSE_DOCUMENT_TOKENS = 150_000
+_WINDOW_TOKENS = 200_000
+_UNREAD = frozenset({"model", "stream", "max_tokens", "temperature", "top_p", "top_k", "metadata"})
 
 
 def tokens(text_length: int) -> int:
@@ -22,6 +26,32 @@ def tokens(text_length: int) -> int:
 def count_tokens(body: Body) -> int:
     """The input tokens of a body; images count for a fixed number."""
     return max(1, sum(_size(block) for block in _prompt_blocks(body)))
+
+
+def dense_usage(body: Body) -> dict[str, Any]:
+    """The input side of a `usage` at its worst, as for random characters and long PDFs: a token for every byte."""
+    read = {name: value for name, value in body.items() if name not in _UNREAD}
+    total = len(orjson.dumps(read))
+    for block in _prompt_blocks(body):
+        for part in (block, *_blocks(block.get("content") if isinstance(block, Mapping) else None)):
+            total += _attachment(part)
+    return {
+        "input_tokens": min(total, _WINDOW_TOKENS),
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+    }
+
+
+def _attachment(block: Any) -> int:
+    """What an image or a document counts for beyond the bytes of the rest of its block."""
+    if not isinstance(block, Mapping) or not isinstance(source := block.get("source"), Mapping):
+        return 0
+    data = len(source["data"]) if source.get("type") == "base64" and isinstance(source.get("data"), str) else 0
+    if block.get("type") == "image":
+        return _DENSE_IMAGE_TOKENS - data
+    if block.get("type") == "document" and source.get("type") not in {"text", "content"}:
+        return _DENSE_DOCUMENT_TOKENS - data
+    return 0
 
 
 class PromptCache:
@@ -75,7 +105,7 @@ def _blocks(content: object) -> Iterator[Any]:
 
 
 def _size(block: Any) -> int:
-    if isinstance(block, Mapping) and block.get("type") in {"image", "document"}:
+    if isinstance(block, Mapping) and block.get("type") in {"image", "document"} and block.get("source"):
         return _IMAGE_TOKENS
     if isinstance(block, Mapping) and block.get("type") == "text":
         return tokens(len(str(block.get("text"))))

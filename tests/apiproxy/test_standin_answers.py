@@ -1,6 +1,7 @@
 """The stand-in as the official client sees it: its answers, and what a demo says."""
 
 import base64
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -171,6 +172,18 @@ async def test_usage_can_be_dictated(client: anthropic.AsyncAnthropic) -> None:
 
     counts = (usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens)
     assert counts == (11, 22, 33, 44)
+
+
+async def test_exact_usage_stands_in_both_events(client: anthropic.AsyncAnthropic) -> None:
+    usage = {"input_tokens": -5, "output_tokens": 7, "cache_creation": {"ephemeral_1h_input_tokens": 3}, "later": "x"}
+    body: Any = {"model": MODEL, "max_tokens": 9, "stream": True}
+    stream = await client.messages.create(
+        **body, messages=[{"role": "user", "content": f"[[usage={json.dumps(usage)}]]"}]
+    )
+    seen = [event.to_dict() async for event in stream]
+
+    assert [event["message"]["usage"] for event in seen if event["type"] == "message_start"] == [usage]
+    assert [event["usage"] for event in seen if event["type"] == "message_delta"] == [usage]
 
 
 @pytest.mark.parametrize("status", ERROR_TYPES)

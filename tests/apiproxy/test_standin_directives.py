@@ -1,5 +1,6 @@
 """How a prompt steers the stand-in."""
 
+import json
 from contextlib import suppress
 
 import pytest
@@ -44,6 +45,14 @@ def test_usage_numbers_have_their_full_names() -> None:
     assert parse("[[in=1]] [[out=2]] [[read=3]] [[write=4]]").usage == usage
 
 
+def test_parse_usage_keeps_any_json_value() -> None:
+    nested = {"iterations": [{"a": [[-1]]}], "output_tokens": None}
+
+    assert parse(f"[[usage={json.dumps(nested)}]]").exact_usage == (nested,)
+    assert parse("[[usage=null]]").exact_usage == (None,)
+    assert parse("[[in=1]]").exact_usage == ()
+
+
 @pytest.mark.parametrize(
     ("text", "flaky"),
     [
@@ -57,7 +66,7 @@ def test_a_flaky_upstream_has_a_key_a_number_and_a_fault(text: str, flaky: Flaky
 
 
 @pytest.mark.parametrize(
-    "text", ["[[n=many]]", "[[gap=]]", "[[tool=look:{]]", "[[block=3]]x{", "[[flaky=k]]", "[[in=x]]"]
+    "text", ["[[n=many]]", "[[gap=]]", "[[tool=look:{]]", "[[block=3]]x{", "[[flaky=k]]", "[[in=x]]", "[[usage={]]"]
 )
 def test_a_value_that_does_not_fit_is_named(text: str) -> None:
     with pytest.raises(DirectiveError, match="directive"):

@@ -7,7 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apiproxy.limits.budget import day_of
-from apiproxy.limits.ledger import Ledger, Settle
+from apiproxy.limits.jobs import Settle
+from apiproxy.limits.ledger import Ledger
 from apiproxy.usage import Entry, Sums, UsageKey
 from observability.modelnames import ModelNames
 from observability.redact import Redactor

@@ -8,8 +8,9 @@ from typing import Any
 from apiproxy.keys import give_secret
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.decide import Need
-from apiproxy.limits.ledger import Job, Ledger, Reserve, Settle
-from apiproxy.limits.values import LimitError, LimitState
+from apiproxy.limits.jobs import Job, Reserve, Settle
+from apiproxy.limits.ledger import Answer, Ledger
+from apiproxy.limits.values import LimitState
 from apiproxy.models import ApiKey
 from apiproxy.usage import Entry, Sums, UsageKey
 
@@ -54,10 +55,10 @@ def settle(job: Reserve, *, tokens: int = 10, micro_usd: int = 10, model: str = 
     return Settle(run_id=job.run_id, entry=entry, tokens=tokens, reserved=True)
 
 
-def ask(ledger: Ledger, *jobs: Job) -> list[LimitState | LimitError | None]:
+def ask(ledger: Ledger, *jobs: Job) -> list[Answer]:
     """The answers to one batch."""
     return ledger.do(jobs)
 
 
-def passed(answers: list[LimitState | LimitError | None]) -> int:
+def passed(answers: list[Answer]) -> int:
     return sum(isinstance(answer, LimitState) for answer in answers)

@@ -149,7 +149,7 @@ async def test_without_an_answer_of_the_database_there_is_no_permission(
     key, principal = await key_with(requests_per_minute=1)
     failed: Future[Any] = Future()
     failed.set_exception(OperationalError("gone"))
-    monkeypatch.setattr(bookkeeper._desk, "ask", lambda job: failed)
+    monkeypatch.setattr(bookkeeper._desk, "ask", lambda job, **_: failed)
     with pytest.raises(ProxyError) as refused:
         await bookkeeper.reserve(principal, turn_of(key))
     assert refused.value.kind is FailureKind.DATABASE_AWAY

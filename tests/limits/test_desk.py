@@ -8,6 +8,7 @@ import pytest
 from django.db import OperationalError
 
 from apiproxy.desk import MAX_BATCH, Desk, DeskFullError
+from apiproxy.jobs import LATER, DeskTimeoutError
 from tests.support.waiting import eventually
 
 WITHIN_S = 10.0
@@ -19,6 +20,7 @@ class Work:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.fail: Callable[[Sequence[int]], Exception | None] = lambda jobs: None
+        self.locked: set[int] = set()
         self.opened = 0
         self.ticks = 0
         self.gate = threading.Event()
@@ -30,12 +32,12 @@ class Work:
     def tick(self) -> None:
         self.ticks += 1
 
-    def do(self, jobs: Sequence[int]) -> list[int]:
+    def do(self, jobs: Sequence[int]) -> list[Any]:
         self.gate.wait(WITHIN_S)
         if error := self.fail(jobs):
             raise error
         self.batches.append(list(jobs))
-        return [10 * job for job in jobs]
+        return [LATER if job in self.locked else 10 * job for job in jobs]
 
 
 @pytest.fixture
@@ -122,3 +124,48 @@ def test_a_flush_waits_for_what_is_there(work: Work, desk: Desk[int]) -> None:
     work.gate.clear()
     desk.put(8)
     assert not desk.flush(0.05)
+
+
+def test_put_a_locked_job_aside_while_others_go_on(work: Work, desk: Desk[int]) -> None:
+    work.locked = {1}
+    first = desk.ask(1)
+    assert [desk.ask(number).result(WITHIN_S) for number in (2, 3, 4)] == [20, 30, 40]
+    assert not first.done()
+    assert desk.pending == 1
+    work.locked = set()
+    assert first.result(WITHIN_S) == 10
+    assert desk.flush(WITHIN_S)
+
+
+def test_give_up_a_locked_job_when_its_asker_does(work: Work, desk: Desk[int]) -> None:
+    work.locked = {1}
+    with pytest.raises(DeskTimeoutError):
+        desk.ask(1, patience_s=0.2).result(WITHIN_S)
+    assert desk.flush(WITHIN_S)
+    assert desk.dropped == 0
+
+
+def test_bound_the_jobs_put_aside(work: Work, desk: Desk[int]) -> None:
+    work.locked = {1}
+    for _ in range(5):
+        desk.put(1)
+    eventually(lambda: len(desk._aside) == 5, within_s=WITHIN_S)
+    desk.put(1)
+    assert desk.dropped == 1
+
+
+def test_stop_with_a_locked_job_at_the_deadline(work: Work, desk: Desk[int]) -> None:
+    work.locked = {1}
+    desk.put(1)
+    waiting = desk.ask(1)
+    assert desk.stop(0.5) == 2
+    assert waiting.cancelled()
+    assert desk.dropped == 2
+
+
+def test_survive_an_asker_that_cancelled(work: Work, desk: Desk[int]) -> None:
+    work.gate.clear()
+    first = desk.ask(1)
+    assert first.cancel()
+    work.gate.set()
+    assert desk.ask(2).result(WITHIN_S) == 20

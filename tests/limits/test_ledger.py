@@ -1,5 +1,6 @@
 """Reservations in the database: one too many never passes, and everything comes back."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -8,7 +9,9 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from apiproxy.limits import process
-from apiproxy.limits.ledger import LEASE_MS, Ledger, Release, current_state
+from apiproxy.limits.jobs import Release
+from apiproxy.limits.ledger import LEASE_MS, Ledger, current_state
+from apiproxy.limits.open_runs import UNSETTLED_S, OpenRuns
 from apiproxy.limits.values import LimitError, LimitState, Period
 from apiproxy.models import Reservation, Usage
 from tests.limits.support import Clock, ask, make_key, passed, reserve, settle
@@ -204,3 +207,46 @@ def test_a_run_that_began_before_the_clock_was_set_back_still_counts_as_running(
     clock.advance(-3_600)
     assert passed(ask(ledger, reserve(key))) == 0
     assert passed(ask(ledger, settle(job), reserve(key))) == 1
+
+
+@pytest.mark.parametrize("tokens", [-5, 2**63, 2**80])
+def test_free_the_reservation_of_usage_not_added(ledger: Ledger, tokens: int) -> None:
+    key, other = make_key(concurrent_runs=1), make_key(concurrent_runs=1)
+    bad, good = reserve(key), reserve(other)
+    assert passed(ask(ledger, bad, good)) == 2
+    ask(ledger, replace(settle(bad, tokens=tokens), tokens=10), settle(good))
+    assert ledger.dropped == 1
+    assert passed(ask(ledger, reserve(key), reserve(other))) == 2
+    assert Usage.objects.get(key_id=other.pk).requests == 1
+    assert not Usage.objects.filter(key_id=key.pk).exists()
+
+
+def test_let_go_of_a_reservation_with_a_lost_settlement(clock: Clock) -> None:
+    key, runs = make_key(concurrent_runs=2), OpenRuns(clock)
+    ledger = Ledger(clock, runs=runs)
+    going_on, lost = reserve(key), reserve(key)
+    assert passed(ask(ledger, going_on, lost)) == 2
+    runs.begin(going_on.run_id)
+    runs.begin(lost.run_id)
+    runs.end(lost.run_id)
+    for _ in range(int(2 * UNSETTLED_S * 1000 / LEASE_MS)):
+        ledger.tick()
+        clock.advance(LEASE_MS / 2000)
+    assert passed(ask(ledger, reserve(key))) == 0, "its settlement may still come"
+    for _ in range(4):
+        clock.advance(LEASE_MS / 2000)
+        ledger.tick()
+    assert passed(ask(ledger, reserve(key), reserve(key))) == 1
+
+
+def test_forget_a_run_that_is_settled(clock: Clock) -> None:
+    key, runs = make_key(concurrent_runs=2), OpenRuns(clock)
+    ledger, job = Ledger(clock, runs=runs), reserve(key)
+    ask(ledger, job)
+    runs.begin(job.run_id)
+    assert job.run_id in runs
+    runs.end(job.run_id)
+    assert job.run_id not in runs
+    assert runs.holds(job.run_id)
+    ask(ledger, settle(job))
+    assert not runs.holds(job.run_id)

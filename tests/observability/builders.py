@@ -145,6 +145,13 @@ class WorkerState:
 
 
 @dataclass(slots=True)
+class Settlements:
+    pending: int = 0
+    failing: bool = False
+    dropped: int = 0
+
+
+@dataclass(slots=True)
 class Gateway:
     """A `GatewayPort` that is told what to say."""
 
@@ -155,6 +162,7 @@ class Gateway:
     retirable: set[str] = field(default_factory=set)
     dead: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.time)
+    settled: Settlements = field(default_factory=Settlements)
 
     def queue(self) -> Queue:
         return Queue()
@@ -174,6 +182,9 @@ class Gateway:
 
     def lost(self, process: str) -> None:
         self.dead.append(process)
+
+    def settlements(self) -> Settlements:
+        return self.settled
 
     def config(self) -> Mapping[str, Any]:
         return {"stallTimeoutMs": 120_000, "maxConcurrent": 5}

@@ -17,6 +17,8 @@ from pydantic import (
     field_validator,
 )
 
+from apiproxy.turns import MOST_MAX_TOKENS
+
 _BLOCKS: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
 TextOrBlocks = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, _BLOCKS]})]
 
@@ -44,7 +46,7 @@ class MessagesIn(BaseModel):
 
     model: Annotated[StrictStr, Field(min_length=1, max_length=256)]
     messages: Annotated[list[MessageIn], Field(min_length=1)]
-    max_tokens: Annotated[StrictInt, Field(ge=0)] | None = None
+    max_tokens: Annotated[StrictInt, Field(ge=0, le=MOST_MAX_TOKENS)] | None = None
     stream: StrictBool | None = None
     system: TextOrBlocks | None = None
     metadata: dict[str, Any] | None = None

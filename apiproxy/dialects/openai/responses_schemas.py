@@ -10,6 +10,7 @@ from apiproxy.dialects.openai.schemas import (
     Cacheable,
     Effort,
     JsonObjectFormat,
+    MaxTokens,
     RefusalPart,
     Sampled,
     StreamOptions,
@@ -172,7 +173,7 @@ class ResponsesRequest(Sampled):
 
     input: str | list[Item]
     instructions: str | None = None
-    max_output_tokens: int | None = Field(default=None, ge=1)
+    max_output_tokens: MaxTokens | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: ToolMode | Annotated[NamedFunction | AllowedFunctions, Field(discriminator="type")] | None = None
     text: TextConfig | None = None

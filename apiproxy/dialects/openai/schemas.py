@@ -8,8 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from apiproxy.turns import MOST_MAX_TOKENS
+
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 ToolMode = Literal["none", "auto", "required"]
+MaxTokens = Annotated[int, Field(ge=1, le=MOST_MAX_TOKENS)]
 
 
 class Accepted(BaseModel):
@@ -283,8 +286,8 @@ class ChatRequest(Sampled):
     """
 
     messages: list[Message] = Field(min_length=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: MaxTokens | None = None
+    max_completion_tokens: MaxTokens | None = None
     n: int | None = Field(default=None, ge=1)
     stop: str | list[str] | None = None
     stream_options: StreamOptions | None = None

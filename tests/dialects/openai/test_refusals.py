@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from apiproxy.dialects.openai.parse import read_chat
+from apiproxy.dialects.openai.responses_parse import read_responses
 from apiproxy.errors import ProxyError
 from tests.dialects.openai.support import call, function, refusal, tool_turn, user
 
@@ -119,3 +120,18 @@ def test_of_the_forms_that_a_content_may_have_the_message_tells_of_the_one_that_
     assert refusal(messages(user(5))).message == (
         "messages.1.content: Input should be a valid string; or Input should be a valid list"
     )
+
+
+@pytest.mark.parametrize("value", [2**64 - 1, 2**63, 10_000_001, 0, -1, True, 1.5, "10"])
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_refuse_max_tokens_that_no_model_has(name: str, value: object) -> None:
+    with pytest.raises(ProxyError) as caught:
+        read_chat({"model": "sonnet", **messages(user("hi")), name: value})
+    assert caught.value.param == name
+
+
+@pytest.mark.parametrize("value", [2**64 - 1, 2**63, 10_000_001, 0, -1, True, 1.5, "10"])
+def test_refuse_max_output_tokens_that_no_model_has(value: object) -> None:
+    with pytest.raises(ProxyError) as caught:
+        read_responses({"model": "sonnet", "input": "hi", "max_output_tokens": value})
+    assert caught.value.param == "max_output_tokens"
