@@ -12,10 +12,11 @@ from django.core.exceptions import ValidationError
 from django.db import OperationalError, connection
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from apiproxy.catalog import CACHE_TTL_S, DEFAULT_MAX_OUTPUT_TOKENS, Catalog, Prices, ResolvedModel
+from apiproxy.catalog import CACHE_TTL_S, DEFAULT_MAX_OUTPUT_TOKENS, Catalog, ResolvedModel
 from apiproxy.events import Usage
 from apiproxy.lookup import DatabaseAwayError, Lookup
 from apiproxy.models import Model
+from apiproxy.prices import Prices
 from tests.apiproxy.conftest import Clock
 
 pytestmark = pytest.mark.django_db

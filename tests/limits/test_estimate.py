@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiproxy.catalog import Prices, ResolvedModel
+from apiproxy.catalog import ResolvedModel
 from apiproxy.limits.estimate import default_max_tokens, input_tokens, most_used
 from apiproxy.limits.values import KeyLimits
+from apiproxy.prices import Prices
 from apiproxy.standin.usage import count_tokens
 
 MODEL = ResolvedModel(
