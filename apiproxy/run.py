@@ -67,7 +67,7 @@ class Run:
         admission: Admission,
         limits: RunLimits,
         publish: Callable[[Turn, RunEvent], None],
-        price: Callable[[str, Usage], float | None],
+        price: Callable[[Turn, Usage], Usage],
     ) -> None:
         self.turn = turn
         self.outbox = Outbox()
@@ -260,7 +260,7 @@ class Run:
         if not isinstance(outcome, Completed):  # the upstream tells its count at the end alone, and bills what it sent
             told = self._output_chars // _CHARS_PER_TOKEN
             usage = replace(usage, output_tokens=max(usage.output_tokens, told))
-        usage = replace(usage, cost_usd=self._price(self.turn.model, usage))
+        usage = self._price(self.turn, usage)
         if isinstance(outcome, Completed):
             return Finished(time.time(), outcome.stop_reason, usage)
         if isinstance(outcome, Stopped):

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from apiproxy.admission import Admission, QueueSnapshot
 from apiproxy.bookkeeper import bookkeeper
 from apiproxy.breaker import Breaker, BreakerLimits, BreakerSnapshot, Guarded
-from apiproxy.catalog import estimate_cost
+from apiproxy.catalog import priced
 from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.engine.launch import LaunchSpec, bundled_cli, sweep
 from apiproxy.engine.pool import Pool, PoolLimits, WorkerSnapshot
 from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.events import CancelReason
+from apiproxy.events import CancelReason, Usage
 from apiproxy.keys import Principal
 from apiproxy.limits.values import LimitState
 from apiproxy.observers import observers
@@ -114,7 +114,7 @@ class Runtime:
             admission=self.admission,
             limits=self._limits,
             publish=observers.publish,
-            price=estimate_cost,
+            price=_with_cost,
         )
         task = asyncio.create_task(run.own(), name=f"run {turn.id}")
         self._active[turn.id] = _Active(run, task)
@@ -167,6 +167,10 @@ class Runtime:
         tasks = [active.task for active in self._active.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
+
+
+def _with_cost(turn: Turn, usage: Usage) -> Usage:
+    return priced(turn.model, usage, body=turn.body)
 
 
 class RuntimeHolder:

@@ -10,6 +10,7 @@ from observability.vocabulary import EndReason, Phase, Status
 ID_CHARS = 64
 NAME_CHARS = 200
 MESSAGE_CHARS = 1_000
+UNPRICED_CHARS = 500
 
 
 def _choices(words: type[Status] | type[EndReason]) -> list[tuple[str, str]]:
@@ -32,7 +33,7 @@ class Trace(models.Model):
     """What happened to one request. Times are None for phases that it did not reach; sizes are in characters.
 
     Keys are copied, not referred to: a trace outlives its key. cost_micro_usd is an estimate in millionths of a dollar,
-    None where there is none.
+    None where there is none. unpriced: the parts of the usage that it leaves out.
     """
 
     id = models.CharField(primary_key=True, max_length=ID_CHARS)
@@ -76,6 +77,7 @@ class Trace(models.Model):
     cache_read_tokens = _count()
     cache_creation_tokens = _count()
     cost_micro_usd = models.PositiveBigIntegerField(null=True, blank=True)
+    unpriced = _name(UNPRICED_CHARS)
     output_chars = _count()
     tool_calls = _count()
     event_count = _count()
@@ -213,6 +215,7 @@ class Rollup(models.Model):
     cache_read_tokens = _count()
     cache_creation_tokens = _count()
     cost_micro_usd = _count()
+    unpriced = _count()
     stalls = _count()
     retries = _count()
     first_at = models.FloatField(default=0)

@@ -53,8 +53,8 @@ LAYERS = {
     "data": Layer(
         modules=(
             *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
-            *("apiproxy.usage", "apiproxy.prices", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
-            *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.throttle", "apiproxy.apps"),
+            *("apiproxy.usage", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
+            *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.throttle", "apiproxy.apps", "apiproxy.prices"),
         ),
         may_import=("values", "conf", "fold"),
         without=(SDK,),

@@ -43,7 +43,7 @@ def test_usage_is_exported_as_csv_that_no_spreadsheet_runs(admin_client: Client)
     lines = act(admin_client, USAGE, "export", row.pk).decode().splitlines()
     assert lines[0].startswith("day,key_id,key_label,model,requests")
     assert lines[0].endswith("cost_usd_estimate")
-    assert lines[1] == "2026-01-02,1,'=cmd(),m,3,0,0,5,0,0,0,1.250000"
+    assert lines[1] == "2026-01-02,1,'=cmd(),m,3,0,0,0,5,0,0,0,1.250000"
 
 
 def test_usage_and_sessions_can_be_read_and_not_written(admin_client: Client) -> None:

@@ -16,7 +16,13 @@ from apiproxy.standin.usage import count_tokens
 MODEL = ResolvedModel(
     id="m",
     max_output_tokens=1000,
-    prices=Prices(input=Decimal(3), output=Decimal(15), cache_write=Decimal("3.75"), cache_read=Decimal("0.3")),
+    prices=Prices(
+        input=Decimal(3),
+        output=Decimal(15),
+        cache_write=Decimal("3.75"),
+        cache_read=Decimal("0.3"),
+        cache_write_1h=Decimal(6),
+    ),
 )
 
 

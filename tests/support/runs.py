@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from apiproxy.admission import Admission
@@ -146,8 +146,8 @@ class Desk:
         return (snapshot.active, snapshot.waiting) == (0, 0)
 
 
-def _price(model: str, usage: Usage) -> float:
-    return float(usage.output_tokens)
+def _price(turn: Turn, usage: Usage) -> Usage:
+    return replace(usage, cost_usd=float(usage.output_tokens))
 
 
 __all__ = ["Desk", "Ending", "Queued", "Started", "limits", "turn_of"]
