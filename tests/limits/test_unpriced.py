@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -16,10 +16,11 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.xdist_group("unpriced")
 
 FAST = {"anthropic-beta": "fast-mode-2026-02-01"}
-KEYS = {
+KEYS: Mapping[str, Mapping[str, Any]] = {
     "five": {"budget_total_usd": "5"},
     "hundred": {"budget_total_usd": "100"},
     "open": {},
+    "admin": {"scopes": ["api", "admin"]},
     "slow": {"requests_per_minute": 1, "budget_total_usd": "0"},
 }
 
@@ -46,13 +47,13 @@ def ask(gateway: GatewayProcess, secret: str, told: dict[str, Any], **fields: An
     return httpx.post(f"{gateway.base_url}/v1/messages", json=body, headers=headers, timeout=60)
 
 
-def cost_of(gateway: GatewayProcess, secret: str, response: httpx.Response) -> tuple[float | None, list[str]]:
+def cost_of(gateway: GatewayProcess, keys: Mapping[str, str], response: httpx.Response) -> tuple[Any, list[str]]:
     """The cost in the request's trace, and what it leaves out."""
     assert response.status_code == 200, response.text
 
     def trace() -> dict[str, Any] | None:
         url = f"{gateway.base_url}/debug/traces/{response.headers['request-id']}"
-        found = httpx.get(url, headers={"x-api-key": gateway.api_key})
+        found = httpx.get(url, headers={"x-api-key": keys["admin"]})
         return found.json() if found.status_code == 200 and found.json()["status"] == "completed" else None
 
     found = eventually(trace, within_s=20)
@@ -68,7 +69,7 @@ def test_charge_one_hour_cache_writes_at_their_price(strict: tuple[GatewayProces
 
     answer = ask(gateway, keys["five"], told, model="claude-sonnet-4-5")
 
-    assert cost_of(gateway, keys["five"], answer) == (pytest.approx(6.00018), [])
+    assert cost_of(gateway, keys, answer) == (pytest.approx(6.00018), [])
 
 
 def test_refuse_fast_mode_that_has_no_price(strict: tuple[GatewayProcess, Any]) -> None:
@@ -89,7 +90,7 @@ def test_charge_fast_mode_at_its_price(strict: tuple[GatewayProcess, Any]) -> No
 
     answer = ask(gateway, keys["hundred"], told, model="claude-opus-5-5", speed="fast")
 
-    assert cost_of(gateway, keys["hundred"], answer) == (pytest.approx(0.84), [])
+    assert cost_of(gateway, keys, answer) == (pytest.approx(0.84), [])
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_show_partly_unpriced_cost_everywhere(lenient: tuple[GatewayProcess, Any
 
     answer = ask(gateway, keys["hundred"], told, model="claude-opus-4-6", speed="fast")
 
-    assert cost_of(gateway, keys["hundred"], answer) == (pytest.approx(0.525), ["speed=fast"])
+    assert cost_of(gateway, keys, answer) == (pytest.approx(0.525), ["speed=fast"])
 
     def counted() -> dict[str, Any] | None:
         totals: dict[str, Any] = usage(gateway, keys["hundred"])["totals"]
@@ -130,7 +131,7 @@ def test_show_partly_unpriced_cost_everywhere(lenient: tuple[GatewayProcess, Any
     assert totals is not None
     assert (totals["partly_unpriced"], totals["unpriced"]) == (1, 0)
     assert totals["cost_usd"] == pytest.approx(0.525)
-    headers = {"x-api-key": gateway.api_key}
+    headers = {"x-api-key": keys["admin"]}
     metrics = httpx.get(f"{gateway.base_url}/metrics", headers=headers).text
     assert 'claude_proxy_unpriced_requests_total{extent="part",model="claude-opus-4-6"} 1.0' in metrics
 
@@ -140,7 +141,7 @@ def test_let_a_key_without_budget_use_what_has_no_price(strict: tuple[GatewayPro
 
     answer = ask(gateway, keys["open"], {"input_tokens": 100, "speed": "turbo"}, model="claude-opus-5-5")
 
-    assert cost_of(gateway, keys["open"], answer) == (pytest.approx(0.0004), ["speed=turbo"])
+    assert cost_of(gateway, keys, answer) == (pytest.approx(0.0004), ["speed=turbo"])
 
 
 def test_limit_count_tokens_by_a_gauge_of_its_own(strict: tuple[GatewayProcess, Any]) -> None:

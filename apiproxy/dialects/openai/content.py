@@ -52,8 +52,8 @@ def is_blank(text: str) -> bool:
 def cache_mark(part: Cacheable) -> Mapping[str, Any]:
     """The `cache_control` of a block, if the part ends a cached prefix.
 
-    A breakpoint without a `ttl` gets the cheap lifetime of five minutes, which each use renews: a write for an hour costs
-    1.6 times as much. OpenAI's lifetimes begin at 30 minutes: where the client names one, it is an hour here.
+    A breakpoint without a `ttl` gets the cheap lifetime of five minutes, which each use renews: a write for an hour
+    costs 1.6 times as much. OpenAI's lifetimes begin at 30 minutes: where the client names one, it is an hour here.
     """
     if part.cache_control is not None:
         return {"cache_control": part.cache_control}
