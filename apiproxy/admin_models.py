@@ -5,11 +5,13 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from apiproxy.models import Model, validate_names
+from apiproxy.models.names import validate_rates
 
 
 class NamesField(forms.CharField):
@@ -30,10 +32,48 @@ class NamesField(forms.CharField):
         return bool(list(initial or []) != self.to_python(data))
 
 
+class RatesField(forms.CharField):
+    """Numbers by name as a text with a name and its number a line: `fast 2`."""
+
+    widget = UnfoldAdminTextareaWidget(attrs={"rows": 4})
+
+    def prepare_value(self, value: Any) -> Any:
+        """The numbers as lines; what was typed stays as it is."""
+        return "\n".join(f"{name} {rate}" for name, rate in value.items()) if isinstance(value, dict) else value
+
+    def to_python(self, value: Any) -> Any:
+        """The lines as numbers by name. Raises ValidationError for a line of another form, or a name given twice."""
+        rates = dict[str, str]()
+        for line in filter(None, (line.strip() for line in str(value or "").splitlines())):
+            name, _, rate = line.partition(" ")
+            if not rate.strip() or name in rates:
+                raise ValidationError(f"{line[:80]!r}: one name and its number a line, such as `fast 2`.", code="rates")
+            rates[name] = rate.strip()
+        return rates
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Compared as numbers by name."""
+        try:
+            return bool(dict(initial or {}) != self.to_python(data))
+        except ValidationError:
+            return True
+
+
+def _rates(name: str) -> RatesField:
+    column = Model._meta.get_field(name)
+    return RatesField(
+        required=False, validators=[validate_rates], help_text=f"{column.help_text} One a line: `name 2`."
+    )
+
+
 class ModelForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
     """A model, its aliases one a line."""
 
     aliases = NamesField(required=False, validators=[validate_names], help_text="Further names, one a line.")
+    speed_factors = _rates("speed_factors")
+    geo_factors = _rates("geo_factors")
+    tier_factors = _rates("tier_factors")
+    tool_prices = _rates("tool_prices")
 
     class Meta:
         labels: ClassVar[dict[str, str]] = {"created_at": "Created at (UTC)", "retires_at": "Retires at (UTC)"}
@@ -54,10 +94,14 @@ class ModelAdminPage(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             "USD per million tokens",
             {
                 "fields": (
-                    *("input_price", "output_price", "cache_write_price", "cache_read_price"),
-                    *("long_prompt_above", "long_prompt_factor"),
+                    *("input_price", "output_price", "cache_write_price", "cache_write_1h_price", "cache_read_price"),
+                    *("long_prompt_above", "long_prompt_factor", "long_prompt_output_factor"),
                 )
             },
+        ),
+        (
+            "Factors on these prices, and fees",
+            {"fields": ("speed_factors", "geo_factors", "tier_factors", "tool_prices")},
         ),
     )
 

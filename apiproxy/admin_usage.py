@@ -17,7 +17,8 @@ from apiproxy.limits.values import MICRO, usd
 from apiproxy.models import ApiKey, Session, Usage
 
 _CSV_COLUMNS = (
-    *("day", "key_id", "key_label", "model", "requests", "failures", "unpriced", "input_tokens", "output_tokens"),
+    *("day", "key_id", "key_label", "model", "requests", "failures", "unpriced", "partly_unpriced"),
+    *("input_tokens", "output_tokens"),
     *("cache_read_tokens", "cache_creation_tokens", "cost_micro_usd"),
 )
 SHOWN_DAYS = 30
@@ -57,10 +58,15 @@ def recent_days(key: ApiKey) -> list[dict[str, Any]]:
         tokens_in=Sum("input_tokens") + Sum("cache_read_tokens") + Sum("cache_creation_tokens"),
         tokens_out=Sum("output_tokens"),
         micro_usd=Sum("cost_micro_usd"),
+        not_priced=Sum("unpriced") + Sum("partly_unpriced"),
     )
     counts = ("asked", "failed", "tokens_in", "tokens_out")
     return [
-        {"day": row["day"], "cost": usd(row["micro_usd"]), **{name: f"{row[name]:,}" for name in counts}}
+        {
+            "day": row["day"],
+            "cost": usd(row["micro_usd"]) + (" +" if row["not_priced"] else ""),
+            **{name: f"{row[name]:,}" for name in counts},
+        }
         for row in summed.order_by("-day")
     ]
 
@@ -109,8 +115,8 @@ class UsageAdmin(_ReadOnly):
 
     @admin.display(description="cost (estimate)", ordering="cost_micro_usd")
     def shown_cost(self, row: Usage) -> str:
-        """In USD; a + where some requests had no price."""
-        return f"{_to_the_micro(row.cost_micro_usd)} USD{' +' if row.unpriced else ''}"
+        """In USD; a + where some requests had no price, or none for a part."""
+        return f"{_to_the_micro(row.cost_micro_usd)} USD{' +' if row.unpriced or row.partly_unpriced else ''}"
 
     @admin.action(description="Export the selected rows as CSV", permissions=["view"])
     def export(self, request: HttpRequest, queryset: "QuerySet[Usage]") -> StreamingHttpResponse:
@@ -149,8 +155,8 @@ class SessionAdmin(_ReadOnly):
 
     @admin.display(description="cost (estimate)", ordering="cost_micro_usd")
     def shown_cost(self, row: Session) -> str:
-        """In USD."""
-        return f"{_to_the_micro(row.cost_micro_usd)} USD"
+        """In USD; a + where some turns had no price, or none for a part."""
+        return f"{_to_the_micro(row.cost_micro_usd)} USD{' +' if row.unpriced or row.partly_unpriced else ''}"
 
 
 def _to_the_micro(micro_usd: int) -> str:

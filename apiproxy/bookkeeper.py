@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from apiproxy.catalog import catalog, resolve
+from apiproxy.conf import gateway_settings
 from apiproxy.desk import Desk, DeskFullError
 from apiproxy.errors import FailureKind
 from apiproxy.events import Cancelled, Ending, Event, Failed, Finished, Usage
@@ -16,6 +17,7 @@ from apiproxy.limits.estimate import most_used, untold_usage
 from apiproxy.limits.jobs import Abandon, Job, Release, Reserve, Settle
 from apiproxy.limits.ledger import BEAT_S, Ledger
 from apiproxy.limits.open_runs import OpenRuns
+from apiproxy.limits.pricing import unpriced_fields
 from apiproxy.limits.values import MICRO, NO_STATE, LimitError, LimitState
 from apiproxy.lookup import DatabaseAwayError
 from apiproxy.turns import Turn
@@ -55,7 +57,11 @@ class Bookkeeper:
         """
         if principal.limits.unlimited:
             return NO_STATE
-        tokens, micro_usd = await self._most_used(turn)
+        tokens, micro_usd, unpriced = await self._most_used(turn)
+        if unpriced and principal.limits.budgets:
+            if not gateway_settings().allow_unpriced:
+                raise _unpriced(unpriced[0])
+            micro_usd = micro_usd or 0
         need = Need(tokens=tokens, micro_usd=micro_usd, day=day_of(turn.received_at))
         outcome = await self._ask(Reserve(run_id=turn.id, key_id=principal.key_id, need=need))
         if isinstance(outcome, LimitError):
@@ -112,11 +118,15 @@ class Bookkeeper:
             return await asyncio.to_thread(untold_usage, turn.body, model)
         return untold_usage(turn.body, model)
 
-    async def _most_used(self, turn: Turn) -> tuple[int, int | None]:
+    async def _most_used(self, turn: Turn) -> tuple[int, int | None, list[str]]:
+        """Tokens, cost, and the fields of the body that have no price."""
         model = await resolve(turn.model)
-        if turn.body_bytes > _ESTIMATE_IN_THREAD_BYTES:
-            return await asyncio.to_thread(most_used, turn.body, model)
-        return most_used(turn.body, model)
+        table = catalog.prices()
+
+        def look() -> tuple[int, int | None, list[str]]:
+            return *most_used(turn.body, model, table), unpriced_fields(turn.body, model.prices, table)
+
+        return await asyncio.to_thread(look) if turn.body_bytes > _ESTIMATE_IN_THREAD_BYTES else look()
 
     async def _ask(self, job: Reserve) -> LimitState | LimitError:
         if self._desk.failing:  # what waits there is tried again all the time: nobody else has to wait to learn that
@@ -165,13 +175,22 @@ class Bookkeeper:
         self._desk.put(job, urgent=reserved)
 
 
+def _unpriced(field: str) -> LimitError:
+    """The refusal of a body whose cost cannot be known before or after it."""
+    message = f"{field}: this API key has a budget, and this has no price in the gateway's table of models."
+    error = LimitError(FailureKind.FORBIDDEN, message, retryable=False)
+    error.param = field
+    return error
+
+
 def sums_of(ending: Ending) -> Sums:
     """What a run adds to its key's usage. The cost is rounded to millionths of a dollar, as in its trace."""
     used = ending.usage
     return Sums(
         requests=1,
         failures=int(isinstance(ending, Failed)),
-        unpriced=int(used.cost_usd is None),
+        unpriced=int(used.cost_usd is None and used != Usage()),
+        partly_unpriced=int(used.partly_unpriced),
         input_tokens=used.input_tokens,
         output_tokens=used.output_tokens,
         cache_read_tokens=used.cache_read_input_tokens,

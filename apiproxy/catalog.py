@@ -16,6 +16,8 @@ from apiproxy.conf import gateway_settings
 from apiproxy.events import Usage
 from apiproxy.lookup import DatabaseAwayError, Lookup, lookup
 from apiproxy.models import Model
+from apiproxy.models.names import read_rates
+from apiproxy.prices import Prices, PriceTable, charge, without_free_tools
 
 DEFAULT_MAX_OUTPUT_TOKENS = 32_000
 """For models that are not in the table: no model since Claude 4 has less (Opus 4 and 4.1 have this), and more than
@@ -23,32 +25,6 @@ the model has would be refused. Source: https://platform.claude.com/docs/en/abou
 
 CACHE_TTL_S = 10.0
 """How long another process's change of the table may go unnoticed here; this process's own counts at once."""
-
-_MILLION = Decimal(1_000_000)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """USD per million tokens. A request whose prompt has more than long_prompt_above tokens costs factor times that."""
-
-    input: Decimal
-    output: Decimal
-    cache_write: Decimal
-    cache_read: Decimal
-    long_prompt_above: int | None = None
-    long_prompt_factor: Decimal = Decimal(1)
-
-    def cost(self, usage: Usage) -> float:
-        """An estimate in USD. Cache writes count as five-minute ones: the usage does not tell them from dearer ones."""
-        prompt = usage.input_tokens + usage.cache_creation_input_tokens + usage.cache_read_input_tokens
-        total = (
-            usage.input_tokens * self.input
-            + usage.output_tokens * self.output
-            + usage.cache_creation_input_tokens * self.cache_write
-            + usage.cache_read_input_tokens * self.cache_read
-        )
-        long = self.long_prompt_above is not None and prompt > self.long_prompt_above
-        return float(total * (self.long_prompt_factor if long else 1) / _MILLION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +93,23 @@ class Catalog:
         """The model of that id or name in the table as it was last read. Never waits, never queries."""
         return self._table.by_name.get(model_id)
 
-    def estimate_cost(self, model_id: str, usage: Usage) -> float | None:
-        """USD by the price table as it was last read; None for a model without prices. Never waits, never queries."""
-        known = self._table.by_name.get(model_id)
-        return known.prices.cost(usage) if known is not None and known.prices is not None else None
+    def prices(self) -> PriceTable:
+        """The prices of all models, as they were last read. Never waits, never queries."""
+        table = self._table
+        return PriceTable(
+            of=lambda name: None if (known := table.by_name.get(name)) is None else known.prices,
+            all=lambda: [model.prices for model in table.models if model.prices is not None],
+        )
+
+    def priced(self, model_id: str, usage: Usage, *, body: Mapping[str, Any] | None = None) -> Usage:
+        """The usage with its cost by the price table as it was last read, and what that leaves out.
+
+        body: the request's; it decides whether executed code has a fee. Never waits, never queries.
+        """
+        charged = charge(model_id, without_free_tools(usage, body or {}), self.prices().of)
+        if charged is None:
+            return replace(usage, cost_usd=None, unpriced=(f"model={model_id}",))
+        return replace(usage, cost_usd=float(charged.usd), unpriced=charged.unpriced)
 
     def forget(self) -> None:
         """Makes the next look-up ask the database; prices stay known until it has."""
@@ -184,11 +173,21 @@ def _prices(row: Model) -> Prices | None:
         input=row.input_price,
         output=row.output_price,
         # The upstream's own ratios for most models, where an administrator gave no price.
-        cache_write=row.cache_write_price if row.cache_write_price is not None else row.input_price * Decimal("1.25"),
-        cache_read=row.cache_read_price if row.cache_read_price is not None else row.input_price * Decimal("0.1"),
+        cache_write=_given(row.cache_write_price, row.input_price * Decimal("1.25")),
+        cache_write_1h=_given(row.cache_write_1h_price, row.input_price * 2),
+        cache_read=_given(row.cache_read_price, row.input_price * Decimal("0.1")),
         long_prompt_above=row.long_prompt_above,
         long_prompt_factor=row.long_prompt_factor,
+        long_prompt_output_factor=row.long_prompt_output_factor,
+        speeds=read_rates(row.speed_factors),
+        geos=read_rates(row.geo_factors),
+        tiers=read_rates(row.tier_factors),
+        tools=read_rates(row.tool_prices),
     )
+
+
+def _given(price: Decimal | None, otherwise: Decimal) -> Decimal:
+    return otherwise if price is None else price
 
 
 catalog = Catalog()
@@ -200,6 +199,6 @@ async def resolve(name: str) -> ResolvedModel:
     return await catalog.resolve(name)
 
 
-def estimate_cost(model_id: str, usage: Usage) -> float | None:
-    """`Catalog.estimate_cost` of this process's catalog."""
-    return catalog.estimate_cost(model_id, usage)
+def priced(model_id: str, usage: Usage, *, body: Mapping[str, Any] | None = None) -> Usage:
+    """`Catalog.priced` of this process's catalog."""
+    return catalog.priced(model_id, usage, body=body)

@@ -93,6 +93,7 @@ class GatewaySettings:
     key_defaults: KeyDefaults = KeyDefaults()
     sessions: SessionSettings = SessionSettings()
     breaker: BreakerSettings = BreakerSettings()
+    allow_unpriced: bool = False
     processes: int = 1
     node: str = ""
     seat: int | None = None

@@ -21,11 +21,32 @@ class CancelReason(StrEnum):
     OPERATOR = "cancelled"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Iteration:
+    """One entry of `usage.iterations`. model: empty where it is the request's own.
+
+    The four counts have the names and meanings of `Usage`; cache_creation_1h_input_tokens is a part of
+    cache_creation_input_tokens. apart: its tokens are not in the totals of `usage`.
+    """
+
+    type: str
+    model: str = ""
+    apart: bool = False
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    cache_creation_1h_input_tokens: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The upstream's own token counts; cost_usd is an estimate (the CLI's figure), None where it gave none.
+    """The upstream's own token counts; cost_usd is an estimate, None where nothing of it has a price.
 
     estimated: some counts are the gateway's, because the upstream told none or some that cannot be.
+    cache_creation_1h_input_tokens: the part of the cache writes that is kept for an hour. server_tools: uses by the
+    names of `usage.server_tool_use`. unknown: other counts that the upstream told and that may be billed. unpriced: the
+    parts of this usage that cost_usd leaves out, because the price table lacks them.
     """
 
     input_tokens: int = 0
@@ -34,6 +55,19 @@ class Usage:
     cache_creation_input_tokens: int = 0
     cost_usd: float | None = None
     estimated: bool = False
+    cache_creation_1h_input_tokens: int = 0
+    server_tools: tuple[tuple[str, float], ...] = ()
+    speed: str = ""
+    inference_geo: str = ""
+    service_tier: str = ""
+    iterations: tuple[Iteration, ...] = ()
+    unknown: tuple[str, ...] = ()
+    unpriced: tuple[str, ...] = ()
+
+    @property
+    def partly_unpriced(self) -> bool:
+        """Whether cost_usd is only the part of the cost that is known."""
+        return self.cost_usd is not None and bool(self.unpriced)
 
     @property
     def prompt_tokens(self) -> int:

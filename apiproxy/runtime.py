@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from apiproxy.admission import Admission, QueueSnapshot
 from apiproxy.bookkeeper import bookkeeper
 from apiproxy.breaker import Breaker, BreakerLimits, BreakerSnapshot, Guarded
-from apiproxy.catalog import estimate_cost
+from apiproxy.catalog import priced
 from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.engine.launch import LaunchSpec, bundled_cli, sweep
 from apiproxy.engine.pool import Pool, PoolLimits, WorkerSnapshot
@@ -171,7 +171,7 @@ class Runtime:
 
 
 def _with_cost(turn: Turn, usage: Usage) -> Usage:
-    return replace(usage, cost_usd=estimate_cost(turn.model, usage))
+    return priced(turn.model, usage, body=turn.body)
 
 
 class RuntimeHolder:

@@ -30,6 +30,7 @@ class Sums:
     requests: int = 0
     failures: int = 0
     unpriced: int = 0
+    partly_unpriced: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0

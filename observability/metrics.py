@@ -79,6 +79,12 @@ class Metrics:
         self.observe_gap = self._gaps.observe
         self._tokens = Counter(f"{_PREFIX}_tokens", "Tokens, by kind.", ("model", "kind"), registry=registry)
         self._cost = Counter(f"{_PREFIX}_cost_usd", "Cost in US dollars: an estimate.", ("model",), registry=registry)
+        self._unpriced = Counter(
+            f"{_PREFIX}_unpriced_requests",
+            "Requests whose cost is wholly or partly missing from the cost, by extent.",
+            ("model", "extent"),
+            registry=registry,
+        )
         self._stalls = Counter(
             f"{_PREFIX}_stalls", "Checks that found a run without an event for 30 s.", registry=registry
         )
@@ -118,6 +124,8 @@ class Metrics:
         ):
             self._tokens.labels(model, kind).inc(max(0, count))
         self._cost.labels(model).inc(max(0.0, usage.cost_usd or 0.0))
+        if usage.unpriced:
+            self._unpriced.labels(model, "part" if usage.partly_unpriced else "whole").inc()
 
     def settle(self, dropped: Mapping[str, int]) -> None:
         """Adds what is not counted where it happens. dropped: totals by reason. On the event loop's thread."""

@@ -10,6 +10,7 @@ from observability.vocabulary import EndReason, Phase, Status
 ID_CHARS = 64
 NAME_CHARS = 200
 MESSAGE_CHARS = 1_000
+UNPRICED_CHARS = 500
 
 
 def _choices(words: type[Status] | type[EndReason]) -> list[tuple[str, str]]:
@@ -32,8 +33,8 @@ class Trace(models.Model):
     """What happened to one request. Times are None for phases that it did not reach; sizes are in characters.
 
     Keys are copied, not referred to: a trace outlives its key. cost_micro_usd is an estimate in millionths of a dollar,
-    None where there is none. usage_estimated: some token counts are the gateway's own, because the upstream told none,
-    or some that cannot be.
+    None where there is none. unpriced: the parts of the usage that it leaves out. usage_estimated: some token counts
+    are the gateway's own, because the upstream told none, or some that cannot be.
     """
 
     id = models.CharField(primary_key=True, max_length=ID_CHARS)
@@ -78,6 +79,7 @@ class Trace(models.Model):
     cache_creation_tokens = _count()
     cost_micro_usd = models.PositiveBigIntegerField(null=True, blank=True)
     usage_estimated = models.BooleanField(default=False, db_default=False)
+    unpriced = _name(UNPRICED_CHARS)
     output_chars = _count()
     tool_calls = _count()
     event_count = _count()
@@ -215,6 +217,7 @@ class Rollup(models.Model):
     cache_read_tokens = _count()
     cache_creation_tokens = _count()
     cost_micro_usd = _count()
+    unpriced = _count()
     stalls = _count()
     retries = _count()
     first_at = models.FloatField(default=0)

@@ -96,6 +96,7 @@ def attributes_of(draft: Draft) -> Mapping[str, Attribute]:
         "claude_proxy.stream": turn.stream,
         "claude_proxy.end_reason": draft.end_reason.value if draft.end_reason else None,
         "claude_proxy.cost_usd_estimate": usage.cost_usd,
+        "claude_proxy.cost_unpriced": [storable(part, 200) for part in usage.unpriced] or None,
     }
     for name in _REQUEST_NUMBERS:
         value = body.get(name)

@@ -123,6 +123,7 @@ class Tiles(TypedDict):
     tokens_in: int
     tokens_out: int
     cost: float
+    unpriced: int
     requests_today: int
 
 
@@ -250,6 +251,7 @@ def tiles(*, last_minute: Sequence[Point], recent: Sequence[Point], latency: Per
         "tokens_in": today.input_tokens + today.cache_read_tokens + today.cache_creation_tokens,
         "tokens_out": today.output_tokens,
         "cost": today.cost_usd,
+        "unpriced": today.unpriced,
         "requests_today": today.requests,
     }
 

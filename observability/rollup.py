@@ -27,7 +27,7 @@ OTHER_MODEL = "other"
 SUMS = (
     "requests", "completed", "errors", "cancelled", "refused", "interrupted", "queue_ms", "queue_n", "ttft_ms",
     "ttft_n", "duration_ms", "duration_n", "output_ms", "output_chars", "input_tokens", "output_tokens",
-    "cache_read_tokens", "cache_creation_tokens", "cost_micro_usd", "stalls", "retries",
+    "cache_read_tokens", "cache_creation_tokens", "cost_micro_usd", "unpriced", "stalls", "retries",
 )  # fmt: skip
 
 _COUNTED_AS = {
@@ -122,6 +122,7 @@ def measures_of(trace: Mapping[str, Any]) -> dict[str, int]:
     """What one ended trace adds to each sum. The times of a refused request, which say nothing, are left out."""
     measures = {name: trace[name] for name in _COPIED}
     measures |= {"requests": 1, _COUNTED_AS[Status(trace["status"])]: 1, "cost_micro_usd": trace["cost_micro_usd"] or 0}
+    measures["unpriced"] = int(bool(trace["unpriced"]))
     for name in ("queue", "ttft", "duration"):
         milliseconds = None if trace["status"] == Status.REFUSED else trace[f"{name}_ms"]
         measures[f"{name}_ms"], measures[f"{name}_n"] = milliseconds or 0, int(milliseconds is not None)

@@ -7,7 +7,7 @@ from typing import Any
 from apiproxy.errors import FailureKind
 from observability.bodyfacts import words_of
 from observability.draft import Draft
-from observability.models import ID_CHARS, MESSAGE_CHARS, NAME_CHARS
+from observability.models import ID_CHARS, MESSAGE_CHARS, NAME_CHARS, UNPRICED_CHARS
 from observability.quoting import Prompt
 from observability.redact import Redactor
 from observability.text import storable
@@ -108,6 +108,7 @@ def _output(draft: Draft) -> dict[str, Any]:
         "cache_creation_tokens": _bounded(usage.cache_creation_input_tokens),
         "cost_micro_usd": None if usage.cost_usd is None else _bounded(round(usage.cost_usd * 1_000_000)),
         "usage_estimated": usage.estimated,
+        "unpriced": storable(", ".join(usage.unpriced), UNPRICED_CHARS),
         "output_chars": draft.output_chars,
         "tool_calls": draft.tool_calls,
         "event_count": sum(types.values()),

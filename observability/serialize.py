@@ -94,6 +94,8 @@ def trace_json(trace: Trace) -> Json:
         },
         "usageEstimated": trace.usage_estimated,
         "costUsdEstimate": None if trace.cost_micro_usd is None else trace.cost_micro_usd / 1_000_000,
+        "costIncomplete": bool(trace.unpriced),
+        "unpriced": trace.unpriced.split(", ") if trace.unpriced else [],
         "session": {"conversationId": trace.conversation_id} if trace.conversation_id else None,
         "error": error_json(trace),
         "workerPid": trace.worker_pid,
@@ -208,6 +210,7 @@ def requests_json(totals: Totals, *, active: int) -> Json:
             "cache_creation_input_tokens": totals.cache_creation_tokens,
         },
         "costUsdEstimate": round(totals.cost_usd, 6),
+        "unpricedRequests": totals.unpriced,
     }
 
 
@@ -224,6 +227,7 @@ def model_json(group: Group) -> Json:
         "tokensPerSec": _whole(totals.tokens_per_s),
         "outputTokens": totals.output_tokens,
         "costUsdEstimate": round(totals.cost_usd, 6),
+        "unpricedRequests": totals.unpriced,
         "lastErrorAt": _iso(group.last_error_at),
         "lastErrorReqId": group.last_error_id or None,
     }

@@ -24,7 +24,8 @@ _SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 class Totals:
     """The sums over a window. Averages are in milliseconds, rates per second; None where nothing was measured.
 
-    errors counts failed requests; those that an end of the process cut off are in interrupted.
+    errors counts failed requests; those that an end of the process cut off are in interrupted. unpriced counts those
+    whose cost is missing from cost_usd, or a part of it.
     """
 
     requests: int = 0
@@ -39,6 +40,7 @@ class Totals:
     cache_creation_tokens: int = 0
     output_chars: int = 0
     cost_usd: float = 0.0
+    unpriced: int = 0
     stalls: int = 0
     retries: int = 0
     max_duration_ms: int = 0
@@ -205,7 +207,7 @@ def _totals(row: Mapping[str, Any]) -> Totals:
 
 _PLAIN = (
     "requests", "completed", "errors", "cancelled", "refused", "interrupted", "input_tokens", "output_tokens",
-    "cache_read_tokens", "cache_creation_tokens", "output_chars", "stalls", "retries",
+    "cache_read_tokens", "cache_creation_tokens", "output_chars", "unpriced", "stalls", "retries",
 )  # fmt: skip
 
 

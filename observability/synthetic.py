@@ -126,6 +126,7 @@ def _usage(dice: random.Random, trace: dict[str, Any]) -> dict[str, Any]:
         "cache_creation_tokens": 0,
         "usage_estimated": False,
         "cost_micro_usd": inputs * 3 + output * 15 + cached // 3 if ran else None,
+        "unpriced": "",
         "output_chars": output * 4,
         "tool_calls": calls,
         "event_count": output + 3 if ran else 0,

@@ -66,11 +66,18 @@ STORE_SESSIONS = Variable(
     meaning="Keeps the messages of sessions for keys that allow it (`store_bodies`), so that a client may send only "
     "what is new (`x-conversation-mode: append`).",
 )
+ALLOW_UNPRICED = Variable(
+    name="CLAUDE_PROXY_ALLOW_UNPRICED",
+    kind=kinds.boolean(),
+    default=False,
+    meaning="Lets keys with a budget use what has no price in the table of models: such models, speeds, regions and "
+    "server tools. Only the known part of their cost counts against the budget.",
+)
 
 # fmt: off
 VARIABLES: tuple[Variable[object], ...] = (
     KEY_REQUESTS, KEY_TOKENS, KEY_RUNS, KEY_BUDGET_DAY, KEY_BUDGET_MONTH, KEY_BUDGET_TOTAL, KEY_BUDGET_WARN_PERCENT,
-    SESSION_TTL_HOURS, SESSION_MAX, STORE_SESSIONS,
+    SESSION_TTL_HOURS, SESSION_MAX, STORE_SESSIONS, ALLOW_UNPRICED,
 )
 # fmt: on
 

@@ -53,6 +53,7 @@ class Console:
             tokens_in=Sum("input_tokens") + Sum("cache_read_tokens") + Sum("cache_creation_tokens"),
             tokens_out=Sum("output_tokens"),
             micro=Sum("cost_micro_usd"),
+            unpriced_=Sum("unpriced") + Sum("partly_unpriced"),
         )
         return [
             {
@@ -64,6 +65,7 @@ class Console:
                 "tokens_in": row["tokens_in"],
                 "tokens_out": row["tokens_out"],
                 "cost": row["micro"] / _MICRO,
+                "unpriced": row["unpriced_"],
             }
             async for row in summed
         ]
@@ -104,6 +106,7 @@ def _session(row: Session) -> SessionRow:
         "differed_at": row.differed_at,
         "tokens": row.input_tokens + row.output_tokens + row.cache_read_tokens + row.cache_creation_tokens,
         "cost": row.cost_micro_usd / _MICRO,
+        "unpriced": row.unpriced + row.partly_unpriced,
     }
 
 

@@ -7,6 +7,7 @@ from apiproxy.engine.base import Broken, Completed, Outcome, Stopped
 from apiproxy.engine.counts import bounded_event
 from apiproxy.engine.failures import failure_of, was_unsent
 from apiproxy.engine.shape import StreamShape
+from apiproxy.engine.usage import UsageFold
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import StreamEvent, Usage
 
@@ -25,7 +26,7 @@ class Translation:
         self.outcome: Outcome | None = None
         self._model = model
         self._held: list[StreamEvent] = []
-        self._usage: dict[str, int] = {}
+        self._usage = UsageFold()
         self._shape = StreamShape()
         self._failing = False
         self._absurd_counts = False
@@ -63,13 +64,7 @@ class Translation:
 
     def usage(self) -> Usage:
         """The upstream's counts so far, within what counts can be; estimated: some were not."""
-        return Usage(
-            input_tokens=self._usage.get("input_tokens", 0),
-            output_tokens=self._usage.get("output_tokens", 0),
-            cache_read_input_tokens=self._usage.get("cache_read_input_tokens", 0),
-            cache_creation_input_tokens=self._usage.get("cache_creation_input_tokens", 0),
-            estimated=self._absurd_counts,
-        )
+        return self._usage.usage(estimated=self._absurd_counts)
 
     def _event(self, event: Any) -> list[StreamEvent]:
         if isinstance(event, dict) and event.get("type") in _WITH_USAGE:
@@ -81,14 +76,16 @@ class Translation:
         if kind == "content_block_delta":
             return [event]
         if kind == "message_start":
-            self._count(event["message"].get("usage"))
+            self._usage.add(event["message"].get("usage"))
         elif kind == "message_delta":
-            self._count(event.get("usage"))
+            self._usage.add(event.get("usage"))
             self._held.append(event)
             return []
         elif kind == "message_stop":
             self._held.append(event)
             return []
+        elif kind == "content_block_start":
+            self._usage.block(event.get("content_block"))
         elif kind == "content_block_stop" and self._failing:
             return []  # the CLI's invention: the upstream never closed that block
         return [event]
@@ -122,10 +119,6 @@ class Translation:
             if event["type"] == "message_delta" and (reason := (event.get("delta") or {}).get("stop_reason")):
                 return str(reason)
         return None
-
-    def _count(self, usage: object) -> None:
-        if isinstance(usage, Mapping):
-            self._usage.update({name: value for name, value in usage.items() if isinstance(value, int)})
 
 
 def _is_synthetic_error(message: Mapping[str, Any]) -> bool:

@@ -8,7 +8,9 @@ import orjson
 
 from apiproxy.catalog import CatalogModel, ResolvedModel
 from apiproxy.events import Usage
-from apiproxy.limits.values import MICRO, KeyLimits
+from apiproxy.limits.pricing import asks_for_an_hour, most_micro_usd
+from apiproxy.limits.values import KeyLimits
+from apiproxy.prices import NO_PRICES, PriceTable
 
 _USUAL_BYTES_PER_TOKEN = 2
 """English text has about four, code and other languages about three; hardly any text has fewer than two."""
@@ -63,27 +65,30 @@ def input_tokens(body: Mapping[str, Any], *, context_window: int | None = None) 
     return input_estimate(body, context_window=context_window).most
 
 
-def most_used(body: Mapping[str, Any], model: ResolvedModel) -> tuple[int, int | None]:
+def most_used(body: Mapping[str, Any], model: ResolvedModel, table: PriceTable = NO_PRICES) -> tuple[int, int | None]:
     """Tokens, and their cost in millionths of a dollar (None: no price), if the model says as much as it may.
 
     The tokens have the usual input: they are corrected when the run ends, and a limit per minute that reserved the most
-    would refuse ordinary prompts for ever. The cost has the most, priced as written to the cache, which costs most.
+    would refuse ordinary prompts for ever. The cost has the most, at the dearest prices that the body allows
+    (`pricing.py`). table: the prices of other models that it names.
     """
     asked = input_estimate(body, context_window=_window(model))
     output = body.get("max_tokens")
     answered = output if isinstance(output, int) and output > 0 else model.max_output_tokens
     if model.prices is None:
         return asked.usual + answered, None
-    dearest = model.prices.cost(Usage(cache_creation_input_tokens=asked.most, output_tokens=answered))
-    plain = model.prices.cost(Usage(input_tokens=asked.most, output_tokens=answered))
-    return asked.usual + answered, int(max(dearest, plain) * MICRO) + 1
+    micro_usd = most_micro_usd(
+        body, model.prices, asked=asked.most, advised=asked.usual, answered=answered, table=table
+    )
+    return asked.usual + answered, micro_usd
 
 
 def untold_usage(body: Mapping[str, Any], model: ResolvedModel | None) -> Usage:
     """The input that is charged where the upstream was asked and did not tell it: the most it may be."""
     asked = input_tokens(body, context_window=None if model is None else _window(model))
     if _caches(body):
-        return Usage(cache_creation_input_tokens=asked, estimated=True)
+        hour = asked if asks_for_an_hour(body) else 0
+        return Usage(cache_creation_input_tokens=asked, cache_creation_1h_input_tokens=hour, estimated=True)
     return Usage(input_tokens=asked, estimated=True)
 
 

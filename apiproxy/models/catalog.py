@@ -1,5 +1,6 @@
 """The models that the gateway knows."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -7,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 
-from apiproxy.models.names import validate_names
+from apiproxy.models.names import validate_names, validate_rates
 
 
 class Lifecycle(models.TextChoices):
@@ -27,6 +28,25 @@ def _price(help_text: str) -> "models.DecimalField[Decimal | None, Decimal | Non
         validators=[MinValueValidator(Decimal(0))],
         help_text=f"USD per million {help_text}.",
     )
+
+
+def default_geo_factors() -> dict[str, str]:
+    """Those of every model since Opus 4.6. Source: https://platform.claude.com/docs/en/about-claude/pricing"""
+    return {"us": "1.1"}
+
+
+def default_tier_factors() -> dict[str, str]:
+    """Batches cost half. Priority has no list price: it is a commitment that was bought before."""
+    return {"batch": "0.5"}
+
+
+def default_tool_prices() -> dict[str, str]:
+    """USD per use, whatever the model. Executed code costs 0.05 USD an hour; the usage tells no time."""
+    return {"web_search_requests": "0.01", "web_fetch_requests": "0", "code_execution_requests": "0.05"}
+
+
+def _rates(default: Callable[[], dict[str, str]], help_text: str) -> "models.JSONField[Any, Any]":
+    return models.JSONField(default=default, blank=True, validators=[validate_rates], help_text=help_text)
 
 
 class Model(models.Model):
@@ -49,12 +69,27 @@ class Model(models.Model):
     input_price = _price("input tokens")
     output_price = _price("output tokens")
     cache_write_price = _price("tokens written to the five-minute cache")
+    cache_write_1h_price = _price("tokens written to the one-hour cache")
     cache_read_price = _price("tokens read from the cache")
     long_prompt_above = models.PositiveIntegerField(
         null=True, blank=True, help_text="Prompt tokens above which the whole request costs more. Empty: never."
     )
     long_prompt_factor = models.DecimalField(
         max_digits=6, decimal_places=3, default=Decimal(1), help_text="By which such a request's prices are multiplied."
+    )
+    long_prompt_output_factor = models.DecimalField(
+        max_digits=6,
+        decimal_places=3,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text="Another factor for such a request's output. Empty: the same.",
+    )
+    speed_factors = _rates(dict, "Factor on all token prices by `usage.speed`, such as fast. Unlisted: unpriced.")
+    geo_factors = _rates(default_geo_factors, "The same by `usage.inference_geo`, such as us.")
+    tier_factors = _rates(default_tier_factors, "The same by `usage.service_tier`, such as batch or priority.")
+    tool_prices = _rates(
+        default_tool_prices, "USD per use by the names of `usage.server_tool_use`. Unlisted: unpriced."
     )
 
     class Meta:

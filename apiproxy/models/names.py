@@ -1,6 +1,15 @@
-"""Lists of names in a JSON column."""
+"""Lists of names, and numbers by name, in JSON columns."""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 
 from django.core.exceptions import ValidationError
+
+MAX_RATES = 50
+_RATE_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_MAX_RATE = Decimal(100_000)
+_MAX_RATE_CHARS = 20
 
 
 def validate_names(value: object) -> None:
@@ -11,3 +20,31 @@ def validate_names(value: object) -> None:
         raise ValidationError("Must be a list of names.", code="names")
     if len(set(value)) != len(value):
         raise ValidationError("Each name may be in the list only once.", code="names")
+
+
+def read_rates(value: object) -> Mapping[str, Decimal]:
+    """The numbers of such a column; what is no number from 0 to 100,000 is left out."""
+    pairs = value.items() if isinstance(value, dict) else ()
+    found = ((str(name), _rate(number)) for name, number in pairs)
+    return {name: number for name, number in found if number is not None}
+
+
+def validate_rates(value: object) -> None:
+    """Raises ValidationError unless the value is an object of at most 50 names with a number from 0 to 100,000 each."""
+    if not isinstance(value, dict) or len(value) > MAX_RATES:
+        raise ValidationError(f"Must be at most {MAX_RATES} names, each with a number.", code="rates")
+    for name, number in value.items():
+        if not _RATE_NAME.fullmatch(str(name)):
+            raise ValidationError(f"{str(name)[:64]!r} is not a name.", code="rates")
+        if _rate(number) is None:
+            raise ValidationError(f"{name}: must be a number from 0 to {_MAX_RATE:,}.", code="rates")
+
+
+def _rate(number: object) -> Decimal | None:
+    if isinstance(number, bool) or not isinstance(number, str | int | float) or len(str(number)) > _MAX_RATE_CHARS:
+        return None
+    try:
+        read = Decimal(str(number))
+    except InvalidOperation:
+        return None
+    return read if read.is_finite() and 0 <= read <= _MAX_RATE else None

@@ -39,6 +39,8 @@ class Session(models.Model):
     cache_read_tokens = count()
     cache_creation_tokens = count()
     cost_micro_usd = count()
+    unpriced = count()
+    partly_unpriced = count()
 
     class Meta:
         ordering = ("-last_used_at",)

@@ -16,7 +16,8 @@ class Usage(models.Model):
     """The sums of a key, a model and a day (UTC, of when the requests came in). Added to, never overwritten.
 
     A key is copied, not referred to: what it used outlives it. cost_micro_usd is an estimate in millionths of a dollar,
-    without the requests to models that have no price (`unpriced`).
+    without the requests of which nothing has a price (`unpriced`), and with the known part of those that have a price
+    for a part only (`partly_unpriced`).
     """
 
     key_id = models.BigIntegerField()
@@ -26,6 +27,7 @@ class Usage(models.Model):
     requests = count()
     failures = count()
     unpriced = count()
+    partly_unpriced = count()
     input_tokens = count()
     output_tokens = count()
     cache_read_tokens = count()

@@ -200,6 +200,8 @@ def _count(row: Session, note: Note) -> None:
     row.cache_read_tokens += sums.cache_read_tokens
     row.cache_creation_tokens += sums.cache_creation_tokens
     row.cost_micro_usd += sums.cost_micro_usd
+    row.unpriced += sums.unpriced
+    row.partly_unpriced += sums.partly_unpriced
 
 
 def _follow(row: Session, chain: tuple[bytes, ...]) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol, TypedDict
 class SessionRow(TypedDict):
     """A conversation of a key. Times are Unix seconds; cost is an estimate in US dollars.
 
+    unpriced: turns whose cost is missing from it, or a part of it.
     change: what the last turn did to the history (`resume`, `reset`, …); differed_at: the message, from 0, where it
     differed.
     """
@@ -29,6 +30,7 @@ class SessionRow(TypedDict):
     differed_at: int | None
     tokens: int
     cost: float
+    unpriced: int
 
 
 class KeyRow(TypedDict):
@@ -44,7 +46,10 @@ class KeyRow(TypedDict):
 
 
 class UsageRow(TypedDict):
-    """What a key used on one day (UTC); cost is an estimate in US dollars."""
+    """What a key used on one day (UTC); cost is an estimate in US dollars.
+
+    unpriced: requests whose cost is missing from it, or a part of it.
+    """
 
     key_id: int
     key: str
@@ -54,6 +59,7 @@ class UsageRow(TypedDict):
     tokens_in: int
     tokens_out: int
     cost: float
+    unpriced: int
 
 
 @dataclass(frozen=True, slots=True)

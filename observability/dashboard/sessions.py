@@ -16,7 +16,7 @@ TRACED_ROWS = 2_000
 _MAX_PARAM_CHARS = 200
 _COLUMNS = (
     "key_label", "key_id", "conversation_id", "dialect", "model", "received_at", "message_count", "status",
-    "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "cost_micro_usd",
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "cost_micro_usd", "unpriced",
 )  # fmt: skip
 
 
@@ -75,6 +75,7 @@ def sessions_of(traces: Iterable[dict[str, Any]]) -> list[SessionRow]:
                 "differed_at": None,
                 "tokens": 0,
                 "cost": 0.0,
+                "unpriced": 0,
             }
         row["created"] = at
         row["turns"] += 1
@@ -82,4 +83,5 @@ def sessions_of(traces: Iterable[dict[str, Any]]) -> list[SessionRow]:
         row["failures"] += trace["status"] not in ("completed", "active")
         row["tokens"] += sum(trace[name] for name in _COLUMNS if name.endswith("_tokens"))
         row["cost"] += (trace["cost_micro_usd"] or 0) / 1_000_000
+        row["unpriced"] += bool(trace["unpriced"])
     return list(found.values())

@@ -51,6 +51,7 @@ class KeyUsage:
     tokens_in: int = 0
     tokens_out: int = 0
     cost: float = 0.0
+    unpriced: int = 0
     by_day: dict[date, float] = field(default_factory=dict)
     budgets: list[Budget] = field(default_factory=list)
 
@@ -93,6 +94,7 @@ def keys_with_usage(
             one.tokens_in += row["tokens_in"]
             one.tokens_out += row["tokens_out"]
             one.cost += row["cost"]
+            one.unpriced += row["unpriced"]
             one.by_day[row["day"]] = one.by_day.get(row["day"], 0.0) + row["cost"]
     for key in keys:
         limits = (
@@ -115,6 +117,7 @@ def total_of(keys: Sequence[KeyUsage]) -> KeyUsage:
         total.tokens_in += key.tokens_in
         total.tokens_out += key.tokens_out
         total.cost += key.cost
+        total.unpriced += key.unpriced
     return total
 
 

@@ -125,6 +125,14 @@ def trace_cost(trace: Trace) -> float | None:
 
 
 @register.filter
+def not_all(unpriced: int) -> SafeString | str:
+    """A plus behind a sum of costs from which so many requests, or parts of them, are missing."""
+    if not unpriced:
+        return ""
+    return format_html('<span title="{} requests not fully priced"> +</span>', unpriced)
+
+
+@register.filter
 def get_item(mapping: Mapping[str, str], name: str) -> str:
     """The value under a name, or nothing."""
     return mapping.get(name, "")

@@ -1,6 +1,7 @@
 """From the CLI's messages to the upstream's events: nothing invented, nothing said too early, nothing lost."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -174,7 +175,8 @@ def test_usage_is_the_last_that_the_upstream_said_of_each_count() -> None:
 
     feed(translation, [*map(as_line, events), GOOD_RESULT])
 
-    assert translation.usage() == Usage(input_tokens=2, output_tokens=9, cache_creation_input_tokens=3)
+    counts = Usage(input_tokens=2, output_tokens=9, cache_creation_input_tokens=3)
+    assert translation.usage() == replace(counts, service_tier="standard", server_tools=(("web_search_requests", 1),))
 
 
 def test_a_turn_that_was_stopped_keeps_what_was_counted() -> None:

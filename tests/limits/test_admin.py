@@ -43,7 +43,7 @@ def test_usage_is_exported_as_csv_that_no_spreadsheet_runs(admin_client: Client)
     lines = act(admin_client, USAGE, "export", row.pk).decode().splitlines()
     assert lines[0].startswith("day,key_id,key_label,model,requests")
     assert lines[0].endswith("cost_usd_estimate")
-    assert lines[1] == "2026-01-02,1,'=cmd(),m,3,0,0,5,0,0,0,1.250000"
+    assert lines[1] == "2026-01-02,1,'=cmd(),m,3,0,0,0,5,0,0,0,1.250000"
 
 
 def test_usage_and_sessions_can_be_read_and_not_written(admin_client: Client) -> None:
@@ -159,3 +159,35 @@ def test_a_key_is_for_the_dialects_that_it_names() -> None:
     require_dialect(principal, "openai")
     with pytest.raises(ProxyError, match="anthropic API"):
         require_dialect(principal, "anthropic")
+
+
+MODEL = "/admin/apiproxy/model/claude-opus-5-5/change/"
+
+
+def model_form(admin_client: Client, **fields: str) -> dict[str, Any]:
+    form = admin_client.get(MODEL).context["adminform"].form
+    shown = {name: form[name].value() for name in form.fields}
+    return {name: "" if value is None else value for name, value in shown.items() if value is not False} | fields
+
+
+def test_edit_factors_and_fees_of_a_model(admin_client: Client) -> None:
+    page = admin_client.get(MODEL).content.decode()
+    assert "fast 2" in page
+    assert "web_search_requests 0.01" in page
+
+    form = model_form(admin_client, speed_factors="fast 2.5\nturbo 6", tier_factors="", created_at="", retires_at="")
+    answer = admin_client.post(MODEL, form)
+
+    assert answer.status_code == 302, answer.context["adminform"].form.errors
+    row = Model.objects.get(pk="claude-opus-5-5")
+    assert row.speed_factors == {"fast": "2.5", "turbo": "6"}
+    assert row.tier_factors == {}
+
+
+@pytest.mark.parametrize("rates", ["fast", "fast two", "fast -1", "fast NaN", "fast 1e9", "fast 2\nfast 3", "f/a 1"])
+def test_refuse_factors_that_are_no_numbers(admin_client: Client, rates: str) -> None:
+    answer = admin_client.post(MODEL, model_form(admin_client, speed_factors=rates, created_at="", retires_at=""))
+
+    assert answer.status_code == 200
+    assert "speed_factors" in answer.context["adminform"].form.errors
+    assert Model.objects.get(pk="claude-opus-5-5").speed_factors == {"fast": "2"}

@@ -8,15 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiproxy.catalog import Prices, ResolvedModel
+from apiproxy.catalog import ResolvedModel
 from apiproxy.limits.estimate import default_max_tokens, input_estimate, input_tokens, most_used, untold_usage
 from apiproxy.limits.values import KeyLimits
+from apiproxy.prices import Prices
 from apiproxy.standin.usage import count_tokens
 
 MODEL = ResolvedModel(
     id="m",
     max_output_tokens=1000,
-    prices=Prices(input=Decimal(3), output=Decimal(15), cache_write=Decimal("3.75"), cache_read=Decimal("0.3")),
+    prices=Prices(
+        input=Decimal(3),
+        output=Decimal(15),
+        cache_write=Decimal("3.75"),
+        cache_read=Decimal("0.3"),
+        cache_write_1h=Decimal(6),
+    ),
 )
 
 LONG = "A" * 100_000

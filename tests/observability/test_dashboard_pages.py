@@ -330,12 +330,14 @@ def test_usage_is_shown_against_the_budgets(admin: Client, console: Console) -> 
         "tokens_in": 9,
         "tokens_out": 9,
         "cost": 2.5,
+        "unpriced": 1,
     }
     console.key_rows, console.usage_rows = [key], [used, used | {"key_id": 99, "key": "gone", "cost": 0.25}]
     text = text_of(admin, "/dashboard/usage")
     assert "25 percent spent today" in text
     assert 'data-level="bad"' in text  # nine dollars of eight in all
     assert "$2.75" in text[text.index("All keys") :]
+    assert "requests not fully priced" in text
 
 
 def test_records_in_the_admin_can_be_seen_and_not_changed(admin: Client) -> None:

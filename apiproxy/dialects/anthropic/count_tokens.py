@@ -8,6 +8,7 @@ from apiproxy.conf import gateway_settings
 from apiproxy.dialects.anthropic.parse import check_body
 from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
 from apiproxy.keys import Principal
+from apiproxy.limits.counting import limiter
 from apiproxy.wire.body import read_json_object
 
 ESTIMATE_HEADER = "x-proxy-token-count"
@@ -42,8 +43,14 @@ counters = Counters()
 async def count_tokens(request: HttpRequest, principal: Principal) -> JsonResponse:
     """The number of input tokens of the body's prompt, by the upstream's own count where it can be asked.
 
-    The body goes there unchanged, but for an alias in `model`. Raises ProxyError.
+    The body goes there unchanged, but for an alias in `model`. Raises ProxyError; LimitError where the key has asked
+    for too many.
     """
+    with limiter.counting(principal.key_id, principal.limits.requests_per_minute):
+        return await _counted(request, principal)
+
+
+async def _counted(request: HttpRequest, principal: Principal) -> JsonResponse:
     body = await read_json_object(request.body)
     model = await resolve(check_body(body).model)
     require_model(principal, model)

@@ -37,8 +37,9 @@ function showPulse() {
   write(tiles.ttft.extra, figures.ttft_p95 == null ? "" : `p95 ${duration(figures.ttft_p95)}`);
   write(tiles.tokens.value, short(figures.tokens_in + figures.tokens_out));
   write(tiles.tokens.extra, `${short(figures.tokens_in)} in, ${short(figures.tokens_out)} out`);
-  write(tiles.cost.value, usd(figures.cost));
-  write(tiles.cost.extra, `${short(figures.requests_today)} requests`);
+  write(tiles.cost.value, usd(figures.cost) + (figures.unpriced ? " +" : ""));
+  const unpriced = figures.unpriced ? `, ${short(figures.unpriced)} not fully priced` : "";
+  write(tiles.cost.extra, `${short(figures.requests_today)} requests${unpriced}`);
   spark(tiles.per_minute.spark, [sparks.requests]);
   spark(tiles.error_rate.spark, [sparks.errors]);
   spark(tiles.ttft.spark, [sparks.p50, sparks.p95]);

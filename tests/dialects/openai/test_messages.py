@@ -1,5 +1,7 @@
 """Messages of all roles, string and part content, in the upstream's shape."""
 
+from typing import Any
+
 import pytest
 
 from tests.dialects.openai.support import PDF, PNG, call, chat, tool_turn, user
@@ -221,8 +223,23 @@ def test_cache_breakpoints_pass_in_both_words_and_the_last_four_count() -> None:
     assert "cache_control" not in translated.body["system"][0]
     blocks = translated.body["messages"][0]["content"]
     assert ["cache_control" in block for block in blocks] == [False, True, True, True, True]
-    assert blocks[1]["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
+    assert blocks[1]["cache_control"] == {"type": "ephemeral"}
     assert translated.ignored == ("prompt_cache_breakpoint (the last 4 of them count)",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ({}, {"type": "ephemeral"}),
+        ({"ttl": "5m"}, {"type": "ephemeral"}),
+        ({"ttl": ["30m"]}, {"type": "ephemeral"}),
+        ({"ttl": "30m"}, {"type": "ephemeral", "ttl": "1h"}),
+        ({"ttl": "12h"}, {"type": "ephemeral", "ttl": "1h"}),
+    ],
+)
+def test_translate_cache_lifetime_never_dearer_than_asked(asked: dict[str, Any], given: dict[str, Any]) -> None:
+    part = {"type": "text", "text": "x", "prompt_cache_breakpoint": {"mode": "explicit", **asked}}
+    assert chat({"messages": [user([part])]}).body["messages"][0]["content"][0]["cache_control"] == given
 
 
 def test_names_of_speakers_are_said_to_be_ignored() -> None:

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("observability", "0003_processes"),
+        ("observability", "0004_unpriced"),
     ]
 
     operations = [

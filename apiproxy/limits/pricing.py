@@ -1,0 +1,224 @@
+"""The most that a body may cost, and its fields that have no price. Pure; walks no free-form JSON."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from apiproxy.events import Usage
+from apiproxy.limits.values import MICRO
+from apiproxy.prices import (
+    CODE_EXECUTION,
+    NO_PRICES,
+    WEB_FETCH,
+    WEB_SEARCH,
+    Prices,
+    PriceTable,
+    charge,
+    without_free_tools,
+)
+
+UNBOUNDED_USES = 10
+"""Uses of a web tool without `max_uses` that are reserved: a request's loop over server tools ends after ten rounds.
+Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use/server-tools"""
+ADVISOR_USES = 3
+"""Uses of an advisor without `max_uses` that are reserved. It is asked about once a task."""
+ADVISOR_OUTPUT_TOKENS = 4_096
+"""Output of an advisor without `max_tokens`. Usual are up to 1,800, thinking included.
+Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use/advisor-tool"""
+COMPACTIONS = 1
+"""Summaries that are reserved where the body asks for compaction: each reads the prompt once more and writes."""
+
+_FEES = {"web_search_": WEB_SEARCH, "web_fetch_": WEB_FETCH, "code_execution_": CODE_EXECUTION}
+_WITHOUT_FEE = (
+    *("custom", "bash_", "text_editor_", "computer_", "browser_toolset_", "memory_", "tool_search_tool_"),
+    *("mcp_toolset", "advisor_"),
+)
+"""How the types of tools begin that cost nothing but tokens. Source: `beta_tool_union_param.py` of `anthropic` 2.12
+and https://platform.claude.com/docs/en/about-claude/pricing."""
+_STANDARD = {
+    "speed": ("standard",),
+    "inference_geo": ("global",),
+    "service_tier": ("auto", "standard_only"),
+}
+_LIFETIMES = (None, "5m", "1h")
+
+
+def most_micro_usd(
+    body: Mapping[str, Any], prices: Prices, *, asked: int, advised: int, answered: int, table: PriceTable = NO_PRICES
+) -> int:
+    """The most that a body may cost, in millionths of a dollar.
+
+    prices: those of the request's model. asked: input tokens at most; advised: those that an advisor usually reads;
+    answered: output tokens at most. Unpriced parts are left out: `unpriced_fields` names them.
+    """
+    usage = _served(body, Usage(output_tokens=answered), prices)
+    hour = asks_for_an_hour(body)
+    total = max([_dearest(usage, prices, asked=asked, hour=hour), *_fallbacks(body, usage, table, asked, hour)])
+    if _compacts(body):
+        total += COMPACTIONS * max(
+            _cost(replace(usage, input_tokens=asked), prices), _dearest(usage, prices, asked=asked, hour=hour)
+        )
+    total += _fees(body, prices)
+    total += sum(_advice(tool, usage, table, advised) for tool in _tools(body, "advisor_"))
+    return int(total * MICRO) + 1
+
+
+def unpriced_fields(body: Mapping[str, Any], prices: Prices | None, table: PriceTable = NO_PRICES) -> list[str]:
+    """The fields of a body by which it may cost something that has no price, as paths; empty: all has one.
+
+    `service_tier: auto` may be served as priority, to organisations that bought it before: that is told by the usage.
+    """
+    if prices is None:
+        return ["model"]
+    found = [
+        name
+        for name, known in (("speed", prices.speeds), ("inference_geo", prices.geos), ("service_tier", prices.tiers))
+        if (value := body.get(name)) is not None and not _is_known(value, _STANDARD[name], known)
+    ]
+    for index, tool in enumerate(_dicts(body.get("tools"))):
+        found += [f"tools.{index}.{name}" for name in _unpriced_of_tool(tool, prices, table)]
+    fallbacks = body.get("fallbacks")
+    for index, entry in enumerate(_dicts(fallbacks)):
+        own = _prices_of(entry.get("model"), table)
+        if own is None:
+            found.append(f"fallbacks.{index}.model")
+        elif (speed := entry.get("speed")) is not None and not _is_known(speed, _STANDARD["speed"], own.speeds):
+            found.append(f"fallbacks.{index}.speed")
+    if any(not _is_lifetime(mark.get("ttl")) for mark in _cache_marks(body)):
+        found.append("cache_control.ttl")
+    return found
+
+
+def asks_for_an_hour(body: Mapping[str, Any]) -> bool:
+    """Whether a part of the prompt is to be cached for an hour, or for longer than any known lifetime."""
+    return any(mark.get("ttl") not in (None, "5m") for mark in _cache_marks(body))
+
+
+def _served(body: Mapping[str, Any], usage: Usage, prices: Prices) -> Usage:
+    """The usage, served in the dearest way that the body asks for or leaves open."""
+    tier = body.get("service_tier")
+    dearest = max(prices.tiers, key=lambda name: prices.tiers[name], default="")
+    open_tier = tier not in ("standard_only", "standard") and prices.tiers.get(dearest, Decimal(0)) > 1
+    return replace(
+        usage,
+        speed=_text(body.get("speed")),
+        inference_geo=_text(body.get("inference_geo")),
+        service_tier=dearest if open_tier else "",
+    )
+
+
+def _dearest(usage: Usage, prices: Prices, *, asked: int, hour: bool) -> Decimal:
+    written = replace(usage, cache_creation_input_tokens=asked, cache_creation_1h_input_tokens=asked if hour else 0)
+    return max(_cost(written, prices), _cost(replace(usage, input_tokens=asked), prices))
+
+
+def _cost(usage: Usage, prices: Prices) -> Decimal:
+    charged = charge("", usage, lambda _: prices)
+    return Decimal(0) if charged is None else charged.usd
+
+
+def _fallbacks(body: Mapping[str, Any], usage: Usage, table: PriceTable, asked: int, hour: bool) -> Iterator[Decimal]:
+    """What the request costs at each model that may answer in place of its own; `default` may be any."""
+    fallbacks = body.get("fallbacks")
+    if isinstance(fallbacks, str):
+        yield from (_dearest(usage, prices, asked=asked, hour=hour) for prices in table.all())
+        return
+    for entry in _dicts(fallbacks):
+        prices = _prices_of(entry.get("model"), table)
+        if prices is not None:
+            speed = _text(entry.get("speed")) or usage.speed
+            output = _positive(entry.get("max_tokens")) or usage.output_tokens
+            own = replace(usage, speed=speed, output_tokens=output)
+            yield _dearest(own, prices, asked=asked, hour=hour)
+
+
+def _fees(body: Mapping[str, Any], prices: Prices) -> Decimal:
+    uses = [
+        (fee, _uses(tool, UNBOUNDED_USES) if fee != CODE_EXECUTION else 1)
+        for prefix, fee in _FEES.items()
+        for tool in _tools(body, prefix)
+    ]
+    used = without_free_tools(Usage(server_tools=tuple(uses)), body).server_tools
+    return sum((prices.tools.get(name, Decimal(0)) * Decimal(count) for name, count in used), Decimal(0))
+
+
+def _advice(tool: Mapping[str, Any], usage: Usage, table: PriceTable, read: int) -> Decimal:
+    prices = _prices_of(tool.get("model"), table)
+    if prices is None:
+        return Decimal(0)
+    written = _positive(tool.get("max_tokens")) or ADVISOR_OUTPUT_TOKENS
+    caching = tool.get("caching")
+    hour = isinstance(caching, Mapping) and caching.get("ttl") not in (None, "5m")
+    once = _dearest(replace(usage, output_tokens=written), prices, asked=read + usage.output_tokens, hour=hour)
+    return once * _uses(tool, ADVISOR_USES)
+
+
+def _compacts(body: Mapping[str, Any]) -> bool:
+    management = body.get("context_management")
+    edits = _dicts(management.get("edits")) if isinstance(management, Mapping) else []
+    return bool(body.get("compaction")) or any(_text(edit.get("type")).startswith("compact") for edit in edits)
+
+
+def _unpriced_of_tool(tool: Mapping[str, Any], prices: Prices, table: PriceTable) -> Iterator[str]:
+    kind = tool.get("type")
+    if kind is not None and not _text(kind).startswith(_WITHOUT_FEE):
+        fee = next((fee for prefix, fee in _FEES.items() if _text(kind).startswith(prefix)), None)
+        if fee is None or fee not in prices.tools:
+            yield "type"
+    if tool.get("model") is not None and _prices_of(tool["model"], table) is None:
+        yield "model"
+
+
+def _prices_of(model: Any, table: PriceTable) -> Prices | None:
+    return table.of(model) if isinstance(model, str) else None
+
+
+def _tools(body: Mapping[str, Any], prefix: str) -> list[Mapping[str, Any]]:
+    return [tool for tool in _dicts(body.get("tools")) if _text(tool.get("type")).startswith(prefix)]
+
+
+def _uses(tool: Mapping[str, Any], otherwise: int) -> int:
+    return _positive(tool.get("max_uses")) or otherwise
+
+
+def _positive(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _is_known(value: Any, standard: tuple[str, ...], known: Mapping[str, Decimal]) -> bool:
+    return isinstance(value, str) and (value in standard or value in known)
+
+
+def _is_lifetime(ttl: Any) -> bool:
+    return ttl is None or (isinstance(ttl, str) and ttl in _LIFETIMES)
+
+
+def _cache_marks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every `cache_control` where the API reads one, and the `caching` of advisors."""
+    for tool in _dicts(body.get("tools")):
+        yield from _marks(tool, "caching")
+        yield from _marks(tool, "cache_control")
+    yield from _marks(body, "cache_control")
+    blocks = _dicts(body.get("system"))
+    for message in _dicts(body.get("messages")):
+        yield from _marks(message, "cache_control")
+        blocks += _dicts(message.get("content"))
+    for block in blocks:
+        yield from _marks(block, "cache_control")
+        for inner in _dicts(block.get("content")):
+            yield from _marks(inner, "cache_control")
+
+
+def _marks(part: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
+    mark = part.get(name)
+    if isinstance(mark, Mapping):
+        yield mark
+
+
+def _dicts(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
