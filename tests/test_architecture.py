@@ -52,7 +52,14 @@ LAYERS = {
     "fold": Layer(modules=("apiproxy.wire.fold",), may_import=("values",), without=("django", SDK)),
     "data": Layer(
         modules=(
-            *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
+            *(
+                "apiproxy.models",
+                "apiproxy.catalog",
+                "apiproxy.keys",
+                "apiproxy.principal",
+                "apiproxy.auth",
+                "apiproxy.limits",
+            ),
             *("apiproxy.usage", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
             *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.throttle", "apiproxy.apps"),
         ),
