@@ -48,6 +48,15 @@ class SessionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AllowLists:
+    """What any key may use at most; an empty list allows everything. See `policy.Policy`."""
+
+    betas: tuple[str, ...] = ()
+    server_tools: tuple[str, ...] = ()
+    mcp_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerSettings:
     """After how many failures in a row, within which time, the upstream is not asked, and for how long; 0: never."""
 
@@ -93,6 +102,7 @@ class GatewaySettings:
     key_defaults: KeyDefaults = KeyDefaults()
     sessions: SessionSettings = SessionSettings()
     breaker: BreakerSettings = BreakerSettings()
+    allowed: AllowLists = AllowLists()
     processes: int = 1
     node: str = ""
     seat: int | None = None

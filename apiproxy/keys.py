@@ -53,6 +53,9 @@ class KeyFields(TypedDict, total=False):
     scopes: list[str]
     allowed_models: list[str]
     allowed_dialects: list[str]
+    allowed_betas: list[str]
+    allowed_server_tools: list[str]
+    allowed_mcp_hosts: list[str]
     owner_id: int | None
     priority: int
     requests_per_minute: int | None

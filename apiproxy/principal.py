@@ -19,6 +19,9 @@ class Principal:
     scopes: frozenset[str]
     allowed_models: tuple[str, ...] = ()
     allowed_dialects: tuple[str, ...] = ()
+    allowed_betas: tuple[str, ...] = ()
+    allowed_server_tools: tuple[str, ...] = ()
+    allowed_mcp_hosts: tuple[str, ...] = ()
     limits: KeyLimits = NO_LIMITS
     priority: int = 0
     store_bodies: bool = False
@@ -36,6 +39,9 @@ def principal_of(row: ApiKey, *, previous_secret: bool = False) -> Principal:
         scopes=frozenset(row.scopes),
         allowed_models=tuple(row.allowed_models),
         allowed_dialects=tuple(row.allowed_dialects),
+        allowed_betas=tuple(row.allowed_betas),
+        allowed_server_tools=tuple(row.allowed_server_tools),
+        allowed_mcp_hosts=tuple(row.allowed_mcp_hosts),
         limits=limits_of(row),
         priority=row.priority,
         store_bodies=row.store_bodies,

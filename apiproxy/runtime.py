@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass, field
 
 from apiproxy.admission import Admission, QueueSnapshot
+from apiproxy.auth import require_allowed
 from apiproxy.bookkeeper import bookkeeper
 from apiproxy.breaker import Breaker, BreakerLimits, BreakerSnapshot, Guarded
 from apiproxy.catalog import estimate_cost
@@ -89,11 +90,13 @@ class Runtime:
     async def begin(self, principal: Principal, turn: Turn, *, mode: str | None = None) -> tuple[Run, LimitState]:
         """Starts a run within the limits of its key; the run, and how the limits stand.
 
-        mode: see `SessionRecorder.continued`. Raises what that, `Bookkeeper.reserve` and `start` raise, and
-        ProxyError(UPSTREAM_DOWN) while the upstream is not asked: such a request must not wait for a slot.
+        mode: see `SessionRecorder.continued`. Raises what that, `require_allowed` (which sees the kept messages too),
+        `Bookkeeper.reserve` and `start` raise, and ProxyError(UPSTREAM_DOWN) while the upstream is not asked: such a
+        request must not wait for a slot.
         """
         self.breaker.check()
         turn = await recorder.continued(turn, mode)
+        await require_allowed(principal, turn.body, betas=turn.betas, body_bytes=turn.body_bytes)
         limits = await bookkeeper.reserve(principal, turn)
         try:
             return self.start(turn), limits

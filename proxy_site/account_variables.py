@@ -2,7 +2,8 @@
 
 from decimal import Decimal, InvalidOperation
 
-from apiproxy.conf import KeyDefaults, SessionSettings
+from apiproxy.conf import AllowLists, KeyDefaults, SessionSettings
+from apiproxy.hosts import host_pattern
 from proxy_site import env as kinds
 from proxy_site.env import Env, Kind, Variable
 
@@ -66,11 +67,34 @@ STORE_SESSIONS = Variable(
     meaning="Keeps the messages of sessions for keys that allow it (`store_bodies`), so that a client may send only "
     "what is new (`x-conversation-mode: append`).",
 )
+ALLOWED_BETAS = Variable(
+    name="CLAUDE_PROXY_ALLOWED_BETAS",
+    kind=kinds.csv(kinds.string(), allowed="beta names separated by commas; * for any characters; `none`"),
+    default=(),
+    default_note="all",
+    meaning="Values of `anthropic-beta` that keys may send; a key's own list only narrows it.",
+)
+ALLOWED_SERVER_TOOLS = Variable(
+    name="CLAUDE_PROXY_ALLOWED_SERVER_TOOLS",
+    kind=kinds.csv(kinds.string(), allowed="tool types separated by commas; * for any characters; `none`"),
+    default=(),
+    default_note="all",
+    meaning="Types of tools run by the upstream (`web_search*`) that keys may use; a key's own list only narrows it.",
+)
+ALLOWED_MCP_HOSTS = Variable(
+    name="CLAUDE_PROXY_ALLOWED_MCP_HOSTS",
+    kind=kinds.csv(
+        Kind("a host name", host_pattern), allowed="host names or *.example.com, separated by commas; `none`"
+    ),
+    default=(),
+    default_note="all",
+    meaning="Hosts that `mcp_servers` in a request may name; a key's own list only narrows it.",
+)
 
 # fmt: off
 VARIABLES: tuple[Variable[object], ...] = (
     KEY_REQUESTS, KEY_TOKENS, KEY_RUNS, KEY_BUDGET_DAY, KEY_BUDGET_MONTH, KEY_BUDGET_TOTAL, KEY_BUDGET_WARN_PERCENT,
-    SESSION_TTL_HOURS, SESSION_MAX, STORE_SESSIONS,
+    SESSION_TTL_HOURS, SESSION_MAX, STORE_SESSIONS, ALLOWED_BETAS, ALLOWED_SERVER_TOOLS, ALLOWED_MCP_HOSTS,
 )
 # fmt: on
 
@@ -92,4 +116,13 @@ def read_sessions(env: Env) -> SessionSettings:
     """How sessions are remembered. Raises SettingError."""
     return SessionSettings(
         ttl_hours=SESSION_TTL_HOURS.read(env), max_per_key=SESSION_MAX.read(env), store=STORE_SESSIONS.read(env)
+    )
+
+
+def read_allowed(env: Env) -> AllowLists:
+    """What any key may use at most. Raises SettingError."""
+    return AllowLists(
+        betas=ALLOWED_BETAS.read(env),
+        server_tools=ALLOWED_SERVER_TOOLS.read(env),
+        mcp_hosts=ALLOWED_MCP_HOSTS.read(env),
     )

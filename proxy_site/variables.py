@@ -198,6 +198,7 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
         credential=credential,
         key_defaults=account.read_key_defaults(env),
         sessions=account.read_sessions(env),
+        allowed=account.read_allowed(env),
         processes=process.PROCESSES.read(env),
         node=process.NODE.read(env),
     )

@@ -20,6 +20,7 @@ _LONG = (
     "tests/limits/test_never_one_too_many.py",
     "tests/observability/test_gateway.py",
     "tests/observability/test_many.py",
+    "tests/policy/test_gateway.py",
     "tests/security/test_gateway.py",
     "tests/serve/",
     "tests/sessions/test_gateway.py",
