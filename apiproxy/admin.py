@@ -124,7 +124,6 @@ class StateFilter(admin.SimpleListFilter):
 
 
 def _listed(field: str, label: str) -> Callable[[Any, ApiKey], str]:
-    """A column that shows a list of names as words."""
 
     @admin.display(description=label)
     def shown(self: Any, key: ApiKey) -> str:

@@ -33,7 +33,11 @@ EVERYTHING = (
 # From the bottom to the top.
 LAYERS = {
     "values": Layer(
-        modules=("apiproxy.turns", "apiproxy.events", "apiproxy.errors", "apiproxy.version"), without=("django", SDK)
+        modules=(
+            *("apiproxy.turns", "apiproxy.events", "apiproxy.errors", "apiproxy.version"),
+            *("apiproxy.hosts", "apiproxy.policy"),
+        ),
+        without=("django", SDK),
     ),
     "observers": Layer(
         modules=("apiproxy.observers", "apiproxy.companions", "apiproxy.admission", "apiproxy.slot"),
@@ -52,16 +56,9 @@ LAYERS = {
     "fold": Layer(modules=("apiproxy.wire.fold",), may_import=("values",), without=("django", SDK)),
     "data": Layer(
         modules=(
-            *(
-                "apiproxy.models",
-                "apiproxy.catalog",
-                "apiproxy.keys",
-                "apiproxy.principal",
-                "apiproxy.auth",
-                "apiproxy.limits",
-            ),
+            *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
             *("apiproxy.usage", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
-            *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.throttle", "apiproxy.apps"),
+            *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.throttle", "apiproxy.apps", "apiproxy.principal"),
         ),
         may_import=("values", "conf", "fold"),
         without=(SDK,),
