@@ -15,6 +15,7 @@ from apiproxy.engine.pool import Pool, PoolLimits, WorkerSnapshot
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import CancelReason
 from apiproxy.keys import Principal
+from apiproxy.keywatch import KeyWatch
 from apiproxy.limits.values import LimitState
 from apiproxy.observers import observers
 from apiproxy.run import Run, RunLimits
@@ -77,6 +78,7 @@ class Runtime:
             upstream_retries=settings.upstream_retries,
         )
         self._active: dict[str, _Active] = {}
+        self._keys = KeyWatch(self.active_runs)
         self._draining = False
         observers.register(bookkeeper)
         observers.register(recorder)
@@ -121,7 +123,8 @@ class Runtime:
         )
         task = asyncio.create_task(run.own(), name=f"run {turn.id}")
         self._active[turn.id] = _Active(run, task)
-        task.add_done_callback(lambda _: self._active.pop(turn.id, None))
+        task.add_done_callback(lambda _: self._over(turn.id))
+        self._keys.wake()
         return run
 
     def cancel(self, run_id: str) -> bool:
@@ -165,6 +168,11 @@ class Runtime:
         """Ends every active run, with an error for its client."""
         for active in self._active.values():
             active.run.stop(ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5))
+
+    def _over(self, run_id: str) -> None:
+        self._active.pop(run_id, None)
+        if not self._active:
+            self._keys.rest()
 
     async def _wait_for_runs(self, timeout_s: float) -> None:
         tasks = [active.task for active in self._active.values()]

@@ -22,6 +22,7 @@ _LONG = (
     "tests/observability/test_many.py",
     "tests/policy/test_gateway.py",
     "tests/security/test_gateway.py",
+    "tests/security/test_revocation.py",
     "tests/serve/",
     "tests/sessions/test_gateway.py",
     "tests/test_soak.py",
