@@ -40,10 +40,11 @@ class KeyDefaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSettings:
-    """How long and how many sessions are remembered, and whether their messages may be kept (the key decides too)."""
+    """How long, how many and how large sessions are kept, and whether their messages may be (the key decides too)."""
 
     ttl_hours: int = 24
     max_per_key: int = 500
+    bytes_per_key: int = 268_435_456
     store: bool = False
 
 

@@ -60,6 +60,12 @@ SESSION_MAX = Variable(
     default=500,
     meaning="Sessions that are remembered for each key; the one that was used longest ago goes first.",
 )
+SESSION_BYTES = Variable(
+    name="CLAUDE_PROXY_SESSION_BYTES_PER_KEY",
+    kind=kinds.integer(1, 2**50, unit="bytes"),
+    default=268_435_456,
+    meaning="Kept messages of all of a key's sessions; a request that would pass it is refused with 413.",
+)
 STORE_SESSIONS = Variable(
     name="CLAUDE_PROXY_STORE_SESSIONS",
     kind=kinds.boolean(),
@@ -94,7 +100,8 @@ ALLOWED_MCP_HOSTS = Variable(
 # fmt: off
 VARIABLES: tuple[Variable[object], ...] = (
     KEY_REQUESTS, KEY_TOKENS, KEY_RUNS, KEY_BUDGET_DAY, KEY_BUDGET_MONTH, KEY_BUDGET_TOTAL, KEY_BUDGET_WARN_PERCENT,
-    SESSION_TTL_HOURS, SESSION_MAX, STORE_SESSIONS, ALLOWED_BETAS, ALLOWED_SERVER_TOOLS, ALLOWED_MCP_HOSTS,
+    SESSION_TTL_HOURS, SESSION_MAX, SESSION_BYTES, STORE_SESSIONS,
+    ALLOWED_BETAS, ALLOWED_SERVER_TOOLS, ALLOWED_MCP_HOSTS,
 )
 # fmt: on
 
@@ -115,7 +122,10 @@ def read_key_defaults(env: Env) -> KeyDefaults:
 def read_sessions(env: Env) -> SessionSettings:
     """How sessions are remembered. Raises SettingError."""
     return SessionSettings(
-        ttl_hours=SESSION_TTL_HOURS.read(env), max_per_key=SESSION_MAX.read(env), store=STORE_SESSIONS.read(env)
+        ttl_hours=SESSION_TTL_HOURS.read(env),
+        max_per_key=SESSION_MAX.read(env),
+        bytes_per_key=SESSION_BYTES.read(env),
+        store=STORE_SESSIONS.read(env),
     )
 
 

@@ -10,7 +10,7 @@ class SessionRow(TypedDict):
     """A conversation of a key. Times are Unix seconds; cost is an estimate in US dollars.
 
     change: what the last turn did to the history (`resume`, `reset`, …); differed_at: the message, from 0, where it
-    differed.
+    differed. unstored: answered turns that were to be kept and could not be.
     """
 
     key: str
@@ -27,6 +27,7 @@ class SessionRow(TypedDict):
     failures: int
     change: str
     differed_at: int | None
+    unstored: int
     tokens: int
     cost: float
 

@@ -24,6 +24,7 @@ _LONG = (
     "tests/security/test_gateway.py",
     "tests/security/test_revocation.py",
     "tests/serve/",
+    "tests/sessions/test_append.py",
     "tests/sessions/test_gateway.py",
     "tests/test_soak.py",
 )
