@@ -1,5 +1,6 @@
 """Keys in the admin. Models are in `admin_models.py`, what keys have used in `admin_usage.py`."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -30,6 +31,7 @@ from apiproxy.models import (
     Scope,
     default_scopes,
     validate_dialects,
+    validate_hosts,
     validate_names,
     validate_scopes,
 )
@@ -42,7 +44,14 @@ ROTATION_OVERLAP = timedelta(hours=24)
 _NEAR, _FINE = "near", "fine"
 _STATES = {"in use": "success", "expired": "warning", "revoked": "danger"}
 # What somebody who may not change a key sees of fields that would show as JSON.
-_SHOWN = {"scopes": "shown_scopes", "allowed_dialects": "shown_dialects", "allowed_models": "shown_models"}
+_SHOWN = {
+    "scopes": "shown_scopes",
+    "allowed_dialects": "shown_dialects",
+    "allowed_models": "shown_models",
+    "allowed_betas": "shown_betas",
+    "allowed_server_tools": "shown_server_tools",
+    "allowed_mcp_hosts": "shown_mcp_hosts",
+}
 
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
@@ -66,9 +75,23 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
         validators=[validate_names],
         help_text="One a line, ids or aliases; * for any characters. Empty: every model.",
     )
+    allowed_betas = NamesField(
+        required=False, validators=[validate_names], help_text="One a line; * for any characters. Empty: every one."
+    )
+    allowed_server_tools = NamesField(
+        required=False,
+        validators=[validate_names],
+        help_text="Types such as web_search*, one a line. Empty: every one.",
+    )
+    allowed_mcp_hosts = NamesField(
+        required=False,
+        validators=[validate_hosts],
+        help_text="Hosts of mcp_servers, one a line; *.example.com for those below it. Empty: every one.",
+    )
 
     class Meta:
         labels: ClassVar[dict[str, str]] = {
+            "allowed_mcp_hosts": "Allowed MCP hosts",
             "budget_day_usd": "Per day (USD)",
             "budget_month_usd": "Per month (USD)",
             "budget_total_usd": "In all (USD)",
@@ -100,6 +123,15 @@ class StateFilter(admin.SimpleListFilter):
         return queryset
 
 
+def _listed(field: str, label: str) -> Callable[[Any, ApiKey], str]:
+
+    @admin.display(description=label)
+    def shown(self: Any, key: ApiKey) -> str:
+        return ", ".join(getattr(key, field)) or "every one"
+
+    return shown
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Keys. The secret is shown in the message after the key is added, and never again."""
@@ -121,6 +153,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             None,
             {"fields": ("name", "owner", "scopes", "allowed_dialects", "allowed_models", "expires_at", "store_bodies")},
         ),
+        ("Features", {"fields": ("allowed_betas", "allowed_server_tools", "allowed_mcp_hosts")}),
         ("Limits", {"fields": ("priority", "requests_per_minute", "tokens_per_minute", "concurrent_runs")}),
         ("Budgets", {"fields": ("budget_day_usd", "budget_month_usd", "budget_total_usd", "budget_warn_percent")}),
     )
@@ -147,15 +180,11 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         """The scopes as words."""
         return ", ".join(key.scopes)
 
-    @admin.display(description="allowed dialects")
-    def shown_dialects(self, key: ApiKey) -> str:
-        """As words."""
-        return ", ".join(key.allowed_dialects) or "every one"
-
-    @admin.display(description="allowed models")
-    def shown_models(self, key: ApiKey) -> str:
-        """As words."""
-        return ", ".join(key.allowed_models) or "every one"
+    shown_dialects = _listed("allowed_dialects", "allowed dialects")
+    shown_models = _listed("allowed_models", "allowed models")
+    shown_betas = _listed("allowed_betas", "allowed betas")
+    shown_server_tools = _listed("allowed_server_tools", "allowed server tools")
+    shown_mcp_hosts = _listed("allowed_mcp_hosts", "allowed MCP hosts")
 
     @unfold_display(label=_STATES)  # type: ignore[untyped-decorator]  # unfold has no types
     def state(self, key: ApiKey) -> str:
@@ -212,9 +241,11 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             return self.fieldsets
         if self.has_change_permission(request, obj):
             return (*self.fieldsets, *self.history_fieldsets)
-        (name, first), *others = self.fieldsets
-        fields = tuple(_SHOWN.get(field, field) for field in first["fields"])
-        return ((name, {"fields": fields}), *others, *self.history_fieldsets)
+        shown = tuple(
+            (name, {"fields": tuple(_SHOWN.get(field, field) for field in options["fields"])})
+            for name, options in self.fieldsets
+        )
+        return (*shown, *self.history_fieldsets)
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         """Gives a new key its secret, and shows it this once."""

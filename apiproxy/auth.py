@@ -1,17 +1,21 @@
 """Who sends a request, and whether that key may do what is asked. Knows no framework: headers in, Principal out."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 
-from apiproxy.catalog import ResolvedModel
+from apiproxy.catalog import ResolvedModel, resolve
 from apiproxy.conf import gateway_settings
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.keys import Principal, digest_of, find
+from apiproxy.policy import Policy, check_betas, check_body, matches_name
 from apiproxy.throttle import whole_seconds, wrong_keys
 from apiproxy.turns import DialectName
 
 _BEARER = "bearer "
+_CHECK_IN_THREAD_BYTES = 512 * 1024
 
 
 async def authenticate(headers: Mapping[str, str], *, peer: str = "") -> Principal:
@@ -62,34 +66,54 @@ def may_use(principal: Principal, model: ResolvedModel) -> bool:
     """Whether the key's list of models has this one, under its id or any of its names; an empty list has all."""
     if not principal.allowed_models:
         return True
-    return any(_matches(allowed, name) for allowed in principal.allowed_models for name in model.names)
-
-
-def _matches(allowed: str, name: str) -> bool:
-    """`*` stands for anything, and every other character for itself: brackets occur in ids (`claude-opus-5[1m]`).
-
-    Not a pattern: with some stars in it, one takes minutes over a name that a client made for that.
-    """
-    first, *parts = allowed.split("*")
-    if not parts:
-        return name == allowed
-    if not name.startswith(first):
-        return False
-    at, last = len(first), parts.pop()
-    for part in parts:
-        found = name.find(part, at)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return len(name) - at >= len(last) and name.endswith(last)
+    return any(matches_name(allowed, name) for allowed in principal.allowed_models for name in model.names)
 
 
 def require_model(principal: Principal, model: ResolvedModel) -> None:
     """Raises ProxyError: FORBIDDEN for a model that is not the key's, NOT_FOUND for one that is switched off."""
+    _require_model(principal, model, field="model")
+
+
+def _require_model(principal: Principal, model: ResolvedModel, *, field: str) -> None:
     if not may_use(principal, model):
-        raise ProxyError(FailureKind.FORBIDDEN, f"This API key may not use the model `{model.id}`.", param="model")
+        where = "" if field == "model" else f"{field}: "
+        message = f"{where}This API key may not use the model `{model.id}`."
+        raise ProxyError(FailureKind.FORBIDDEN, message, param=field)
     if not model.enabled:
-        raise ProxyError(FailureKind.NOT_FOUND, f"model: {model.id}", param="model")
+        raise ProxyError(FailureKind.NOT_FOUND, f"{field}: {model.id}", param=field)
+
+
+async def require_allowed(
+    principal: Principal, body: Mapping[str, Any], *, betas: Sequence[str] = (), body_bytes: int = 0
+) -> None:
+    """Checks all that a Messages body and its betas name beside `model`: models, server tools, MCP servers.
+
+    An alias of a model becomes its id, in the body itself, which no run has yet. body_bytes: the size of the body as
+    JSON. Raises ProxyError: FORBIDDEN, NOT_FOUND and INVALID_REQUEST, each naming the field.
+    """
+    allowed = policy_of(principal)
+    check_betas(allowed, betas)
+    if body_bytes > _CHECK_IN_THREAD_BYTES:
+        named = await asyncio.to_thread(check_body, allowed, body)
+    else:
+        named = check_body(allowed, body)
+    for name, found in named.items():
+        model = await resolve(name)
+        _require_model(principal, model, field=found.path)
+        if model.id != name:
+            for holder in found.holders:
+                holder["model"] = model.id
+
+
+def policy_of(principal: Principal) -> Policy:
+    """The gateway's allow-lists and the key's own."""
+    everywhere = gateway_settings().allowed
+    return Policy(
+        server_tools=(everywhere.server_tools, principal.allowed_server_tools),
+        mcp_hosts=(everywhere.mcp_hosts, principal.allowed_mcp_hosts),
+        betas=(everywhere.betas, principal.allowed_betas),
+        models=bool(principal.allowed_models),
+    )
 
 
 def client_ip(headers: Mapping[str, str], *, peer: str, trusted: tuple[str, ...]) -> str:

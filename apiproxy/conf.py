@@ -40,11 +40,21 @@ class KeyDefaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSettings:
-    """How long and how many sessions are remembered, and whether their messages may be kept (the key decides too)."""
+    """How long, how many and how large sessions are kept, and whether their messages may be (the key decides too)."""
 
     ttl_hours: int = 24
     max_per_key: int = 500
+    bytes_per_key: int = 268_435_456
     store: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowLists:
+    """What any key may use at most; an empty list allows everything. See `policy.Policy`."""
+
+    betas: tuple[str, ...] = ()
+    server_tools: tuple[str, ...] = ()
+    mcp_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +104,7 @@ class GatewaySettings:
     sessions: SessionSettings = SessionSettings()
     breaker: BreakerSettings = BreakerSettings()
     allow_unpriced: bool = False
+    allowed: AllowLists = AllowLists()
     processes: int = 1
     node: str = ""
     seat: int | None = None

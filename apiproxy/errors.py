@@ -14,6 +14,7 @@ class FailureKind(StrEnum):
     TOO_LARGE = "too_large"
     TOO_SLOW = "too_slow"
     UNAUTHENTICATED = "unauthenticated"
+    KEY_ENDED = "key_ended"
     BUDGET_SPENT = "budget_spent"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"

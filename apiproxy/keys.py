@@ -11,7 +11,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypedDict, Unpack
@@ -24,10 +23,10 @@ from django.db.models.signals import post_delete, post_save
 from django.utils import timezone
 
 from apiproxy.conf import gateway_settings
-from apiproxy.limits.rows import limits_of
-from apiproxy.limits.values import NO_LIMITS, KeyLimits
 from apiproxy.lookup import DatabaseAwayError, Lookup, apart, lookup
 from apiproxy.models import ENV_KEY_NAME, PREFIX_LENGTH, ApiKey
+from apiproxy.principal import Principal as Principal
+from apiproxy.principal import principal_of
 
 SECRET_PREFIX = "sk-proxy-"  # noqa: S105 - how generated secrets begin, not one of them
 SECRET_LENGTH = 43
@@ -48,32 +47,15 @@ _NOBODY = "0" * 64  # compared with where no row was found, so that both cases d
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Principal:
-    """Who a key stands for. expires_at is Unix time in seconds; an empty list of what is allowed means everything.
-
-    limits tell whether there are any and may be some seconds old; what counts is decided under the key's lock.
-    """
-
-    key_id: int
-    label: str
-    scopes: frozenset[str]
-    allowed_models: tuple[str, ...] = ()
-    allowed_dialects: tuple[str, ...] = ()
-    limits: KeyLimits = NO_LIMITS
-    priority: int = 0
-    store_bodies: bool = False
-    expires_at: float | None = None
-    previous_secret: bool = False
-    """Whether the key was presented by its secret before the last rotation."""
-
-
 class KeyFields(TypedDict, total=False):
     """What can be said of a new key; see `ApiKey` for the meanings."""
 
     scopes: list[str]
     allowed_models: list[str]
     allowed_dialects: list[str]
+    allowed_betas: list[str]
+    allowed_server_tools: list[str]
+    allowed_mcp_hosts: list[str]
     owner_id: int | None
     priority: int
     requests_per_minute: int | None
@@ -233,7 +215,7 @@ class Keyring:
             with self._lock:
                 self._found.pop(digest, None)
             return None
-        principal = _principal(row, previous_secret=not current)
+        principal = principal_of(row, previous_secret=not current)
         with self._lock:
             if changes == self._changes:  # else the row may be from before a change
                 self._found[digest] = (loaded_at, principal)
@@ -271,22 +253,6 @@ class Keyring:
         self.forget()
         # Until the commit others still read the old row, and may have put it back.
         transaction.on_commit(self.forget, using=using)
-
-
-def _principal(row: ApiKey, *, previous_secret: bool = False) -> Principal:
-    ends = [row.expires_at, row.previous_until if previous_secret else None]
-    return Principal(
-        key_id=row.pk,
-        label=row.name,
-        scopes=frozenset(row.scopes),
-        allowed_models=tuple(row.allowed_models),
-        allowed_dialects=tuple(row.allowed_dialects),
-        limits=limits_of(row),
-        priority=row.priority,
-        store_bodies=row.store_bodies,
-        expires_at=min((end.timestamp() for end in ends if end is not None), default=None),
-        previous_secret=previous_secret,
-    )
 
 
 keyring = Keyring()

@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass, field
 
 from apiproxy.admission import Admission, QueueSnapshot
+from apiproxy.auth import require_allowed
 from apiproxy.bookkeeper import bookkeeper
 from apiproxy.breaker import Breaker, BreakerLimits, BreakerSnapshot, Guarded
 from apiproxy.catalog import priced
@@ -14,6 +15,7 @@ from apiproxy.engine.pool import Pool, PoolLimits, WorkerSnapshot
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import CancelReason, Usage
 from apiproxy.keys import Principal
+from apiproxy.keywatch import KeyWatch
 from apiproxy.limits.values import LimitState
 from apiproxy.observers import observers
 from apiproxy.run import Run, RunLimits
@@ -76,6 +78,7 @@ class Runtime:
             upstream_retries=settings.upstream_retries,
         )
         self._active: dict[str, _Active] = {}
+        self._keys = KeyWatch(self.active_runs)
         self._draining = False
         observers.register(bookkeeper)
         observers.register(recorder)
@@ -89,11 +92,13 @@ class Runtime:
     async def begin(self, principal: Principal, turn: Turn, *, mode: str | None = None) -> tuple[Run, LimitState]:
         """Starts a run within the limits of its key; the run, and how the limits stand.
 
-        mode: see `SessionRecorder.continued`. Raises what that, `Bookkeeper.reserve` and `start` raise, and
-        ProxyError(UPSTREAM_DOWN) while the upstream is not asked: such a request must not wait for a slot.
+        mode: see `SessionRecorder.continued`. Raises what that, `require_allowed` (which sees the kept messages too),
+        `Bookkeeper.reserve` and `start` raise, and ProxyError(UPSTREAM_DOWN) while the upstream is not asked: such a
+        request must not wait for a slot.
         """
         self.breaker.check()
         turn = await recorder.continued(turn, mode)
+        await require_allowed(principal, turn.body, betas=turn.betas, body_bytes=turn.body_bytes)
         limits = await bookkeeper.reserve(principal, turn)
         try:
             return self.start(turn), limits
@@ -119,7 +124,8 @@ class Runtime:
         )
         task = asyncio.create_task(run.own(), name=f"run {turn.id}")
         self._active[turn.id] = _Active(run, task)
-        task.add_done_callback(lambda _: self._active.pop(turn.id, None))
+        task.add_done_callback(lambda _: self._over(turn.id))
+        self._keys.wake()
         return run
 
     def cancel(self, run_id: str) -> bool:
@@ -163,6 +169,11 @@ class Runtime:
         """Ends every active run, with an error for its client."""
         for active in self._active.values():
             active.run.stop(ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5))
+
+    def _over(self, run_id: str) -> None:
+        self._active.pop(run_id, None)
+        if not self._active:
+            self._keys.rest()
 
     async def _wait_for_runs(self, timeout_s: float) -> None:
         tasks = [active.task for active in self._active.values()]

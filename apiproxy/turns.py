@@ -40,7 +40,8 @@ class Turn:
     client sent it (the canonical form; another dialect's parser translates into it) with `max_tokens` filled in.
     model is the id after aliases, requested_model the client's own word. betas are the values of `anthropic-beta`.
     received_at is Unix time in seconds; body_bytes the size of the body as it came. kept_messages: how many of the
-    body's messages the gateway itself put before the client's, None where it was not asked to. form: what the dialect
+    body's messages the gateway itself put before the client's, None where it was not asked to; unstored_turns: how
+    many answered turns of the conversation could not be kept. form: what the dialect
     needs to write the answer once more, if that is kept.
     """
 
@@ -57,4 +58,5 @@ class Turn:
     conversation_id: str | None = None
     traceparent: str | None = None
     kept_messages: int | None = None
+    unstored_turns: int = 0
     form: Mapping[str, Any] | None = None

@@ -63,7 +63,7 @@ def end_reason_of(kind: FailureKind) -> EndReason:  # noqa: C901 - one table
             return EndReason.WORKER_DIED
         case FailureKind.CLIENT_DISCONNECT:
             return EndReason.CLIENT_DISCONNECT
-        case FailureKind.CANCELLED:
+        case FailureKind.CANCELLED | FailureKind.KEY_ENDED:
             return EndReason.CANCELLED
         case FailureKind.INTERNAL | FailureKind.DATABASE_AWAY:
             return EndReason.INTERNAL

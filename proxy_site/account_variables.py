@@ -2,7 +2,8 @@
 
 from decimal import Decimal, InvalidOperation
 
-from apiproxy.conf import KeyDefaults, SessionSettings
+from apiproxy.conf import AllowLists, KeyDefaults, SessionSettings
+from apiproxy.hosts import host_pattern
 from proxy_site import env as kinds
 from proxy_site.env import Env, Kind, Variable
 
@@ -59,6 +60,12 @@ SESSION_MAX = Variable(
     default=500,
     meaning="Sessions that are remembered for each key; the one that was used longest ago goes first.",
 )
+SESSION_BYTES = Variable(
+    name="CLAUDE_PROXY_SESSION_BYTES_PER_KEY",
+    kind=kinds.integer(1, 2**50, unit="bytes"),
+    default=268_435_456,
+    meaning="Kept messages of all of a key's sessions; a request that would pass it is refused with 413.",
+)
 STORE_SESSIONS = Variable(
     name="CLAUDE_PROXY_STORE_SESSIONS",
     kind=kinds.boolean(),
@@ -73,11 +80,35 @@ ALLOW_UNPRICED = Variable(
     meaning="Lets keys with a budget use what has no price in the table of models: such models, speeds, regions and "
     "server tools. Only the known part of their cost counts against the budget.",
 )
+ALLOWED_BETAS = Variable(
+    name="CLAUDE_PROXY_ALLOWED_BETAS",
+    kind=kinds.csv(kinds.string(), allowed="beta names separated by commas; * for any characters; `none`"),
+    default=(),
+    default_note="all",
+    meaning="Values of `anthropic-beta` that keys may send; a key's own list only narrows it.",
+)
+ALLOWED_SERVER_TOOLS = Variable(
+    name="CLAUDE_PROXY_ALLOWED_SERVER_TOOLS",
+    kind=kinds.csv(kinds.string(), allowed="tool types separated by commas; * for any characters; `none`"),
+    default=(),
+    default_note="all",
+    meaning="Types of tools run by the upstream (`web_search*`) that keys may use; a key's own list only narrows it.",
+)
+ALLOWED_MCP_HOSTS = Variable(
+    name="CLAUDE_PROXY_ALLOWED_MCP_HOSTS",
+    kind=kinds.csv(
+        Kind("a host name", host_pattern), allowed="host names or *.example.com, separated by commas; `none`"
+    ),
+    default=(),
+    default_note="all",
+    meaning="Hosts that `mcp_servers` in a request may name; a key's own list only narrows it.",
+)
 
 # fmt: off
 VARIABLES: tuple[Variable[object], ...] = (
     KEY_REQUESTS, KEY_TOKENS, KEY_RUNS, KEY_BUDGET_DAY, KEY_BUDGET_MONTH, KEY_BUDGET_TOTAL, KEY_BUDGET_WARN_PERCENT,
-    SESSION_TTL_HOURS, SESSION_MAX, STORE_SESSIONS, ALLOW_UNPRICED,
+    SESSION_TTL_HOURS, SESSION_MAX, SESSION_BYTES, STORE_SESSIONS, ALLOW_UNPRICED,
+    ALLOWED_BETAS, ALLOWED_SERVER_TOOLS, ALLOWED_MCP_HOSTS,
 )
 # fmt: on
 
@@ -98,5 +129,17 @@ def read_key_defaults(env: Env) -> KeyDefaults:
 def read_sessions(env: Env) -> SessionSettings:
     """How sessions are remembered. Raises SettingError."""
     return SessionSettings(
-        ttl_hours=SESSION_TTL_HOURS.read(env), max_per_key=SESSION_MAX.read(env), store=STORE_SESSIONS.read(env)
+        ttl_hours=SESSION_TTL_HOURS.read(env),
+        max_per_key=SESSION_MAX.read(env),
+        bytes_per_key=SESSION_BYTES.read(env),
+        store=STORE_SESSIONS.read(env),
+    )
+
+
+def read_allowed(env: Env) -> AllowLists:
+    """What any key may use at most. Raises SettingError."""
+    return AllowLists(
+        betas=ALLOWED_BETAS.read(env),
+        server_tools=ALLOWED_SERVER_TOOLS.read(env),
+        mcp_hosts=ALLOWED_MCP_HOSTS.read(env),
     )

@@ -104,6 +104,7 @@ def _session(row: Session) -> SessionRow:
         "failures": row.failures,
         "change": row.last_change,
         "differed_at": row.differed_at,
+        "unstored": row.unstored_turns,
         "tokens": row.input_tokens + row.output_tokens + row.cache_read_tokens + row.cache_creation_tokens,
         "cost": row.cost_micro_usd / _MICRO,
         "unpriced": row.unpriced + row.partly_unpriced,

@@ -199,6 +199,7 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
         key_defaults=account.read_key_defaults(env),
         sessions=account.read_sessions(env),
         allow_unpriced=account.ALLOW_UNPRICED.read(env),
+        allowed=account.read_allowed(env),
         processes=process.PROCESSES.read(env),
         node=process.NODE.read(env),
     )

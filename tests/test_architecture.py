@@ -33,7 +33,11 @@ EVERYTHING = (
 # From the bottom to the top.
 LAYERS = {
     "values": Layer(
-        modules=("apiproxy.turns", "apiproxy.events", "apiproxy.errors", "apiproxy.version"), without=("django", SDK)
+        modules=(
+            *("apiproxy.turns", "apiproxy.events", "apiproxy.errors", "apiproxy.version"),
+            *("apiproxy.hosts", "apiproxy.policy"),
+        ),
+        without=("django", SDK),
     ),
     "observers": Layer(
         modules=("apiproxy.observers", "apiproxy.companions", "apiproxy.admission", "apiproxy.slot"),
@@ -55,13 +59,13 @@ LAYERS = {
             *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
             *("apiproxy.usage", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
             *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.throttle", "apiproxy.apps", "apiproxy.prices"),
-            "apiproxy.costreport",
+            *("apiproxy.costreport", "apiproxy.principal", "apiproxy.revocation"),
         ),
         may_import=("values", "conf", "fold"),
         without=(SDK,),
     ),
     "runtime": Layer(
-        modules=("apiproxy.runtime",),
+        modules=("apiproxy.runtime", "apiproxy.keywatch"),
         may_import=("values", "observers", "conf", "contract", "engine", "run", "data", "standin"),
         without=(SDK,),
     ),

@@ -18,7 +18,7 @@ from apiproxy.models.keys import (
     validate_dialects,
     validate_scopes,
 )
-from apiproxy.models.names import validate_names
+from apiproxy.models.names import validate_hosts, validate_names
 from apiproxy.models.sessions import CONVERSATION_ID_CHARS, Session, SessionHistory
 from apiproxy.models.usage import Reservation, Usage
 
@@ -44,6 +44,7 @@ __all__ = [
     "default_scopes",
     "default_tokens_per_minute",
     "validate_dialects",
+    "validate_hosts",
     "validate_names",
     "validate_scopes",
 ]

@@ -11,7 +11,7 @@ from django.db import models
 from django.utils import timezone
 
 from apiproxy.conf import gateway_settings
-from apiproxy.models.names import validate_names
+from apiproxy.models.names import validate_hosts, validate_names
 
 PREFIX_LENGTH = 14
 """Characters of a generated secret that are kept in the clear, so that a key can be told from others."""
@@ -132,6 +132,24 @@ class ApiKey(models.Model):
     )
     allowed_dialects = models.JSONField(
         default=list, blank=True, validators=[validate_dialects], help_text="APIs it may use. None: every one."
+    )
+    allowed_betas = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_names],
+        help_text="Values of anthropic-beta; * stands for any characters. Empty: every one.",
+    )
+    allowed_server_tools = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_names],
+        help_text="Types of tools that the upstream runs; * stands for any characters. Empty: every one.",
+    )
+    allowed_mcp_hosts = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_hosts],
+        help_text="Hosts of mcp_servers, such as mcp.example.com or *.example.com. Empty: every one.",
     )
     requests_per_minute = _limit("Within any 60 seconds. Empty: no limit.", default_requests_per_minute)
     tokens_per_minute = _limit(

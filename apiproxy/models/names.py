@@ -6,6 +6,8 @@ from decimal import Decimal, InvalidOperation
 
 from django.core.exceptions import ValidationError
 
+from apiproxy.hosts import host_pattern
+
 MAX_RATES = 50
 _RATE_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _MAX_RATE = Decimal(100_000)
@@ -48,3 +50,13 @@ def _rate(number: object) -> Decimal | None:
     except InvalidOperation:
         return None
     return read if read.is_finite() and 0 <= read <= _MAX_RATE else None
+
+
+def validate_hosts(value: object) -> None:
+    """Raises ValidationError unless the value is a list of host names, addresses, `*.example.com`, `*` or `none`."""
+    validate_names(value)
+    for entry in value if isinstance(value, list) else ():
+        try:
+            host_pattern(entry)
+        except ValueError:
+            raise ValidationError(f"{entry!r} is not a host name: no scheme, port or path.", code="hosts") from None

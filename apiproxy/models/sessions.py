@@ -15,7 +15,8 @@ class Session(models.Model):
 
     chain: the digests of the lineage (`sessions/lineage.py`) of the branch that was used last, joined; heads: the ends
     of all branches. last_change says what the last turn did to the history, differed_at which message (from 0) it
-    changed. cost_micro_usd is an estimate in millionths of a dollar.
+    changed. cost_micro_usd is an estimate in millionths of a dollar. stored_bytes: the size of the session's history.
+    unstored_turns: answered turns that were to be kept and could not be; unstored_reason: why the last of them was not.
     """
 
     key_id = models.BigIntegerField()
@@ -41,6 +42,9 @@ class Session(models.Model):
     cost_micro_usd = count()
     unpriced = count()
     partly_unpriced = count()
+    stored_bytes = count()
+    unstored_turns = count()
+    unstored_reason = models.CharField(max_length=16, blank=True)
 
     class Meta:
         ordering = ("-last_used_at",)

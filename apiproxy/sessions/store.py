@@ -1,19 +1,19 @@
 """Sessions in the database: one row for each key and conversation id, brought up to date when a turn ends."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
-import orjson
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
+from django.db.models.functions import Length
 from django.utils import timezone
 
 from apiproxy.conf import gateway_settings
 from apiproxy.models import Session, SessionHistory
+from apiproxy.sessions.kept import as_json, encode
 from apiproxy.sessions.lineage import RESETS, RESUMES, Head, Lineage, chain_of, compare, followed, packed, unpacked
 from apiproxy.usage import Sums, storable
 
@@ -25,7 +25,8 @@ class Note:
     """A turn of a conversation has ended.
 
     messages is None where the body was too much to compare. message: the upstream's whole answer, where it is to be
-    kept (`store`) and there is one; form: `Turn.form`.
+    kept (`store`) and there is one; form: `Turn.form`. lost: earlier turns that could not be kept, and are not counted
+    in the session yet.
     """
 
     key_id: int
@@ -39,14 +40,16 @@ class Note:
     message: Mapping[str, Any] | None = field(default=None, repr=False)
     form: Mapping[str, Any] | None = field(default=None, repr=False)
     store: bool = False
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Asks for the kept messages of a conversation; the answer is a `History`, or None where none are kept."""
+    """Asks for the kept messages of a conversation; the answer is a `Found`. None larger than room_bytes are read."""
 
     key_id: int
     conversation_id: str
+    room_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +61,19 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """The messages of a conversation up to its last answer, and how many bytes they are as JSON.
+class Found:
+    """What is kept of a conversation up to its last answer.
 
-    answer: of a stored response, `message` (the upstream's) and `form` (the dialect's); None otherwise.
+    messages: as `kept.decode` reads them; None where there are none, or more bytes (size_bytes) than there was room
+    for. answer: of a stored response, the JSON of `message` (the upstream's) and `form` (the dialect's); empty
+    otherwise. others_bytes: what is kept of the key's other conversations. unstored_turns: see `Session`.
     """
 
-    messages: list[Any]
-    size_bytes: int
-    answer: dict[str, Any] | None = None
+    messages: bytes | None = field(default=None, repr=False)
+    size_bytes: int = 0
+    answer: bytes = field(default=b"", repr=False)
+    others_bytes: int = 0
+    unstored_turns: int = 0
 
 
 Job = Note | Recall | Forget
@@ -85,21 +92,20 @@ class SessionStore:
         """Forgets what is too old or too much."""
         evict(now=self._now())
 
-    def do(self, jobs: Sequence[Job]) -> list[History | bool | None]:
-        """Brings the sessions up to date, in order; then answers what was asked."""
+    def do(self, jobs: Sequence[Job]) -> list[Found | bool | int]:
+        """Brings the sessions up to date, in order; then answers what was asked (a note: `Session.unstored_turns`)."""
         chains = [None if not isinstance(job, Note) or job.messages is None else chain_of(job.messages) for job in jobs]
-        answers: list[History | bool | None] = []
+        answers: list[Found | bool | int] = []
         with transaction.atomic():
             rows = self._locked([job for job in jobs if isinstance(job, Note)])
             for job, chain in zip(jobs, chains, strict=True):
                 match job:
                     case Recall():
-                        answers.append(recall(job.key_id, job.conversation_id, since=self._now() - _ttl()))
+                        answers.append(recall(job, since=self._now() - _ttl()))
                     case Forget():
                         answers.append(forget(job.key_id, job.conversation_id))
                     case Note():
-                        answers.append(None)
-                        self._note(job, chain, rows)
+                        answers.append(self._note(job, chain, rows))
                     case _:
                         assert_never(job)
             for key_id in {row.key_id for row in rows.values() if row.turns == 1}:
@@ -119,7 +125,7 @@ class SessionStore:
             rows[key_id, conversation_id] = row
         return rows
 
-    def _note(self, note: Note, chain: tuple[bytes, ...] | None, rows: dict[tuple[int, str], Session]) -> None:
+    def _note(self, note: Note, chain: tuple[bytes, ...] | None, rows: dict[tuple[int, str], Session]) -> int:
         row = rows[note.key_id, note.conversation_id]
         if row.last_used_at < self._now() - _ttl():
             _begin_anew(row)
@@ -127,26 +133,57 @@ class SessionStore:
         if chain is not None:
             _follow(row, chain)
         row.last_used_at = max(row.last_used_at, datetime.fromtimestamp(note.received_at, tz=UTC))
+        lost, reason = note.lost, "error" if note.lost else ""
+        if note.store and note.message is not None and (why := _keep(row, note, note.message)):
+            lost, reason = lost + 1, why
+        if lost:
+            row.unstored_turns, row.unstored_reason = row.unstored_turns + lost, reason
         row.save()
-        content = note.message.get("content") if note.message else None
-        if note.store and note.messages is not None and content:
-            messages = _as_json([*note.messages, {"role": "assistant", "content": content}])
-            answer = b"" if note.form is None else _as_json({"message": note.message, "form": note.form})
-            SessionHistory.objects.update_or_create(session=row, defaults={"messages": messages, "answer": answer})
+        return row.unstored_turns
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), tz=UTC)
 
 
-def recall(key_id: int, conversation_id: str, *, since: datetime) -> History | None:
-    """The kept messages of the key's conversation; None where none are kept, or it was last used before then."""
-    found = SessionHistory.objects.filter(
-        session__key_id=key_id, session__conversation_id=conversation_id, session__last_used_at__gte=since
-    ).first()
-    if found is None:
-        return None
-    kept, answer = bytes(found.messages), bytes(found.answer)
-    return History(list(json.loads(kept)), len(kept), json.loads(answer) if answer else None)
+def recall(job: Recall, *, since: datetime) -> Found:
+    """What is kept of the key's conversation; nothing where it was last used before then."""
+    others = Session.objects.filter(key_id=job.key_id).exclude(conversation_id=job.conversation_id)
+    others_bytes = others.aggregate(sum=Sum("stored_bytes", default=0))["sum"]
+    session = Session.objects.filter(
+        key_id=job.key_id, conversation_id=job.conversation_id, last_used_at__gte=since
+    ).only("pk", "unstored_turns")
+    if (row := session.first()) is None:
+        return Found(others_bytes=others_bytes)
+    told = {"others_bytes": others_bytes, "unstored_turns": row.unstored_turns}
+    history = SessionHistory.objects.filter(session=row)
+    size_bytes = history.annotate(size=Length("messages")).values_list("size", flat=True).first()
+    if size_bytes is None:
+        return Found(**told)
+    if size_bytes > job.room_bytes:
+        return Found(size_bytes=size_bytes, **told)
+    found = history.get()
+    return Found(bytes(found.messages), size_bytes, bytes(found.answer), **told)
+
+
+def _keep(row: Session, note: Note, message: Mapping[str, Any]) -> str:
+    """Keeps the turn's messages and answer; why it cannot, or an empty text."""
+    history = SessionHistory.objects.filter(session=row)
+    if note.form is None and history.exclude(answer=b"").exists():
+        return ""  # a stored response is never another one, and goes on under an id of its own
+    if note.messages is None:
+        return "busy"
+    asked = encode(note.messages)
+    others = Session.objects.filter(key_id=row.key_id).exclude(pk=row.pk)
+    taken_bytes = others.aggregate(sum=Sum("stored_bytes", default=0))["sum"]
+    if taken_bytes + len(asked) > gateway_settings().sessions.bytes_per_key:
+        return "quota"
+    # Without content there is nothing that could come back as a message; what was asked is kept all the same.
+    content = message.get("content")
+    answered = b"\n" + as_json({"role": "assistant", "content": content}) if content else b""
+    answer = b"" if note.form is None else as_json({"message": message, "form": note.form})
+    SessionHistory.objects.update_or_create(session=row, defaults={"messages": asked + answered, "answer": answer})
+    row.stored_bytes = len(asked) + len(answered) + len(answer)
+    return ""
 
 
 def forget(key_id: int, conversation_id: str) -> bool:
@@ -217,10 +254,3 @@ def _follow(row: Session, chain: tuple[bytes, ...]) -> None:
     row.message_count = len(chain)
     row.chain = packed(after.chain)
     row.heads = [[head.count, head.digest.hex()] for head in after.heads]
-
-
-def _as_json(value: object) -> bytes:
-    try:
-        return orjson.dumps(value)
-    except TypeError:  # a lone surrogate, or a number of more than 64 bits
-        return json.dumps(value, separators=(",", ":")).encode()

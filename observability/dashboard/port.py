@@ -11,7 +11,7 @@ class SessionRow(TypedDict):
 
     unpriced: turns whose cost is missing from it, or a part of it.
     change: what the last turn did to the history (`resume`, `reset`, …); differed_at: the message, from 0, where it
-    differed.
+    differed. unstored: answered turns that were to be kept and could not be.
     """
 
     key: str
@@ -28,6 +28,7 @@ class SessionRow(TypedDict):
     failures: int
     change: str
     differed_at: int | None
+    unstored: int
     tokens: int
     cost: float
     unpriced: int

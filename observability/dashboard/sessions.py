@@ -73,6 +73,7 @@ def sessions_of(traces: Iterable[dict[str, Any]]) -> list[SessionRow]:
                 "failures": 0,
                 "change": "",
                 "differed_at": None,
+                "unstored": 0,
                 "tokens": 0,
                 "cost": 0.0,
                 "unpriced": 0,

@@ -167,3 +167,12 @@ def test_models_can_be_changed_but_for_their_id(admin_client: Client) -> None:
 def test_strangers_do_not_see_keys(client: Client) -> None:
     for path in (KEYS, f"{KEYS}add/", MODELS):
         assert client.get(path).status_code == 302
+
+
+def test_saves_allow_lists_of_features(admin_client: Client) -> None:
+    lists = {"allowed_betas": "a-*", "allowed_server_tools": "web_search*\n\n", "allowed_mcp_hosts": "*.example.com"}
+    added(admin_client, **lists)
+    key = ApiKey.objects.get()
+    assert (key.allowed_betas, key.allowed_server_tools) == (["a-*"], ["web_search*"])
+    assert key.allowed_mcp_hosts == ["*.example.com"]
+    assert "not a host name" in added(admin_client, name="other", allowed_mcp_hosts="https://x")

@@ -78,3 +78,16 @@ def test_what_is_not_valid_is_refused_by_name(arguments: tuple[str, ...], messag
     with pytest.raises(CommandError, match=message):
         run(*arguments)
     assert ApiKey.objects.count() == 1
+
+
+def test_stores_allow_lists_of_features() -> None:
+    run("ci", "--betas=a-*, b-1", "--server-tools=web_search*", "--mcp-hosts=*.example.com,none")
+    key = ApiKey.objects.get()
+    assert key.allowed_betas == ["a-*", "b-1"]
+    assert key.allowed_server_tools == ["web_search*"]
+    assert key.allowed_mcp_hosts == ["*.example.com", "none"]
+
+
+def test_refuses_an_mcp_host_that_is_a_url() -> None:
+    with pytest.raises(CommandError, match=r"allowed_mcp_hosts: .*not a host name"):
+        run("ci", "--mcp-hosts=https://mcp.example.com/mcp")

@@ -11,8 +11,9 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from apiproxy.account import sessions as account
 from apiproxy.keys import Principal
-from apiproxy.models import Session
-from apiproxy.sessions.store import Forget, History, Note, Recall, SessionStore
+from apiproxy.models import Session, SessionHistory
+from apiproxy.sessions.kept import MAX_BYTES, MAX_VALUES, decode, from_json, too_many_values
+from apiproxy.sessions.store import Forget, Found, Note, Recall, SessionStore
 from apiproxy.usage import Sums
 from tests.limits.support import Clock
 
@@ -54,6 +55,16 @@ def run(call: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
 
 def only(key: int = 1) -> Session:
     return Session.objects.get(key_id=key)
+
+
+def recalled(store: SessionStore, conversation: str = "c", *, key: int = 1, room_bytes: int = MAX_BYTES) -> Found:
+    (found,) = store.do([Recall(key, conversation, room_bytes)])
+    assert isinstance(found, Found)
+    return found
+
+
+def messages_of(found: Found) -> list[Any]:
+    return [] if found.messages is None else decode(found.messages)
 
 
 def principal(key: int, *scopes: str) -> Principal:
@@ -131,25 +142,27 @@ def test_the_command_cleans_up_all(store: SessionStore, clock: Clock, capsys: py
 
 def test_messages_are_kept_up_to_the_answer_and_come_back(store: SessionStore, clock: Clock) -> None:
     message = {"id": "msg_1", "content": [{"type": "text", "text": "\ud800 b"}]}
-    _, found = store.do([note(clock, "a", message=message, store=True), Recall(1, "c")])
-    assert isinstance(found, History)
-    assert found.messages == [{"role": "user", "content": "a"}, {"role": "assistant", "content": message["content"]}]
-    assert found.answer is None
-    assert store.do([Recall(2, "c"), Recall(1, "d")]) == [None, None]
+    store.do([note(clock, "a", message=message, store=True)])
+    found = recalled(store)
+    assert messages_of(found) == [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": message["content"]},
+    ]
+    assert found.answer == b""
+    assert only().stored_bytes == found.size_bytes
+    assert recalled(store, key=2) == Found()
+    assert recalled(store, "d") == Found(others_bytes=found.size_bytes)
     store.do([note(clock, "a", "failed", store=True)])
-    assert store.do([Recall(1, "c")]) == [found]
+    assert recalled(store) == found
     clock.advance(DAY_S + 1)
-    assert store.do([Recall(1, "c")]) == [None]
+    assert recalled(store).messages is None
 
 
 def test_only_a_stored_response_of_the_same_key_is_forgotten(store: SessionStore, clock: Clock) -> None:
     message, form = {"id": "msg_1", "content": [{"type": "text", "text": "b"}]}, {"created": 3}
     kept: dict[str, Any] = {"message": message, "store": True}
-    _, _, found = store.do(
-        [note(clock, "a", **kept), note(clock, "a", conversation="r", form=form, **kept), Recall(1, "r")]
-    )
-    assert isinstance(found, History)
-    assert found.answer == {"message": message, "form": form}
+    store.do([note(clock, "a", **kept), note(clock, "a", conversation="r", form=form, **kept)])
+    assert from_json(recalled(store, "r").answer) == {"message": message, "form": form}
     assert store.do([Forget(2, "r"), Forget(1, "c"), Forget(1, "r"), Forget(1, "r")]) == [False, False, True, False]
     assert only().conversation_id == "c"
 
@@ -166,3 +179,66 @@ def test_a_turn_costs_few_queries(
     store.do([note(clock, "a")])
     with django_assert_max_num_queries(4):  # savepoint, session, update, release
         store.do([note(clock, "a", "b")])
+
+
+def answered(text: str = "b") -> dict[str, Any]:
+    return {"message": {"id": "msg_1", "content": [{"type": "text", "text": text}] if text else []}, "store": True}
+
+
+def with_quota(settings: Settings, bytes_per_key: int) -> None:
+    sessions = replace(settings.GATEWAY.sessions, bytes_per_key=bytes_per_key)
+    settings.GATEWAY = replace(settings.GATEWAY, sessions=sessions)
+
+
+def test_reads_messages_kept_as_one_array(store: SessionStore, clock: Clock) -> None:
+    store.do([note(clock, "a", **answered())])
+    SessionHistory.objects.update(messages=b'[{"role":"user","content":"\\ud800"}, {"role":"assistant","content":[]}]')
+    assert [message["role"] for message in messages_of(recalled(store))] == ["user", "assistant"]
+
+
+def test_reads_no_more_messages_than_there_is_room_for(store: SessionStore, clock: Clock) -> None:
+    store.do([note(clock, "a" * 1_000, **answered())])
+    found = recalled(store, room_bytes=1_000)
+    assert (found.messages, found.size_bytes) == (None, only().stored_bytes)
+    assert recalled(store, room_bytes=found.size_bytes).messages is not None
+
+
+def test_keeps_the_question_of_an_answer_without_content(store: SessionStore, clock: Clock) -> None:
+    store.do([note(clock, "a", **answered("")), note(clock, "a", "b", **answered(""))])
+    assert [message["content"] for message in messages_of(recalled(store))] == ["a", "b"]
+    assert only().unstored_turns == 0
+
+
+def test_counts_a_turn_that_passes_the_quota(store: SessionStore, clock: Clock, settings: Settings) -> None:
+    with_quota(settings, 1_500)
+    store.do([note(clock, "a" * 900, **answered()), note(clock, "a" * 900, key=2, **answered())])
+    (unstored,) = store.do([note(clock, "b" * 900, conversation="d", **answered())])
+    session = Session.objects.get(conversation_id="d")
+    assert (unstored, session.unstored_turns, session.unstored_reason) == (1, 1, "quota")
+    assert recalled(store, "d").unstored_turns == 1
+    assert recalled(store, "d").messages is None
+    Session.objects.filter(key_id=1, conversation_id="c").delete()
+    store.do([note(clock, "b" * 900, conversation="d", **answered())])
+    assert recalled(store, "d").messages is not None
+
+
+def test_counts_a_turn_whose_body_was_not_there(store: SessionStore, clock: Clock) -> None:
+    store.do([note(clock, messages=None, **answered())])
+    store.do([note(clock, "a", lost=2, **answered())])
+    assert (only().unstored_turns, only().unstored_reason) == (3, "error")
+    (listed,) = run(account.listing, principal(1))["sessions"]
+    assert (listed["unstoredTurns"], listed["unstoredReason"]) == (3, "error")
+    assert listed["storedBytes"] == only().stored_bytes
+
+
+def test_never_overwrites_a_stored_response(store: SessionStore, clock: Clock) -> None:
+    store.do([note(clock, "a", conversation="r", form={"created": 1}, **answered())])
+    before = recalled(store, "r")
+    store.do([note(clock, "other", conversation="r", **answered("no"))])
+    after = recalled(store, "r")
+    assert (after.messages, after.answer) == (before.messages, before.answer)
+
+
+def test_counts_values_of_kept_messages_before_parsing() -> None:
+    assert not too_many_values(b"[" * MAX_VALUES)
+    assert too_many_values(b"[" * MAX_VALUES + b",")

@@ -23,8 +23,11 @@ _LONG = (
     "tests/limits/test_row_locks.py",
     "tests/observability/test_gateway.py",
     "tests/observability/test_many.py",
+    "tests/policy/test_gateway.py",
     "tests/security/test_gateway.py",
+    "tests/security/test_revocation.py",
     "tests/serve/",
+    "tests/sessions/test_append.py",
     "tests/sessions/test_gateway.py",
     "tests/test_soak.py",
 )

@@ -19,7 +19,7 @@ from apiproxy.keys import Principal
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runtime import holder
 from apiproxy.sessions.ids import conversation_id
-from apiproxy.sessions.recorder import MODE_HEADER, kept_headers
+from apiproxy.sessions.recorder import MODE_HEADER, recorder
 from apiproxy.turns import Turn
 from apiproxy.wire.body import read_json_object
 from apiproxy.wire.intake import caller_of, note_refusal, request_id
@@ -58,7 +58,7 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
     encoder = AnthropicStream(turn.id) if turn.stream else None
     heartbeat_s = gateway_settings().heartbeat_ms / 1000
     response = await respond(run, dialect=AnthropicDialect(), encoder=encoder, heartbeat_s=heartbeat_s)
-    for name, value in (limit_headers(limits) | kept_headers(run.turn)).items():
+    for name, value in (limit_headers(limits) | await recorder.headers(run.turn)).items():
         response[name] = value
     return response
 

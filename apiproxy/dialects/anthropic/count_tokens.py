@@ -2,10 +2,10 @@
 
 from django.http import HttpRequest, JsonResponse
 
-from apiproxy.auth import require_model
+from apiproxy.auth import require_allowed, require_model
 from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
-from apiproxy.dialects.anthropic.parse import check_body
+from apiproxy.dialects.anthropic.parse import beta_names, check_body
 from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
 from apiproxy.keys import Principal
 from apiproxy.limits.counting import limiter
@@ -54,12 +54,14 @@ async def _counted(request: HttpRequest, principal: Principal) -> JsonResponse:
     body = await read_json_object(request.body)
     model = await resolve(check_body(body).model)
     require_model(principal, model)
+    betas = beta_names(request.headers.get("anthropic-beta"))
+    await require_allowed(principal, body, betas=betas, body_bytes=len(request.body))
     counter = await counters.current()
     count = None
     if counter.exact:
         count = await counter.count(
             {**body, "model": model.id},
-            betas=request.headers.get("anthropic-beta", ""),
+            betas=",".join(betas),
             beta_api=request.GET.get("beta") == "true",
         )
     if count is None:

@@ -13,6 +13,7 @@ from apiproxy.wire.sse import dumps
 _SEEN_AS: dict[FailureKind, tuple[int, str]] = {
     FailureKind.INVALID_REQUEST: (400, "invalid_request_error"),
     FailureKind.UNAUTHENTICATED: (401, "authentication_error"),
+    FailureKind.KEY_ENDED: (401, "authentication_error"),
     FailureKind.BUDGET_SPENT: (402, "billing_error"),
     FailureKind.FORBIDDEN: (403, "permission_error"),
     FailureKind.NOT_FOUND: (404, "not_found_error"),

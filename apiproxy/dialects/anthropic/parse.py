@@ -1,5 +1,6 @@
 """From a Messages request to a Turn."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,11 @@ from apiproxy.errors import FailureKind, ProxyError
 
 _HEADERS_IN_DISGUISE = ("betas", "user_profile_id", "workspace_id")
 """Not fields of the Messages API, which refuses them in these words; the engine's CLI would make headers of them."""
+
+MAX_BETA_CHARS = 4_096
+MAX_BETAS = 100
+"""The official types have about 60 names of 25 characters; Claude Code sends some 15."""
+_BETA = re.compile(r"[!-+\--~]+")  # visible, without the comma
 
 
 def check_body(body: Mapping[str, Any]) -> MessagesIn:
@@ -41,5 +47,17 @@ def completed_body(body: Mapping[str, Any], *, max_output_tokens: int) -> dict[s
 
 
 def beta_names(header: str | None) -> tuple[str, ...]:
-    """The names in an `anthropic-beta` header."""
-    return tuple(name for part in (header or "").split(",") if (name := part.strip()))
+    """The names in an `anthropic-beta` header. Raises ProxyError (INVALID_REQUEST) for what is not a list of names."""
+    given = header or ""
+    if len(given) > MAX_BETA_CHARS:
+        raise _invalid_beta(f"at most {MAX_BETA_CHARS} characters are allowed")
+    names = tuple(name for part in given.split(",") if (name := part.strip(" \t")))
+    if len(names) > MAX_BETAS:
+        raise _invalid_beta(f"at most {MAX_BETAS} names are allowed")
+    if not all(map(_BETA.fullmatch, names)):
+        raise _invalid_beta("a name may hold visible ASCII characters only")
+    return names
+
+
+def _invalid_beta(message: str) -> ProxyError:
+    return ProxyError(FailureKind.INVALID_REQUEST, f"anthropic-beta: {message}", param="anthropic-beta")

@@ -28,7 +28,7 @@ from apiproxy.keys import Principal
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runtime import holder
 from apiproxy.sessions.ids import conversation_id
-from apiproxy.sessions.recorder import MODE_HEADER, kept_headers
+from apiproxy.sessions.recorder import MODE_HEADER, recorder
 from apiproxy.turns import Turn
 from apiproxy.wire.body import read_json_object
 from apiproxy.wire.intake import caller_of, note_refusal, request_id
@@ -51,17 +51,22 @@ class Context:
     target: Target
     strict: bool
     created: int
+    body_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A translated request, the two ways of writing its answer, and how to keep that (id, form), if at all."""
+    """A translated request, the two ways of writing its answer, and how to keep that (id, form), if at all.
+
+    kept_bytes: of the kept messages in the translation.
+    """
 
     translation: Translation
     stream: StreamEncoder
     whole: Whole
     kept_as: str | None = None
     form: Mapping[str, Any] | None = None
+    kept_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,9 @@ async def _prepare_chat(request: ChatRequest, context: Context) -> Prepared:
 
 
 async def _prepare_responses(request: ResponsesRequest, context: Context) -> Prepared:
-    kept = await responses_store.kept(request, context.principal, request_id=context.request_id)
+    kept = await responses_store.kept(
+        request, context.principal, request_id=context.request_id, body_bytes=context.body_bytes
+    )
     translation = translate_responses(request, target=context.target, strict=context.strict, kept=kept)
     kept_as = translation.reply.response_id if request.store is not False else None
     return Prepared(
@@ -105,6 +112,7 @@ async def _prepare_responses(request: ResponsesRequest, context: Context) -> Pre
         stream=ResponsesStream(translation.reply, created=context.created),
         whole=lambda message: response_object(message, translation.reply, created=context.created),
         kept_as=kept_as,
+        kept_bytes=kept.size_bytes if kept is not None else 0,
         form=None if kept_as is None else responses_store.form_of(translation.reply, created=context.created),
     )
 
@@ -158,6 +166,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
             target=target,
             strict=gateway_settings().strict,
             created=int(received_at),
+            body_bytes=len(raw),
         )
         prepared = await endpoint.prepare(asked, context)
         turn = Turn(
@@ -169,7 +178,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
             stream=prepared.translation.stream,
             caller=caller_of(request, principal),
             received_at=received_at,
-            body_bytes=len(raw),
+            body_bytes=len(raw) + prepared.kept_bytes,
             conversation_id=prepared.kept_as or conversation_id(request.headers, prepared.translation.body),
             traceparent=request.headers.get("traceparent"),
             form=prepared.form,
@@ -184,7 +193,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         encoder=prepared.stream if turn.stream else None,
         heartbeat_s=gateway_settings().heartbeat_ms / 1000,
     )
-    for name, value in (limit_headers(limits) | kept_headers(run.turn)).items():
+    for name, value in (limit_headers(limits) | await recorder.headers(run.turn)).items():
         response[name] = value
     if prepared.translation.ignored:
         response[HEADER] = ", ".join(prepared.translation.ignored)

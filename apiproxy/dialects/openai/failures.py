@@ -29,6 +29,7 @@ class Failure:
 _SEEN_AS: Mapping[FailureKind, Failure] = {
     FailureKind.INVALID_REQUEST: Failure(400, "invalid_request_error"),
     FailureKind.UNAUTHENTICATED: Failure(401, "authentication_error", "invalid_api_key"),
+    FailureKind.KEY_ENDED: Failure(401, "authentication_error", "invalid_api_key"),
     FailureKind.FORBIDDEN: Failure(403, "permission_error", "permission_denied"),
     FailureKind.NOT_FOUND: Failure(404, "not_found_error", "not_found"),
     FailureKind.METHOD_NOT_ALLOWED: Failure(405, "invalid_request_error", "method_not_allowed"),

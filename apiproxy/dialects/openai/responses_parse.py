@@ -52,10 +52,14 @@ class ResponsesReply(Reply):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """Stored responses, where there are any: the id for the new one, and the messages up to the previous one."""
+    """Stored responses, where there are any: the id for the new one, and the messages up to the previous one.
+
+    size_bytes: of these messages as JSON.
+    """
 
     response_id: str
     history: Sequence[dict[str, Any]] = ()
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,22 +19,38 @@ from apiproxy.sessions.recorder import recorder
 from apiproxy.turns import new_id
 
 
-async def kept(request: ResponsesRequest, principal: Principal, *, request_id: str) -> Kept | None:
+async def kept(request: ResponsesRequest, principal: Principal, *, request_id: str, body_bytes: int) -> Kept | None:
     """The id for the new response and the messages up to the previous one; None where nothing is kept for this key.
 
-    Raises ProxyError: INVALID_REQUEST for a previous response that is not there, QUEUE_TIMEOUT where the database does
-    not answer.
+    Raises ProxyError: INVALID_REQUEST for a previous response that is not there, TOO_LARGE where it and a body of so
+    many bytes are more than the API takes or the key may keep, DATABASE_AWAY where the database does not answer.
     """
     may_keep = principal.store_bodies and gateway_settings().sessions.store
     if not may_keep or (request.store is False and request.previous_response_id is None):
         return None
     response_id = new_id("resp_")
+    if not await _has_room(request, principal, request_id=request_id, body_bytes=body_bytes):
+        return None
     if request.previous_response_id is None:
         return Kept(response_id=response_id)
-    history = await recorder.kept(principal.key_id, request.previous_response_id, request_id=request_id)
+    previous = request.previous_response_id
+    history = await recorder.kept(principal.key_id, previous, request_id=request_id, body_bytes=body_bytes)
     if history is None:
         raise refuse("previous_response_id", "there is no such response, or its time is over")
-    return Kept(response_id=response_id, history=history.messages)
+    return Kept(response_id=response_id, history=history.messages, size_bytes=history.size_bytes)
+
+
+async def _has_room(request: ResponsesRequest, principal: Principal, *, request_id: str, body_bytes: int) -> bool:
+    """Whether the key's quota has room for the response. Raises ProxyError (TOO_LARGE) where it was to be stored."""
+    if request.store is False:
+        return True
+    try:
+        await recorder.require_room(principal.key_id, body_bytes=body_bytes, request_id=request_id)
+    except ProxyError as error:
+        if error.kind is not FailureKind.TOO_LARGE or request.store or request.previous_response_id is not None:
+            raise
+        return False  # nobody asked for it: the answer says `store: false`
+    return True
 
 
 def form_of(reply: ResponsesReply, *, created: int) -> Mapping[str, Any]:
@@ -43,12 +59,12 @@ def form_of(reply: ResponsesReply, *, created: int) -> Mapping[str, Any]:
 
 
 async def retrieve(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:
-    """The key's stored response. Raises ProxyError: NOT_FOUND, or QUEUE_TIMEOUT where the database does not answer."""
-    found = await recorder.kept(principal.key_id, response_id, request_id=request_id)
-    if found is None or found.answer is None:
+    """The key's stored response. Raises ProxyError: NOT_FOUND, or DATABASE_AWAY where the database does not answer."""
+    answer = await recorder.answer(principal.key_id, response_id, request_id=request_id)
+    if answer is None:
         raise _not_found(response_id)
-    form = found.answer["form"]
-    return response_object(found.answer["message"], ResponsesReply(**form["reply"]), created=form["created"])
+    form = answer["form"]
+    return response_object(answer["message"], ResponsesReply(**form["reply"]), created=form["created"])
 
 
 async def delete(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:

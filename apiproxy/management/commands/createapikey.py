@@ -38,6 +38,10 @@ class Command(BaseCommand):
         parser.add_argument("--priority", type=int, default=0, help="In the queue: the lower, the sooner served.")
         apis = ", ".join(Dialect.values)
         parser.add_argument("--dialects", default="", help=f"Of {apis}, separated by commas; not given: every one.")
+        listed = "separated by commas; * for any characters; not given: every one."
+        parser.add_argument("--betas", default="", help=f"Values of anthropic-beta, {listed}")
+        parser.add_argument("--server-tools", default="", help=f"Types of tools that the upstream runs, {listed}")
+        parser.add_argument("--mcp-hosts", default="", help=f"Hosts of mcp_servers (*.example.com), {listed}")
         for name in _LIMITS:
             parser.add_argument(_option(name), type=_number, metavar="N", help=f"{_DEFAULTS}; `none`: no limit.")
         for name in _BUDGETS:
@@ -88,6 +92,9 @@ def _fields(options: dict[str, Any]) -> KeyFields:
         scopes=[Scope.API.value, Scope.ADMIN.value] if options["admin"] else [Scope.API.value],
         allowed_models=_names(options["models"]),
         allowed_dialects=_names(options["dialects"]),
+        allowed_betas=_names(options["betas"]),
+        allowed_server_tools=_names(options["server_tools"]),
+        allowed_mcp_hosts=_names(options["mcp_hosts"]),
         owner_id=_owner_id(options["owner"]),
         priority=options["priority"],
         store_bodies=options["store_bodies"],

@@ -11,6 +11,7 @@ from apiproxy.errors import FailureKind, ProxyError, UpstreamError
 SEEN = {
     FailureKind.INVALID_REQUEST: (400, "invalid_request_error", None),
     FailureKind.UNAUTHENTICATED: (401, "authentication_error", "invalid_api_key"),
+    FailureKind.KEY_ENDED: (401, "authentication_error", "invalid_api_key"),
     FailureKind.BUDGET_SPENT: (429, "insufficient_quota", "insufficient_quota"),
     FailureKind.FORBIDDEN: (403, "permission_error", "permission_denied"),
     FailureKind.NOT_FOUND: (404, "not_found_error", "not_found"),
