@@ -301,5 +301,5 @@ def test_keeps_the_lock_that_handlers_take_since_python_3_13() -> None:
     lock = LineBuffer().lock
 
     assert lock is not None
-    with lock:  # `logging.Handler.handle` does no more than this; without it no line could be written, nor the start end
+    with lock:  # as `logging.Handler.handle` does; without one no line could be logged, and the start hung
         pass
