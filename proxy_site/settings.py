@@ -34,6 +34,9 @@ INSTALLED_APPS = [
     "observability",
 ]
 
+# Not the readable cookie that comes first by default: the secret of a key made in the admin is shown by a message.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
 # For the browser's pages; the API's handler (`proxy_site/handler.py`) goes without.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -101,6 +104,7 @@ CORS_ALLOW_HEADERS = ("*", "authorization")  # the wildcard alone does not cover
 CORS_EXPOSE_HEADERS = (
     *("request-id", "x-request-id", "server-timing", "retry-after", "retry-after-ms", "x-should-retry"),
     *("x-proxy-ignored", "x-proxy-token-count", "x-proxy-budget-warning", "x-conversation-messages"),
+    "x-proxy-demo",
     *(
         f"anthropic-ratelimit-{what}-{part}"
         for what in ("requests", "tokens")

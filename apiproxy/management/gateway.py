@@ -34,6 +34,8 @@ _FLUSH_S = 2.0
 """How long the last responses have to leave after the drain."""
 _BODY_CHUNK_BYTES = 1024 * 1024
 _DEMO_PACE_S = 0.02
+_DEMO_HEADERS = ((b"x-proxy-demo", b"1"),)
+"""In every response of a demo, so that a client can tell the stand-in's answers from a model's."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -75,6 +77,7 @@ class Gateway:
             send_timeout_s=config.stall_timeout_ms / 1000,
             error_body=import_string(settings.GATEWAY_ERROR_BODY),
             socket_paths=tuple(path.encode() for path in settings.GATEWAY_SOCKET_PATHS),
+            extra_headers=_DEMO_HEADERS if config.credential.kind == "demo" else (),
         )
 
     def serve(self) -> None:

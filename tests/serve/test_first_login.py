@@ -37,7 +37,8 @@ def on_a_terminal(state_dir: Path) -> Iterator[Callable[[], str]]:
             pass
         return shown.decode(errors="replace").replace("\r\n", "\n")
 
-    env = clean_environment(**ENV, CLAUDE_PROXY_PORT="0", CLAUDE_PROXY_STATE_DIR=str(state_dir), DJANGO_COLORS="nocolor")
+    own = {"CLAUDE_PROXY_PORT": "0", "CLAUDE_PROXY_STATE_DIR": str(state_dir), "DJANGO_COLORS": "nocolor"}
+    env = clean_environment(**ENV, **own)
     command = [sys.executable, "manage.py", "serve"]
     process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=subprocess.PIPE, cwd=ROOT, env=env)
     os.close(theirs)

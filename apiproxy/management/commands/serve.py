@@ -47,6 +47,8 @@ class Command(BaseCommand):
         if child is not None:
             self._serve_as_child(config, child)
             return
+        if config.credential.kind == "demo" and config.demo_refusal:
+            raise CommandError(config.demo_refusal)
         processes = options["processes"] or config.processes
         try:
             listener = listening_socket(config.host, config.port)
