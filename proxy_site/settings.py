@@ -124,7 +124,12 @@ FORMAT_MODULE_PATH = "proxy_site.formats"
 USE_I18N = False
 
 # What `serve` starts beside the gateway; the API works without any of it.
-GATEWAY_COMPANIONS = ["proxy_site.operations.Observability", "proxy_site.console.Dashboard"]
+# The first is stopped last: when all else is written.
+GATEWAY_COMPANIONS = [
+    "apiproxy.checkpoint.Checkpoints",
+    "proxy_site.operations.Observability",
+    "proxy_site.console.Dashboard",
+]
 # How the server refuses what is no request, and where it lets a connection become a socket.
 GATEWAY_ERROR_BODY = "proxy_site.handler.error_body"
 GATEWAY_SOCKET_PATHS = ["/dashboard/live"]

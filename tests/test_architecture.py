@@ -54,6 +54,7 @@ LAYERS = {
         modules=(
             *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
             *("apiproxy.usage", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
+            "apiproxy.checkpoint",
             *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.throttle", "apiproxy.apps"),
         ),
         may_import=("values", "conf", "fold"),

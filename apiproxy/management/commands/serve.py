@@ -15,6 +15,7 @@ from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
 from apiproxy.bootstrap import FirstSecrets, keep_env_key, make_first, take_back
+from apiproxy.checkpoint import checkpoint_now
 from apiproxy.conf import MAX_PROCESSES, GatewaySettings, metrics_dir
 from apiproxy.engine.launch import sweep
 from apiproxy.management.first_login import keep_first_login
@@ -57,6 +58,7 @@ class Command(BaseCommand):
             raise CommandError(f"Cannot listen on {address}: is the port taken? ({error.strerror})") from error
         call_command("migrate", interactive=False, verbosity=0)
         keep_env_key()
+        checkpoint_now()
         announcement = Announcement(self, config, listener.getsockname(), processes)
         if processes == 1:
             _serve(Gateway(config, listener, child=None, ready=announcement.show))
@@ -120,6 +122,8 @@ class Announcement:
                 if kept_in is not None:
                     kept_in.unlink(missing_ok=True)
                 raise
+            if first:
+                checkpoint_now()
         finally:
             connections.close_all()  # those of this thread, which is not needed again
 
