@@ -13,7 +13,7 @@ LOCK := $(UV) pip compile pyproject.toml --quiet --generate-hashes --no-header -
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix bench soak fuzz audit lock
+.PHONY: help serve test check fix bench soak fuzz audit pythons lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 9
@@ -52,12 +52,16 @@ fuzz: $(VENV)/.dev ## Throw 10,000 odd inputs at a gateway (ARGS="--cases N --se
 audit: $(VENV)/.dev ## Ask for known vulnerabilities in what is installed
 	@$(BIN)/python -m tests.support.audit
 
+pythons: $(VENV)/.dev ## Try the gateway on every newer Python of this machine (ARGS="…": on these)
+	@$(BIN)/python -m tests.pythons $(ARGS)
+
 lock: ## Renew both locks from pyproject.toml (needs uv)
 	$(LOCK) --extra postgres --extra redis --extra otel --output-file requirements.lock
 	$(LOCK) --constraint requirements.lock --extra dev --output-file requirements-dev.lock
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed." if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 14) else \
+		"Python 3.11, 3.12, 3.13 or 3.14 is needed, and this is %d.%d; name one by PYTHON=python3.13 or the like." % v)'
 	@echo 'Making $(VENV)…'
 	@$(PYTHON) -m venv $(VENV)
 

@@ -71,6 +71,7 @@ class GatewaySettings:
     """Everything an operator can set; times in milliseconds as in the variables' names (`CLAUDE_PROXY_…`).
 
     seat is nothing that can be set: it tells this process from the others of its supervisor, None where it has none.
+    demo_refusal: why `serve` may not start without a credential, for the operator; empty where it may.
     """
 
     host: str
@@ -107,6 +108,7 @@ class GatewaySettings:
     allowed: AllowLists = AllowLists()
     processes: int = 1
     node: str = ""
+    demo_refusal: str = ""
     seat: int | None = None
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -50,11 +49,10 @@ class Pages:
 
 def _signed_in(gateway: GatewayProcess) -> str:
     """The cookies of the first administrator."""
-    found = re.search(r"Administrator \(shown once\): (\S+) / (\S+)", gateway.output)
-    assert found is not None, gateway.output
+    login = gateway.first_login()
     with httpx.Client(base_url=gateway.base_url, timeout=30) as client:
         client.get("/admin/login/").raise_for_status()
-        form = {"username": found[1], "password": found[2], "csrfmiddlewaretoken": client.cookies["csrftoken"]}
+        form = {"username": login.name, "password": login.password, "csrfmiddlewaretoken": client.cookies["csrftoken"]}
         answer = client.post("/admin/login/", data=form, headers={"Referer": gateway.base_url})
         assert "sessionid" in client.cookies, answer.text[:500]
         return "; ".join(f"{name}={value}" for name, value in client.cookies.items())

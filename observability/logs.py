@@ -38,10 +38,6 @@ class LineBuffer(logging.Handler):
         self._records: deque[logging.LogRecord] = deque()
         self.dropped = 0
 
-    def createLock(self) -> None:  # noqa: N802 - the base class's name
-        """None is needed: a deque takes care of itself."""
-        self.lock = None
-
     def emit(self, record: logging.LogRecord) -> None:
         """Keeps the record, with what is bound in this context, which the thread that writes does not see."""
         if len(self._records) >= self._limit:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from apiproxy.conf import Credential
 from proxy_site import env as kinds
+from proxy_site.demo import DEMO, refuse_demo_beside
 from proxy_site.env import Env, SettingError, Variable, read_secret
+from proxy_site.misspelt import refuse_meant, refuse_misspelt
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 
@@ -86,8 +88,10 @@ _FOUNDRY = (
 def read_credential(env: Env) -> Credential:
     """The one upstream credential that is set, or the demo's.
 
-    Raises SettingError for a consumer login, for two credentials, and for one that lacks what it needs.
+    Raises SettingError for a consumer login, for two credentials, for one that lacks what it needs, and for what was
+    meant to be one: a misspelt name, an empty value.
     """
+    refuse_misspelt(env)
     _refuse_consumer_login(env)
     chosen = {name: read for name, read in _READERS.items() if _is_set(env, name)}
     if len(chosen) > 1:
@@ -98,7 +102,10 @@ def read_credential(env: Env) -> Credential:
                 "ANTHROPIC_BASE_URL is set without a credential; set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN "
                 "beside it, or unset it for the demo."
             )
+        if not DEMO.read(env):
+            refuse_meant(env)
         return Credential(kind="demo")
+    refuse_demo_beside(env, next(iter(chosen)))
     return next(iter(chosen.values()))(env)
 
 

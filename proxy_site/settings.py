@@ -34,6 +34,9 @@ INSTALLED_APPS = [
     "observability",
 ]
 
+# Not the readable cookie that comes first by default: the secret of a key made in the admin is shown by a message.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
 # For the browser's pages; the API's handler (`proxy_site/handler.py`) goes without.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -101,6 +104,7 @@ CORS_ALLOW_HEADERS = ("*", "authorization")  # the wildcard alone does not cover
 CORS_EXPOSE_HEADERS = (
     *("request-id", "x-request-id", "server-timing", "retry-after", "retry-after-ms", "x-should-retry"),
     *("x-proxy-ignored", "x-proxy-token-count", "x-proxy-budget-warning", "x-conversation-messages"),
+    "x-proxy-demo",
     *(
         f"anthropic-ratelimit-{what}-{part}"
         for what in ("requests", "tokens")
@@ -120,7 +124,12 @@ FORMAT_MODULE_PATH = "proxy_site.formats"
 USE_I18N = False
 
 # What `serve` starts beside the gateway; the API works without any of it.
-GATEWAY_COMPANIONS = ["proxy_site.operations.Observability", "proxy_site.console.Dashboard"]
+# The first is stopped last: when all else is written.
+GATEWAY_COMPANIONS = [
+    "apiproxy.checkpoint.Checkpoints",
+    "proxy_site.operations.Observability",
+    "proxy_site.console.Dashboard",
+]
 # How the server refuses what is no request, and where it lets a connection become a socket.
 GATEWAY_ERROR_BODY = "proxy_site.handler.error_body"
 GATEWAY_SOCKET_PATHS = ["/dashboard/live"]

@@ -13,6 +13,7 @@ from proxy_site import env as kinds
 from proxy_site import patience_variables as patience
 from proxy_site import process_variables as process
 from proxy_site import run_variables as runs
+from proxy_site.demo import DEMO, demo_refusal
 from proxy_site.env import Env, Kind, SettingError, Variable, refuse_unknown
 from proxy_site.storage import parse_database_url
 
@@ -150,8 +151,8 @@ TRACE_RETENTION_DAYS = Variable(
 
 # fmt: off
 VARIABLES: tuple[Variable[object], ...] = (
-    HOST, PORT, *process.VARIABLES, ALLOWED_HOSTS, HTTPS, CSRF_TRUSTED_ORIGINS, CORS_ORIGINS, TRUSTED_PROXIES, API_KEY,
-    SECRET_KEY, STATE_DIR, LOG_DIR, LOG_LEVEL, DEBUG, DATABASE_URL, REDIS_URL, OTEL_ENDPOINT,
+    HOST, PORT, *process.VARIABLES, ALLOWED_HOSTS, HTTPS, CSRF_TRUSTED_ORIGINS, CORS_ORIGINS, TRUSTED_PROXIES, DEMO,
+    API_KEY, SECRET_KEY, STATE_DIR, LOG_DIR, LOG_LEVEL, DEBUG, DATABASE_URL, REDIS_URL, OTEL_ENDPOINT,
     *runs.VARIABLES, *patience.VARIABLES, MODEL_ALIASES, STRICT, TRACE_RETENTION_DAYS, *account.VARIABLES,
 )
 # fmt: on
@@ -202,6 +203,7 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
         allowed=account.read_allowed(env),
         processes=process.PROCESSES.read(env),
         node=process.NODE.read(env),
+        demo_refusal=demo_refusal(env, host=HOST.read(env), https=HTTPS.read(env)),
     )
     _refuse_loop(settings)
     return settings

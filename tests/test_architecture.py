@@ -59,7 +59,7 @@ LAYERS = {
             *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
             *("apiproxy.usage", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
             *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.throttle", "apiproxy.apps", "apiproxy.prices"),
-            *("apiproxy.costreport", "apiproxy.principal", "apiproxy.revocation"),
+            *("apiproxy.costreport", "apiproxy.principal", "apiproxy.revocation", "apiproxy.checkpoint"),
         ),
         may_import=("values", "conf", "fold"),
         without=(SDK,),

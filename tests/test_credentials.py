@@ -154,3 +154,68 @@ def test_a_bad_address_is_refused_with_what_is_allowed() -> None:
 
 def test_secrets_stay_out_of_the_credentials_repr() -> None:
     assert "hunter2" not in repr(read_credential({"ANTHROPIC_API_KEY": "hunter2"}))
+
+
+@pytest.mark.parametrize("beside", [{}, {"ANTHROPIC_API_KEY": "k"}, {"CLAUDE_PROXY_DEMO": "1"}], ids="".join)
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ANTROPIC_API_KEY", "ANTHROPIC_API_KEY"),
+        ("ANTHROPIC_APIKEY", "ANTHROPIC_API_KEY"),
+        ("ANTHROPIC_API_KEYS", "ANTHROPIC_API_KEY"),
+        ("ANTHORPIC_API_KEY", "ANTHROPIC_API_KEY"),
+        ("anthropic_api_key", "ANTHROPIC_API_KEY"),
+        ("ANTHROPIC_API_KEY_FILES", "ANTHROPIC_API_KEY_FILE"),
+        ("ANTHROPIC_AUTHTOKEN", "ANTHROPIC_AUTH_TOKEN"),
+        ("ANTHROPIC_BASE_URI", "ANTHROPIC_BASE_URL"),
+        ("CLAUDE_CODE_USE_BEDROK", "CLAUDE_CODE_USE_BEDROCK"),
+        ("CLAUDE_CODE_USE_VERTX", "CLAUDE_CODE_USE_VERTEX"),
+        ("CLAUDE_CODE_USE_FOUNDARY", "CLAUDE_CODE_USE_FOUNDRY"),
+    ],
+)
+def test_refuses_a_name_that_is_nearly_a_credentials(name: str, meant: str, beside: dict[str, str]) -> None:
+    message = refused({name: "hunter2"} | beside)
+
+    assert f"{name} is not a variable that the gateway reads; did you mean {meant}?" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ANTHROPIC_KEY", "ANTHROPIC_TOKEN", "CLAUDE_API_KEY", "CLAUDE_USE_BEDROCK", "CLAUDE_CODE_USE_AWS"),
+        "CLAUDE_CODE_USE_ANTHROPIC_AWS",
+    ],
+)
+def test_refuses_other_names_only_in_place_of_a_credential(name: str) -> None:
+    assert refused({name: "1"}).startswith(name)
+    assert read_credential({name: "1", "ANTHROPIC_API_KEY": "k"}).kind == "api_key"
+    assert read_credential({name: "1", "CLAUDE_PROXY_DEMO": "1"}).kind == "demo"
+
+
+@pytest.mark.parametrize("value", ["", " ", "\n"])
+@pytest.mark.parametrize(
+    "name", ["ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY_FILE", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_USE_BEDROCK"]
+)
+def test_refuses_an_empty_credential_unless_another_is_set(name: str, value: str) -> None:
+    assert refused({name: value}).startswith(f"{name} is set and empty")
+    other = "ANTHROPIC_AUTH_TOKEN" if "API_KEY" in name else "ANTHROPIC_API_KEY"
+    assert read_credential({name: value, other: "k"}).kind != "demo"
+    assert read_credential({name: value, "CLAUDE_PROXY_DEMO": "1"}).kind == "demo"
+
+
+def test_takes_the_variables_that_others_read() -> None:
+    others = [
+        *("ANTHROPIC_MODEL", "ANTHROPIC_SMALL_FAST_MODEL", "ANTHROPIC_LOG", "ANTHROPIC_BETAS", "ANTHROPIC_AWS_API_KEY"),
+        *("ANTHROPIC_API_HOST", "ANTHROPIC_API_URL", "ANTHROPIC_API_BASE", "ANTHROPIC_WEBHOOK_SIGNING_KEY"),
+        *("ANTHROPIC_FOUNDRY_AUTH_TOKEN", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_OAUTH_SCOPES", "CLAUDE_CONFIG_DIR"),
+        *("CLAUDE_CODE_USE_NATIVE_FILE_SEARCH", "CLAUDE_CODE_API_BASE_URL", "CLAUDE_CODE_SESSION_ACCESS_TOKEN"),
+        *("CLAUDECODE", "OPENAI_API_KEY", "AWS_ACCESS_KEY_ID", "AZURE_API_KEY", "API_KEY", "PATH", "A"),
+    ]
+    assert read_credential(dict.fromkeys(others, "x")).kind == "demo"
+
+
+def test_refuses_a_demo_beside_a_credential() -> None:
+    message = refused({"CLAUDE_PROXY_DEMO": "1", "ANTHROPIC_API_KEY": "k"})
+    assert message.startswith("CLAUDE_PROXY_DEMO and ANTHROPIC_API_KEY are both set")
+    assert read_credential({"CLAUDE_PROXY_DEMO": "0", "ANTHROPIC_API_KEY": "k"}).kind == "api_key"

@@ -69,8 +69,14 @@ def check_cli(*, sdk: str, reported: str | None, problem: str = "") -> Finding:
     return Finding(check=Check.CLI, level=Level.WARN, message=message, hint=hint)
 
 
-def check_credential(credential: Credential) -> Finding:
-    """A credential that is wrong altogether has stopped the start already; the demo has none."""
+def check_credential(credential: Credential, *, demo_refusal: str = "") -> Finding:
+    """A credential that is wrong altogether has stopped the start already; the demo has none.
+
+    demo_refusal: why there may be no demo.
+    """
+    if credential.kind == "demo" and demo_refusal:
+        message, _, hint = demo_refusal.partition(". ")
+        return Finding(check=Check.CREDENTIAL, level=Level.FAIL, message=message, hint=hint)
     if credential.kind == "demo":
         message = "none: demo mode, a built-in stand-in answers"
         hint = "Set ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, or CLAUDE_CODE_USE_BEDROCK, _VERTEX or _FOUNDRY."

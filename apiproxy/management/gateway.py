@@ -1,11 +1,12 @@
 """One served process, from its socket to its last worker."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,17 +26,23 @@ from apiproxy.wire.server import GatewayServer
 
 logger = logging.getLogger(__name__)
 
+START_S = 120.0
+"""How long a start may take until it counts as failed: an operator's process manager should not have to notice."""
+_CLEAR_S = 10.0
+"""How long what a failed start leaves may take to end; then the process ends all the same."""
 _FLUSH_S = 2.0
 """How long the last responses have to leave after the drain."""
 _BODY_CHUNK_BYTES = 1024 * 1024
 _DEMO_PACE_S = 0.02
+_DEMO_HEADERS = ((b"x-proxy-demo", b"1"),)
+"""In every response of a demo, so that a client can tell the stand-in's answers from a model's."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Gateway:
     """Serves on a socket. child: what its supervisor gave it; None where it has none.
 
-    ready is told whether a worker could be started.
+    ready is told whether a worker could be started, when requests are taken; what it raises is a failure of the start.
     """
 
     def __init__(
@@ -44,7 +51,7 @@ class Gateway:
         listener: socket.socket,
         *,
         child: ChildSide | None,
-        ready: Callable[[bool], None],
+        ready: Callable[[bool], Awaitable[None]],
     ) -> None:
         self._config = config
         self._listener = listener
@@ -54,6 +61,8 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: asyncio.Task[None] | None = None
         self._stopping = False
+        self._opened = False
+        self._begun: list[Companion] = []
         self.failure: str | None = None
         application: ASGIApplication = import_string(settings.ASGI_APPLICATION)
         # After that import, which sets Django up anew and its logging with it.
@@ -68,6 +77,7 @@ class Gateway:
             send_timeout_s=config.stall_timeout_ms / 1000,
             error_body=import_string(settings.GATEWAY_ERROR_BODY),
             socket_paths=tuple(path.encode() for path in settings.GATEWAY_SOCKET_PATHS),
+            extra_headers=_DEMO_HEADERS if config.credential.kind == "demo" else (),
         )
 
     def serve(self) -> None:
@@ -108,25 +118,50 @@ class Gateway:
 
     async def _start(self) -> None:
         try:
-            await self._open()
-        except Exception as error:  # whatever it is, a gateway that cannot start must say so and end
-            logger.exception("gateway.start_failed")
-            self.failure = f"The gateway could not start: {error}"
-            self._server.stop()
+            async with asyncio.timeout(START_S):
+                await self._open()
+        except BaseException as error:
+            # Whatever it is, the process must end. Noted before it is logged: the logging may be what failed, and an
+            # exception here would leave the process listening for ever.
+            if not self._stopping:
+                self.failure = f"The gateway could not start: {_described(error)}"
+            with contextlib.suppress(Exception):
+                logger.critical("gateway.start_failed", exc_info=error)
+            try:
+                async with asyncio.timeout(_CLEAR_S):
+                    await self._clear()
+            except TimeoutError:
+                pass  # the end of the process ends it
+            finally:
+                self._server.stop()
+
+    async def _clear(self) -> None:
+        """Ends what a failed start had begun, as far as that can be done."""
+        ends: list[Callable[[], Awaitable[object]]] = [companion.stop for companion in reversed(self._begun)]
+        if self._stand_in is not None:
+            ends.insert(0, self._stand_in.close)
+        if self._opened:
+            ends.insert(0, lambda: holder.current().drain(0.0))
+        for end in ends:
+            with contextlib.suppress(Exception):  # the failure of the start is the one to report
+                await end()
 
     async def _open(self) -> None:
         if self._config.credential.kind == "demo":
             await self._enter_demo()
         runtime = Runtime(self._config)
         holder.install(runtime)
+        self._opened = True
         for companion in self._companions:
+            self._begun.append(companion)
             await companion.start()
         bookkeeper.start()  # gives back what a process that was killed had reserved
         warm = await runtime.pool.warm()
         if self._child is not None:
             self._server.listen(self._listener, shared=True)
         _keep_for_good()
-        self._ready(warm)
+        if not self._stopping:
+            await self._ready(warm)
 
     async def _enter_demo(self) -> None:
         self._stand_in = await standin.start(pace_s=_DEMO_PACE_S)
@@ -159,6 +194,13 @@ class Gateway:
             logger.exception("gateway.stop_failed")
         finally:
             self._server.stop()
+
+
+def _described(error: BaseException) -> str:
+    """In a line; a timeout has no words of its own."""
+    if isinstance(error, TimeoutError) and not str(error):
+        return f"it took more than {START_S:.0f} s."
+    return str(error) or type(error).__name__
 
 
 def _keep_for_good() -> None:

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +66,7 @@ class Supervisor:
         processes: int,
         drain_timeout_s: float,
         say: Callable[[str], None],
-        ready: Callable[[bool], None],
+        ready: Callable[[bool], Awaitable[None]],
     ) -> None:
         self._listener = listener
         self._processes = processes
@@ -94,7 +94,11 @@ class Supervisor:
         warm = await asyncio.gather(*(child.started for child in children))
         if not self._stopping:
             self._up = True
-            self._ready(all(warm))
+            try:
+                await self._ready(all(warm))
+            except Exception as error:  # noqa: BLE001 - it is told as the failure of the start, once all have ended
+                self.failure = f"The gateway could not start: {error}"
+                self._on_stop()
         await self._over.wait()
 
     def _on_stop(self) -> None:

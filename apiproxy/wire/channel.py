@@ -54,6 +54,7 @@ class RefusingChannel(TimedChannel):
             (b"Connection", b"close"),
             (b"Content-Length", b"%d" % len(body)),
             *id_headers(request_id, self._given_id()),
+            *self.factory.server.extra_headers,
         ]
         lines = b"".join(b"%s: %s\r\n" % header for header in headers)
         transport: Any = self.transport

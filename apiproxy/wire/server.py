@@ -107,6 +107,8 @@ class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
         starts = message.get("type") == "http.response.start" and not self._response_started
         if starts and self.server.leaving and self.channel is not None:
             self.channel.last_response(self.responseHeaders)
+        if starts and self.server.extra_headers:
+            message = {**message, "headers": [*message.get("headers", ()), *self.server.extra_headers]}
         super().handle_reply(message)
         if starts and not self.finished and self.channel is not None:
             self.registerProducer(self, True)
@@ -164,7 +166,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
 
     send_timeout_s: how long a client may read nothing of what is sent to it. request_timeout_s: how long it may take to
     send a request; see `wire/deadline.py`. error_body: what is refused before the application sees it, in the dialect
-    of its path. socket_paths: how the paths of the application's sockets begin.
+    of its path. socket_paths: how the paths of the application's sockets begin. extra_headers: of every response.
 
     Told to `listen`, it takes connections from a socket that is not its own: other processes may do the same.
     """
@@ -176,6 +178,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         request_timeout_s: float,
         error_body: ErrorBody,
         socket_paths: tuple[bytes, ...],
+        extra_headers: tuple[tuple[bytes, bytes], ...] = (),
         **kwargs: Any,
     ) -> None:
         # Daphne would listen by itself, as soon as its loop runs.
@@ -186,6 +189,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         self.request_timeout_s = request_timeout_s
         self.error_body = error_body
         self.socket_paths = socket_paths
+        self.extra_headers = extra_headers
         self._port: Any = None
         self._door: Door | None = None
 

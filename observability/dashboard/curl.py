@@ -5,7 +5,7 @@ import shlex
 from typing import Any
 
 PATHS = {"anthropic": "/v1/messages", "openai": "/v1/chat/completions"}
-KEY_VARIABLE = "CLAUDE_PROXY_KEY"
+KEY_VARIABLE = "GATEWAY_KEY"
 
 
 def curl_line(body: Any, *, base_url: str, dialect: str) -> str:

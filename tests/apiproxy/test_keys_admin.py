@@ -1,12 +1,16 @@
 """Keys and models in the admin, as an administrator's browser asks for them."""
 
+import base64
 import re
+import zlib
+from contextlib import suppress
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.contrib.sessions.models import Session
 from django.test import Client
 
 from apiproxy.keys import create_key, find
@@ -56,6 +60,34 @@ def test_the_secret_of_a_new_key_is_shown_once_and_works(admin_client: Client) -
         assert secret not in html
         assert key.digest not in html
     assert key.prefix in page(admin_client, KEYS)
+
+
+@pytest.mark.parametrize("path", ["add", "rotate"])
+def test_sends_the_secret_of_a_key_in_no_cookie(admin_client: Client, path: str) -> None:
+    rotates = path == "rotate"
+    key = async_to_sync(create_key)("ci")[0] if rotates else None
+    data: dict[str, object] = {"name": "ci", "scopes": ["api"], "priority": "0", "budget_warn_percent": "80"}
+    if key is not None:
+        data = {"action": "rotate", "_selected_action": [str(key.pk)]}
+    response = admin_client.post(KEYS if rotates else f"{KEYS}add/", data)
+    assert response.status_code == 302
+    assert "messages" not in response.cookies
+    shown = page(admin_client, KEYS)
+    (secret,) = set(re.findall(r"sk-proxy-[0-9A-Za-z]{43}", shown))
+    for cookie in (*response.cookies.values(), *admin_client.cookies.values()):
+        assert secret not in _unpacked(cookie.value)
+    assert all(secret not in str(session.get_decoded()) for session in Session.objects.all())
+
+
+def _unpacked(value: str) -> str:
+    """The cookie, and what its parts hold: signed cookies are base64, and begin with a dot where that is zlib."""
+    texts = [value]
+    for part in value.strip(".").split(":"):
+        with suppress(ValueError, zlib.error):
+            packed = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+            texts.append(packed.decode("utf-8", "replace"))
+            texts.append(zlib.decompress(packed).decode("utf-8", "replace"))
+    return " ".join(texts)
 
 
 def test_a_new_key_is_for_the_api_where_nothing_else_is_said(admin_client: Client) -> None:

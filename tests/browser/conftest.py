@@ -1,6 +1,5 @@
 """A real Chromium before a real gateway. Where there is no Chromium these tests are skipped; with CI=true they fail."""
 
-import re
 import socket
 from collections.abc import Iterator
 
@@ -29,9 +28,7 @@ class Site:
 
     def __init__(self, gateway: GatewayProcess) -> None:
         self.gateway = gateway
-        found = re.search(r"Administrator \(shown once\): (\S+) / (\S+)", gateway.output)
-        assert found is not None, gateway.output
-        self.password = found[2]
+        self.password = gateway.first_login().password
         self.cookies: StorageState | None = None
 
     @property

@@ -1,6 +1,5 @@
 """One gateway as it stands behind a reverse proxy, and each of the shipped proxies before it."""
 
-import re
 import secrets
 from collections.abc import Iterator
 
@@ -30,10 +29,9 @@ def behind(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="package")
 def administrator(behind: GatewayProcess) -> tuple[str, str]:
-    """The name and password that `behind` printed at its first start."""
-    found = re.search(r"Administrator \(shown once\): (\S+) / (\S+)", behind.output)
-    assert found is not None, behind.output
-    return found[1], found[2]
+    """The name and password that `behind` made at its first start."""
+    login = behind.first_login()
+    return login.name, login.password
 
 
 @pytest.fixture(scope="package", params=_STARTERS)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -58,11 +57,10 @@ def watched(
 @pytest.fixture(scope="module")
 def cookie(watched: Watched) -> str:
     """The login of the administrator that the first start has made."""
-    shown = re.search(r"Administrator \(shown once\): (\S+) / (\S+)", watched.process.output)
-    assert shown is not None
+    login = watched.process.first_login()
     with httpx.Client(base_url=watched.process.base_url, timeout=20) as browser:
         browser.get("/admin/login/")
-        form = {"username": shown[1], "password": shown[2], "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        form = {"username": login.name, "password": login.password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
         assert browser.post("/admin/login/", data=form).status_code == 302
         return f"sessionid={browser.cookies['sessionid']}"
 

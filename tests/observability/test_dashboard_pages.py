@@ -266,7 +266,7 @@ def test_a_stored_body_can_be_copied_as_curl_without_a_secret(admin: Client) -> 
     trace_id = keep(*course(), store_bodies=True)
     text = text_of(admin, f"/dashboard/requests/{trace_id}")
     assert "curl http://testserver/v1/messages" in text
-    assert "$CLAUDE_PROXY_KEY" in text
+    assert "$GATEWAY_KEY" in text
 
 
 def test_a_request_under_way_has_a_page_with_a_button_to_cancel_it(admin: Client, service: Service) -> None:

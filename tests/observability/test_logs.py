@@ -295,3 +295,11 @@ def test_a_line_whose_arguments_do_not_fit_is_written_all_the_same(start: Any, t
 
     assert [line["event"] for line in today(tmp_path)] == ["one %s and %s ('argument',)", "after"]
     assert state.lost == 1
+
+
+def test_keeps_the_lock_that_handlers_take_since_python_3_13() -> None:
+    lock = LineBuffer().lock
+
+    assert lock is not None
+    with lock:  # as `logging.Handler.handle` does; without one no line could be logged, and the start hung
+        pass

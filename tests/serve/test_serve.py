@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -134,27 +133,3 @@ def test_a_port_that_is_taken_is_said_and_ends_the_start(tmp_path: Path) -> None
             gateway.start()
     assert gateway.process.wait(within_s=5) == 1
     assert f"Cannot listen on 127.0.0.1:{port}" in gateway.output
-
-
-def test_the_first_start_shows_administrator_key_and_a_line_to_try_once_and_answers_as_a_demo(tmp_path: Path) -> None:
-    env = {"CLAUDE_PROXY_API_KEY": "", "CLAUDE_PROXY_WARM_WORKERS": "1"}
-    first = GatewayProcess(tmp_path, upstream=None, env=env).start()
-    try:
-        assert "DEMO MODE" in first.output
-        assert re.search(r"Administrator \(shown once\): admin / \S{12,}", first.output)
-        shown = re.search(r"API key \(shown once\): (sk-\S+)", first.output)
-        assert shown is not None
-        assert f'-H "x-api-key: {shown[1]}"' in first.output
-        assert f"Dashboard: {first.base_url}/dashboard/" in first.output
-        url = f"{first.base_url}/v1/messages"
-        answer = httpx.post(url, json=asked("Hello"), headers={"x-api-key": shown[1]}, timeout=60)
-        assert answer.status_code == 200
-        assert "demo" in answer.json()["content"][0]["text"].lower()
-    finally:
-        assert first.stop() == 0
-    second = GatewayProcess(tmp_path, upstream=None, env=env).start()
-    try:
-        assert "shown once" not in second.output
-        assert httpx.post(url.replace(first.base_url, second.base_url), json=asked("Hi"), timeout=60).status_code == 401
-    finally:
-        assert second.stop() == 0

@@ -4,6 +4,7 @@ import contextlib
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import anthropic
@@ -15,6 +16,15 @@ from tests.support.waiting import eventually
 
 _START_S = 120.0
 _STOP_S = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLogin:
+    """What the first start made. api_key: None where the gateway had one from its environment."""
+
+    name: str
+    password: str
+    api_key: str | None
 
 
 class GatewayProcess:
@@ -76,6 +86,14 @@ class GatewayProcess:
         """What it wrote on the console."""
         return self.process.output
 
+    def first_login(self) -> "FirstLogin":
+        """The first administrator and key, from the file that the first start has made where no terminal was."""
+        kept = (self.state_dir / "first-login.txt").read_text(encoding="utf-8")
+        found = re.search(r"^Administrator: (\S+) / (\S+)$", kept, re.MULTILINE)
+        assert found is not None, "no administrator"
+        key = re.search(r"^API key: (\S+)$", kept, re.MULTILINE)
+        return FirstLogin(found[1], found[2], key[1] if key else None)
+
     def workers(self) -> list[psutil.Process]:
         """Its CLI processes."""
         return children_of(self.pid)
@@ -102,12 +120,11 @@ class GatewayProcess:
 
 
 def sign_in(gateway: GatewayProcess) -> str:
-    """The session cookie of the first administrator, whom the gateway has named on the console."""
-    found = re.search(r"Administrator \(shown once\): (\S+) / (\S+)", gateway.output)
-    assert found is not None, gateway.output
+    """The session cookie of the first administrator."""
+    login = gateway.first_login()
     with httpx.Client(base_url=gateway.base_url, timeout=30) as client:
         client.get("/admin/login/")
-        form = {"username": found[1], "password": found[2], "csrfmiddlewaretoken": client.cookies["csrftoken"]}
+        form = {"username": login.name, "password": login.password, "csrfmiddlewaretoken": client.cookies["csrftoken"]}
         signed_in = client.post("/admin/login/", data=form, headers={"referer": f"{gateway.base_url}/admin/login/"})
         assert signed_in.status_code == 302, signed_in.text
         return str(client.cookies["sessionid"])

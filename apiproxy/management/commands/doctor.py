@@ -72,7 +72,7 @@ class Command(BaseCommand):
     def _findings(self, *, live: bool, model: str) -> Iterator[Finding]:
         settings = gateway_settings()
         yield _cli()
-        yield check_credential(settings.credential)
+        yield check_credential(settings.credential, demo_refusal=settings.demo_refusal)
         yield check_folder(Check.STATE, settings.state_dir)
         yield check_folder(Check.LOGS, settings.log_dir)
         database = _database()

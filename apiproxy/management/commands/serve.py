@@ -5,6 +5,7 @@ import asyncio
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -13,12 +14,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
-from apiproxy.bootstrap import FirstSecrets, bootstrap
+from apiproxy.bootstrap import FirstSecrets, keep_env_key, make_first, take_back
+from apiproxy.checkpoint import checkpoint_now
 from apiproxy.conf import MAX_PROCESSES, GatewaySettings, metrics_dir
 from apiproxy.engine.launch import sweep
+from apiproxy.management.first_login import keep_first_login
 from apiproxy.management.gateway import Gateway
 from apiproxy.management.supervisor import ChildSide, Supervisor
-from apiproxy.management.welcome import welcome
+from apiproxy.management.welcome import KEY_VARIABLE, welcome
 from apiproxy.wire.connections import listening_socket
 
 
@@ -45,6 +48,8 @@ class Command(BaseCommand):
         if child is not None:
             self._serve_as_child(config, child)
             return
+        if config.credential.kind == "demo" and config.demo_refusal:
+            raise CommandError(config.demo_refusal)
         processes = options["processes"] or config.processes
         try:
             listener = listening_socket(config.host, config.port)
@@ -52,7 +57,9 @@ class Command(BaseCommand):
             address = f"{config.host}:{config.port}"
             raise CommandError(f"Cannot listen on {address}: is the port taken? ({error.strerror})") from error
         call_command("migrate", interactive=False, verbosity=0)
-        announcement = Announcement(self, config, bootstrap(), listener.getsockname())
+        keep_env_key()
+        checkpoint_now()
+        announcement = Announcement(self, config, listener.getsockname(), processes)
         if processes == 1:
             _serve(Gateway(config, listener, child=None, ready=announcement.show))
             return
@@ -62,7 +69,7 @@ class Command(BaseCommand):
             processes=processes,
             drain_timeout_s=config.drain_timeout_ms / 1000,
             say=self.stderr.write,
-            ready=lambda warm: announcement.show(warm, processes=processes),
+            ready=announcement.show,
         )
         counts = metrics_dir(config.state_dir, os.getpid())
         sweep(counts.parent)
@@ -77,32 +84,66 @@ class Command(BaseCommand):
     def _serve_as_child(self, config: GatewaySettings, child: ChildSide) -> None:
         refuse_pending_migrations()
         config = settings.GATEWAY = replace(config, seat=child.seat)
-        _serve(Gateway(config, child.listener, child=child, ready=child.tell))
+
+        async def tell(warm: bool) -> None:
+            child.tell(warm)
+
+        _serve(Gateway(config, child.listener, child=child, ready=tell))
 
 
 class Announcement:
-    """What the operator reads when the gateway takes requests. address: the socket's."""
+    """What the operator reads when the gateway takes requests, and the first administrator and key, made just then.
 
-    def __init__(self, command: BaseCommand, config: GatewaySettings, first: FirstSecrets, address: Any) -> None:
+    address: the socket's. Of several processes the supervisor alone announces.
+    """
+
+    def __init__(self, command: BaseCommand, config: GatewaySettings, address: Any, processes: int) -> None:
         self._command = command
         self._config = config
-        self._first = first
         self._address = address
+        self._processes = processes
 
-    def show(self, warm: bool, *, processes: int = 1) -> None:
+    async def show(self, warm: bool) -> None:
         """Writes it. warm: workers could be started."""
-        host, port, *_ = self._address
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        write, style = self._command.stdout.write, self._command.style
+        await asyncio.to_thread(self._show, warm)  # a password's digest takes its time, and so may a terminal
+
+    def _show(self, warm: bool) -> None:
         if not warm:
-            self._command.stderr.write(style.ERROR("No worker could be started yet; `manage.py doctor` says why."))
-        demo = self._config.credential.kind == "demo"
-        slots = processes * self._config.max_concurrent
-        setup = f"{processes} processes, {slots} slots in all; SIGHUP renews them one after another."
-        lines = welcome(url, demo=demo, first=self._first, style=style, setup=setup if processes > 1 else "")
+            line = "No worker could be started yet; `manage.py doctor` says why."
+            self._command.stderr.write(self._command.style.ERROR(line))
+        try:
+            first, kept_in = make_first(), None
+            try:
+                if first and not self._command.stdout.isatty():
+                    kept_in = keep_first_login(self._config.state_dir, first)
+                self._write(first, kept_in)
+            except BaseException:
+                take_back(first)
+                if kept_in is not None:
+                    kept_in.unlink(missing_ok=True)
+                raise
+            if first:
+                checkpoint_now()
+        finally:
+            connections.close_all()  # those of this thread, which is not needed again
+
+    def _write(self, first: FirstSecrets, kept_in: Path | None) -> None:
+        host, port, *_ = self._address
+        stdout = self._command.stdout
+        slots = self._processes * self._config.max_concurrent
+        setup = f"{self._processes} processes, {slots} slots in all; SIGHUP renews them one after another."
+        lines = welcome(
+            f"http://{f'[{host}]' if ':' in host else host}:{port}",
+            demo=self._config.credential.kind == "demo",
+            first=first,
+            kept_in=kept_in,
+            style=self._command.style,
+            setup=setup if self._processes > 1 else "",
+            key_variable="CLAUDE_PROXY_API_KEY" if self._config.api_key else KEY_VARIABLE,
+        )
         for line in lines:
-            write(line)
-        self._command.stdout.flush()
+            stdout.write(line)
+        stdout.flush()
 
 
 def refuse_pending_migrations() -> None:
