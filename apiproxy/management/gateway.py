@@ -21,13 +21,13 @@ from apiproxy.dialects.anthropic.count_tokens import counters
 from apiproxy.keys import keyring
 from apiproxy.management.supervisor import ChildSide
 from apiproxy.runtime import Runtime, holder
+from apiproxy.wire.body import MAX_BODY_BYTES
 from apiproxy.wire.server import GatewayServer
 
 logger = logging.getLogger(__name__)
 
 _FLUSH_S = 2.0
 """How long the last responses have to leave after the drain."""
-_BODY_CHUNK_BYTES = 1024 * 1024
 _DEMO_PACE_S = 0.02
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -62,11 +62,13 @@ class Gateway:
             application=application,
             signal_handlers=False,
             ready_callable=self._on_loop_ready,
-            request_buffer_size=_BODY_CHUNK_BYTES,
+            request_buffer_size=MAX_BODY_BYTES + 1,  # a body in one piece is not copied,
             server_name="",
             request_timeout_s=config.request_timeout_ms / 1000,
             send_timeout_s=config.stall_timeout_ms / 1000,
             error_body=import_string(settings.GATEWAY_ERROR_BODY),
+            key_gate=import_string(settings.GATEWAY_KEY_GATE)(),
+            body_memory_bytes=config.body_memory_mb * 1024 * 1024,
             socket_paths=tuple(path.encode() for path in settings.GATEWAY_SOCKET_PATHS),
         )
 
