@@ -1,5 +1,6 @@
 """How the API's requests go through Django: without the browser's middleware, and with JSON for whatever goes wrong."""
 
+import io
 import logging
 import sys
 from collections.abc import Awaitable, Callable
@@ -8,6 +9,7 @@ from typing import Any, cast
 from asgiref.sync import ThreadSensitiveContext
 from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
+from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -61,6 +63,17 @@ class ApiHandler(ASGIHandler):
         else:
             async with ThreadSensitiveContext():
                 await self.handle(scope, receive, send)
+
+    async def read_body(self, receive: Any) -> io.BytesIO:
+        """The body in memory, and not copied where it comes in one piece. Django's own would write it to a file."""
+        pieces: list[bytes] = []
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise RequestAborted
+            pieces.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                return io.BytesIO(b"".join(pieces))
 
     async def listen_for_disconnect(self, receive: Any) -> None:
         """Returns when the client has gone, which Django takes as it takes an exception.

@@ -8,7 +8,7 @@ from apiproxy.conf import gateway_settings
 from apiproxy.dialects.anthropic.parse import check_body
 from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
 from apiproxy.keys import Principal
-from apiproxy.wire.body import read_json_object
+from apiproxy.wire.body import read_json_object, take_body
 
 ESTIMATE_HEADER = "x-proxy-token-count"
 """Its value is `estimate` where the upstream could not be asked; otherwise it is not there."""
@@ -44,7 +44,7 @@ async def count_tokens(request: HttpRequest, principal: Principal) -> JsonRespon
 
     The body goes there unchanged, but for an alias in `model`. Raises ProxyError.
     """
-    body = await read_json_object(request.body)
+    body = await read_json_object(take_body(request))
     model = await resolve(check_body(body).model)
     require_model(principal, model)
     counter = await counters.current()
