@@ -19,35 +19,40 @@ _CHECK_IN_THREAD_BYTES = 512 * 1024
 
 
 async def authenticate(headers: Mapping[str, str], *, peer: str = "") -> Principal:
-    """Whose key the request carries, in `x-api-key` or else in `Authorization: Bearer`.
+    """Whose key the request carries, in `x-api-key` or in `Authorization: Bearer`; of two, one that is good is enough.
 
     headers: looked up in lower case (Django's own look up in any case). peer: the address at the other end of the
     connection. Raises ProxyError: UNAUTHENTICATED, in the words of the Anthropic API (nothing in them tells an unknown
     key from a revoked or expired one), and RATE_LIMITED after many wrong keys from the client's address.
     """
-    secret = presented_secret(headers)
-    if not secret:
+    secrets = presented_secrets(headers)
+    if not secrets:
         raise ProxyError(FailureKind.UNAUTHENTICATED, "x-api-key header is required")
     address = client_ip(headers, peer=peer, trusted=gateway_settings().trusted_proxies)
-    digest = digest_of(secret)
-    if (wait_s := wrong_keys.wait_s(address, digest)) > 0:
+    waits_s = {secret: wrong_keys.wait_s(address, digest_of(secret)) for secret in secrets}
+    if (wait_s := min(waits_s.values())) > 0:
         message = "Too many requests with a wrong API key from this address."
         raise ProxyError(FailureKind.RATE_LIMITED, message, retry_after_s=whole_seconds(wait_s))
-    principal = await find(secret)
-    if principal is None:
-        wrong_keys.failed(address)
-        raise ProxyError(FailureKind.UNAUTHENTICATED, "invalid x-api-key")
-    wrong_keys.succeeded(address, digest)
-    return principal
+    for secret in secrets:
+        principal = await find(secret) if waits_s[secret] <= 0 else None
+        if principal is not None:
+            wrong_keys.succeeded(address, digest_of(secret))
+            return principal
+    wrong_keys.failed(address)
+    raise ProxyError(FailureKind.UNAUTHENTICATED, "invalid x-api-key")
+
+
+def presented_secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The different secrets that the headers carry, that of `x-api-key` first."""
+    authorization = headers.get("authorization", "").strip()
+    is_bearer = authorization.lower().startswith(_BEARER)
+    bearer = authorization[len(_BEARER) :].strip() if is_bearer else ""
+    return tuple(dict.fromkeys(secret for secret in (headers.get("x-api-key", "").strip(), bearer) if secret))
 
 
 def presented_secret(headers: Mapping[str, str]) -> str:
-    """The secret that the headers carry; empty if none."""
-    secret = headers.get("x-api-key", "").strip()
-    if secret:
-        return secret
-    authorization = headers.get("authorization", "").strip()
-    return authorization[len(_BEARER) :].strip() if authorization.lower().startswith(_BEARER) else ""
+    """The first secret that the headers carry; empty if none."""
+    return next(iter(presented_secrets(headers)), "")
 
 
 def require(principal: Principal, *, scope: str) -> None:

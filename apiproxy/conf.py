@@ -93,6 +93,7 @@ class GatewaySettings:
     worker_max_turns: int
     worker_max_rss_mb: int
     request_timeout_ms: int
+    body_memory_mb: int
     upstream_retries: int
     drain_timeout_ms: int
     strict: bool

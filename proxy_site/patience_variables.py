@@ -13,6 +13,13 @@ REQUEST_TIMEOUT_MS = Variable(
     default=30_000,
     meaning="How long a client may take to send its request, and a second more for each 64 KB of body; then 408.",
 )
+BODY_MEMORY_MB = Variable(
+    name="CLAUDE_PROXY_BODY_MEMORY_MB",
+    kind=kinds.integer(64, 1_048_576, unit="megabytes"),
+    default=512,
+    meaning="How much the bodies of all requests in a process may take together, from the head of each to the end of "
+    "its answer. A key alone may take half; more than its share gets a 429.",
+)
 BREAKER_FAILURES = Variable(
     name="CLAUDE_PROXY_BREAKER_FAILURES",
     kind=kinds.integer(0, 10_000),
@@ -33,7 +40,9 @@ BREAKER_OPEN_MS = Variable(
     meaning="How long the upstream is not asked then; one request tries it afterwards.",
 )
 
-VARIABLES: tuple[Variable[object], ...] = (*(REQUEST_TIMEOUT_MS, BREAKER_FAILURES, BREAKER_WINDOW_MS, BREAKER_OPEN_MS),)
+VARIABLES: tuple[Variable[object], ...] = (
+    *(REQUEST_TIMEOUT_MS, BODY_MEMORY_MB, BREAKER_FAILURES, BREAKER_WINDOW_MS, BREAKER_OPEN_MS),
+)
 
 
 def read_breaker(env: Env) -> BreakerSettings:

@@ -85,6 +85,8 @@ UNFOLD = theme.UNFOLD
 
 # The Messages API takes bodies of 32 MB; whatever is larger is refused by the API before it is read.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 33 * 1024 * 1024
+# No body goes to a file on its way: prompts are stored only where a key says so.
+FILE_UPLOAD_MAX_MEMORY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE
 
 _HTTPS = variables.HTTPS.read(os.environ)
 SESSION_COOKIE_SECURE = _HTTPS
@@ -133,6 +135,8 @@ GATEWAY_COMPANIONS = [
 # How the server refuses what is no request, and where it lets a connection become a socket.
 GATEWAY_ERROR_BODY = "proxy_site.handler.error_body"
 GATEWAY_SOCKET_PATHS = ["/dashboard/live"]
+# Whose bodies the server reads.
+GATEWAY_KEY_GATE = "proxy_site.key_gate.ApiKeyGate"
 OTEL_ENDPOINT = variables.OTEL_ENDPOINT.read(os.environ)
 
 LOGGING: dict[str, Any] = {

@@ -188,6 +188,7 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
         worker_max_turns=runs.WORKER_MAX_TURNS.read(env),
         worker_max_rss_mb=runs.WORKER_MAX_RSS_MB.read(env),
         request_timeout_ms=patience.REQUEST_TIMEOUT_MS.read(env),
+        body_memory_mb=patience.BODY_MEMORY_MB.read(env),
         upstream_retries=runs.UPSTREAM_RETRIES.read(env),
         breaker=patience.read_breaker(env),
         drain_timeout_ms=runs.DRAIN_TIMEOUT_MS.read(env),

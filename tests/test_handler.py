@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 
+from proxy_site.asgi import PathRouter
 from proxy_site.handler import ApiHandler
 
 SCOPE = {
@@ -68,6 +71,31 @@ async def test_a_request_and_its_body_are_free_when_it_is_answered_and_not_only_
 
     assert sent[0]["status"] == 401
     assert requests() == before
+
+
+@pytest.mark.usefixtures("no_database")
+@pytest.mark.parametrize("path", ["/v1/messages", "/healthz", "/admin/login/", "/debug/stats"])
+async def test_write_no_body_to_a_file(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file for it would be made there is no folder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    pieces = [{"type": "http.request", "body": b" " * 2**20, "more_body": number < 29} for number in range(30)]
+    sent: list[dict[str, Any]] = []
+    answered = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if pieces:
+            return pieces.pop(0)
+        await answered.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            answered.set()
+
+    scope = {**SCOPE, "path": path, "headers": [(b"host", b"localhost"), (b"cookie", b"a=b")]}
+    await PathRouter()(scope, receive, send)
+    assert sent[0]["type"] == "http.response.start"
 
 
 def requests() -> int:

@@ -22,6 +22,7 @@ from apiproxy.dialects.anthropic.count_tokens import counters
 from apiproxy.keys import keyring
 from apiproxy.management.supervisor import ChildSide
 from apiproxy.runtime import Runtime, holder
+from apiproxy.wire.body import MAX_BODY_BYTES
 from apiproxy.wire.server import GatewayServer
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,6 @@ _CLEAR_S = 10.0
 """How long what a failed start leaves may take to end; then the process ends all the same."""
 _FLUSH_S = 2.0
 """How long the last responses have to leave after the drain."""
-_BODY_CHUNK_BYTES = 1024 * 1024
 _DEMO_PACE_S = 0.02
 _DEMO_HEADERS = ((b"x-proxy-demo", b"1"),)
 """In every response of a demo, so that a client can tell the stand-in's answers from a model's."""
@@ -71,11 +71,13 @@ class Gateway:
             application=application,
             signal_handlers=False,
             ready_callable=self._on_loop_ready,
-            request_buffer_size=_BODY_CHUNK_BYTES,
+            request_buffer_size=MAX_BODY_BYTES + 1,  # a body in one piece is not copied,
             server_name="",
             request_timeout_s=config.request_timeout_ms / 1000,
             send_timeout_s=config.stall_timeout_ms / 1000,
             error_body=import_string(settings.GATEWAY_ERROR_BODY),
+            key_gate=import_string(settings.GATEWAY_KEY_GATE)(),
+            body_memory_bytes=config.body_memory_mb * 1024 * 1024,
             socket_paths=tuple(path.encode() for path in settings.GATEWAY_SOCKET_PATHS),
             extra_headers=_DEMO_HEADERS if config.credential.kind == "demo" else (),
         )

@@ -4,9 +4,10 @@ Twisted itself answers with a status line and nothing else, or closes without a 
 """
 
 import asyncio
+import math
 from typing import Any, Protocol
 
-from apiproxy.errors import FailureKind
+from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.turns import new_id
 from apiproxy.wire.deadline import TimedChannel
 from apiproxy.wire.intake import well_formed_id
@@ -16,11 +17,27 @@ LINGER_S = 5.0
 
 _PHRASES = {
     400: b"Bad Request",
+    401: b"Unauthorized",
     408: b"Request Timeout",
     413: b"Request Entity Too Large",
     414: b"URI Too Long",
+    429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    503: b"Service Unavailable",
+    529: b"Overloaded",
 }
+_STATUSES = {
+    FailureKind.INVALID_REQUEST: 400,
+    FailureKind.UNAUTHENTICATED: 401,
+    FailureKind.TOO_SLOW: 408,
+    FailureKind.TOO_LARGE: 413,
+    FailureKind.RATE_LIMITED: 429,
+    FailureKind.INTERNAL: 500,
+    FailureKind.DATABASE_AWAY: 503,
+    FailureKind.QUEUE_FULL: 529,
+}
+"""As both dialects have them."""
 
 
 class ErrorBody(Protocol):
@@ -38,24 +55,34 @@ class RefusingChannel(TimedChannel):
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's is not typed
         self._refused = False
 
-    def refuse(self, status: int, kind: FailureKind, message: str, *, path: str | None = None) -> None:
+    def refuse_with(
+        self, error: ProxyError, *, status: int | None = None, path: str | None = None, request_id: str = ""
+    ) -> None:
         """Answers in place of the request that comes in, and takes nothing more from this connection.
 
-        path: of the request, where Twisted has not read it.
+        status: where it is not that of the error's kind. path: of the request, where Twisted has not read it.
         """
         if self._refused:
             return
         self._refused = True
-        request_id = new_id("req_")
+        request = self.requests[-1] if self.requests else None
+        if request is not None:
+            request.drop_body()
+        request_id = request_id or new_id("req_")
+        status = status or _STATUSES[error.kind]
         path = self._path_so_far() if path is None else path
-        body = self._error_body(path, kind, message, request_id=request_id)
+        body = self._error_body(path, error.kind, error.message, request_id=request_id)
         headers = [
             (b"Content-Type", b"application/json"),
             (b"Connection", b"close"),
             (b"Content-Length", b"%d" % len(body)),
-            *id_headers(request_id, self._given_id()),
+            (b"Cache-Control", b"no-store"),
+            *id_headers(request_id, given_id(request) if request is not None else ""),
+            *self._extra_headers(request),
             *self.factory.server.extra_headers,
         ]
+        if error.retry_after_s is not None:
+            headers.append((b"Retry-After", b"%d" % math.ceil(error.retry_after_s)))
         lines = b"".join(b"%s: %s\r\n" % header for header in headers)
         transport: Any = self.transport
         transport.write(b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, _PHRASES[status], lines, body))
@@ -66,7 +93,7 @@ class RefusingChannel(TimedChannel):
 
     def too_slow(self) -> None:
         """The client has not sent its request in time."""
-        self.refuse(408, FailureKind.TOO_SLOW, "The request was not sent in time")
+        self.refuse_with(ProxyError(FailureKind.TOO_SLOW, "The request was not sent in time"))
 
     def _cut(self) -> None:
         if self.transport is not None:
@@ -80,26 +107,30 @@ class RefusingChannel(TimedChannel):
         path: bytes = getattr(self, "_path", b"")  # Twisted's, from the request line to the body's end
         return _without_query(path)
 
-    def _given_id(self) -> str:
-        request = self.requests[-1] if self.requests else None
-        return given_id(request) if request is not None else ""
+    def _extra_headers(self, request: Any) -> list[tuple[bytes, bytes]]:
+        origin: bytes = request.requestHeaders.getRawHeaders(b"origin", [b""])[-1] if request is not None else b""
+        extra: list[tuple[bytes, bytes]] = self.factory.server.key_gate.extra_headers(origin.decode("latin-1"))
+        return extra
+
+    def _bad(self, status: int, message: str, *, path: str | None = None) -> None:
+        self.refuse_with(ProxyError(FailureKind.INVALID_REQUEST, message), status=status, path=path)
 
     # What Twisted does, unless the connection is refused. It has its own idea of a refusal, and a name for it.
 
     def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802 - Twisted's name
         if self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders:
-            self.refuse(431, FailureKind.INVALID_REQUEST, "The request's headers are too large or too many")
+            self._bad(431, "The request's headers are too large or too many")
         else:
-            self.refuse(400, FailureKind.INVALID_REQUEST, "The request is not valid HTTP")
+            self._bad(400, "The request is not valid HTTP")
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802 - Twisted's name
         """A line is longer than Twisted keeps: the request line, or a header."""
         if self._path_so_far():
-            self.refuse(431, FailureKind.INVALID_REQUEST, "A header of the request is too long")
+            self._bad(431, "A header of the request is too long")
         else:
             _, _, address = line.partition(b" ")
             path = _without_query(address.partition(b" ")[0])
-            self.refuse(414, FailureKind.INVALID_REQUEST, "The request's address is too long", path=path)
+            self._bad(414, "The request's address is too long", path=path)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Bytes of the client."""

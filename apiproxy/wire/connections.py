@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.protocol import connectionDone
 
-from apiproxy.wire.channel import RefusingChannel
+from apiproxy.wire.gated import GatedChannel
 
 _PATIENCE_S = 0.000_5
 _MAX_PATIENCE_S = 0.01
@@ -31,10 +31,7 @@ def listening_socket(host: str, port: int, *, backlog: int = 1_024) -> socket.so
     return listener
 
 
-_Channel: Any = RefusingChannel  # most of it has no types
-
-
-class GatewayChannel(_Channel):  # type: ignore[misc]  # see there
+class GatewayChannel(GatedChannel):
     """One connection and its requests. idle_since: by a clock that nobody sets; it means nothing during a request."""
 
     idle_since = 0.0

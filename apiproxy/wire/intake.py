@@ -1,10 +1,12 @@
 """What both dialects do with a request before it is a turn: its id, its caller, and the note of a refusal."""
 
+import io
 import re
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
 from apiproxy.auth import client_ip
@@ -28,6 +30,13 @@ def request_id(request: HttpRequest) -> str:
     """The id of this request, made at its first use: the run's, the trace's and the `request-id` header."""
     known: str = request.META.setdefault(_REQUEST_ID, new_id("req_"))
     return known
+
+
+def head_only(scope: Mapping[str, Any], *, request_id: str) -> HttpRequest:
+    """The request of an ASGI scope as Django would make it, before its body has been read."""
+    request = ASGIRequest({**scope, "headers": list(scope["headers"])}, io.BytesIO())
+    request.META[_REQUEST_ID] = request_id
+    return request
 
 
 def client_request_id(request: HttpRequest) -> str | None:

@@ -2,28 +2,29 @@
 
 Daphne's `handle_reply` never waits, so a client that reads slowly would have its whole answer in our memory; here a
 send waits while the socket is full. Daphne reads a body to its end before the application sees it; here one that is too
-large is refused from its headers, and one that comes too slowly is given up.
+large or has no good key is refused from its headers (`wire/gated.py`), and one that comes too slowly is given up.
 
 Two things that a client's header would do are left out: `Upgrade` counts where there are sockets and nowhere else, and
 `Daphne-Root-Path`, with which a client would move every link of a page, counts nowhere.
 """
 
 import asyncio
-import io
 import logging
 import socket
 from typing import Any
 
-from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.http_protocol import HTTPFactory
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor
 
 from apiproxy.errors import FailureKind
 from apiproxy.turns import new_id
-from apiproxy.wire.body import MAX_BODY_BYTES
+from apiproxy.wire.body_memory import BodyMemory
 from apiproxy.wire.channel import ErrorBody, given_id, id_headers
 from apiproxy.wire.connections import Door, GatewayChannel
+from apiproxy.wire.gated import KeyGate
+from apiproxy.wire.incoming import IncomingRequest
 
 logger = logging.getLogger(__name__)
 
@@ -36,30 +37,13 @@ _SERVICE_RESTART = 1012
 _KINDS = {400: FailureKind.INVALID_REQUEST, 503: FailureKind.DRAINING}
 
 
-class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
+class GatewayRequest(IncomingRequest):
     """One HTTP request and its response."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._writable = asyncio.Event()
         self._writable.set()
-        self._received_bytes = 0
-
-    # Twisted tells how the body comes in.
-
-    def gotLength(self, length: int | None) -> None:  # noqa: N802 — Twisted's name
-        """The headers are complete; length is the body's, None for a chunked one."""
-        self.content = io.BytesIO()
-        if length is not None and length > MAX_BODY_BYTES:
-            self._refuse_body()
-
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 — Twisted's name
-        """A piece of the body."""
-        self._received_bytes += len(data)
-        if self._received_bytes > MAX_BODY_BYTES:
-            self._refuse_body()
-        else:
-            super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802 — Twisted's name
         """The request is complete. Twisted would read forms here, megabytes of them, for nobody."""
@@ -76,12 +60,9 @@ class GatewayRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
         channel = self.channel
         done = super().process()
         if self.transport is None:  # it has become a browser's socket
+            self.release()
             channel.factory.channels.discard(channel)
         return done
-
-    def _refuse_body(self) -> None:
-        self.content = io.BytesIO()
-        self.channel.refuse(413, FailureKind.TOO_LARGE, "Request exceeds the maximum size")
 
     # Twisted tells whether the socket takes more: we are its producer.
 
@@ -166,7 +147,8 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
 
     send_timeout_s: how long a client may read nothing of what is sent to it. request_timeout_s: how long it may take to
     send a request; see `wire/deadline.py`. error_body: what is refused before the application sees it, in the dialect
-    of its path. socket_paths: how the paths of the application's sockets begin. extra_headers: of every response.
+    of its path. key_gate: whose bodies are read; body_memory_bytes: how much those may take together. socket_paths: how
+    the paths of the application's sockets begin. extra_headers: of every response.
 
     Told to `listen`, it takes connections from a socket that is not its own: other processes may do the same.
     """
@@ -177,6 +159,8 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         send_timeout_s: float,
         request_timeout_s: float,
         error_body: ErrorBody,
+        key_gate: KeyGate,
+        body_memory_bytes: int,
         socket_paths: tuple[bytes, ...],
         extra_headers: tuple[tuple[bytes, bytes], ...] = (),
         **kwargs: Any,
@@ -188,6 +172,8 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         self._send_timeout_s = send_timeout_s
         self.request_timeout_s = request_timeout_s
         self.error_body = error_body
+        self.key_gate = key_gate
+        self.body_memory = BodyMemory(body_memory_bytes)
         self.socket_paths = socket_paths
         self.extra_headers = extra_headers
         self._port: Any = None

@@ -38,6 +38,8 @@ def test_a_key_is_taken_from_either_header() -> None:
         {"authorization": f"bearer   {secret}"},
         {"x-api-key": "", "authorization": f"Bearer {secret}"},
         {"x-api-key": secret, "authorization": "Bearer something else"},
+        {"x-api-key": "something else", "authorization": f"Bearer {secret}"},
+        {"x-api-key": secret, "authorization": f"Bearer {secret}"},
         RequestFactory().get("/", headers={"X-Api-Key": secret}).headers,
     ):
         assert async_to_sync(authenticate)(headers).key_id == key.pk

@@ -46,6 +46,10 @@ def head(
     return b"\r\n".join([b"%s %s %s" % (method, target, version), b"host: localhost", *lines, b"", b""])
 
 
+def keyed(target: Target) -> bytes:
+    return b"x-api-key: " + target.keys["fuzz"].encode()
+
+
 @pytest.mark.parametrize("path", POSTED)
 @pytest.mark.parametrize(
     "body",
@@ -114,8 +118,29 @@ def test_the_limit_itself_is_not_over_it(target: Target) -> None:
         [b"content-length: -1"],
         [b"content-length: 1e3"],
         [b"content-length: 1", b"content-length: 2"],
+        [b"content-length: 1", b"content-length: 1"],
+        [b"content-length: 1, 1"],
+        [b"content-length: +1"],
+        [b"content-length: 0x1"],
+        [b"content-length: 1_0"],
+        [b"content-length:"],
+        [b"content-length: 1", b" 1"],
+        [b"content-length : 1"],
         [b"content-length: 0", b"transfer-encoding: chunked"],
+        [b"transfer-encoding: chunked", b"content-length: 1"],
         [b"transfer-encoding: gzip, chunked"],
+        [b"transfer-encoding: chunked, identity"],
+        [b"transfer-encoding: chunked, chunked"],
+        [b"transfer-encoding: chunked", b"transfer-encoding: identity"],
+        [b"transfer-encoding: identity", b"transfer-encoding: chunked"],
+        [b"transfer-encoding: chunked", b"transfer-encoding: chunked"],
+        [b"transfer-encoding: chunked", b" , identity"],
+        [b"transfer-encoding: identity"],
+        [b"transfer-encoding: identity", b"content-length: 1"],
+        [b"transfer-encoding: \x0bchunked"],
+        [b"transfer-encoding: xchunked"],
+        [b"transfer-encoding:"],
+        [b"transfer-encoding : chunked"],
         [b"x y: z"],
         [b"no colon"],
         [b"x: a\x00b"],
@@ -124,13 +149,51 @@ def test_the_limit_itself_is_not_over_it(target: Target) -> None:
 )
 def test_headers_that_contradict_themselves_are_refused(target: Target, lines: Sequence[bytes]) -> None:
     refused(said(target, head(*lines)), 400)
+    refused(said(target, head(keyed(target), *lines, target=b"/v1/models"), b"0\r\n\r\n"), 400)
+
+
+def test_refuse_chunks_in_http_1_0(target: Target) -> None:
+    lines = [keyed(target), b"transfer-encoding: chunked"]
+    refused(said(target, head(*lines, version=b"HTTP/1.0"), b"0\r\n\r\n"), 400)
 
 
 @pytest.mark.parametrize(
     ("line", "rest"), [(b"transfer-encoding: chunked", b"zz\r\n"), (b"transfer-encoding: chunked", b"-1\r\n{}\r\n")]
 )
 def test_chunks_that_are_none_are_refused(target: Target, line: bytes, rest: bytes) -> None:
-    refused(said(target, head(line), rest), 400)
+    refused(said(target, head(keyed(target), line), rest), 400)
+
+
+@pytest.mark.parametrize("announced", [b"10000000", b"2000001", b"f" * 400])
+def test_refuse_a_chunk_that_announces_too_much(target: Target, announced: bytes) -> None:
+    refused(said(target, head(keyed(target), b"transfer-encoding: chunked"), announced + b"\r\n"), 413)
+
+
+def test_refuse_chunks_of_one_byte_each(target: Target) -> None:
+    chunks = b"1\r\n \r\n" * 40_000
+    refused(said(target, head(keyed(target), b"transfer-encoding: chunked"), chunks), 400)
+
+
+def test_accept_a_body_in_chunks(target: Target) -> None:
+    chunks = b"".join(b"%x\r\n%s\r\n" % (1, GOOD[at : at + 1]) for at in range(len(GOOD))) + b"0\r\n\r\n"
+    lines = [keyed(target), b"transfer-encoding: CHUNKED", b"connection: close"]
+    assert said(target, head(*lines), chunks).status == 200
+
+
+@pytest.mark.parametrize("digits", [16, 20, 5_000, 16_000])
+@pytest.mark.parametrize("path", [b"/v1/messages", b"/v1/responses", b"/healthz"])
+def test_refuse_a_length_of_many_digits_in_json(target: Target, path: bytes, digits: int) -> None:
+    answer = said(target, head(b"content-length: " + b"9" * digits, target=path), b"{}")
+    assert answer.status == 413
+    assert fault_of(path.decode(), answer) is None, answer
+    assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(("digits", "status"), [(30, 200), (5_000, 400)])
+def test_bound_a_length_with_leading_zeros(target: Target, digits: int, status: int) -> None:
+    length = b"content-length: " + str(len(GOOD)).rjust(digits, "0").encode()
+    lines = [keyed(target), length, b"connection: close"]
+    assert said(target, head(*lines), GOOD).status == status
 
 
 @pytest.mark.parametrize(

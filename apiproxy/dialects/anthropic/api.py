@@ -21,7 +21,7 @@ from apiproxy.runtime import holder
 from apiproxy.sessions.ids import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, recorder
 from apiproxy.turns import Turn
-from apiproxy.wire.body import read_json_object
+from apiproxy.wire.body import read_json_object, take_body
 from apiproxy.wire.intake import caller_of, note_refusal, request_id
 from apiproxy.wire.mishaps import answer_mishaps
 from apiproxy.wire.respond import respond
@@ -48,9 +48,10 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
     body: dict[str, Any] | None = None
     try:
         principal = await principal_of(request)
-        raw = request.body
-        body = await read_json_object(raw)
-        turn = await _turn(request, principal, body, received_at=received_at, body_bytes=len(raw))
+        raw = take_body(request)
+        body_bytes, body = len(raw), await read_json_object(raw)
+        del raw
+        turn = await _turn(request, principal, body, received_at=received_at, body_bytes=body_bytes)
         run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         note_refusal(request, error, dialect="anthropic", principal=principal, body=body)

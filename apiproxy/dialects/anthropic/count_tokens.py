@@ -9,7 +9,7 @@ from apiproxy.dialects.anthropic.parse import beta_names, check_body
 from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
 from apiproxy.keys import Principal
 from apiproxy.limits.counting import limiter
-from apiproxy.wire.body import read_json_object
+from apiproxy.wire.body import read_json_object, take_body
 
 ESTIMATE_HEADER = "x-proxy-token-count"
 """Its value is `estimate` where the upstream could not be asked; otherwise it is not there."""
@@ -51,11 +51,14 @@ async def count_tokens(request: HttpRequest, principal: Principal) -> JsonRespon
 
 
 async def _counted(request: HttpRequest, principal: Principal) -> JsonResponse:
-    body = await read_json_object(request.body)
+    raw = take_body(request)
+    body_bytes = len(raw)
+    body = await read_json_object(raw)
+    del raw
     model = await resolve(check_body(body).model)
     require_model(principal, model)
     betas = beta_names(request.headers.get("anthropic-beta"))
-    await require_allowed(principal, body, betas=betas, body_bytes=len(request.body))
+    await require_allowed(principal, body, betas=betas, body_bytes=body_bytes)
     counter = await counters.current()
     count = None
     if counter.exact:

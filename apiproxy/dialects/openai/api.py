@@ -30,7 +30,7 @@ from apiproxy.runtime import holder
 from apiproxy.sessions.ids import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, recorder
 from apiproxy.turns import Turn
-from apiproxy.wire.body import read_json_object
+from apiproxy.wire.body import read_json_object, take_body
 from apiproxy.wire.intake import caller_of, note_refusal, request_id
 from apiproxy.wire.mishaps import answer_mishaps
 from apiproxy.wire.respond import StreamEncoder, respond
@@ -154,8 +154,9 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
     body: dict[str, Any] | None = None
     try:
         principal = await _principal_of(request)
-        raw = request.body
-        body = await read_json_object(raw)
+        raw = take_body(request)
+        body_bytes, body = len(raw), await read_json_object(raw)
+        del raw
         asked = endpoint.read(body)
         model = await resolve(asked.model)
         require_model(principal, model)
@@ -166,7 +167,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
             target=target,
             strict=gateway_settings().strict,
             created=int(received_at),
-            body_bytes=len(raw),
+            body_bytes=body_bytes,
         )
         prepared = await endpoint.prepare(asked, context)
         turn = Turn(
@@ -178,7 +179,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
             stream=prepared.translation.stream,
             caller=caller_of(request, principal),
             received_at=received_at,
-            body_bytes=len(raw) + prepared.kept_bytes,
+            body_bytes=body_bytes + prepared.kept_bytes,
             conversation_id=prepared.kept_as or conversation_id(request.headers, prepared.translation.body),
             traceparent=request.headers.get("traceparent"),
             form=prepared.form,

@@ -1,0 +1,59 @@
+"""Which requests may send a body: those whose key is good, and short ones to paths that need none."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from corsheaders.conf import conf as cors
+
+from apiproxy.auth import authenticate, client_ip
+from apiproxy.conf import gateway_settings
+from apiproxy.errors import ProxyError
+from apiproxy.throttle import network_of
+from apiproxy.turns import DialectName
+from apiproxy.wire.gated import Scope
+from apiproxy.wire.intake import head_only, note_refusal
+
+_KEYED = ("/v1/", "/messages", "/chat/", "/responses", "/models")
+_TURNS: Mapping[str, DialectName] = {"/messages": "anthropic", "/chat/completions": "openai", "/responses": "openai"}
+"""Paths of requests that become turns: a refusal of one is shown with the others."""
+
+
+class ApiKeyGate:
+    """A `wire.gated.KeyGate` for the API's paths."""
+
+    def takes_key(self, path: str) -> bool:
+        """Operations also take a login, and pages nothing else."""
+        return path.startswith(_KEYED)
+
+    def address_of(self, scope: Scope) -> str:
+        """The client's address, or the network of an IPv6 address."""
+        request = head_only(scope, request_id="")
+        trusted = gateway_settings().trusted_proxies
+        return network_of(client_ip(request.headers, peer=_peer(request), trusted=trusted))
+
+    async def admit(self, scope: Scope, *, request_id: str) -> str:
+        """The key's id. Raises ProxyError: UNAUTHENTICATED, RATE_LIMITED after many wrong keys, DATABASE_AWAY."""
+        request = head_only(scope, request_id=request_id)
+        try:
+            principal = await authenticate(request.headers, peer=_peer(request))
+        except ProxyError as error:
+            dialect = _TURNS.get(request.path.removeprefix("/v1"))
+            if dialect is not None and request.method == "POST":
+                note_refusal(request, error, dialect=dialect)
+            raise
+        return f"key:{principal.key_id}"
+
+    def extra_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
+        """What a browser needs to show a script the refusal, if the script's origin is one of the allowed."""
+        if origin not in gateway_settings().cors_origins:
+            return []
+        exposed = ", ".join(cors.CORS_EXPOSE_HEADERS)
+        return [
+            (b"Access-Control-Allow-Origin", origin.encode("latin-1")),
+            (b"Access-Control-Expose-Headers", exposed.encode("latin-1")),
+            (b"Vary", b"origin"),
+        ]
+
+
+def _peer(request: Any) -> str:
+    return request.META.get("REMOTE_ADDR") or ""
