@@ -92,7 +92,7 @@ class Runtime:
         mode: see `SessionRecorder.continued`. Raises what that, `Bookkeeper.reserve` and `start` raise, and
         ProxyError(UPSTREAM_DOWN) while the upstream is not asked: such a request must not wait for a slot.
         """
-        self.breaker.check()
+        self.breaker.check(turn.caller.key_id)
         turn = await recorder.continued(turn, mode)
         limits = await bookkeeper.reserve(principal, turn)
         try:

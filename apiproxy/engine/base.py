@@ -18,10 +18,12 @@ class EngineRequest:
 
     body may hold any field; `stream` and `model` in it are ignored. model is the full id that the upstream gets.
     body_bytes is the body's size as JSON: large ones are encoded off the event loop. run_id is for the operator's eyes.
+    key_id: the API key that it is for; the breaker tells keys apart.
     on_asked is called when the upstream is asked; not at all where that does not come about.
     """
 
     run_id: str
+    key_id: int | None = None
     model: str
     body: Mapping[str, Any]
     body_bytes: int = 0
