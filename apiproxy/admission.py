@@ -3,6 +3,11 @@
 Lower priorities first; within a priority, the key whose last turn is longest ago, so that a key with a hundred waiting
 does not starve another's first, which waits for one slot at most; within a key, first come, first served.
 
+A full queue is shared in the same order. A newcomer takes the place of the newest request of the key with the most
+waiting: in the last of the priorities that come after its own, or else in its own, and there only from a key with at
+least two more than its own, so that two keys never take the same place from each other by turns. Nobody gives way to a
+later priority.
+
 Until the upstream has been asked a run keeps a core busy (20–30 ms), and at other times too (`slot`). More of them at
 once than there are cores would only slow each other down, and it is in the queue, not on a worker, that those with
 priority pass the others. Measured in docs/decisions/0009-what-load-does.md.
@@ -87,8 +92,8 @@ class Admission:
             on_queued(0)
             return self._grant(key, asyncio.get_running_loop())
         free = self._max_active - len(self._slots)  # who only waits until others have started is not in the queue
-        if self._waiting >= self._max_waiting + free:
-            raise ProxyError(FailureKind.QUEUE_FULL, "The gateway's queue is full.", retry_after_s=self.retry_after_s())
+        if self._waiting >= self._max_waiting + free and not self._make_room(key, priority):
+            raise self._full("The gateway's queue is full.")
         place = self._join(key, priority)
         on_queued(self._waiting)
         self._admit_next()  # nothing else may happen before those at work are done: this sets the time to look again
@@ -129,7 +134,8 @@ class Admission:
         if place.done():
             if not stopped:
                 return place.result()
-            place.result().release()
+            if place.exception() is None:
+                place.result().release()
             return None
         if stopped:
             return None
@@ -156,6 +162,26 @@ class Admission:
         self._lines.setdefault(priority, {}).setdefault(key, deque()).append(place)
         self._waiting += 1
         return place
+
+    def _make_room(self, key: KeyId, priority: int) -> bool:
+        """Has the request give way that must, so that one of this key can wait; False where none must."""
+        last = max(self._lines, default=priority)
+        lines = self._lines.get(last)
+        if lines is None or last < priority:
+            return False
+        most = max(lines, key=lambda waiting: len(lines[waiting]))
+        if last == priority and len(lines[most]) < len(lines.get(key, ())) + 2:
+            return False
+        place = lines[most].pop()
+        self._waiting -= 1
+        self._forget_empty(most, last)
+        message = "The gateway's queue is full, and this request gave way: "
+        message += "its API key had the most waiting." if last == priority else "one of a higher priority came."
+        place.set_exception(self._full(message))
+        return True
+
+    def _full(self, message: str) -> ProxyError:
+        return ProxyError(FailureKind.QUEUE_FULL, message, retry_after_s=self.retry_after_s())
 
     def _drop(self, place: asyncio.Future[Slot], key: KeyId, priority: int) -> None:
         self._lines[priority][key].remove(place)

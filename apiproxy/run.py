@@ -188,6 +188,7 @@ class Run:
         turn = self.turn
         request = EngineRequest(
             run_id=turn.id,
+            key_id=turn.caller.key_id,
             model=turn.model,
             body=turn.body,
             body_bytes=turn.body_bytes,

@@ -96,7 +96,7 @@ class Runtime:
         `Bookkeeper.reserve` and `start` raise, and ProxyError(UPSTREAM_DOWN) while the upstream is not asked: such a
         request must not wait for a slot.
         """
-        self.breaker.check()
+        self.breaker.check(turn.caller.key_id)
         turn = await recorder.continued(turn, mode)
         await require_allowed(principal, turn.body, betas=turn.betas, body_bytes=turn.body_bytes)
         limits = await bookkeeper.reserve(principal, turn)

@@ -87,7 +87,7 @@ class WorkerAnswer:
                 self._saw_result(messages or [])
                 self._translation.stopped()
             elif messages is None:
-                if events := self._translation.ended():
+                if events := self._translation.ended(self._transport.final_error):
                     return events
             elif messages and (events := await self._translate(messages)):
                 return events
@@ -132,7 +132,7 @@ class WorkerAnswer:
         return bound is not None and bound.done() and not bound.cancelled() and bound.exception() is None
 
     async def _await_stderr(self, result: Message) -> None:
-        if not result.get("api_error_status"):
+        if not result.get("is_error") or result.get("api_error"):  # a lost connection is not explained there
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STDERR_GRACE_S):

@@ -22,11 +22,13 @@ class EngineRequest:
 
     body may hold any field; `stream` and `model` in it are ignored. model is the full id that the upstream gets.
     body_bytes is the body's size as JSON: large ones are encoded off the event loop. run_id is for the operator's eyes.
+    key_id: the API key that it is for; the breaker tells keys apart.
     on_asked is called when the upstream is asked; not at all where that does not come about. on_waiting is called where
     it will be long until then. may_begin is asked before the worker hears of the request: False ends it there.
     """
 
     run_id: str
+    key_id: int | None = None
     model: str
     body: Mapping[str, Any]
     body_bytes: int = 0

@@ -30,6 +30,7 @@ _SWITCHES = {
     "CLAUDE_CODE_DEBUG_LOG_LEVEL": "error",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_MAX_RETRIES": "0",  # else a 529 is retried for many seconds in silence
+    "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "32000",  # any value; else errors of a max_tokens above it are asked for twice
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",  # else a cut stream is asked again without stream events
     "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",

@@ -45,13 +45,16 @@ class Translation:
                 return self._result(message, exact_error)
         return []
 
-    def ended(self) -> list[StreamEvent]:
-        """The events that remain when the process is gone: a message whose end was seen is complete."""
+    def ended(self, error: ProxyError | None = None) -> list[StreamEvent]:
+        """The events that remain when the process is gone: a message whose end was seen is complete.
+
+        error: why it was ended; None where it died.
+        """
         stop_reason = self._stop_reason()
         if stop_reason is not None:
             self.outcome = Completed(stop_reason=stop_reason, usage=self.usage())
             return self._release()
-        self.broken(ProxyError(FailureKind.WORKER_DIED, "The worker process died."))
+        self.broken(error or ProxyError(FailureKind.WORKER_DIED, "The worker process died."))
         return []
 
     def broken(self, error: ProxyError) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -19,19 +20,17 @@ from typing import Any
 import orjson
 from claude_agent_sdk import CLIConnectionError, Transport
 
-from apiproxy.engine.failures import upstream_error_in
+from apiproxy.engine.failures import asks_again, error_in, error_of_retry
 from apiproxy.engine.inbox import Inbox, Message
+from apiproxy.engine.pipes import READ_BYTES, Brake, Lines, lines_of, reader_of
 from apiproxy.errors import ProxyError
 
 logger = logging.getLogger(__name__)
 
 CONTROL_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 1.0
-_READ_BYTES = 256 * 1024
-_MAX_LINE_BYTES = 64 * 1024 * 1024
 _NICENESS = 5
 _STDERR_LINES = 50
-_STDERR_LINE_BYTES = 64 * 1024
 _TURN_TYPES = frozenset({"stream_event", "assistant", "result"})
 _CONTROL_TYPES = frozenset({"control_request", "control_response", "control_cancel_request"})
 
@@ -56,6 +55,8 @@ class CliTransport(Transport):
         self._on_asked: Callable[[], None] = _nothing
         self.upstream_error: ProxyError | None = None
         self.upstream_error_seen = asyncio.Event()
+        self.final_error: ProxyError | None = None
+        """Why the process was ended in the middle of a turn: it would have asked the upstream again."""
         self.initialized = False
 
     @property
@@ -71,18 +72,25 @@ class CliTransport(Transport):
 
     async def connect(self) -> None:
         """Starts the process, in a session of its own: Ctrl-C at the terminal must not reach it before the drain."""
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self._env,
-            cwd=self._cwd,
-            limit=_READ_BYTES,
-            start_new_session=True,
-        )
+        read_end, write_end = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=write_end,
+                env=self._env,
+                cwd=self._cwd,
+                limit=READ_BYTES,
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(read_end)
+            raise
+        finally:
+            os.close(write_end)
         _yield_to_us(self._process.pid)
-        self._stderr_task = asyncio.create_task(self._read_stderr(self._process.stderr))
+        self._stderr_task = asyncio.create_task(self._read_stderr(read_end))
 
     async def write(self, data: str) -> None:
         """Writes for the SDK; waits while the pipe is full."""
@@ -100,7 +108,7 @@ class CliTransport(Transport):
     def start_turn(self, inbox: Inbox, *, on_asked: Callable[[], None]) -> None:
         """From now on the messages of a turn go there. on_asked: called when the CLI says that it asks the upstream."""
         self._on_asked = on_asked
-        self.upstream_error = None
+        self.upstream_error = self.final_error = None
         self.upstream_error_seen.clear()
         self._stderr.clear()
         self._inbox = inbox
@@ -128,7 +136,7 @@ class CliTransport(Transport):
         stdout = self.process.stdout
         assert stdout is not None
         try:
-            async for lines in _lines(stdout):
+            async for lines in lines_of(stdout):
                 for message in await self._route(lines):
                     yield message
         finally:
@@ -154,9 +162,7 @@ class CliTransport(Transport):
 
     def kill(self) -> None:
         """SIGKILL at once; nothing happens when the process has ended."""
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+        self._send_signal(signal.SIGKILL)
 
     def is_ready(self) -> bool:
         """Whether the process runs."""
@@ -183,6 +189,8 @@ class CliTransport(Transport):
                 for_sdk.append(message)
             elif message.get("status") == "requesting":
                 self._on_asked()
+            elif message.get("subtype") == "api_retry":  # it waits before it asks again, 0.25 s at least
+                self._end_turn(self.upstream_error or error_of_retry(message))
         if for_turn and self._inbox is not None:
             await self._inbox.put(for_turn, size_bytes)
         return for_sdk
@@ -213,15 +221,41 @@ class CliTransport(Transport):
                 answer.set_exception(ControlError(str(response.get("error"))))
         return True
 
-    async def _read_stderr(self, stderr: asyncio.StreamReader | None) -> None:
-        assert stderr is not None
-        async for lines in _lines(stderr, cut_bytes=_STDERR_LINE_BYTES):
-            for line in lines:
-                text = line[:_STDERR_LINE_BYTES].decode(errors="replace")
-                self._stderr.append(text)
-                if error := upstream_error_in(text):
-                    self.upstream_error = error
-                    self.upstream_error_seen.set()
+    async def _read_stderr(self, read_end: int) -> None:
+        stderr, transport = await reader_of(read_end)
+        brake = Brake(self.process.pid, read_end=read_end, send_signal=self._send_signal)
+        lines = Lines()
+        try:
+            while chunk := await stderr.read(READ_BYTES):
+                for line in lines.feed(chunk):
+                    self._stderr.append(line)
+                    self._hear(line)
+                if (start := lines.long) is not None and (error := error_in(start, cut=True)) is not None:
+                    self._end_turn(error)  # the rest would take the CLI seconds, and it is no use to anybody
+                brake.release()
+        finally:
+            brake.cancel()
+            transport.close()
+
+    def _hear(self, line: str) -> None:
+        error = error_in(line)
+        if error is None:
+            return
+        self.upstream_error = error
+        self.upstream_error_seen.set()
+        if asks_again(error):
+            self._end_turn(error)
+
+    def _end_turn(self, error: ProxyError) -> None:
+        """Ends the process now; the turn's inbox closes when its output does."""
+        if self.final_error is None:
+            self.final_error = error
+            self.kill()
+
+    def _send_signal(self, number: int) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
 
     def _ended(self) -> None:
         for answer in self._waiting.values():
@@ -252,28 +286,3 @@ def _nothing() -> None:
 def new_control_id() -> str:
     """An id that the SDK's own control requests never have."""
     return "gateway_" + uuid.uuid4().hex
-
-
-async def _lines(stream: asyncio.StreamReader, *, cut_bytes: int | None = None) -> AsyncIterator[list[bytes]]:
-    """The complete lines of each read, together.
-
-    What is longer than cut_bytes is cut; without that, a line over `_MAX_LINE_BYTES` raises ValueError.
-    """
-    parts: list[bytes] = []
-    waiting_bytes = 0
-    while chunk := await stream.read(_READ_BYTES):
-        head, newline, rest = chunk.rpartition(b"\n")
-        if not newline:
-            if cut_bytes is not None and waiting_bytes > cut_bytes:
-                continue
-            parts.append(chunk)
-            waiting_bytes += len(chunk)
-            if waiting_bytes > _MAX_LINE_BYTES:
-                raise ValueError(f"a line of the worker is longer than {_MAX_LINE_BYTES} bytes")
-            continue
-        parts.append(head)
-        yield [line for line in b"".join(parts).split(b"\n") if line]
-        parts = [rest] if rest else []
-        waiting_bytes = len(rest)
-    if parts:
-        yield [b"".join(parts)]

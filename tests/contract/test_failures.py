@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from apiproxy.engine.failures import failure_of, upstream_error_in
+from apiproxy.engine.failures import error_in, failure_of
 from apiproxy.errors import FailureKind, ProxyError
 from tests.contract.conftest import StartCli, body
 from tests.support.raw_cli import RawCli
@@ -37,7 +37,7 @@ def told_failure(cli: RawCli, prompt: str, mark: str) -> ProxyError:
     """What the engine makes of a failed turn, from its result and the line on stderr that holds the mark."""
     turn = cli.turn(body(prompt))
     line = eventually(lambda: next((it for it in cli.stderr.splitlines() if mark in it), ""))
-    return failure_of(turn.result, upstream_error_in(line), model="claude-sonnet-4-5")
+    return failure_of(turn.result, error_in(line), model="claude-sonnet-4-5")
 
 
 @pytest.mark.parametrize(("status", "kind"), STATUSES.items())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiproxy.engine.failures import failure_of, framed_message, upstream_error_in
+from apiproxy.engine.failures import error_in, failure_of, framed_message
 from apiproxy.errors import FailureKind, ProxyError, UpstreamError
 
 SERVER_SIDE = (
@@ -157,9 +157,7 @@ def test_a_result_without_an_answer_or_an_error_is_the_workers_fault() -> None:
 
 @given(status=st.integers(min_value=400, max_value=599), kind=st.text(min_size=1), message=st.text(min_size=1))
 def test_stderr_gives_back_every_error_that_an_upstream_can_send(status: int, kind: str, message: str) -> None:
-    assert as_values(upstream_error_in(stderr_line(status, kind, message))) == as_values(
-        upstream(status, kind, message)
-    )
+    assert as_values(error_in(stderr_line(status, kind, message))) == as_values(upstream(status, kind, message))
 
 
 @pytest.mark.parametrize(
@@ -175,4 +173,53 @@ def test_stderr_gives_back_every_error_that_an_upstream_can_send(status: int, ki
     ],
 )
 def test_other_lines_of_stderr_are_no_errors_of_the_upstream(line: str) -> None:
-    assert upstream_error_in(line) is None
+    assert error_in(line) is None
+
+
+def test_prefer_the_exact_words_unless_some_are_hidden() -> None:
+    """The CLI puts words of its own into a frame that is otherwise the upstream's."""
+    text = "API Error: 400 an image in the conversation could not be processed and was removed."
+    exact = upstream(400, "invalid_request_error", "Could not process image")
+
+    assert failure_of(result(api_error_status=400, result=text), exact, model="m") is exact
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Both output_format and output_config.format were provided.", FailureKind.INVALID_REQUEST),
+        ("{} is not iterable", FailureKind.INVALID_REQUEST),
+        ("Could not load credentials from any providers", FailureKind.WORKER_UNAVAILABLE),
+    ],
+)
+def test_tell_a_request_that_was_never_sent_by_its_line(said: str, kind: FailureKind) -> None:
+    exact = error_in(f"[ERROR] API error (attempt 1/1): {said}")
+
+    assert exact is not None
+    assert exact.kind is kind
+    assert failure_of(result(result=f"API Error: {said}"), exact, model="m") is exact
+
+
+def test_a_lost_connection_has_been_asked() -> None:
+    assert error_in("[ERROR] API error (attempt 1/1): undefined Connection error.") is None
+
+
+@pytest.mark.parametrize("order", [("type", "message"), ("message", "type")])
+def test_read_a_line_that_was_cut(order: tuple[str, str]) -> None:
+    fields = {"type": "request_too_large", "message": 'say \\ "' + "é" * 70_000}
+    body = orjson.dumps({"type": "error", "error": {name: fields[name] for name in order}}).decode()
+
+    error = error_in(f"[ERROR] API error (attempt 1/1): 413 413 {body}"[:65_000], cut=True)
+
+    assert error is not None
+    assert error.upstream == UpstreamError(status=413, type="request_too_large")
+    assert error.message.startswith('say \\ "éé')
+    assert len(error.message) < 16_100
+
+
+def test_a_long_page_keeps_its_status() -> None:
+    error = error_in("[ERROR] API error (attempt 1/1): 502 502 <html>" + "x" * 60_000, cut=True)
+
+    assert error is not None
+    assert error.upstream == UpstreamError(status=502, type="api_error")
+    assert "xxx" not in error.message

@@ -144,6 +144,68 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_again() -> Non
     assert line.snapshot().waiting == 1
 
 
+async def refused(waiter: Waiter) -> str:
+    with pytest.raises(ProxyError) as refusal:
+        await waiter.slot()
+    assert refusal.value.kind is FailureKind.QUEUE_FULL
+    assert refusal.value.retry_after_s is not None
+    return refusal.value.message
+
+
+async def test_a_full_queue_is_shared_between_keys() -> None:
+    line = admission(places=10)
+    slot = await Waiter(line, key=1).slot()
+    many = [Waiter(line, key=1) for _ in range(10)]
+    await settled()
+    few = [Waiter(line, key=2) for _ in range(6)]
+    await settled()
+
+    assert [waiter.task.done() for waiter in many] == [False] * 5 + [True] * 5
+    assert "had the most waiting" in await refused(many[-1])
+    assert [waiter.task.done() for waiter in few] == [False] * 5 + [True]
+    assert await refused(few[-1]) == "The gateway's queue is full."
+    assert len(await in_order(many[:5] + few[:5], slot)) == 10
+
+
+async def test_two_keys_do_not_take_each_others_place_by_turns() -> None:
+    line = admission(places=1)
+    await Waiter(line, key=3).slot()
+    first = Waiter(line, key=1)
+    await settled()
+
+    await refused(Waiter(line, key=2))
+
+    assert not first.task.done()
+
+
+async def test_the_last_priority_gives_way_first_and_never_a_better_one() -> None:
+    line = admission(places=3)
+    await Waiter(line).slot()
+    late, early = Waiter(line, key=1, priority=5), [Waiter(line, key=2, priority=0) for _ in range(2)]
+    await settled()
+    newcomer = Waiter(line, key=3, priority=1)
+    await settled()
+
+    assert "higher priority" in await refused(late)
+    assert not newcomer.task.done()
+    assert await refused(Waiter(line, key=4, priority=2)) == "The gateway's queue is full."
+    assert not any(waiter.task.done() for waiter in early)
+
+
+async def test_leave_a_full_queue_while_giving_way() -> None:
+    line = admission(places=2)
+    slot = await Waiter(line, key=1).slot()
+    staying, leaving = Waiter(line, key=1), Waiter(line, key=1)
+    await settled()
+    newcomer = Waiter(line, key=2)
+    leaving.stopped.set()
+    await settled()
+
+    assert await leaving.task is None
+    assert line.snapshot().waiting == 2
+    assert len(await in_order([staying, newcomer], slot)) == 2
+
+
 async def test_a_queue_without_places_takes_whom_it_can_serve_at_once() -> None:
     line = admission(places=0)
     await Waiter(line).slot()

@@ -48,16 +48,20 @@ class AdmissionMachine(RuleBasedStateMachine):
         request = Request(key, priority, self.count)
         free = len(self.holding) < SLOTS
         full = len(self.waiting) == PLACES
+        give_way = self._give_way(request) if full else []
         self.runner.run(self._join(request))
         if free:
             self.holding.append(_slot(request))
-        elif full:
-            error = request.task.exception()
+            return
+        self.waiting.append(request)
+        refused = [waiting for waiting in self.waiting if waiting.task.done()]
+        assert len(refused) == full
+        for one in refused:
+            assert one in (give_way or [request])
+            error = one.task.exception()
             assert isinstance(error, ProxyError)
             assert error.kind is FailureKind.QUEUE_FULL
-        else:
-            assert not request.task.done()
-            self.waiting.append(request)
+            self.waiting.remove(one)
 
     @precondition(lambda self: self.waiting)
     @rule(which=st.integers(min_value=0))
@@ -109,6 +113,19 @@ class AdmissionMachine(RuleBasedStateMachine):
         for other in self.waiting:
             if other.key == admitted.key:
                 other.passed_by.clear()
+
+    def _give_way(self, newcomer: Request) -> list[Request]:
+        """The newest of each key with the most in the last priority; empty where the newcomer is refused."""
+        last = max(request.priority for request in self.waiting)
+        lines: dict[int, list[Request]] = {}
+        for request in self.waiting:
+            if request.priority == last:
+                lines.setdefault(request.key, []).append(request)
+        most = max(len(line) for line in lines.values())
+        own = len(lines.get(newcomer.key, []))
+        if last < newcomer.priority or (last == newcomer.priority and most < own + 2):
+            return []
+        return [max(line, key=lambda request: request.number) for line in lines.values() if len(line) == most]
 
     def _is_first_of_its_key(self, request: Request) -> bool:
         line = [it for it in self.waiting if (it.key, it.priority) == (request.key, request.priority)]

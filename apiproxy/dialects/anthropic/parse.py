@@ -24,10 +24,30 @@ def check_body(body: Mapping[str, Any]) -> MessagesIn:
         if name in body:
             message = f"{name}: Extra inputs are not permitted"
             raise ProxyError(FailureKind.INVALID_REQUEST, message, param=name)
+    _check_sendable(body)
     try:
         return MessagesIn.model_validate(body)
     except ValidationError as error:
         raise invalid_field(error) from None
+
+
+def _check_sendable(body: Mapping[str, Any]) -> None:
+    """Refuses what the SDK in the CLI would throw at before it asks the upstream; the upstream refuses it too."""
+    tools = body.get("tools")
+    if tools is not None and not isinstance(tools, list):
+        raise ProxyError(FailureKind.INVALID_REQUEST, "tools: Input should be a valid list", param="tools")
+    config = body.get("output_config")
+    if _is_given(body.get("output_format")) and isinstance(config, Mapping) and _is_given(config.get("format")):
+        message = (
+            "output_format: Both output_format and output_config.format were provided. Please use only"
+            " output_config.format (output_format is deprecated)."
+        )
+        raise ProxyError(FailureKind.INVALID_REQUEST, message, param="output_format")
+
+
+def _is_given(value: object) -> bool:
+    """JavaScript's idea of it: empty lists and objects are given."""
+    return isinstance(value, list | dict) or bool(value)
 
 
 def invalid_field(error: ValidationError) -> ProxyError:

@@ -24,7 +24,7 @@ GOOD: dict[str, Any] = {"model": "sonnet", "max_tokens": 10, "messages": [{"role
         {"messages": [{"role": "user", "content": []}]},
         {"messages": [{"role": "user", "content": [{"type": "block_of_tomorrow"}], "field_of_tomorrow": 1}]},
         {"messages": [{"role": "role_of_tomorrow", "content": "hi"}]},
-        {"temperature": "hot", "tools": "many", "field_of_tomorrow": object()},
+        {"temperature": "hot", "tool_choice": "many", "field_of_tomorrow": object()},
     ],
 )
 def test_what_is_the_upstreams_to_judge_passes(fields: dict[str, Any]) -> None:
@@ -32,8 +32,27 @@ def test_what_is_the_upstreams_to_judge_passes(fields: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": None, "output_format": {"type": "json_schema"}},
+        {"tools": [], "output_config": {"format": {}}},
+        {"output_format": None, "output_config": {"format": {}}},
+        {"output_format": {}, "output_config": {"format": None, "effort": "low"}},
+        {"output_format": {}, "output_config": "x"},
+    ],
+)
+def test_accept_what_the_cli_can_send(fields: dict[str, Any]) -> None:
+    check_body(GOOD | fields)
+
+
+@pytest.mark.parametrize(
     ("fields", "param"),
     [
+        ({"tools": {"a": 1}}, "tools"),
+        ({"tools": True}, "tools"),
+        ({"tools": "many"}, "tools"),
+        ({"output_format": {}, "output_config": {"format": {}}}, "output_format"),
+        ({"output_format": True, "output_config": {"format": {"type": "json_schema"}}}, "output_format"),
         ({"model": None}, "model"),
         ({"model": ""}, "model"),
         ({"model": 7}, "model"),
