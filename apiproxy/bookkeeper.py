@@ -16,6 +16,7 @@ from apiproxy.limits.estimate import most_used
 from apiproxy.limits.ledger import BEAT_S, Abandon, Job, Ledger, Release, Reserve, Settle
 from apiproxy.limits.values import MICRO, NO_STATE, LimitError, LimitState
 from apiproxy.lookup import DatabaseAwayError
+from apiproxy.offload import offload
 from apiproxy.turns import Turn
 from apiproxy.usage import Entry, Sums, UsageKey, storable
 
@@ -25,7 +26,6 @@ RESERVE_TIMEOUT_S = 3.0
 """How long a request waits for the database to say whether it may run."""
 STOP_TIMEOUT_S = 10.0
 _CANNOT_SAY = "the limits of this API key cannot be checked"
-_ESTIMATE_IN_THREAD_BYTES = 512 * 1024
 _MAX_KNOWN_KEYS = 10_000
 
 _NEVER_RAN = frozenset(
@@ -89,9 +89,7 @@ class Bookkeeper:
 
     async def _most_used(self, turn: Turn) -> tuple[int, int | None]:
         model = await resolve(turn.model)
-        if turn.body_bytes > _ESTIMATE_IN_THREAD_BYTES:
-            return await asyncio.to_thread(most_used, turn.body, model)
-        return most_used(turn.body, model)
+        return await offload(turn.body_bytes, most_used, turn.body, model)
 
     async def _ask(self, job: Reserve) -> LimitState | LimitError:
         if self._desk.failing:  # what waits there is tried again all the time: nobody else has to wait to learn that

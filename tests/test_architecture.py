@@ -33,7 +33,8 @@ EVERYTHING = (
 # From the bottom to the top.
 LAYERS = {
     "values": Layer(
-        modules=("apiproxy.turns", "apiproxy.events", "apiproxy.errors", "apiproxy.version"), without=("django", SDK)
+        modules=("apiproxy.turns", "apiproxy.events", "apiproxy.errors", "apiproxy.version", "apiproxy.offload"),
+        without=("django", SDK),
     ),
     "observers": Layer(
         modules=("apiproxy.observers", "apiproxy.companions", "apiproxy.admission", "apiproxy.slot"),

@@ -8,6 +8,7 @@ from apiproxy.conf import gateway_settings
 from apiproxy.dialects.anthropic.parse import check_body
 from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
 from apiproxy.keys import Principal
+from apiproxy.offload import offload
 from apiproxy.wire.body import read_json_object
 
 ESTIMATE_HEADER = "x-proxy-token-count"
@@ -44,17 +45,20 @@ async def count_tokens(request: HttpRequest, principal: Principal) -> JsonRespon
 
     The body goes there unchanged, but for an alias in `model`. Raises ProxyError.
     """
-    body = await read_json_object(request.body)
-    model = await resolve(check_body(body).model)
+    raw = request.body
+    body = await read_json_object(raw)
+    model = await resolve((await offload(len(raw), check_body, body)).model)
     require_model(principal, model)
     counter = await counters.current()
     count = None
     if counter.exact:
         count = await counter.count(
             {**body, "model": model.id},
+            body_bytes=len(raw),
             betas=request.headers.get("anthropic-beta", ""),
             beta_api=request.GET.get("beta") == "true",
         )
     if count is None:
-        return JsonResponse({"input_tokens": estimate_tokens(body)}, headers={ESTIMATE_HEADER: "estimate"})
+        estimate = await offload(len(raw), estimate_tokens, body)
+        return JsonResponse({"input_tokens": estimate}, headers={ESTIMATE_HEADER: "estimate"})
     return JsonResponse({"input_tokens": count})

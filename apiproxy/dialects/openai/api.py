@@ -26,6 +26,7 @@ from apiproxy.dialects.openai.schemas import ChatRequest, Sampled
 from apiproxy.errors import ProxyError
 from apiproxy.keys import Principal
 from apiproxy.limits.estimate import default_max_tokens
+from apiproxy.offload import offload
 from apiproxy.runtime import holder
 from apiproxy.sessions.ids import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, kept_headers
@@ -44,8 +45,9 @@ Whole = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a translation needs to know beside the body. created: Unix time in seconds."""
+    """What a translation needs to know beside the body. body_bytes: its size; created: Unix time in seconds."""
 
+    body_bytes: int
     principal: Principal
     request_id: str
     target: Target
@@ -88,7 +90,9 @@ class OpenAIDialect:
 
 
 async def _prepare_chat(request: ChatRequest, context: Context) -> Prepared:
-    translation = translate_chat(request, target=context.target, strict=context.strict)
+    translation = await offload(
+        context.body_bytes, translate_chat, request, target=context.target, strict=context.strict
+    )
     return Prepared(
         translation=translation,
         stream=ChatStream(translation.reply, created=context.created),
@@ -98,14 +102,20 @@ async def _prepare_chat(request: ChatRequest, context: Context) -> Prepared:
 
 async def _prepare_responses(request: ResponsesRequest, context: Context) -> Prepared:
     kept = await responses_store.kept(request, context.principal, request_id=context.request_id)
-    translation = translate_responses(request, target=context.target, strict=context.strict, kept=kept)
-    kept_as = translation.reply.response_id if request.store is not False else None
+    translation = await offload(
+        context.body_bytes, translate_responses, request, target=context.target, strict=context.strict, kept=kept
+    )
+    reply = translation.reply
+    kept_as = reply.response_id if request.store is not False else None
+    form = None
+    if kept_as is not None:
+        form = await offload(context.body_bytes, responses_store.form_of, reply, created=context.created)
     return Prepared(
         translation=translation,
-        stream=ResponsesStream(translation.reply, created=context.created),
-        whole=lambda message: response_object(message, translation.reply, created=context.created),
+        stream=ResponsesStream(reply, created=context.created),
+        whole=lambda message: response_object(message, reply, created=context.created),
         kept_as=kept_as,
-        form=None if kept_as is None else responses_store.form_of(translation.reply, created=context.created),
+        form=form,
     )
 
 
@@ -148,11 +158,12 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         principal = await _principal_of(request)
         raw = request.body
         body = await read_json_object(raw)
-        asked = endpoint.read(body)
+        asked = await offload(len(raw), endpoint.read, body)
         model = await resolve(asked.model)
         require_model(principal, model)
         target = Target(model=model.id, max_output_tokens=default_max_tokens(principal.limits, model))
         context = Context(
+            body_bytes=len(raw),
             principal=principal,
             request_id=request_id(request),
             target=target,

@@ -1,0 +1,69 @@
+"""How many values a JSON text has, counted without parsing it.
+
+Parsed, a value takes up to 70 times its bytes, and orjson holds the interpreter's lock until it has made the last one.
+So the text is counted first and refused above `MAX_BODY_VALUES`: what is left takes less than 50 ms
+(docs/decisions/0014-large-bodies.md).
+"""
+
+import orjson
+
+from apiproxy.errors import FailureKind, ProxyError
+
+MAX_BODY_VALUES = 300_000
+"""Of a request. The Messages API takes 100,000 messages, of which the shortest form has three each by this count."""
+
+_PIECE_BYTES = 256 * 1024
+
+
+class ValueBudget:
+    """How many more values a request may have: its arguments of tool calls are JSON texts within its JSON."""
+
+    def __init__(self, limit: int = MAX_BODY_VALUES) -> None:
+        self._limit = limit
+        self._left = limit
+
+    def loads(self, text: bytes | str) -> object:
+        """The value of the text. Raises ProxyError (INVALID_REQUEST) above the limit, and orjson.JSONDecodeError."""
+        raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        count = most_values(raw)
+        if count > self._left:
+            count = exact_values(raw)
+        if count > self._left:
+            message = f"The request body has more than {self._limit} JSON values"
+            raise ProxyError(FailureKind.INVALID_REQUEST, message)
+        self._left -= count
+        return orjson.loads(raw)
+
+
+def most_values(raw: bytes) -> int:
+    """As `exact_values`, but counting what stands within strings as well: quick, and often far too high."""
+    total = 0
+    for start in range(0, len(raw), _PIECE_BYTES):  # one count over all would be one call
+        end = start + _PIECE_BYTES
+        total += raw.count(b",", start, end) + raw.count(b"{", start, end) + raw.count(b"[", start, end)
+    return total
+
+
+def exact_values(raw: bytes) -> int:
+    """Commas, objects and arrays outside of strings: at least as many as there are values, less one."""
+    total = start = 0
+    within = False
+    while start < len(raw):
+        piece = raw[start : _end_of_piece(raw, start)]
+        start += len(piece)
+        # An escaped backslash first: what then follows a backslash is escaped.
+        parts = piece.replace(b"\\\\", b"__").replace(b'\\"', b"__").split(b'"')
+        outside = b"".join(parts[within::2])
+        total += outside.count(b",") + outside.count(b"{") + outside.count(b"[")
+        within ^= len(parts) % 2 == 0
+    return total
+
+
+def _end_of_piece(raw: bytes, start: int) -> int:
+    """Where a piece may end: not between a backslash and what it escapes."""
+    end = min(len(raw), start + _PIECE_BYTES)
+    if end == len(raw):
+        return end
+    piece = raw[start:end]
+    backslashes = len(piece) - len(piece.rstrip(b"\\"))
+    return end - backslashes % 2
