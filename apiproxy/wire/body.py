@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import orjson
-
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.offload import offload
 from apiproxy.wire.values import ValueBudget
@@ -23,7 +21,7 @@ def parse_json_object(raw: bytes, budget: ValueBudget | None = None) -> dict[str
         raise ProxyError(FailureKind.TOO_LARGE, "Request exceeds the maximum size")
     try:
         body = (budget or ValueBudget()).loads(raw)
-    except orjson.JSONDecodeError as error:
+    except ValueError as error:
         message = f"The request body is not valid JSON: {error}"
         raise ProxyError(FailureKind.INVALID_REQUEST, message) from None
     if not isinstance(body, dict):

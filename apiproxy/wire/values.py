@@ -8,6 +8,8 @@ So the text is counted first and refused above `MAX_BODY_VALUES`: what is left t
 import orjson
 
 from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.offload import LARGE_BYTES
+from apiproxy.wire.pieces import masked_pieces, parse
 
 MAX_BODY_VALUES = 300_000
 """Of a request. The Messages API takes 100,000 messages, of which the shortest form has three each by this count."""
@@ -23,7 +25,7 @@ class ValueBudget:
         self._left = limit
 
     def loads(self, text: bytes | str) -> object:
-        """The value of the text. Raises ProxyError (INVALID_REQUEST) above the limit, and orjson.JSONDecodeError."""
+        """The value of the text. Raises ProxyError (INVALID_REQUEST) above the limit, and ValueError where it is none."""
         raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         count = most_values(raw)
         if count > self._left:
@@ -32,7 +34,7 @@ class ValueBudget:
             message = f"The request body has more than {self._limit} JSON values"
             raise ProxyError(FailureKind.INVALID_REQUEST, message)
         self._left -= count
-        return orjson.loads(raw)
+        return parse(raw) if len(raw) > LARGE_BYTES else orjson.loads(raw)
 
 
 def most_values(raw: bytes) -> int:
@@ -46,24 +48,11 @@ def most_values(raw: bytes) -> int:
 
 def exact_values(raw: bytes) -> int:
     """Commas, objects and arrays outside of strings: at least as many as there are values, less one."""
-    total = start = 0
+    total = 0
     within = False
-    while start < len(raw):
-        piece = raw[start : _end_of_piece(raw, start)]
-        start += len(piece)
-        # An escaped backslash first: what then follows a backslash is escaped.
-        parts = piece.replace(b"\\\\", b"__").replace(b'\\"', b"__").split(b'"')
+    for _, piece in masked_pieces(raw):
+        parts = piece.split(b'"')
         outside = b"".join(parts[within::2])
         total += outside.count(b",") + outside.count(b"{") + outside.count(b"[")
         within ^= len(parts) % 2 == 0
     return total
-
-
-def _end_of_piece(raw: bytes, start: int) -> int:
-    """Where a piece may end: not between a backslash and what it escapes."""
-    end = min(len(raw), start + _PIECE_BYTES)
-    if end == len(raw):
-        return end
-    piece = raw[start:end]
-    backslashes = len(piece) - len(piece.rstrip(b"\\"))
-    return end - backslashes % 2

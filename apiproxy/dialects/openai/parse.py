@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import orjson
-
 from apiproxy.dialects.openai.answer import THINKING_TYPES
 from apiproxy.dialects.openai.body import Parts, Reply, Target, Translation, assemble, say_unknown
 from apiproxy.dialects.openai.content import Block, cache_mark, shown_blocks, text_blocks
@@ -94,7 +92,7 @@ def json_object(text: str, field: str, values: ValueBudget) -> dict[str, Any]:
         return {}
     try:
         value = values.loads(text)
-    except orjson.JSONDecodeError as error:
+    except ValueError as error:
         raise refuse(field, f"must be JSON ({error})") from None
     if not isinstance(value, dict):
         raise refuse(field, "must be a JSON object")
