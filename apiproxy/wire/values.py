@@ -16,6 +16,9 @@ MAX_BODY_VALUES = 300_000
 
 _PIECE_BYTES = 256 * 1024
 
+_MANY_VALUES = 50_000
+"""More of them, or more than a megabyte, are parsed in pieces."""
+
 
 class ValueBudget:
     """How many more values a request may have: its arguments of tool calls are JSON texts within its JSON."""
@@ -25,7 +28,7 @@ class ValueBudget:
         self._left = limit
 
     def loads(self, text: bytes | str) -> object:
-        """The value of the text. Raises ProxyError (INVALID_REQUEST) above the limit, and ValueError where it is none."""
+        """The value of the text. Raises ProxyError (INVALID_REQUEST) above the limit, ValueError for no JSON."""
         raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         count = most_values(raw)
         if count > self._left:
@@ -34,7 +37,7 @@ class ValueBudget:
             message = f"The request body has more than {self._limit} JSON values"
             raise ProxyError(FailureKind.INVALID_REQUEST, message)
         self._left -= count
-        return parse(raw) if len(raw) > LARGE_BYTES else orjson.loads(raw)
+        return parse(raw) if len(raw) > LARGE_BYTES or count > _MANY_VALUES else orjson.loads(raw)
 
 
 def most_values(raw: bytes) -> int:

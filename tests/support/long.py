@@ -21,6 +21,8 @@ _LONG = (
     "tests/observability/test_gateway.py",
     "tests/observability/test_many.py",
     "tests/security/test_gateway.py",
+    "tests/security/test_large_bodies.py",
+    "tests/security/test_scaling_full.py",
     "tests/serve/",
     "tests/sessions/test_gateway.py",
     "tests/test_soak.py",
