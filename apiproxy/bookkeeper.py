@@ -20,6 +20,7 @@ from apiproxy.limits.open_runs import OpenRuns
 from apiproxy.limits.pricing import unpriced_fields
 from apiproxy.limits.values import MICRO, NO_STATE, LimitError, LimitState
 from apiproxy.lookup import DatabaseAwayError
+from apiproxy.offload import offload
 from apiproxy.turns import Turn
 from apiproxy.usage import Entry, Sums, UsageKey, storable
 
@@ -29,7 +30,6 @@ RESERVE_TIMEOUT_S = 3.0
 """How long a request waits for the database to say whether it may run."""
 STOP_TIMEOUT_S = 10.0
 _CANNOT_SAY = "the limits of this API key cannot be checked"
-_ESTIMATE_IN_THREAD_BYTES = 512 * 1024
 _MAX_KNOWN_KEYS = 10_000
 
 _NEVER_RAN = frozenset(
@@ -113,10 +113,7 @@ class Bookkeeper:
 
     async def estimate(self, turn: Turn) -> Usage:
         """The input to charge for a turn that was sent upstream, where the upstream did not tell (`meter.Estimate`)."""
-        model = catalog.known(turn.model)
-        if turn.body_bytes > _ESTIMATE_IN_THREAD_BYTES:
-            return await asyncio.to_thread(untold_usage, turn.body, model)
-        return untold_usage(turn.body, model)
+        return await offload(turn.body_bytes, untold_usage, turn.body, catalog.known(turn.model))
 
     async def _most_used(self, turn: Turn) -> tuple[int, int | None, list[str]]:
         """Tokens, cost, and the fields of the body that have no price."""
@@ -126,7 +123,7 @@ class Bookkeeper:
         def look() -> tuple[int, int | None, list[str]]:
             return *most_used(turn.body, model, table), unpriced_fields(turn.body, model.prices, table)
 
-        return await asyncio.to_thread(look) if turn.body_bytes > _ESTIMATE_IN_THREAD_BYTES else look()
+        return await offload(turn.body_bytes, look)
 
     async def _ask(self, job: Reserve) -> LimitState | LimitError:
         if self._desk.failing:  # what waits there is tried again all the time: nobody else has to wait to learn that

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 PROMPT_MASK = "[prompt]"
 
@@ -11,6 +12,8 @@ _MIN_QUOTE_CHARS = 16
 _MIN_WHOLE_CHARS = 8
 _MAX_GRAMS = 400_000
 _MAX_ORIGINS = 4
+_MAX_WHOLES = 2_000
+"""Short texts that are searched for, of those whose beginning occurs: a text of a page has no more of them."""
 _MAX_WORD_TEXT_CHARS = 1_000_000
 _WORD = re.compile(r"[^\W_][\w-]{5,}")
 
@@ -50,6 +53,8 @@ class Prompt:
         for position in range(len(text) - gram + 1):
             places.setdefault(text[position : position + gram], []).append(position)
         origins_left = dict.fromkeys(places, _MAX_ORIGINS)  # so that repetitive texts take no quadratic time
+        beginnings = {text[at : at + _MIN_WHOLE_CHARS] for at in range(len(text) - _MIN_WHOLE_CHARS + 1)}
+        wholes: set[str] = set()
         for source in self._texts:
             for origin in range(0, len(source) - gram + 1, gram) if places else ():
                 found = source[origin : origin + gram]
@@ -57,8 +62,10 @@ class Prompt:
                     origins_left[found] -= 1
                     quotes = (_extended(text, position, source, origin, gram) for position in places[found])
                     yield from (quote for quote in quotes if quote[1] - quote[0] >= _MIN_QUOTE_CHARS)
-            if _MIN_WHOLE_CHARS <= len(source) < 2 * gram:
-                yield from (match.span() for match in re.finditer(re.escape(source), text))
+            if _MIN_WHOLE_CHARS <= len(source) < 2 * gram and source[:_MIN_WHOLE_CHARS] in beginnings:
+                wholes.add(source)
+        for source in islice(wholes, _MAX_WHOLES):
+            yield from _occurrences(source, text)
 
     def _telling_words(self) -> frozenset[str]:
         if self._words is None:
@@ -79,6 +86,13 @@ def _forms(text: str) -> Iterator[str]:
         if escaped not in seen:
             seen.add(escaped)
             yield escaped
+
+
+def _occurrences(source: str, text: str) -> Iterator[tuple[int, int]]:
+    start = text.find(source)
+    while start >= 0:
+        yield start, start + len(source)
+        start = text.find(source, start + len(source))
 
 
 def _is_telling(word: str) -> bool:

@@ -1,5 +1,6 @@
 """How the API's requests go through Django: without the browser's middleware, and with JSON for whatever goes wrong."""
 
+import asyncio
 import io
 import logging
 import sys
@@ -25,6 +26,8 @@ from apiproxy.wire.intake import client_request_id, request_id
 logger = logging.getLogger(__name__)
 
 _API_VERSION = "2023-06-01"
+_PAUSE_BYTES = 2**20
+"""Others get the event loop after so much of a body that is there already."""
 _OPENAI = ("/v1/chat", "/chat", "/v1/responses", "/responses")
 _WITHOUT_QUERIES = ("/v1/messages", "/messages", *_OPENAI, "/healthz", "/readyz")
 _OPERATIONS = ("/debug", "/sessions", "/metrics")
@@ -65,15 +68,23 @@ class ApiHandler(ASGIHandler):
                 await self.handle(scope, receive, send)
 
     async def read_body(self, receive: Any) -> io.BytesIO:
-        """The body in memory, and not copied where it comes in one piece. Django's own would write it to a file."""
+        """The body in memory, and not copied where it comes in one piece. Django's own would write it to a file.
+
+        One of many pieces is put together with pauses for the event loop.
+        """
         pieces: list[bytes] = []
+        size_bytes = paused_bytes = 0
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise RequestAborted
             pieces.append(message.get("body", b""))
+            size_bytes += len(pieces[-1])
             if not message.get("more_body", False):
-                return io.BytesIO(b"".join(pieces))
+                return io.BytesIO(b"".join(pieces))  # which a `read` of the whole does not copy
+            if size_bytes - paused_bytes > _PAUSE_BYTES:
+                paused_bytes = size_bytes
+                await asyncio.sleep(0)
 
     async def listen_for_disconnect(self, receive: Any) -> None:
         """Returns when the client has gone, which Django takes as it takes an exception.

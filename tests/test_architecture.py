@@ -35,7 +35,7 @@ LAYERS = {
     "values": Layer(
         modules=(
             *("apiproxy.turns", "apiproxy.events", "apiproxy.errors", "apiproxy.version"),
-            *("apiproxy.hosts", "apiproxy.policy"),
+            *("apiproxy.hosts", "apiproxy.policy", "apiproxy.offload"),
         ),
         without=("django", SDK),
     ),

@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 
 from apiproxy.engine.base import Broken, EngineRequest, Outcome, Stopped
 from apiproxy.engine.inbox import Inbox, Message
-from apiproxy.engine.overlay import overlay_body, turn_lines
+from apiproxy.engine.overlay import large_turn_lines, overlay_body, turn_lines
 from apiproxy.engine.translate import Translation
 from apiproxy.engine.transport import ControlError, new_control_id
 from apiproxy.engine.worker import Worker
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import StreamEvent
+from apiproxy.offload import LARGE_BYTES, offload
 
 logger = logging.getLogger(__name__)
 
 _INBOX_BYTES = 4 * 1024 * 1024
-_ENCODE_IN_THREAD_BYTES = 256 * 1024
 _INTERRUPT_TIMEOUT_S = 0.6
 _STDERR_GRACE_S = 0.05
 """The exact error is on stderr before the result is on stdout, but they are two pipes."""
@@ -63,10 +63,7 @@ class WorkerAnswer:
         """
         control_id = new_control_id()
         try:
-            if self._request.body_bytes > _ENCODE_IN_THREAD_BYTES:
-                lines = await asyncio.to_thread(self._lines, control_id)
-            else:
-                lines = self._lines(control_id)
+            lines = await offload(self._request.body_bytes, self._lines, control_id)
         except RecursionError:
             raise ProxyError(FailureKind.INVALID_REQUEST, "The request body is nested too deeply.") from None
         self._transport.start_turn(self._inbox, on_asked=self._request.on_asked)
@@ -111,7 +108,8 @@ class WorkerAnswer:
     def _lines(self, control_id: str) -> bytes:
         request = self._request
         overlay = overlay_body(request.body, model=request.model, betas=request.betas)
-        return turn_lines(overlay, control_id=control_id, message_uuid=self._message_uuid)
+        make = large_turn_lines if request.body_bytes > LARGE_BYTES else turn_lines
+        return make(overlay, control_id=control_id, message_uuid=self._message_uuid)
 
     async def _translate(self, messages: list[Message]) -> list[StreamEvent]:
         if not self._is_bound():

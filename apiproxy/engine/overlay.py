@@ -6,11 +6,12 @@ last one as a whole, and what it does not name falls back to the CLI's own value
 `tests/contract`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+
+from apiproxy.engine.encoding import dump_pieces, dumps, within_string
 
 IDENTITY_BLOCK = {"type": "text", "text": "You are a Claude agent, built on Anthropic's Claude Agent SDK."}
 """The SDK's own first system line. The gateway does not disguise what it is; the client's blocks follow untouched."""
@@ -45,11 +46,19 @@ def turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str
     believes a stream event, because a refused overlay would leave the last request's in force. Raises RecursionError
     where the body is nested too deeply.
     """
-    env = {"CLAUDE_CODE_EXTRA_BODY": _dumps(overlay).decode()}
+    return _lines([dumps(overlay)], control_id, message_uuid, content)
+
+
+def large_turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str) -> bytes:
+    """As `turn_lines`, for a body of megabytes: slower, and without a long call into C or copies on the way."""
+    return _lines(dump_pieces(overlay), control_id, message_uuid, ".")
+
+
+def _lines(extra_body: Sequence[bytes], control_id: str, message_uuid: str, content: str) -> bytes:
     control = {
         "type": "control_request",
         "request_id": control_id,
-        "request": {"subtype": "apply_flag_settings", "settings": {"env": env}},
+        "request": {"subtype": "apply_flag_settings", "settings": {"env": {"CLAUDE_CODE_EXTRA_BODY": ""}}},
     }
     message = {
         "type": "user",
@@ -59,15 +68,9 @@ def turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str
         "uuid": message_uuid,
         "client_composed": True,
     }
-    return orjson.dumps(control) + b"\n" + orjson.dumps(message) + b"\n"
-
-
-def _dumps(value: Mapping[str, Any]) -> bytes:
-    """JSON in one line, also of what orjson refuses: more than 254 levels, numbers over 64 bits, lone surrogates."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+    head, quotes, tail = orjson.dumps(control).rpartition(b'""')
+    body = map(within_string, extra_body)
+    return b"".join((head, quotes[:1], *body, quotes[1:], tail, b"\n", orjson.dumps(message), b"\n"))
 
 
 def _system_blocks(system: object) -> list[Any]:

@@ -22,6 +22,8 @@ _RESTART_PAUSE_S = 0.5
 _MAX_RESTART_PAUSE_S = 10.0
 """Between attempts to start a worker when nobody asks for one: the first pause, doubled each time, up to this."""
 _RSS_CHECK_TURNS = 10
+_RSS_CHECK_BODY_BYTES = 1024 * 1024
+"""A worker's memory is looked at after so many turns, and after each whose body was so large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ class Pool:
         if not self._idle:  # this one will be long in starting, and not for want of a core alone
             request.on_waiting()
         worker = await self._lease()
-        worker.run_id, worker.serving = request.run_id, request.model
+        worker.run_id, worker.serving, worker.body_bytes = request.run_id, request.model, request.body_bytes
         answer = WorkerAnswer(worker, request, self._give_back)
         try:
             if not request.may_begin():
@@ -196,7 +198,8 @@ class Pool:
 
     def _worn_out(self, worker: Worker) -> bool:
         """Whether it must go; once it must, it stays so, for it may have to wait for its successor."""
-        heavy = worker.turns % _RSS_CHECK_TURNS == 0 and worker.rss_bytes() > self._limits.max_rss_bytes
+        due = worker.turns % _RSS_CHECK_TURNS == 0 or worker.body_bytes > _RSS_CHECK_BODY_BYTES
+        heavy = due and worker.rss_bytes() > self._limits.max_rss_bytes
         worker.worn_out = worker.worn_out or heavy or worker.turns >= worker.max_turns
         return worker.worn_out
 

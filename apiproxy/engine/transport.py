@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 CONTROL_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 1.0
+_WRITE_BYTES = 256 * 1024
 _NICENESS = 5
 _STDERR_LINES = 50
 _TURN_TYPES = frozenset({"stream_event", "assistant", "result"})
@@ -52,6 +53,7 @@ class CliTransport(Transport):
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._inbox: Inbox | None = None
+        self._writing = asyncio.Lock()
         self._on_asked: Callable[[], None] = _nothing
         self.upstream_error: ProxyError | None = None
         self.upstream_error_seen = asyncio.Event()
@@ -97,13 +99,18 @@ class CliTransport(Transport):
         await self.write_bytes(data.encode())
 
     async def write_bytes(self, data: bytes) -> None:
-        """Writes whole lines; raises ConnectionError when the process is gone."""
+        """Writes whole lines; raises ConnectionError when the process is gone.
+
+        In pieces, because the pipe's buffer would take a copy of what it has no room for, on the event loop.
+        """
         stdin = self.process.stdin
         assert stdin is not None
-        if stdin.is_closing():
-            raise ConnectionResetError("the worker's stdin is closed")
-        stdin.write(data)
-        await stdin.drain()
+        async with self._writing:
+            for start in range(0, len(data), _WRITE_BYTES):
+                if stdin.is_closing():
+                    raise ConnectionResetError("the worker's stdin is closed")
+                stdin.write(memoryview(data)[start : start + _WRITE_BYTES])
+                await stdin.drain()
 
     def start_turn(self, inbox: Inbox, *, on_asked: Callable[[], None]) -> None:
         """From now on the messages of a turn go there. on_asked: called when the CLI says that it asks the upstream."""

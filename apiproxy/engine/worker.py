@@ -49,6 +49,7 @@ class Worker:
         self.started_at = time.time()
         self.run_id: str | None = None
         self.serving: str | None = None
+        self.body_bytes = 0
         self._spec = spec
         self._folder = WorkerFolder.create(spec.folders, self.id)
         self._exited = asyncio.Event()

@@ -4,19 +4,23 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from apiproxy.models import CONVERSATION_ID_CHARS
 
 _HEADERS = ("x-conversation-id", "x-session-id")
-_CLAUDE_CODE = re.compile(r"user_\w*_account_[\w-]*_session_([\w-]+)")
+_CLAUDE_CODE = re.compile(r"user_\w{0,128}_account_[\w-]{0,64}_session_([\w-]{1,256})")
 """How Claude Code fills `metadata.user_id`; newer versions write a JSON object with `session_id` instead."""
 _MAX_USER_ID_CHARS = 512
-"""Twice what the Messages API takes. Over megabytes that were made for it, the pattern would take hours."""
+"""Twice what the Messages API takes. A longer one is neither matched nor parsed."""
 _INFO = "Conversation info"
-_INFO_BLOCK = re.compile(r"Conversation info[^\n`]*\s*```json\s*(\{.*?\})\s*```", re.DOTALL)
+_INFO_BLOCK = re.compile(r"Conversation info[^\n`]{0,200}\s{0,40}```json\s{0,40}(\{.*?\})\s{0,40}```", re.DOTALL)
 _MAX_INFO_CHARS = 16_384
 """How far from its title the block may end."""
+_MAX_SEARCHED_CHARS = 1_000_000
+_MAX_SEARCHED_BLOCKS = 1_000
+"""How much of the last user message is searched for the title. Every request pays for this, on the event loop."""
 
 
 def conversation_id(headers: Mapping[str, str], body: Mapping[str, Any] | None = None) -> str | None:
@@ -44,21 +48,25 @@ def _of_metadata(metadata: object) -> str | None:
     user_id = metadata.get("user_id") if isinstance(metadata, Mapping) else None
     if not isinstance(user_id, str):
         return None
-    if len(user_id) <= _MAX_USER_ID_CHARS and (match := _CLAUDE_CODE.fullmatch(user_id)):
-        return match[1]
-    if not user_id.startswith("{"):
+    if len(user_id) > _MAX_USER_ID_CHARS:
         return None
-    return _text(_object(user_id).get("session_id"))
+    if match := _CLAUDE_CODE.fullmatch(user_id):
+        return match[1]
+    return _text(_object(user_id).get("session_id")) if user_id.startswith("{") else None
 
 
 def _of_label(messages: object) -> str | None:
-    for text in _last_user_texts(messages):
-        start = text.find(_INFO)
-        if start < 0:
-            continue
-        if match := _INFO_BLOCK.match(text, start, start + _MAX_INFO_CHARS):
-            info = _object(match[1])
+    """The label in the first block that has the title: later ones are not looked at."""
+    left = _MAX_SEARCHED_CHARS
+    for text in islice(_last_user_texts(messages), _MAX_SEARCHED_BLOCKS):
+        start = text.find(_INFO, 0, left)
+        if start >= 0:
+            match = _INFO_BLOCK.match(text, start, start + _MAX_INFO_CHARS)
+            info = _object(match[1]) if match else {}
             return _text(info.get("conversation_label")) or _text(info.get("sender_id"))
+        left -= len(text)
+        if left <= 0:
+            break
     return None
 
 
@@ -71,7 +79,7 @@ def _last_user_texts(messages: object) -> Iterator[str]:
         if isinstance(content, str):
             yield content
         blocks: list[Any] = content if isinstance(content, list) else []
-        for block in blocks:
+        for block in islice(blocks, _MAX_SEARCHED_BLOCKS):
             if isinstance(block, Mapping) and block.get("type") == "text" and isinstance(block.get("text"), str):
                 yield block["text"]
         return

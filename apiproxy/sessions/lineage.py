@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 DIGEST_BYTES = 8
+_LONG_CHARS = 1024 * 1024
 MAX_HEADS = 16
 """Branches of one conversation that are known; the one that was used longest ago is forgotten."""
 MAX_MESSAGES = 100_000
@@ -136,8 +137,18 @@ def _canonical(message: Any) -> bytes:
 
 def _blocks(content: Any) -> Any:
     if isinstance(content, str):
-        return [{"type": "text", "text": content}]
+        return [{"type": "text", "text": _short(content)}]
     return [_block(block) for block in content] if isinstance(content, list) else content
+
+
+def _short(text: str) -> str:
+    """The text, by its digest where it is long: orjson would keep the interpreter's lock over all of it."""
+    if len(text) <= _LONG_CHARS:
+        return text
+    digest = hashlib.blake2b()
+    for start in range(0, len(text), _LONG_CHARS):
+        digest.update(text[start : start + _LONG_CHARS].encode("utf-8", "surrogatepass"))
+    return f"{len(text)} blake2b {digest.hexdigest()}"
 
 
 def _block(block: Any) -> Any:
@@ -145,6 +156,8 @@ def _block(block: Any) -> Any:
     if not isinstance(block, Mapping):
         return block
     plain = {name: value for name, value in block.items() if name != "cache_control"}
+    if isinstance(plain.get("text"), str):
+        plain["text"] = _short(plain["text"])
     if "content" in plain:
         plain["content"] = _blocks(plain["content"])
     source = plain.get("source")

@@ -1,17 +1,16 @@
 """A request's body as a JSON object, with an error that says what is wrong with it."""
 
-import asyncio
 import io
 from typing import Any
 
-import orjson
 from django.http import HttpRequest
 
 from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.offload import offload
+from apiproxy.wire.values import ValueBudget
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """The Messages API's own limit. Source: https://platform.claude.com/docs/en/api/errors"""
-_PARSE_IN_THREAD_BYTES = 512 * 1024
 
 
 def take_body(request: HttpRequest) -> bytes:
@@ -24,11 +23,16 @@ def take_body(request: HttpRequest) -> bytes:
 
 async def read_json_object(raw: bytes) -> dict[str, Any]:
     """The object that the bytes hold. Raises ProxyError: INVALID_REQUEST, TOO_LARGE."""
+    return await offload(len(raw), parse_json_object, raw)
+
+
+def parse_json_object(raw: bytes, budget: ValueBudget | None = None) -> dict[str, Any]:
+    """As `read_json_object`, here and now; within the values that the budget has left."""
     if len(raw) > MAX_BODY_BYTES:
         raise ProxyError(FailureKind.TOO_LARGE, "Request exceeds the maximum size")
     try:
-        body = await asyncio.to_thread(orjson.loads, raw) if len(raw) > _PARSE_IN_THREAD_BYTES else orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
+        body = (budget or ValueBudget()).loads(raw)
+    except ValueError as error:
         message = f"The request body is not valid JSON: {error}"
         raise ProxyError(FailureKind.INVALID_REQUEST, message) from None
     if not isinstance(body, dict):

@@ -17,6 +17,7 @@ from apiproxy.dialects.anthropic.parse import beta_names, check_body, completed_
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.keys import Principal
 from apiproxy.limits.estimate import default_max_tokens
+from apiproxy.offload import offload
 from apiproxy.runtime import holder
 from apiproxy.sessions.ids import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, recorder
@@ -75,7 +76,7 @@ async def principal_of(request: HttpRequest) -> Principal:
 async def _turn(
     request: HttpRequest, principal: Principal, body: dict[str, Any], *, received_at: float, body_bytes: int
 ) -> Turn:
-    checked = check_body(body)
+    checked = await offload(body_bytes, check_body, body)
     model = await resolve(checked.model)
     require_model(principal, model)
     return Turn(

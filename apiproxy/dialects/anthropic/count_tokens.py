@@ -9,6 +9,7 @@ from apiproxy.dialects.anthropic.parse import beta_names, check_body
 from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
 from apiproxy.keys import Principal
 from apiproxy.limits.counting import limiter
+from apiproxy.offload import offload
 from apiproxy.wire.body import read_json_object, take_body
 
 ESTIMATE_HEADER = "x-proxy-token-count"
@@ -55,7 +56,7 @@ async def _counted(request: HttpRequest, principal: Principal) -> JsonResponse:
     body_bytes = len(raw)
     body = await read_json_object(raw)
     del raw
-    model = await resolve(check_body(body).model)
+    model = await resolve((await offload(body_bytes, check_body, body)).model)
     require_model(principal, model)
     betas = beta_names(request.headers.get("anthropic-beta"))
     await require_allowed(principal, body, betas=betas, body_bytes=body_bytes)
@@ -64,9 +65,11 @@ async def _counted(request: HttpRequest, principal: Principal) -> JsonResponse:
     if counter.exact:
         count = await counter.count(
             {**body, "model": model.id},
+            body_bytes=body_bytes,
             betas=",".join(betas),
             beta_api=request.GET.get("beta") == "true",
         )
     if count is None:
-        return JsonResponse({"input_tokens": estimate_tokens(body)}, headers={ESTIMATE_HEADER: "estimate"})
+        estimate = await offload(body_bytes, estimate_tokens, body)
+        return JsonResponse({"input_tokens": estimate}, headers={ESTIMATE_HEADER: "estimate"})
     return JsonResponse({"input_tokens": count})

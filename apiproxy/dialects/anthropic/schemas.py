@@ -9,11 +9,14 @@ from typing import Annotated, Any
 from pydantic import (
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     StrictBool,
     StrictInt,
     StrictStr,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
     field_validator,
 )
 
@@ -39,13 +42,19 @@ class MessageIn(BaseModel):
         raise ValueError("Input should be a valid string or a list of content blocks")
 
 
+def _checked(message: object, check: ValidatorFunctionWrapHandler) -> object:
+    """The message as it came, once it is checked: as models all of a body's messages would take 30 times its size."""
+    check(message)
+    return message
+
+
 class MessagesIn(BaseModel):
-    """The fields that the gateway reads."""
+    """The fields that the gateway reads. The validation of a list ends with its first error."""
 
     model_config = ConfigDict(extra="allow")
 
     model: Annotated[StrictStr, Field(min_length=1, max_length=256)]
-    messages: Annotated[list[MessageIn], Field(min_length=1)]
+    messages: Annotated[list[Annotated[MessageIn, WrapValidator(_checked)]], FailFast(), Field(min_length=1)]
     max_tokens: Annotated[StrictInt, Field(ge=0, le=MOST_MAX_TOKENS)] | None = None
     stream: StrictBool | None = None
     system: TextOrBlocks | None = None

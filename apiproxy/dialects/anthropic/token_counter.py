@@ -11,6 +11,7 @@ import orjson
 
 from apiproxy.conf import Credential
 from apiproxy.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.offload import offload
 from apiproxy.wire.sse import dumps
 
 COUNT_TIMEOUT_S = 30.0
@@ -41,14 +42,16 @@ class TokenCounter:
         """Whether the upstream counts: the cloud platforms are not asked."""
         return self.credential.base_url is not None
 
-    async def count(self, body: Mapping[str, Any], *, betas: str = "", beta_api: bool = False) -> int | None:
+    async def count(
+        self, body: Mapping[str, Any], *, body_bytes: int = 0, betas: str = "", beta_api: bool = False
+    ) -> int | None:
         """The upstream's own number for this body of its count_tokens endpoint; None where it has no such endpoint.
 
-        betas: the `anthropic-beta` header as it came; beta_api: whether the path was asked with `?beta=true`. Raises
-        ProxyError: UPSTREAM_ERROR with what the upstream said, STALL after the timeout, CONNECTION_LOST, and
-        INVALID_REQUEST for a body that cannot be written.
+        body_bytes: its size as JSON; betas: the `anthropic-beta` header as it came; beta_api: whether the path was
+        asked with `?beta=true`. Raises ProxyError: UPSTREAM_ERROR with what the upstream said, STALL after the timeout,
+        CONNECTION_LOST, and INVALID_REQUEST for a body that cannot be written.
         """
-        content = _encoded(body)
+        content = await offload(body_bytes, _encoded, body)
         if self._client is None:
             self._client = _client(self.credential)
         try:

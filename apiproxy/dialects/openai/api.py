@@ -26,6 +26,7 @@ from apiproxy.dialects.openai.schemas import ChatRequest, Sampled
 from apiproxy.errors import ProxyError
 from apiproxy.keys import Principal
 from apiproxy.limits.estimate import default_max_tokens
+from apiproxy.offload import offload
 from apiproxy.runtime import holder
 from apiproxy.sessions.ids import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, recorder
@@ -44,9 +45,9 @@ Whole = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a translation needs to know beside the body. created: Unix time in seconds."""
+    """What a translation needs to know beside the body. body_bytes: its size; created: Unix time in seconds."""
 
-    principal: Principal
+    body_bytes: int
     request_id: str
     target: Target
     strict: bool
@@ -93,7 +94,9 @@ class OpenAIDialect:
 
 
 async def _prepare_chat(request: ChatRequest, context: Context) -> Prepared:
-    translation = translate_chat(request, target=context.target, strict=context.strict)
+    translation = await offload(
+        context.body_bytes, translate_chat, request, target=context.target, strict=context.strict
+    )
     return Prepared(
         translation=translation,
         stream=ChatStream(translation.reply, created=context.created),
@@ -105,15 +108,21 @@ async def _prepare_responses(request: ResponsesRequest, context: Context) -> Pre
     kept = await responses_store.kept(
         request, context.principal, request_id=context.request_id, body_bytes=context.body_bytes
     )
-    translation = translate_responses(request, target=context.target, strict=context.strict, kept=kept)
-    kept_as = translation.reply.response_id if request.store is not False else None
+    translation = await offload(
+        context.body_bytes, translate_responses, request, target=context.target, strict=context.strict, kept=kept
+    )
+    reply = translation.reply
+    kept_as = reply.response_id if request.store is not False else None
+    form = None
+    if kept_as is not None:
+        form = await offload(context.body_bytes, responses_store.form_of, reply, created=context.created)
     return Prepared(
         translation=translation,
-        stream=ResponsesStream(translation.reply, created=context.created),
-        whole=lambda message: response_object(message, translation.reply, created=context.created),
+        stream=ResponsesStream(reply, created=context.created),
+        whole=lambda message: response_object(message, reply, created=context.created),
         kept_as=kept_as,
         kept_bytes=kept.size_bytes if kept is not None else 0,
-        form=None if kept_as is None else responses_store.form_of(translation.reply, created=context.created),
+        form=form,
     )
 
 
@@ -157,7 +166,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         raw = take_body(request)
         body_bytes, body = len(raw), await read_json_object(raw)
         del raw
-        asked = endpoint.read(body)
+        asked = await offload(body_bytes, endpoint.read, body)
         model = await resolve(asked.model)
         require_model(principal, model)
         target = Target(model=model.id, max_output_tokens=default_max_tokens(principal.limits, model))

@@ -1,6 +1,6 @@
 """Puts a Messages body together; Chat Completions and Responses differ only in how they say what it needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ class Parts:
     system: list[Block]
     messages: list[dict[str, Any]]
     max_tokens: int | None
-    tools: Sequence[ToolSpec]
+    tools: Iterable[ToolSpec]
     choice: Choice | None
     parallel: bool
     reasoning: Asked

@@ -13,6 +13,7 @@ from typing import Any
 from apiproxy.dialects.openai.answer import as_json
 from apiproxy.dialects.openai.content import Block
 from apiproxy.dialects.openai.ignored import Ignored, refuse
+from apiproxy.wire.values import ValueBudget
 
 _PLAIN = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _NOT_PLAIN = re.compile(r"[^a-zA-Z0-9_-]")
@@ -32,9 +33,13 @@ class _Pending:
 
 
 class Conversation:
-    """Takes messages in the client's order; `finish` gives them in the upstream's shape."""
+    """Takes messages in the client's order; `finish` gives them in the upstream's shape.
+
+    values: how many the JSON texts within the messages may have together.
+    """
 
     def __init__(self, ignored: Ignored) -> None:
+        self.values = ValueBudget()
         self._ignored = ignored
         self._system: list[tuple[str, list[Block]]] = []
         self._messages: list[dict[str, Any]] = []
@@ -73,7 +78,7 @@ class Conversation:
         if not blocks:
             raise refuse(field, "must hold something that is not blank")
         self._close_turn()
-        self._messages.append({"role": "user", "content": blocks})
+        self._messages.append(_in_short({"role": "user", "content": blocks}))
 
     def add_assistant(self, blocks: list[Block]) -> None:
         """What the assistant said; an empty message is left out, consecutive ones are joined (the upstream does so)."""
@@ -159,7 +164,7 @@ def _make_text(tool_use: Block) -> None:
 
 def plain_name(name: str) -> str:
     """A tool name of the history in the upstream's alphabet: a model's slip must not block a conversation for good."""
-    return name if _PLAIN.fullmatch(name) else _NOT_PLAIN.sub("_", name)[:128] or "_"
+    return name if _PLAIN.fullmatch(name) else _NOT_PLAIN.sub("_", name[:128]) or "_"
 
 
 def _is_plain_text(blocks: Sequence[Block]) -> bool:
@@ -167,7 +172,8 @@ def _is_plain_text(blocks: Sequence[Block]) -> bool:
 
 
 def _in_short(message: dict[str, Any]) -> dict[str, Any]:
-    """A message of one plain text in its short form, which is how the client most often wrote it."""
-    if _is_plain_text(message["content"]):
-        return {"role": message["role"], "content": message["content"][0]["text"]}
+    """The message, of one plain text in its short form, which is how the client most often wrote it."""
+    content = message["content"]
+    if isinstance(content, list) and _is_plain_text(content):
+        message["content"] = content[0]["text"]
     return message

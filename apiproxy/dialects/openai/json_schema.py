@@ -123,7 +123,7 @@ def _close(schema: Mapping[str, Any], result: dict[str, Any], used: Budget, dept
     result.setdefault("type", "object")
     result["properties"] = {name: _rewrite(part, used, depth + 1) for name, part in properties.items()}
     result["additionalProperties"] = False
-    required = _list(schema.get("required", []))
+    required = {name for name in _list(schema.get("required", [])) if isinstance(name, str)}
     used.optionals += sum(name not in required for name in properties)
     used.unions += sum(_is_union(part) for part in result["properties"].values())
 
@@ -148,19 +148,27 @@ def _is_recursive(schema: Mapping[str, Any]) -> bool:
         definitions = schema.get(keyword)
         if isinstance(definitions, Mapping):
             uses |= {f"#/{keyword}/{name}": _references(part) for name, part in definitions.items()}
-    return any(_reaches(start, start, uses) for start in uses)
+    return _has_cycle(uses)
 
 
-def _reaches(start: str, goal: str, uses: Mapping[str, set[str]]) -> bool:
-    seen: set[str] = set()
-    todo = list(uses.get(start, ()))
-    while todo:
-        name = todo.pop()
-        if name == goal:
-            return True
-        if name not in seen:
-            seen.add(name)
-            todo.extend(uses.get(name, ()))
+def _has_cycle(uses: Mapping[str, set[str]]) -> bool:
+    """Whether a name leads back to itself. Each name is entered once: a search from every name would be quadratic."""
+    entered: set[str] = set()
+    left: set[str] = set()
+    for start in uses:
+        path = [(start, iter(uses[start]))] if start not in entered else []
+        entered.add(start)
+        while path:
+            name, following = path[-1]
+            found = next(following, None)
+            if found is None:
+                left.add(name)
+                path.pop()
+            elif found not in entered:
+                entered.add(found)
+                path.append((found, iter(uses.get(found, ()))))
+            elif found not in left:  # it is on the path
+                return True
     return False
 
 

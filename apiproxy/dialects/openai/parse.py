@@ -1,9 +1,7 @@
 """A Chat Completions request as a Messages body."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-import orjson
 
 from apiproxy.dialects.openai.answer import THINKING_TYPES
 from apiproxy.dialects.openai.body import Parts, Reply, Target, Translation, assemble, say_unknown
@@ -14,6 +12,8 @@ from apiproxy.dialects.openai.reading import read
 from apiproxy.dialects.openai.reasoning import Asked
 from apiproxy.dialects.openai.sampling import stop_sequences
 from apiproxy.dialects.openai.schemas import (
+    MESSAGE,
+    TOOL,
     AllowedToolChoice,
     AssistantMessage,
     ChatRequest,
@@ -32,6 +32,7 @@ from apiproxy.dialects.openai.schemas import (
 )
 from apiproxy.dialects.openai.structured import Wanted
 from apiproxy.dialects.openai.tools import Choice, ToolSpec
+from apiproxy.wire.values import ValueBudget
 
 _DEFAULTS = {
     "top_logprobs": 0,
@@ -61,7 +62,7 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         ignored.say("stream_options.include_obfuscation")
     conversation = Conversation(ignored)
     for index, message in enumerate(request.messages):
-        _add(conversation, message, f"messages.{index}", index, ignored)
+        _add(conversation, MESSAGE.validate_python(message), f"messages.{index}", index, ignored)
     system, messages = conversation.finish("messages")
     legacy = request.functions is not None
     parts = Parts(
@@ -85,13 +86,13 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
     return Translation(body=chat_body, ignored=ignored.said, reply=reply, stream=bool(request.stream))
 
 
-def json_object(text: str, field: str) -> dict[str, Any]:
-    """The arguments of a call, as an object; no text at all is a call without arguments."""
-    if not text.strip():
+def json_object(text: str, field: str, values: ValueBudget) -> dict[str, Any]:
+    """The arguments of a call, as an object; no text at all is a call without arguments. values: of all the calls."""
+    if not text or text.isspace():
         return {}
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        value = values.loads(text)
+    except ValueError as error:
         raise refuse(field, f"must be JSON ({error})") from None
     if not isinstance(value, dict):
         raise refuse(field, "must be a JSON object")
@@ -142,27 +143,25 @@ def _add_assistant(
         if call.type == "custom" and call.custom is not None:
             conversation.add_call(call.id, call.custom.name, {"input": call.custom.input}, f"{where}.id")
         elif call.type == "function" and call.function is not None:
-            arguments = json_object(call.function.arguments, f"{where}.function.arguments")
+            arguments = json_object(call.function.arguments, f"{where}.function.arguments", conversation.values)
             conversation.add_call(call.id, call.function.name, arguments, f"{where}.id")
         else:
             raise refuse(f"{where}.{call.type}", "Field required")
     if message.function_call is not None:
         legacy = message.function_call
-        arguments = json_object(legacy.arguments, f"{field}.function_call.arguments")
+        arguments = json_object(legacy.arguments, f"{field}.function_call.arguments", conversation.values)
         conversation.add_call(_LEGACY_ID + legacy.name, legacy.name, arguments, f"{field}.function_call")
 
 
-def _tool_specs(request: ChatRequest) -> list[ToolSpec]:
+def _tool_specs(request: ChatRequest) -> Iterator[ToolSpec]:
     if request.functions is not None and request.tools is not None:
         raise refuse("functions", "must not be given beside `tools`")
-    specs: list[ToolSpec] = []
-    for index, tool in enumerate(request.tools or ()):
+    for index, tool in enumerate(map(TOOL.validate_python, request.tools or ())):
         if isinstance(tool, CustomTool):
             raise refuse(f"tools.{index}.type", "free-form tools are not supported: declare a function")
-        specs.append(_spec(tool, f"tools.{index}.function"))
+        yield _spec(tool, f"tools.{index}.function")
     for index, function in enumerate(request.functions or ()):
-        specs.append(_spec(FunctionTool(type="function", function=function), f"functions.{index}"))
-    return specs
+        yield _spec(FunctionTool(type="function", function=function), f"functions.{index}")
 
 
 def _spec(tool: FunctionTool, field: str) -> ToolSpec:
@@ -222,9 +221,9 @@ def _reasoning(request: ChatRequest) -> Asked:
     )
 
 
-def _has_bare_calls(messages: Sequence[Message]) -> bool:
+def _has_bare_calls(messages: Sequence[object]) -> bool:
     """Whether the turn that goes on holds calls without the thinking before them."""
-    for message in reversed(messages):
+    for message in map(MESSAGE.validate_python, reversed(messages)):
         if isinstance(message, UserMessage):
             return False
         if isinstance(message, AssistantMessage) and (message.tool_calls or message.function_call):

@@ -5,14 +5,13 @@ import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from apiproxy.dialects.openai import media
 from apiproxy.dialects.openai.answer import as_json
 from apiproxy.dialects.openai.content import Block, cache_mark, is_blank, text_block, text_blocks
 from apiproxy.dialects.openai.ignored import Ignored, refuse
 from apiproxy.dialects.openai.responses_schemas import InputFile, InputImage, InputText
 from apiproxy.dialects.openai.schemas import AudioPart, RefusalPart
+from apiproxy.wire.values import ValueBudget
 
 _OURS = "thinking-1."
 _DETAILS_WITHOUT_A_WORD = (None, "auto")
@@ -33,12 +32,12 @@ def sealed(block: Mapping[str, Any]) -> str:
     return _OURS + base64.urlsafe_b64encode(as_json(block)).decode()
 
 
-def unsealed(content: str) -> dict[str, Any] | None:
-    """The thinking block in the `encrypted_content`, None if it is not one of ours."""
+def unsealed(content: str, values: ValueBudget) -> dict[str, Any] | None:
+    """The thinking block in the `encrypted_content`, None if it is not one of ours. values: of the whole request."""
     if not content.startswith(_OURS):
         return None
     try:
-        block = orjson.loads(base64.urlsafe_b64decode(content.removeprefix(_OURS)))
+        block = values.loads(base64.urlsafe_b64decode(content.removeprefix(_OURS)))
     except (binascii.Error, ValueError):
         return None
     return block if isinstance(block, dict) else None

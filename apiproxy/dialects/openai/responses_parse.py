@@ -1,6 +1,6 @@
 """A Responses request as a Messages body."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from apiproxy.dialects.openai.reading import read
 from apiproxy.dialects.openai.reasoning import Asked
 from apiproxy.dialects.openai.responses_content import blocks, unsealed
 from apiproxy.dialects.openai.responses_schemas import (
+    ITEM,
     AllowedFunctions,
     CallOutputItem,
     CustomCallItem,
@@ -151,7 +152,7 @@ def _conversation(
         conversation.add_user(text_blocks(request.input), "input")
     else:
         for index, item in enumerate(request.input):
-            _add(conversation, item, f"input.{index}", ignored)
+            _add(conversation, ITEM.validate_python(item), f"input.{index}", ignored)
     return conversation.finish("input")
 
 
@@ -160,7 +161,7 @@ def _add(conversation: Conversation, item: Item, field: str, ignored: Ignored) -
         case MessageItem():
             _add_message(conversation, item, field, ignored)
         case FunctionCallItem():
-            arguments = json_object(item.arguments, f"{field}.arguments")
+            arguments = json_object(item.arguments, f"{field}.arguments", conversation.values)
             conversation.add_call(item.call_id, item.name, arguments, f"{field}.call_id")
         case CustomCallItem():
             conversation.add_call(item.call_id, item.name, {"input": item.input}, f"{field}.call_id")
@@ -188,7 +189,7 @@ def _add_message(conversation: Conversation, item: MessageItem, field: str, igno
 
 def _add_reasoning(conversation: Conversation, item: ReasoningItem, field: str, ignored: Ignored) -> None:
     """Thinking that we made goes back to the model; of another model's there is nothing to go back to."""
-    block = unsealed(item.encrypted_content) if item.encrypted_content else None
+    block = unsealed(item.encrypted_content, conversation.values) if item.encrypted_content else None
     if block is None:
         if item.encrypted_content:
             ignored.say("input.encrypted_content", "not this gateway's")
@@ -196,22 +197,18 @@ def _add_reasoning(conversation: Conversation, item: ReasoningItem, field: str, 
     conversation.add_assistant(thinking_blocks([block], f"{field}.encrypted_content"))
 
 
-def _tool_specs(request: ResponsesRequest) -> list[ToolSpec]:
-    specs: list[ToolSpec] = []
+def _tool_specs(request: ResponsesRequest) -> Iterator[ToolSpec]:
     for index, declared in enumerate(request.tools or ()):
         if declared.get("type") != "function":
             raise refuse(f"tools.{index}.type", "must be 'function': built-in and free-form tools are not supported")
         tool = read(ResponsesFunction, declared, within=f"tools.{index}")
-        specs.append(
-            ToolSpec(
-                name=tool.name,
-                description=tool.description,
-                parameters=tool.parameters,
-                strict=bool(tool.strict),
-                field=f"tools.{index}",
-            )
+        yield ToolSpec(
+            name=tool.name,
+            description=tool.description,
+            parameters=tool.parameters,
+            strict=bool(tool.strict),
+            field=f"tools.{index}",
         )
-    return specs
 
 
 def _choice(request: ResponsesRequest) -> Choice | None:

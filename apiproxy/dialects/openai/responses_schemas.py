@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
+from apiproxy.dialects.openai.lists import FIRST_ERROR, Each, checked
 from apiproxy.dialects.openai.schemas import (
     Accepted,
     AudioPart,
@@ -54,7 +55,7 @@ class MessageItem(Accepted):
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[InputPart]
+    content: str | Each[InputPart]
 
 
 class FunctionCallItem(Accepted):
@@ -80,7 +81,7 @@ class CallOutputItem(Accepted):
 
     type: Literal["function_call_output", "custom_tool_call_output"]
     call_id: str
-    output: str | list[InputPart]
+    output: str | Each[InputPart]
 
 
 class ReasoningItem(Accepted):
@@ -114,6 +115,7 @@ Item = Annotated[
     | Annotated[ReferenceItem, Tag("item_reference")],
     Discriminator(_item_type),
 ]
+ITEM: TypeAdapter[Item] = TypeAdapter(Item)
 
 
 class ResponsesFunction(Accepted):
@@ -138,7 +140,7 @@ class AllowedFunctions(Accepted):
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: list[dict[str, Any]]
+    tools: Each[dict[str, Any]]
 
 
 class SchemaFormat(Accepted):
@@ -171,14 +173,14 @@ class ReasoningConfig(Accepted):
 class ResponsesRequest(Sampled):
     """A body of POST /v1/responses."""
 
-    input: str | list[Item]
+    input: str | Annotated[list[Annotated[Any, checked(ITEM)]], FIRST_ERROR]
     instructions: str | None = None
     max_output_tokens: MaxTokens | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: Each[dict[str, Any]] | None = None
     tool_choice: ToolMode | Annotated[NamedFunction | AllowedFunctions, Field(discriminator="type")] | None = None
     text: TextConfig | None = None
     reasoning: ReasoningConfig | None = None
-    include: list[str] | None = None
+    include: Each[str] | None = None
     store: bool | None = None
     background: bool | None = None
     truncation: str | None = None

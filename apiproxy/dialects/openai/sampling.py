@@ -14,7 +14,8 @@ from apiproxy.dialects.openai.schemas import Sampled
 MAX_TEMPERATURE = 1.0
 MIN_TOP_P_WITH_THINKING = 0.95
 
-_LOOKS_PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|\+?[\d\s().-]{7,20}")
+# Bounded as addresses are: without the bounds, `a@` and a megabyte of dots took hours.
+_LOOKS_PERSONAL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}\.[^@\s]{1,63}|\+?[\d\s().-]{7,20}")
 _SERVICE_TIERS: Mapping[str, str] = {"auto": "auto", "default": "standard_only", "priority": "auto", "scale": "auto"}
 
 

@@ -6,8 +6,9 @@ Only what the translation reads is checked. Fields that are known and cannot be 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
+from apiproxy.dialects.openai.lists import FIRST_ERROR, Each, checked
 from apiproxy.turns import MOST_MAX_TOKENS
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -113,7 +114,7 @@ class SystemMessage(Accepted):
     """Instructions; `developer` is the newer word."""
 
     role: Literal["system", "developer"]
-    content: str | list[TextPart]
+    content: str | Each[TextPart]
     name: str | None = None
 
 
@@ -121,7 +122,7 @@ class UserMessage(Accepted):
     """What the user says and shows."""
 
     role: Literal["user"]
-    content: str | list[ShownPart]
+    content: str | Each[ShownPart]
     name: str | None = None
 
 
@@ -129,11 +130,11 @@ class AssistantMessage(Accepted):
     """What the model said. thinking_blocks: this gateway's own, sent back by the client as it got them."""
 
     role: Literal["assistant"]
-    content: str | list[SaidPart] | None = None
+    content: str | Each[SaidPart] | None = None
     refusal: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: Each[ToolCall] | None = None
     function_call: FunctionCall | None = None
-    thinking_blocks: list[dict[str, Any]] | None = None
+    thinking_blocks: Each[dict[str, Any]] | None = None
     audio: Any = None
     name: str | None = None
 
@@ -142,7 +143,7 @@ class ToolMessage(Accepted):
     """What a tool returned."""
 
     role: Literal["tool"]
-    content: str | list[ShownPart] | None = None
+    content: str | Each[ShownPart] | None = None
     tool_call_id: str
 
 
@@ -154,9 +155,9 @@ class FunctionMessage(Accepted):
     name: str
 
 
-Message = Annotated[
-    SystemMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage, Field(discriminator="role")
-]
+AnyMessage = SystemMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
+Message = Annotated[AnyMessage, Field(discriminator="role")]
+MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 
 
 class FunctionDefinition(Accepted):
@@ -182,10 +183,11 @@ class CustomTool(Accepted):
 
 
 Tool = Annotated[FunctionTool | CustomTool, Field(discriminator="type")]
+TOOL: TypeAdapter[Tool] = TypeAdapter(Tool)
 
 
 class Named(Accepted):
-    """A reference by name."""
+    """A name."""
 
     name: str
 
@@ -207,7 +209,7 @@ class AllowedTools(Accepted):
     """A selection of the tools that the request declares."""
 
     mode: Literal["auto", "required"]
-    tools: list[dict[str, Any]]
+    tools: Each[dict[str, Any]]
 
 
 class AllowedToolChoice(Accepted):
@@ -285,15 +287,15 @@ class ChatRequest(Sampled):
     model's thinking in the answer.
     """
 
-    messages: list[Message] = Field(min_length=1)
+    messages: Annotated[list[Annotated[Any, checked(MESSAGE)]], FIRST_ERROR] = Field(min_length=1)
     max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
     n: int | None = Field(default=None, ge=1)
-    stop: str | list[str] | None = None
+    stop: str | Each[str] | None = None
     stream_options: StreamOptions | None = None
-    tools: list[Tool] | None = None
+    tools: Annotated[list[Annotated[Any, checked(TOOL)]], FIRST_ERROR] | None = None
     tool_choice: ToolChoice = None
-    functions: list[FunctionDefinition] | None = None
+    functions: Each[FunctionDefinition] | None = None
     function_call: Literal["none", "auto"] | Named | None = None
     response_format: ResponseFormat | None = None
     reasoning_effort: Effort | None = None

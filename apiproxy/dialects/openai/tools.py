@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,16 +47,20 @@ class Choice:
 
 @dataclass(slots=True, kw_only=True)
 class ToolPlan:
-    """`tools` and `tool_choice` of the Messages body; choice is None where the API's default says the same."""
+    """`tools` and `tool_choice` of the Messages body; choice is None where the API's default says the same.
+
+    strict: how many of the tools are.
+    """
 
     tools: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     choice: dict[str, Any] | None = None
     forced: bool = False
+    strict: int = 0
     budget: Budget = dataclasses.field(default_factory=Budget)
 
 
 def plan_tools(
-    specs: Sequence[ToolSpec],
+    specs: Iterable[ToolSpec],
     choice: Choice | None,
     *,
     parallel: bool,
@@ -68,7 +72,7 @@ def plan_tools(
     Raises ProxyError for a name that the API does not take, or a choice of tools that are not declared.
     """
     if choice is not None:
-        specs = _selected(specs, choice)
+        specs = _selected(list(specs), choice)
     plan = ToolPlan()
     for spec in specs:
         plan.tools.append(_tool(spec, plan, capable=capable, ignored=ignored))
@@ -123,8 +127,7 @@ def _make_strict(
     tool: dict[str, Any], spec: ToolSpec, plan: ToolPlan, *, capable: Capabilities, ignored: Ignored
 ) -> None:
     """Asks for arguments that match the schema, if model and API allow it; else says that they need not."""
-    strict_before = sum("strict" in other for other in plan.tools)
-    if not capable.structured_outputs or strict_before >= MAX_STRICT_TOOLS:
+    if not capable.structured_outputs or plan.strict >= MAX_STRICT_TOOLS:
         ignored.say(f"{spec.field}.strict")
         return
     try:
@@ -133,6 +136,7 @@ def _make_strict(
         ignored.say(f"{spec.field}.strict", str(error))
     else:
         tool["strict"] = True
+        plan.strict += 1
 
 
 def _unforced(choice: Choice, plan: ToolPlan, ignored: Ignored) -> Choice:

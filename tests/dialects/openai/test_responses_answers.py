@@ -8,6 +8,7 @@ from apiproxy.dialects.openai.responses_content import unsealed
 from apiproxy.dialects.openai.responses_encode import ResponsesStream
 from apiproxy.dialects.openai.responses_object import response_object
 from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.wire.values import ValueBudget
 from tests.dialects.openai.support import MODEL, Events, answer, folded, payloads, responses
 
 TEXT = {"type": "text", "text": "Hello there"}
@@ -103,7 +104,7 @@ def test_thinking_is_a_summary_where_one_was_asked_for_and_sealed_where_the_clie
     assert "encrypted_content" not in shown
     carried = plain(events, include=["reasoning.encrypted_content"])["output"][0]
     assert carried["summary"] == []
-    assert unsealed(carried["encrypted_content"]) == THOUGHT
+    assert unsealed(carried["encrypted_content"], ValueBudget()) == THOUGHT
     kinds = {event["type"] for event in streamed(events, include=["reasoning.encrypted_content"])}
     assert not any("summary" in kind for kind in kinds)
 

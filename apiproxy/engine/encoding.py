@@ -1,0 +1,79 @@
+"""JSON in pieces: no call into C takes longer than a piece, so that other threads get the interpreter's lock between.
+
+`orjson.dumps` of one string of 32 MB keeps the lock for up to 0.1 s, and the JSON text within a JSON string, which the
+overlay is, takes that once more and four times the memory.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+PIECE_BYTES = 1024 * 1024
+_LONG_CHARS = 256 * 1024
+_MAX_DEPTH = 300
+"""Levels that are written one by one: orjson refuses 255, and Python's own limit is 1,000 calls."""
+
+
+def dumps(value: object) -> bytes:
+    """JSON in one line, also of what orjson refuses: more than 254 levels, numbers over 64 bits, lone surrogates."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def dump_pieces(value: Mapping[str, Any]) -> list[bytes]:
+    """The same JSON in pieces of about `PIECE_BYTES`. Raises RecursionError, as `dumps` does."""
+    pieces = _Pieces()
+    pieces.add_value(value, 0)
+    return pieces.finish()
+
+
+def within_string(piece: bytes) -> bytes:
+    """Part of a JSON text in one line, as it looks within a JSON string."""
+    return piece.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+
+
+class _Pieces:
+    def __init__(self) -> None:
+        self._done: list[bytes] = []
+        self._open: list[bytes] = []
+        self._open_bytes = 0
+
+    def add_value(self, value: object, depth: int) -> None:
+        if isinstance(value, str) and len(value) > _LONG_CHARS:
+            self._add(b'"')
+            for start in range(0, len(value), _LONG_CHARS):
+                self._add(dumps(value[start : start + _LONG_CHARS])[1:-1])
+            self._add(b'"')
+        elif isinstance(value, Mapping) and value and depth < _MAX_DEPTH:
+            for number, (name, item) in enumerate(value.items()):
+                self._add(b"," if number else b"{")
+                self.add_value(name, depth)
+                self._add(b":")
+                self.add_value(item, depth + 1)
+            self._add(b"}")
+        elif isinstance(value, list) and value and depth < _MAX_DEPTH:
+            for number, item in enumerate(value):
+                self._add(b"," if number else b"[")
+                self.add_value(item, depth + 1)
+            self._add(b"]")
+        else:
+            self._add(dumps(value))
+
+    def finish(self) -> list[bytes]:
+        self._close()
+        return self._done
+
+    def _add(self, text: bytes) -> None:
+        self._open.append(text)
+        self._open_bytes += len(text)
+        if self._open_bytes >= PIECE_BYTES or len(self._open) >= 10_000:
+            self._close()
+
+    def _close(self) -> None:
+        self._done.append(b"".join(self._open))
+        self._open.clear()
+        self._open_bytes = 0

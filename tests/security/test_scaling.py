@@ -1,0 +1,104 @@
+"""The time that a body takes grows with its size and no faster, in all that reads it, whatever is in it."""
+
+import inspect
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from types import CodeType, FrameType, ModuleType
+from typing import Any
+
+import pytest
+
+from apiproxy.wire import pieces
+from tests.support.scaling import MOST, READERS, assert_linear, cases, read_or_refuse, taken_s
+
+SMALL_BYTES = 50_000
+"""At the sizes of the promise, 1 and 10 MB: test_scaling_full.py."""
+
+_WALKERS = (
+    "apiproxy.wire.body",
+    "apiproxy.wire.values",
+    "apiproxy.wire.pieces",
+    "apiproxy.sessions.ids",
+    "apiproxy.sessions.lineage",
+    "apiproxy.limits.estimate",
+    "apiproxy.engine.overlay",
+    "apiproxy.engine.encoding",
+    "apiproxy.dialects.anthropic.parse",
+    "apiproxy.dialects.anthropic.schemas",
+    "apiproxy.dialects.openai.reading",
+    "apiproxy.dialects.openai.json_schema",
+    "apiproxy.dialects.openai.content",
+    "apiproxy.dialects.openai.conversation",
+    "apiproxy.dialects.openai.media",
+    "apiproxy.dialects.openai.tools",
+    "apiproxy.dialects.openai.parse",
+    "apiproxy.dialects.openai.body",
+    "apiproxy.dialects.openai.responses_parse",
+    "apiproxy.dialects.openai.responses_content",
+    "apiproxy.dialects.openai.structured",
+    "observability.bodyfacts",
+    "observability.quoting",
+    "observability.redact",
+)
+"""Modules whose functions all walk a part of a body."""
+_NOT_WALKERS = {
+    "beta_names", "normal", "_short", "most_used", "default_max_tokens", "compare", "followed", "common_length",
+    "packed", "unpacked", "_longest_head", "forced", "spent", "read_json_object", "_object",
+}  # fmt: skip
+"""Functions of theirs that get something else, or are bounded."""
+_COVERED_BY_OTHER_TESTS = {
+    "uploaded_file_block", "document_url_block", "_file", "_image", "_guess_type", "_extended", "_occurrences",
+    "_masked", "image_block", "_make_text", "_unforced", "_instruction", "_add_answer_tool", "_refuse_what_needs_a_store",
+    "_promote_system", "_is_telling",
+}  # fmt: skip
+"""Functions that do a fixed amount of work with one element, or with text of ours."""
+
+
+@pytest.mark.parametrize(("reader", "shape"), list(cases()))
+def test_time_grows_with_the_size(reader: str, shape: str) -> None:
+    assert_linear(reader, shape, small_bytes=SMALL_BYTES)
+
+
+def test_table_covers_all_that_walks_a_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each function of those modules is called by some reader on some shape."""
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 64)
+    called: set[CodeType] = set()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call":
+            called.add(frame.f_code)
+
+    previous = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        for reader, shape in cases():
+            read_or_refuse(READERS[reader].read, READERS[reader].shapes[shape](2_000))
+    finally:
+        sys.setprofile(previous)
+
+    missed = {
+        f"{module}.{name}"
+        for module in _WALKERS
+        for name, code in functions_of(import_module(module))
+        if code not in called and name not in _NOT_WALKERS | _COVERED_BY_OTHER_TESTS and not name.startswith("__")
+    }
+    assert not missed, "give tests/support/scaling.py a reader or a shape for these"
+
+
+def functions_of(module: ModuleType) -> Iterator[tuple[str, CodeType]]:
+    for name, value in vars(module).items():
+        if inspect.isfunction(value) and value.__module__ == module.__name__:
+            yield name, value.__code__
+        elif inspect.isclass(value) and value.__module__ == module.__name__:
+            for method, function in vars(value).items():
+                plain = function.fget if isinstance(function, property) else function
+                if inspect.isfunction(plain) and plain.__module__ == module.__name__:
+                    yield method, plain.__code__
+
+
+def test_measure_finds_quadratic_work() -> None:
+    def quadratic(count: int) -> int:
+        return sum(1 for _ in range(count) for _ in range(count))
+
+    assert taken_s(quadratic, 3_000, times=2) > MOST * taken_s(quadratic, 300, times=2)

@@ -1,0 +1,378 @@
+"""All that reads a request's body, and the bodies that are worst for it: the table of the tests of scaling.
+
+A reader takes a body of one kind and does its work on it; a shape makes a body of that kind of about so many bytes. Add
+a reader here for each new function that walks a body, or `test_scaling` tells of it.
+"""
+
+import contextlib
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from apiproxy.dialects.anthropic.parse import check_body, completed_body
+from apiproxy.dialects.anthropic.token_counter import estimate_tokens
+from apiproxy.dialects.openai.body import Target
+from apiproxy.dialects.openai.media import file_block
+from apiproxy.dialects.openai.parse import read_chat, translate_chat
+from apiproxy.dialects.openai.responses_content import sealed
+from apiproxy.dialects.openai.responses_parse import Kept, read_responses, translate_responses
+from apiproxy.dialects.openai.responses_store import form_of
+from apiproxy.engine.encoding import dump_pieces
+from apiproxy.engine.overlay import large_turn_lines, overlay_body, turn_lines
+from apiproxy.errors import ProxyError
+from apiproxy.limits.estimate import input_tokens
+from apiproxy.sessions.ids import conversation_id
+from apiproxy.sessions.lineage import chain_of
+from apiproxy.wire.body import parse_json_object
+from apiproxy.wire.pieces import PiecesError, parse
+from apiproxy.wire.values import ValueBudget, exact_values, most_values
+from observability.bodyfacts import body_facts, words_of
+from observability.quoting import Prompt
+from observability.redact import Redactor
+
+FACTOR, MOST = 10, 20
+"""Quadratic time would be FACTOR squared."""
+_FLOOR_S = 0.0004  # below it a clock tells nothing
+
+Body = dict[str, Any]
+_TARGET = Target(model="claude-sonnet-4-5-20250929", max_output_tokens=1_000)
+_QUOTING = "messages.0: an error that quotes 'Conversation info' and hello hello 12345678 of the prompt " * 10
+_LIMITLESS = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Something that walks a body, and the shapes that it takes."""
+
+    read: Callable[[Any], object]
+    shapes: Mapping[str, Callable[[int], Any]]
+
+
+def assert_linear(reader: str, shape: str, *, small_bytes: int) -> None:
+    """Fails where a body of `FACTOR` times the size takes more than `MOST` times as long."""
+    row = READERS[reader]
+    small, large = row.shapes[shape](small_bytes), row.shapes[shape](small_bytes * FACTOR)
+    for times in (1, 3, 5):  # the more the oftener something else had the processor's caches
+        small_s, large_s = taken_s(row.read, small, times=2 * times), taken_s(row.read, large, times=times)
+        if large_s <= MOST * max(_FLOOR_S, small_s):
+            return
+    raise AssertionError(f"{small_s:.4f} s for {small_bytes} bytes, {large_s:.4f} s for {FACTOR} times as many")
+
+
+def taken_s(reader: Callable[[Any], object], body: object, *, times: int) -> float:
+    """Processor time of one reading, the best of several, without garbage collections. A refusal is a reading too."""
+    best = float("inf")
+    gc.disable()
+    try:
+        for _ in range(times):
+            begun = time.process_time()
+            read_or_refuse(reader, body)
+            best = min(best, time.process_time() - begun)
+    finally:
+        gc.enable()
+    return best
+
+
+def read_or_refuse(reader: Callable[[Any], object], body: object) -> None:
+    """Reads; what is refused in so many words has been read as well."""
+    with contextlib.suppress(ProxyError, PiecesError, RecursionError, orjson.JSONDecodeError):
+        reader(body)
+
+
+def _many(size: int, each: Callable[[int], Any]) -> list[Any]:
+    """As many as have the size together."""
+    return [each(number) for number in range(max(1, size // len(orjson.dumps(each(0)) + b",")))]
+
+
+def _asked(content: Any, **fields: Any) -> Body:
+    return {"model": "m", "max_tokens": 8, "messages": [{"role": "user", "content": content}], **fields}
+
+
+def _nested(size: int, depth: int, leaf: Any) -> Any:
+    """A list of chains that are so deep, of two levels each."""
+    chain: Any = leaf
+    for _ in range(depth):
+        chain = {"content": [chain]}
+    return _many(size, lambda _: chain)
+
+
+def _text(number: int) -> Body:
+    return {"type": "text", "text": f"hello hello {number:08}"}
+
+
+MESSAGES: dict[str, Callable[[int], Body]] = {
+    "empty objects": lambda size: {"model": "m", "messages": _many(size, lambda _: {})},
+    "many messages": lambda size: {"model": "m", "messages": _many(size, lambda _: {"role": "user", "content": "a"})},
+    "many answers": lambda size: {
+        "model": "m",
+        "messages": _many(size, lambda n: {"role": "assistant", "content": f"a{n}"}),
+    },
+    "many blocks": lambda size: _asked(_many(size, _text)),
+    "many titles": lambda size: _asked(
+        _many(size, lambda _: {"type": "text", "text": "Conversation info" + " " * 16_384})
+    ),
+    "many half titles": lambda size: _asked("Conversation inf" * (size // 16)),
+    "nested blocks": lambda size: _asked(_nested(size, 100, "text")),
+    "deep unknown field": lambda size: _asked("a", x=_nested(size, 120, 0)),
+    "long text": lambda size: _asked("hello, [world] " * (size // 15)),
+    "long escaped text": lambda size: _asked('\\"\n' * (size // 6)),
+    "long wide text": lambda size: _asked("é😀" * (size // 6)),
+    "white space": lambda size: _asked(" " * size),
+    "long key": lambda size: _asked("a", x={"k" * size: 1}),
+    "many keys": lambda size: _asked("a", x={f"key {number:08}": 1 for number in range(size // 17)}),
+    "many numbers": lambda size: _asked("a", x=_many(size, lambda number: 1.5)),
+    "many tools": lambda size: _asked(
+        "a", tools=_many(size, lambda n: {"name": f"t{n}", "input_schema": {"type": "object", "properties": {}}})
+    ),
+    "many tool results": lambda size: _asked(
+        _many(size, lambda n: {"type": "tool_result", "tool_use_id": f"t{n}", "content": [_text(n)]})
+    ),
+    "user_id that is JSON": lambda size: _asked("a", metadata={"user_id": '{"a":[' + "1," * (size // 2) + "1]}"}),
+    "user_id that is a word": lambda size: _asked("a", metadata={"user_id": "user_" + "_account_" * (size // 9)}),
+    "documents": lambda size: _asked(
+        _many(size, lambda n: {"type": "document", "source": {"type": "text", "data": f"password={n} " * 20}})
+    ),
+    "one document": lambda size: _asked(
+        [{"type": "document", "source": {"type": "content", "content": _many(size, _text)}}]
+    ),
+}
+
+
+def _raw(shape: Callable[[int], Body]) -> Callable[[int], bytes]:
+    return lambda size: orjson.dumps(shape(size))
+
+
+RAW: dict[str, Callable[[int], bytes]] = {
+    **{name: _raw(shape) for name, shape in MESSAGES.items()},
+    "quotes": lambda size: b'["' + b'\\"' * (size // 2) + b'"]',
+    "backslashes": lambda size: b'["' + b"\\\\" * (size // 2) + b'"]',
+    "escapes": lambda size: b'["' + b"\\ud83d\\ude00" * (size // 12) + b'"]',
+    "brackets": lambda size: b"[" * size,
+    "commas": lambda size: b"[" + b"," * size,
+    "no end": lambda size: b'["' + b"a" * size,
+    "deep and wide": lambda size: (b"[" * 100 + b"1," * (size // 200)) * 100,
+}
+
+
+def _chat(content: Any, **fields: Any) -> Body:
+    return {"model": "m", "messages": [{"role": "user", "content": content}], **fields}
+
+
+def _schema(schema: Any) -> Body:
+    answer = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object", **schema}}}
+    return _chat("a", response_format=answer)
+
+
+_STRING = {"a": {"type": "string"}}
+
+
+def _chain(size: int) -> Body:
+    count = size // 36
+    return {"properties": _STRING, "$defs": {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(count)}}
+
+
+def _cycle(size: int) -> Body:
+    count = size // 36
+    names = {f"d{n}": {"$ref": f"#/$defs/d{(n + 1) % count}"} for n in range(count)}
+    return {"properties": _STRING, "$defs": names}
+
+
+def _star(size: int) -> Body:
+    count = size // 72
+    everywhere = {"anyOf": [{"$ref": f"#/$defs/d{n}"} for n in range(count)]}
+    return {
+        "properties": _STRING,
+        "$defs": {"all": everywhere} | {f"d{n}": {"$ref": "#/$defs/x"} for n in range(count)},
+    }
+
+
+SCHEMAS: dict[str, Callable[[int], Body]] = {
+    "chain": _chain,
+    "cycle": _cycle,
+    "star": _star,
+    "wide enum": lambda size: {"properties": {"a": {"enum": _many(size, lambda n: f"value {n}")}}},
+    "required": lambda size: {
+        "properties": {f"p{n}": {"type": "string"} for n in range(size // 40)},
+        "required": [f"q{n}" for n in range(size // 40)],
+    },
+    "notes": lambda size: {"properties": {"a": {"type": "string", "not": {"enum": _many(size, lambda n: n)}}}},
+    "references to text": lambda size: {"properties": {"a": {"$ref": "#/$defs/" + "a" * size}}},
+    "nested objects": lambda size: {
+        "properties": {
+            f"p{n}": {"type": "object", "properties": _STRING, "required": ["a"], "minProperties": 1}
+            for n in range(size // 90)
+        }
+    },
+}
+
+
+def _calls(size: int) -> list[Body]:
+    count = size // 180
+    call = {"name": "f", "arguments": '{"a":1}'}
+    calls = [{"id": f"call {n}", "type": "function", "function": call} for n in range(count)]
+    results = [{"role": "tool", "tool_call_id": f"call {n}", "content": "r"} for n in range(count)]
+    return [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": calls}, *results]
+
+
+def _tool(number: int, **fields: Any) -> Body:
+    return {"type": "function", "function": {"name": f"t{number}", "parameters": {"type": "object"}, **fields}}
+
+
+CHAT: dict[str, Callable[[int], Body]] = {
+    **{f"schema: {name}": (lambda size, make=make: _schema(make(size))) for name, make in SCHEMAS.items()},
+    "empty objects": MESSAGES["empty objects"],
+    "many messages": MESSAGES["many messages"],
+    "many answers": MESSAGES["many answers"],
+    "many blocks": MESSAGES["many blocks"],
+    "long text": MESSAGES["long text"],
+    "white space": MESSAGES["white space"],
+    "many systems": lambda size: {
+        "model": "m",
+        "messages": _many(size, lambda n: {"role": "system" if n else "user", "content": "be brief"}),
+    },
+    "many calls": lambda size: {"model": "m", "messages": _calls(size)},
+    "long arguments": lambda size: {
+        "model": "m",
+        "messages": [
+            {"role": "user", "content": "a"},
+            {
+                "role": "assistant",
+                "tool_calls": [{"id": "c", "function": {"name": "é" * 200, "arguments": "[" + "{}," * (size // 3)}}],
+            },
+        ],
+    },
+    "long names": lambda size: {
+        "model": "m",
+        "messages": [
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "function_call": {"name": "é" * (size // 2), "arguments": ""}},
+        ],
+    },
+    "many tools": lambda size: _chat("a", tools=_many(size, _tool)),
+    "many strict tools": lambda size: _chat("a", tools=_many(size, lambda n: _tool(n, strict=True))),
+    "many allowed tools": lambda size: _chat(
+        "a",
+        tools=[_tool(0)],
+        tool_choice={
+            "type": "allowed_tools",
+            "allowed_tools": {"mode": "auto", "tools": _many(size, lambda _: {"name": "t0"})},
+        },
+    ),
+    "many functions": lambda size: _chat("a", functions=_many(size, lambda n: {"name": f"f{n}"})),
+    "many marks": lambda size: _chat(_many(size, lambda n: {**_text(n), "cache_control": {"type": "ephemeral"}})),
+    "many images": lambda size: _chat(
+        _many(size, lambda n: {"type": "image_url", "image_url": {"url": f"https://a/{n}", "detail": "high"}})
+    ),
+    "many unknown fields": lambda size: _chat("a", **{f"field{n}": 1 for n in range(size // 14)}),
+    "many stops": lambda size: _chat("a", stop=_many(size, lambda n: f"stop {n}")),
+    "a user like an address": lambda size: _chat("a", user="a@" + "." * size + "@"),
+    "thinking blocks": lambda size: {
+        "model": "m",
+        "messages": [
+            {"role": "user", "content": "a"},
+            {
+                "role": "assistant",
+                "thinking_blocks": _many(size, lambda n: {"type": "thinking", "thinking": f"t{n}", "signature": "s"}),
+            },
+        ],
+    },
+}
+
+
+def _items(items: list[Body], **fields: Any) -> Body:
+    return {"model": "m", "input": items, **fields}
+
+
+def _said(number: int) -> Body:
+    return {"role": "user", "content": [{"type": "input_text", "text": f"hello {number}"}]}
+
+
+_THOUGHT = sealed({"type": "thinking", "thinking": "hm", "signature": "s"})
+
+RESPONSES: dict[str, Callable[[int], Body]] = {
+    "empty objects": lambda size: _items(_many(size, lambda _: {})),
+    "many items": lambda size: _items(_many(size, _said)),
+    "many parts": lambda size: _items(
+        [{"role": "user", "content": _many(size, lambda n: {"type": "input_text", "text": f"t{n}"})}]
+    ),
+    "reasoning": lambda size: _items(
+        [_said(0), *_many(size, lambda _: {"type": "reasoning", "encrypted_content": _THOUGHT})]
+    ),
+    "large reasoning": lambda size: _items(
+        [_said(0), {"type": "reasoning", "encrypted_content": sealed({"x": _many(size, lambda _: {})})}]
+    ),
+    "instructions": lambda size: _items([_said(0)], instructions="be brief " * (size // 9)),
+    "many tools": lambda size: _items(
+        [_said(0)], tools=_many(size, lambda n: {"type": "function", "name": f"t{n}", "strict": True})
+    ),
+    "strict tool": lambda size: _items(
+        [_said(0)], tools=[{"type": "function", "name": "f", "strict": True, "parameters": _chain(size)}]
+    ),
+    "schema": lambda size: _items(
+        [_said(0)], text={"format": {"type": "json_schema", "name": "a", "schema": {"type": "object", **_star(size)}}}
+    ),
+    "calls": lambda size: _items(
+        [
+            item
+            for n in range(size // 120)
+            for item in (
+                {"type": "function_call", "call_id": f"c{n}", "name": "f", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": f"c{n}", "output": "r"},
+            )
+        ]
+    ),
+}
+
+FILES: dict[str, Callable[[int], str]] = {
+    "spaces": lambda size: "QQ " * (size // 3),
+    "lines": lambda size: "data:text/plain;base64," + "QUFB\n" * (size // 5),
+    "escapes": lambda size: "data:text/plain;base64," + "%51%55%46%42" * (size // 12),
+    "percents": lambda size: "data:text/plain;base64," + "%" * size,
+    "text": lambda size: "data:text/plain;base64," + "QUFB" * (size // 4),
+    "padding": lambda size: "data:text/plain;base64," + "=" * size,
+    "blank text": lambda size: "data:text/plain;base64," + "ICAg" * (size // 4),
+}
+
+
+def _chat_turn(body: Body) -> object:
+    return translate_chat(read_chat(body), target=_TARGET, strict=False)
+
+
+def _responses_turn(body: Body) -> object:
+    kept = Kept(response_id="resp_1", history=[{"role": "assistant", "content": "hello"}])
+    return form_of(translate_responses(read_responses(body), target=_TARGET, strict=False, kept=kept).reply, created=1)
+
+
+def _overlay(body: Body) -> Body:
+    return overlay_body(body, model="m", betas=())
+
+
+READERS: dict[str, Reader] = {
+    "parse": Reader(lambda raw: parse_json_object(raw, ValueBudget(_LIMITLESS)), RAW),
+    "parse in pieces": Reader(parse, RAW),
+    "count values": Reader(lambda raw: (most_values(raw), exact_values(raw)), RAW),
+    "check": Reader(lambda body: completed_body(body, max_output_tokens=check_body(body).max_tokens or 1), MESSAGES),
+    "conversation id": Reader(lambda body: conversation_id({}, body), MESSAGES),
+    "count_tokens": Reader(estimate_tokens, MESSAGES),
+    "estimate": Reader(input_tokens, MESSAGES),
+    "facts": Reader(body_facts, MESSAGES),
+    "prompt": Reader(lambda body: Prompt(words_of(body)).remove_from(_QUOTING), MESSAGES),
+    "lineage": Reader(lambda body: chain_of(body["messages"]), MESSAGES),
+    "overlay": Reader(lambda body: turn_lines(_overlay(body), control_id="c", message_uuid="u"), MESSAGES),
+    "large overlay": Reader(lambda body: large_turn_lines(_overlay(body), control_id="c", message_uuid="u"), MESSAGES),
+    "pieces": Reader(dump_pieces, MESSAGES),
+    "stored body": Reader(Redactor(["known secret"]).body, MESSAGES),
+    "redacted value": Reader(Redactor(["known secret"]).value, MESSAGES),
+    "chat": Reader(_chat_turn, CHAT),
+    "responses": Reader(_responses_turn, RESPONSES),
+    "files": Reader(lambda data: file_block(data, "a.txt", "file"), FILES),
+}
+
+
+def cases() -> Iterator[tuple[str, str]]:
+    """The names of each reader and shape that go together."""
+    return ((reader, shape) for reader, row in READERS.items() for shape in row.shapes)
