@@ -47,7 +47,7 @@ Whole = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 class Context:
     """What a translation needs to know beside the body. body_bytes: its size; created: Unix time in seconds."""
 
-    body_bytes: int
+    principal: Principal
     request_id: str
     target: Target
     strict: bool
