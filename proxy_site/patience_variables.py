@@ -37,7 +37,7 @@ BREAKER_OPEN_MS = Variable(
     name="CLAUDE_PROXY_BREAKER_OPEN_MS",
     kind=kinds.integer(1, _DAY_MS, unit=_MS),
     default=10_000,
-    meaning="How long the upstream is not asked then; one request tries it afterwards.",
+    meaning="How long the upstream is not asked then; one request of each key tries it afterwards.",
 )
 
 VARIABLES: tuple[Variable[object], ...] = (
