@@ -16,7 +16,7 @@ from apiproxy.auth import require_dialect
 from apiproxy.errors import ProxyError
 from apiproxy.keys import Keyring, give_secret, rotate
 from apiproxy.limits.budget import day_of
-from apiproxy.models import ApiKey, Session, Usage
+from apiproxy.models import ApiKey, Model, Session, Usage
 from tests.limits.support import Clock, make_key
 
 pytestmark = pytest.mark.django_db
