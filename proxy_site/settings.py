@@ -105,7 +105,8 @@ CORS_ALLOWED_ORIGINS = list(GATEWAY.cors_origins)
 CORS_ALLOW_HEADERS = ("*", "authorization")  # the wildcard alone does not cover Authorization
 CORS_EXPOSE_HEADERS = (
     *("request-id", "x-request-id", "server-timing", "retry-after", "retry-after-ms", "x-should-retry"),
-    *("x-proxy-ignored", "x-proxy-token-count", "x-proxy-budget-warning", "x-conversation-messages"),
+    *("x-proxy-ignored", "x-proxy-token-count", "x-proxy-budget-warning"),
+    *("x-conversation-messages", "x-conversation-unstored"),
     "x-proxy-demo",
     *(
         f"anthropic-ratelimit-{what}-{part}"

@@ -94,18 +94,20 @@ class SessionStore:
 
     def do(self, jobs: Sequence[Job]) -> list[Found | bool | int]:
         """Brings the sessions up to date, in order; then answers what was asked (a note: `Session.unstored_turns`)."""
+        # Before the transaction, which keeps others from writing: it takes long where the messages are many.
         chains = [None if not isinstance(job, Note) or job.messages is None else chain_of(job.messages) for job in jobs]
+        texts = [_Kept.of(job) if isinstance(job, Note) else None for job in jobs]
         answers: list[Found | bool | int] = []
         with transaction.atomic():
             rows = self._locked([job for job in jobs if isinstance(job, Note)])
-            for job, chain in zip(jobs, chains, strict=True):
+            for job, chain, text in zip(jobs, chains, texts, strict=True):
                 match job:
                     case Recall():
                         answers.append(recall(job, since=self._now() - _ttl()))
                     case Forget():
                         answers.append(forget(job.key_id, job.conversation_id))
                     case Note():
-                        answers.append(self._note(job, chain, rows))
+                        answers.append(self._note(job, chain, text, rows))
                     case _:
                         assert_never(job)
             for key_id in {row.key_id for row in rows.values() if row.turns == 1}:
@@ -125,7 +127,13 @@ class SessionStore:
             rows[key_id, conversation_id] = row
         return rows
 
-    def _note(self, note: Note, chain: tuple[bytes, ...] | None, rows: dict[tuple[int, str], Session]) -> int:
+    def _note(
+        self,
+        note: Note,
+        chain: tuple[bytes, ...] | None,
+        text: "_Kept | None",
+        rows: dict[tuple[int, str], Session],
+    ) -> int:
         row = rows[note.key_id, note.conversation_id]
         if row.last_used_at < self._now() - _ttl():
             _begin_anew(row)
@@ -134,7 +142,7 @@ class SessionStore:
             _follow(row, chain)
         row.last_used_at = max(row.last_used_at, datetime.fromtimestamp(note.received_at, tz=UTC))
         lost, reason = note.lost, "error" if note.lost else ""
-        if note.store and note.message is not None and (why := _keep(row, note, note.message)):
+        if note.store and note.message is not None and (why := _keep(row, text)):
             lost, reason = lost + 1, why
         if lost:
             row.unstored_turns, row.unstored_reason = row.unstored_turns + lost, reason
@@ -165,24 +173,40 @@ def recall(job: Recall, *, since: datetime) -> Found:
     return Found(bytes(found.messages), size_bytes, bytes(found.answer), **told)
 
 
-def _keep(row: Session, note: Note, message: Mapping[str, Any]) -> str:
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A turn as it is kept: what was asked, what was answered, and the stored response if it is one; as JSON."""
+
+    asked: bytes
+    answered: bytes
+    response: bytes
+
+    @classmethod
+    def of(cls, note: Note) -> "_Kept | None":
+        """None where nothing is to be kept, or the messages are not there."""
+        if not note.store or note.message is None or note.messages is None:
+            return None
+        # Without content there is nothing that could come back as a message; what was asked is kept all the same.
+        content = note.message.get("content")
+        answered = b"\n" + as_json({"role": "assistant", "content": content}) if content else b""
+        response = b"" if note.form is None else as_json({"message": note.message, "form": note.form})
+        return cls(encode(note.messages), answered, response)
+
+
+def _keep(row: Session, kept: _Kept | None) -> str:
     """Keeps the turn's messages and answer; why it cannot, or an empty text."""
-    history = SessionHistory.objects.filter(session=row)
-    if note.form is None and history.exclude(answer=b"").exists():
-        return ""  # a stored response is never another one, and goes on under an id of its own
-    if note.messages is None:
+    if kept is None:
         return "busy"
-    asked = encode(note.messages)
+    history = SessionHistory.objects.filter(session=row)
+    if not kept.response and history.exclude(answer=b"").exists():
+        return ""  # a stored response is never another one, and goes on under an id of its own
     others = Session.objects.filter(key_id=row.key_id).exclude(pk=row.pk)
     taken_bytes = others.aggregate(sum=Sum("stored_bytes", default=0))["sum"]
-    if taken_bytes + len(asked) > gateway_settings().sessions.bytes_per_key:
+    if taken_bytes + len(kept.asked) > gateway_settings().sessions.bytes_per_key:
         return "quota"
-    # Without content there is nothing that could come back as a message; what was asked is kept all the same.
-    content = message.get("content")
-    answered = b"\n" + as_json({"role": "assistant", "content": content}) if content else b""
-    answer = b"" if note.form is None else as_json({"message": message, "form": note.form})
-    SessionHistory.objects.update_or_create(session=row, defaults={"messages": asked + answered, "answer": answer})
-    row.stored_bytes = len(asked) + len(answered) + len(answer)
+    written = {"messages": kept.asked + kept.answered, "answer": kept.response}
+    SessionHistory.objects.update_or_create(session=row, defaults=written)
+    row.stored_bytes = len(kept.asked) + len(kept.answered) + len(kept.response)
     return ""
 
 

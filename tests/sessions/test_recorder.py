@@ -16,7 +16,7 @@ from apiproxy.turns import Caller, Turn, new_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-_ANSWER = [
+_ANSWER: list[dict[str, Any]] = [
     {"type": "message_start", "message": {"id": "msg_1", "role": "assistant", "content": [], "usage": {}}},
     {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "ok"}},
     {"type": "content_block_stop", "index": 0},
