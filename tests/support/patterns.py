@@ -9,8 +9,8 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from re import _constants as names  # type: ignore[attr-defined]  # no public name: the parse tree of `re` itself
-from re import _parser  # type: ignore[attr-defined]
+from re import _constants as names  # no public name: the parse tree of `re` itself
+from re import _parser
 from typing import Any
 
 UNBOUNDED = 1_000
