@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apiproxy.engine.overlay import HEADER_FIELDS, IDENTITY_BLOCK, overlay_body, turn_lines
+from apiproxy.engine.overlay import HEADER_FIELDS, IDENTITY_BLOCK, large_turn_lines, overlay_body, turn_lines
 from tests.support.streams import json_values
 
 OURS = {"stream", "system", "model", "metadata"} | HEADER_FIELDS
@@ -99,3 +99,12 @@ def test_what_one_json_library_refuses_is_carried_all_the_same(value: Any) -> No
 @pytest.mark.parametrize("name", sorted(HEADER_FIELDS))
 def test_a_client_cannot_set_a_header_of_the_upstream_request_by_a_field_of_its_body(name: str) -> None:
     assert overlay({name: "mine"}).get(name) != "mine"
+
+
+def test_large_body_has_the_lines_of_a_small_one() -> None:
+    odd = ['é😀\\"\n' * 200_000, {"k" * 300_000: [1.5, None, True, [], {}, "", -(2**53)]}, *range(30_000)]
+    laid = overlay({"messages": [{"role": "user", "content": odd}], "x": {"deep": [[[odd[0]]]]}})
+
+    assert large_turn_lines(laid, control_id="c", message_uuid="u") == turn_lines(
+        laid, control_id="c", message_uuid="u"
+    )

@@ -9,9 +9,12 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from re import _constants as names  # type: ignore[attr-defined]  # no public name: the parse tree of `re` itself
-from re import _parser  # type: ignore[attr-defined]
+from importlib import import_module
 from typing import Any
+
+# The parse tree of `re` itself has no public name.
+names: Any = import_module("re._constants")
+_parser: Any = import_module("re._parser")
 
 UNBOUNDED = 1_000
 """A repetition that may match so often counts as one without a bound."""

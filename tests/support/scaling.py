@@ -222,8 +222,12 @@ def _tool(number: int, **fields: Any) -> Body:
     return {"type": "function", "function": {"name": f"t{number}", "parameters": {"type": "object"}, **fields}}
 
 
+def _asked_as_schema(make: Callable[[int], Body]) -> Callable[[int], Body]:
+    return lambda size: _schema(make(size))
+
+
 CHAT: dict[str, Callable[[int], Body]] = {
-    **{f"schema: {name}": (lambda size, make=make: _schema(make(size))) for name, make in SCHEMAS.items()},
+    **{f"schema: {name}": _asked_as_schema(make) for name, make in SCHEMAS.items()},
     "empty objects": MESSAGES["empty objects"],
     "many messages": MESSAGES["many messages"],
     "many answers": MESSAGES["many answers"],
