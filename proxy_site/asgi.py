@@ -4,10 +4,10 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxy_site.settings")
-_browser = get_asgi_application()  # sets Django up: before any import that needs models
+django.setup(set_prefix=False)  # before any import that needs models
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
@@ -17,6 +17,7 @@ from django.urls import re_path  # noqa: E402
 from observability.routing import websocket_urlpatterns  # noqa: E402
 from proxy_site.handler import ApiHandler  # noqa: E402
 from proxy_site.origin import SameOrigin  # noqa: E402
+from proxy_site.pages import PageHandler  # noqa: E402
 
 _BROWSER_PATHS = ("/admin", "/dashboard", "/static/")
 _OPERATIONS_PATHS = ("/debug", "/metrics")
@@ -31,10 +32,11 @@ class PathRouter:
 
     def __init__(self) -> None:
         self._api = ApiHandler()
+        self._pages = PageHandler()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
-        handler = _browser if _for_browser(scope) else self._api
+        handler = self._pages if _for_browser(scope) else self._api
         await handler(scope, receive, send)
 
 

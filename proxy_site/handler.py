@@ -88,7 +88,7 @@ class ApiHandler(ASGIHandler):
         set_urlconf(settings.ROOT_URLCONF)
         response: HttpResponseBase = await self._middleware_chain(request)
         if response.status_code == 405 and "json" not in response.get("Content-Type", ""):
-            response = _refused(request, FailureKind.METHOD_NOT_ALLOWED, "Method Not Allowed")
+            response = refused(request, FailureKind.METHOD_NOT_ALLOWED, "Method Not Allowed")
         response._resource_closers.append(request.close)  # type: ignore[attr-defined]  # as Django's own handler does
         if not response.streaming:
             response["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]  # HttpResponse has it
@@ -103,24 +103,24 @@ class ApiHandler(ASGIHandler):
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's 400: a request that it would not read."""
-    return _refused(request, FailureKind.INVALID_REQUEST, "Bad request")
+    return refused(request, FailureKind.INVALID_REQUEST, "Bad request")
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's 403."""
-    return _refused(request, FailureKind.FORBIDDEN, "Forbidden")
+    return refused(request, FailureKind.FORBIDDEN, "Forbidden")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's 404."""
-    return _refused(request, FailureKind.NOT_FOUND, "Not Found")
+    return refused(request, FailureKind.NOT_FOUND, "Not Found")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's 500, and 503 without a database; the traceback is in the log."""
     if isinstance(sys.exception(), DATABASE_ERRORS):
-        return _refused(request, FailureKind.DATABASE_AWAY, "The gateway's database does not answer.")
-    return _refused(request, FailureKind.INTERNAL, "Internal server error")
+        return refused(request, FailureKind.DATABASE_AWAY, "The gateway's database does not answer.")
+    return refused(request, FailureKind.INTERNAL, "Internal server error")
 
 
 def error_body(path: str, kind: FailureKind, message: str, *, request_id: str) -> bytes:
@@ -128,7 +128,8 @@ def error_body(path: str, kind: FailureKind, message: str, *, request_id: str) -
     return _error(path, kind, message, request_id).content
 
 
-def _refused(request: HttpRequest, kind: FailureKind, message: str) -> HttpResponse:
+def refused(request: HttpRequest, kind: FailureKind, message: str) -> HttpResponse:
+    """An error in the form of the request's path; a page for people."""
     response = _error(request.path, kind, message, request_id(request))
     if request.path.startswith(_PAGES) and "text/html" in request.headers.get("accept", ""):
         said = {"status": response.status_code, "message": _TO_PEOPLE.get(kind, message)}
