@@ -53,5 +53,5 @@ class PageHandler(ASGIHandler):
                 host = request.headers.get("host", "")[:_MAX_HOST_CHARS]
                 logger.warning("request.wrong_host", extra={"host": host, "count": count})
             return refused(request, FailureKind.INVALID_REQUEST, _MESSAGE)
-        response: HttpResponseBase = await super().get_response_async(request)  # type: ignore[misc]  # the stubs leave it out
+        response: HttpResponseBase = await super().get_response_async(request)
         return response

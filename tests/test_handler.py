@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ async def test_write_no_body_to_a_file(path: str, tmp_path: Path, monkeypatch: p
     """Where a file for it would be made there is no folder."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     pieces = [{"type": "http.request", "body": b" " * 2**20, "more_body": number < 29} for number in range(30)]
-    sent: list[dict[str, Any]] = []
+    sent: list[Mapping[str, Any]] = []
     answered = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
@@ -88,7 +88,7 @@ async def test_write_no_body_to_a_file(path: str, tmp_path: Path, monkeypatch: p
         await answered.wait()
         return {"type": "http.disconnect"}
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: Mapping[str, Any]) -> None:
         sent.append(message)
         if message["type"] == "http.response.body" and not message.get("more_body"):
             answered.set()

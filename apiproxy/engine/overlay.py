@@ -20,7 +20,10 @@ HEADER_FIELDS = frozenset({"betas", "user_profile_id", "workspace_id"})
 """Names that the CLI takes out of a body and sends as headers. They are no fields of the Messages API, and on the
 operator's credential no client's to set."""
 
-_NOT_OVERLAID = HEADER_FIELDS | {"stream", "system"}
+REFUSED_BY_CLI = frozenset({"program_use_case_id"})
+"""Names with which the CLI ignores an overlay without a word, so that the last request's body is sent once more."""
+
+_NOT_OVERLAID = HEADER_FIELDS | REFUSED_BY_CLI | {"stream", "system"}
 """`stream` is always on, `system` is rebuilt below."""
 
 
@@ -37,6 +40,16 @@ def overlay_body(body: Mapping[str, Any], *, model: str, betas: Sequence[str]) -
     overlay["betas"] = list(betas) or None  # null takes the header away
     overlay.setdefault("metadata", {})
     return overlay
+
+
+def overlay_settings(overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """The CLI's settings that lay this over its next requests."""
+    return {"env": {"CLAUDE_CODE_EXTRA_BODY": dumps(overlay).decode()}}
+
+
+def resting_overlay() -> dict[str, Any]:
+    """What lies over a worker between two turns: nobody's words, and no request that an upstream would answer."""
+    return overlay_body({"messages": [], "max_tokens": 1}, model="", betas=())
 
 
 def turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str, content: str = ".") -> bytes:

@@ -9,7 +9,7 @@ import asyncio
 import uuid
 
 from apiproxy.engine.inbox import Inbox
-from apiproxy.engine.overlay import overlay_body, turn_lines
+from apiproxy.engine.overlay import resting_overlay, turn_lines
 from apiproxy.engine.transport import CliTransport, new_control_id
 
 _WORDS = "rehearsal " * 100
@@ -25,7 +25,7 @@ async def rehearse(transport: CliTransport) -> str:
     inbox = Inbox(limit_bytes=_INBOX_BYTES)
     transport.start_turn(inbox, on_asked=_nobody_waits)
     transport.expect(control_id).add_done_callback(_retrieve)
-    overlay = overlay_body({"messages": [], "max_tokens": 1}, model="", betas=())
+    overlay = resting_overlay()
     await transport.write_bytes(
         turn_lines(overlay, control_id=control_id, message_uuid=message_uuid, content=_WORDS),
     )

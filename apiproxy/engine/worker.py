@@ -16,6 +16,7 @@ import psutil
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLIConnectionError
 
 from apiproxy.engine.launch import LaunchSpec, WorkerFolder
+from apiproxy.engine.overlay import overlay_settings, resting_overlay
 from apiproxy.engine.rehearsal import rehearse
 from apiproxy.engine.transport import CliTransport, ControlError
 from apiproxy.errors import FailureKind, ProxyError
@@ -85,11 +86,17 @@ class Worker:
         await asyncio.shield(self._ready)
 
     async def rewind(self, message_uuid: str, *, timeout_s: float = _REWIND_TIMEOUT_S) -> bool:
-        """Takes the last turn out of the CLI's memory; False when it would not, and the worker must be retired."""
+        """Takes the last turn out of the CLI's memory; False when it would not, and the worker must be retired.
+
+        Its overlay goes too: where the CLI ignores the next one, it must not send this turn's body for another client.
+        """
         try:
             answer = await self.transport.control(
                 "rewind_conversation", timeout_s=timeout_s, target_message_uuid=message_uuid
             )
+            if self.state is not WorkerState.STARTING:  # the rehearsal was played under the resting overlay
+                settings = overlay_settings(resting_overlay())
+                await self.transport.control("apply_flag_settings", timeout_s=timeout_s, settings=settings)
         except (ControlError, TimeoutError, ConnectionError) as error:
             logger.warning("worker.rewind_failed", extra={"worker": self.id, "error": repr(error)})
             return False

@@ -1,6 +1,7 @@
 """ENGINE.md §1: the overlay reaches the upstream as it is, and nothing of the last turn stays."""
 
 import base64
+import json
 import mmap
 import uuid
 from pathlib import Path
@@ -81,6 +82,63 @@ def test_a_field_reaches_the_upstream_as_it_was_sent(
         "metadata": fields.get("metadata", {}),
     }
     assert upstream == expected
+
+
+def test_drop_exactly_what_the_documentation_names(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+    """docs/compatibility.md has this list; what the CLI drops beyond it fails here."""
+    mark = sentinel()
+    user = {"session_id": "s1", "device_id": "d1", "other": {"tk": 1}}
+    client_body = body(
+        mark,
+        metadata={"user_id": json.dumps({"tk": "X", **user}), "other": "kept"},
+        thinking={"type": "disabled", "x": 1},
+    )
+    betas = ["afk-mode-2025-10-10", "foo-2025-01-01"]
+
+    warm_cli.turn(overlay_body(client_body, model="claude-sonnet-4-5", betas=betas))
+
+    exchange = stand_in.only(mark)
+    upstream = exchange.body
+    assert json.loads(upstream["metadata"].pop("user_id")) == user
+    assert upstream == {
+        "model": "claude-sonnet-4-5",
+        "max_tokens": 100,
+        "messages": client_body["messages"],
+        "stream": True,
+        "system": [IDENTITY_BLOCK],
+        "tools": [],
+        "metadata": {"other": "kept"},
+        "thinking": {"type": "disabled"},
+    }
+    assert exchange.headers["anthropic-beta"] == "foo-2025-01-01"
+
+
+def test_ignore_an_overlay_with_a_program_use_case_id(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+    """The CLI says success and sends the last overlay once more: REFUSED_BY_CLI keeps the name out."""
+    first, second = sentinel(), sentinel()
+    warm_cli.turn(overlay_body(body(first), model="claude-sonnet-4-5", betas=[]))
+
+    refused = overlay_body(body(second), model="claude-sonnet-4-5", betas=[]) | {"program_use_case_id": "p"}
+    warm_cli.turn(refused)
+
+    assert len(stand_in.recorded(containing=first)) == 2
+    assert stand_in.recorded(containing=second) == []
+
+
+def test_send_the_clis_own_betas_where_only_afk_is_asked(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+    mark = sentinel()
+    warm_cli.turn(overlay_body(body(mark), model="claude-sonnet-4-5", betas=["afk-mode-2025-10-10"]))
+    assert "claude-code-20250219" in stand_in.only(mark).headers["anthropic-beta"]
+
+
+@pytest.mark.parametrize("user_id", ['{"tk":', "tk", '["tk"]', '{"session_id":"s1","spaced" : 1}', "ü\n"])
+def test_keep_a_user_id_without_that_key_as_it_was(warm_cli: RawCli, stand_in: StandInProcess, user_id: str) -> None:
+    mark = sentinel()
+    client_body = body(mark, metadata={"user_id": user_id})
+
+    upstream = received(warm_cli, stand_in, overlay_body(client_body, model="claude-sonnet-4-5", betas=[]), mark)
+
+    assert upstream["metadata"] == {"user_id": user_id}
 
 
 def test_a_conversation_of_every_block_type_reaches_the_upstream_as_it_was_sent(

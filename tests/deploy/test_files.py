@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from apiproxy.wire.body import MAX_BODY_BYTES
-from proxy_site import run_variables, variables
+from proxy_site import patience_variables, run_variables, variables
 from tests.deploy.fronts import DEPLOY, nobody
 from tests.support.gateway import GatewayProcess
 from tests.support.processes import ROOT, clean_environment
@@ -59,6 +59,25 @@ def test_the_reverse_proxies_close_idle_connections_before_the_gateway_does() ->
     """The other way round a request can be sent on a connection that is just being closed."""
     assert int(only(r"^ +keepalive_timeout (\d+)s;", "nginx.conf")) < IDLE_CONNECTION_S
     assert int(only(r"^\s+keepalive (\d+)s$", "Caddyfile")) < IDLE_CONNECTION_S
+
+
+def test_need_the_settings_file_of_the_unit() -> None:
+    assert only(r"^EnvironmentFile=(.*)$", "claude-sdk-proxy.service") == "/etc/claude-sdk-proxy.env"
+
+
+def test_limit_memory_to_what_the_gateway_needs() -> None:
+    assert 50 <= int(only(r"^MemoryMax=(\d+)%$", "claude-sdk-proxy.service")) < 100
+    services = yaml.safe_load(text("compose.yaml"))["services"]
+    assert all(service["mem_limit"] for service in services.values())
+    processes = int(only(r"CLAUDE_PROXY_PROCESSES:-(\d+)", "compose.yaml"))
+    slots = int(only(r"CLAUDE_PROXY_MAX_CONCURRENT:-(\d+)", "compose.yaml")) + run_variables.WARM_WORKERS.default
+    needed_mb = processes * (200 + 300 * slots + 2 * patience_variables.BODY_MEMORY_MB.default)
+    assert int(only(r"GATEWAY_MEMORY:-(\d+)g", "compose.yaml")) * 1024 >= needed_mb
+
+
+def test_pass_no_request_on_twice() -> None:
+    (retries,) = re.findall(r"^ +proxy_next_upstream (.*);", text("nginx.conf"), re.MULTILINE)
+    assert retries.split() == ["http_503", "non_idempotent"]
 
 
 def test_the_image_runs_as_a_user_without_rights_from_the_lock_alone() -> None:

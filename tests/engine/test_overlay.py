@@ -9,10 +9,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apiproxy.engine.overlay import HEADER_FIELDS, IDENTITY_BLOCK, large_turn_lines, overlay_body, turn_lines
+from apiproxy.engine.overlay import (
+    HEADER_FIELDS,
+    IDENTITY_BLOCK,
+    REFUSED_BY_CLI,
+    large_turn_lines,
+    overlay_body,
+    turn_lines,
+)
 from tests.support.streams import json_values
 
-OURS = {"stream", "system", "model", "metadata"} | HEADER_FIELDS
+OURS = {"stream", "system", "model", "metadata"} | HEADER_FIELDS | REFUSED_BY_CLI
 
 bodies = st.dictionaries(st.text() | st.sampled_from(["messages", "tools", "thinking"]), json_values(), max_size=5)
 
@@ -96,7 +103,7 @@ def test_what_one_json_library_refuses_is_carried_all_the_same(value: Any) -> No
     assert json.loads(settings["env"]["CLAUDE_CODE_EXTRA_BODY"])["value"] == value
 
 
-@pytest.mark.parametrize("name", sorted(HEADER_FIELDS))
+@pytest.mark.parametrize("name", sorted(HEADER_FIELDS | REFUSED_BY_CLI))
 def test_a_client_cannot_set_a_header_of_the_upstream_request_by_a_field_of_its_body(name: str) -> None:
     assert overlay({name: "mine"}).get(name) != "mine"
 

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from apiproxy.dialects.anthropic.schemas import MessagesIn
 from apiproxy.errors import FailureKind, ProxyError
 
-_HEADERS_IN_DISGUISE = ("betas", "user_profile_id", "workspace_id")
-"""Not fields of the Messages API, which refuses them in these words; the engine's CLI would make headers of them."""
+_HEADERS_IN_DISGUISE = ("betas", "user_profile_id", "workspace_id", "program_use_case_id")
+"""Not fields of the Messages API, which refuses them in these words; the engine's CLI would make headers of the first
+three, and ignore a whole body with the last."""
 
 MAX_BETA_CHARS = 4_096
 MAX_BETAS = 100

@@ -132,7 +132,7 @@ def test_the_beta_header_is_a_list_of_names(header: str | None, names: tuple[str
     assert beta_names(header) == names
 
 
-@pytest.mark.parametrize("name", ["betas", "user_profile_id", "workspace_id"])
+@pytest.mark.parametrize("name", ["betas", "user_profile_id", "workspace_id", "program_use_case_id"])
 def test_what_would_become_a_header_of_the_upstream_request_is_refused_as_the_api_refuses_it(name: str) -> None:
     body = {"model": "claude-sonnet-5", "messages": [{"role": "user", "content": "hi"}], name: "mine"}
 
