@@ -92,8 +92,12 @@ class Breaker:
             raise ProxyError(FailureKind.UPSTREAM_DOWN, message, retry_after_s=max(1, math.ceil(wait_s)))
 
     def enter(self, key: KeyId = None, *, request: str = "") -> Attempt:
-        """Begins an attempt. To be followed by `leave`, in every case. Raises what `check` does."""
-        self.check(key)
+        """Begins an attempt. To be followed by `leave`, in every case.
+
+        Raises what `check` does, unless the request has failed before: its client gets that error, not a refusal.
+        """
+        if not self._has_failed(request):
+            self.check(key)
         now = self._clock()
         probe = self._open_until is not None and now >= self._open_until
         if probe:
@@ -124,8 +128,8 @@ class Breaker:
             self._open(now, self._keys | {attempt.key})
 
     def _count(self, now: float, attempt: Attempt) -> None:
-        if attempt.request and any(request == attempt.request for _, _, request in self._failed):
-            return  # a further attempt of the same request
+        if self._has_failed(attempt.request):
+            return
         self._failed.append((now, attempt.key, attempt.request))
         in_a_row = len(self._failed) == self._limits.failures
         if in_a_row and now - self._failed[0][0] <= self._limits.window_s:
@@ -133,6 +137,10 @@ class Breaker:
             self._opened += 1
             extra = {"failures": len(self._failed), "openS": self._limits.open_s, "keys": len(self._keys)}
             logger.error("upstream.down", extra=extra)
+
+    def _has_failed(self, request: str) -> bool:
+        """Whether an attempt of this request is among the failures."""
+        return bool(request) and any(request == failed for _, _, failed in self._failed)
 
     def _open(self, now: float, keys: set[KeyId]) -> None:
         self._opened_at = now

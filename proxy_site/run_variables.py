@@ -28,8 +28,10 @@ QUEUE_MAX = Variable(
     name="CLAUDE_PROXY_QUEUE_MAX",
     kind=kinds.integer(0, 100_000),
     default=100,
-    meaning="Runs that may wait for a slot in a process. When more come, the newest of the key with the most waiting gets"
-    " a 529 (docs/operations.md).",
+    meaning=(
+        "Runs that may wait for a slot in a process. When more come, the newest of the key with the most waiting gets a"
+        " 529 (docs/operations.md)."
+    ),
 )
 QUEUE_TIMEOUT_MS = Variable(
     name="CLAUDE_PROXY_QUEUE_TIMEOUT_MS",
@@ -41,7 +43,10 @@ STALL_TIMEOUT_MS = Variable(
     name="CLAUDE_PROXY_STALL_TIMEOUT_MS",
     kind=kinds.integer(1, _DAY_MS, unit=_MS),
     default=120_000,
-    meaning="The longest silence of the upstream within a run; then 504. Its `ping` events do not count (docs/operations.md).",
+    meaning=(
+        "The longest silence of the upstream within a run; then 504. Its `ping` events do not count"
+        " (docs/operations.md)."
+    ),
 )
 MAX_DURATION_MS = Variable(
     name="CLAUDE_PROXY_MAX_DURATION_MS",

@@ -157,6 +157,15 @@ async def test_the_attempts_of_a_request_are_one_failure(clock: Clock) -> None:
     assert not is_refused(breaker)
 
 
+async def test_the_request_that_opens_it_keeps_its_retry(clock: Clock) -> None:
+    breaker = breaker_of(clock)
+    for request in ("a", "b", "c"):
+        attempt(breaker, failed=True, request=request)
+    attempt(breaker, failed=True, request="c")
+    with pytest.raises(ProxyError):
+        attempt(breaker, failed=True, request="d")
+
+
 async def test_a_try_that_fails_makes_it_wait_again_and_is_not_given_up_twice(clock: Clock) -> None:
     breaker = opened(clock)
     clock.now += 10

@@ -8,7 +8,7 @@ import pytest
 
 from apiproxy.auth import may_use
 from apiproxy.catalog import ResolvedModel
-from apiproxy.engine.failures import framed_message, upstream_error_in
+from apiproxy.engine.failures import error_in, framed_message
 from apiproxy.keys import Principal
 from apiproxy.sessions.ids import conversation_id
 from observability.redact import PATTERNS, Redactor
@@ -32,7 +32,7 @@ def _ids(text: str) -> None:
 _READERS: dict[str, Callable[[str], object]] = {
     **{f"pattern {number}": pattern.search for number, (pattern, _) in enumerate(PATTERNS)},
     "the redactor": lambda text: Redactor(["known secret"]).text(text, limit=10**9),
-    "stderr": upstream_error_in,
+    "stderr": error_in,
     "the CLI's frame": framed_message,
     "conversation ids": _ids,
 }
