@@ -44,7 +44,7 @@ LAYERS = {
     "contract": Layer(modules=("apiproxy.engine.base",), may_import=("values",), without=("django", SDK)),
     "engine": Layer(modules=("apiproxy.engine",), may_import=("values", "contract"), without=("django",)),
     "run": Layer(
-        modules=("apiproxy.run", "apiproxy.outbox", "apiproxy.breaker"),
+        modules=("apiproxy.run", "apiproxy.meter", "apiproxy.outbox", "apiproxy.breaker"),
         may_import=("values", "observers", "contract"),
         without=("django", SDK),
     ),
@@ -53,7 +53,14 @@ LAYERS = {
     "data": Layer(
         modules=(
             *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
-            *("apiproxy.usage", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
+            *(
+                "apiproxy.usage",
+                "apiproxy.desk",
+                "apiproxy.jobs",
+                "apiproxy.bookkeeper",
+                "apiproxy.sessions",
+                "apiproxy.bootstrap",
+            ),
             *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.throttle", "apiproxy.apps"),
         ),
         may_import=("values", "conf", "fold"),
