@@ -126,4 +126,4 @@ def _plus(usage: Usage, estimate: Usage, times: int) -> Usage:
 
 
 def _changed(usage: Usage, counts: dict[str, int]) -> Usage:
-    return replace(usage, estimated=True, **counts)  # type: ignore[arg-type]  # all of them are counts
+    return replace(usage, estimated=True, **counts)

@@ -48,7 +48,7 @@ LAYERS = {
     "contract": Layer(modules=("apiproxy.engine.base",), may_import=("values",), without=("django", SDK)),
     "engine": Layer(modules=("apiproxy.engine",), may_import=("values", "contract"), without=("django",)),
     "run": Layer(
-        modules=("apiproxy.run", "apiproxy.outbox", "apiproxy.breaker"),
+        modules=("apiproxy.run", "apiproxy.meter", "apiproxy.outbox", "apiproxy.breaker"),
         may_import=("values", "observers", "contract"),
         without=("django", SDK),
     ),
@@ -59,7 +59,7 @@ LAYERS = {
             *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
             *("apiproxy.usage", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
             *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.throttle", "apiproxy.apps", "apiproxy.prices"),
-            *("apiproxy.costreport", "apiproxy.principal", "apiproxy.revocation", "apiproxy.checkpoint"),
+            *("apiproxy.costreport", "apiproxy.principal", "apiproxy.revocation", "apiproxy.checkpoint", "apiproxy.jobs"),
         ),
         may_import=("values", "conf", "fold"),
         without=(SDK,),

@@ -141,7 +141,7 @@ async def test_hold_the_budget_against_any_field(site: Site, name: str) -> None:
         spent: float = budget["spent_usd"]
         return spent + 1e-9 if not budget["reserved_usd"] else None
 
-    spent = eventually(settled, within_s=20)
+    spent = eventually(settled, within_s=20) or 0.0
     assert spent <= BUDGET_USD + 1e-6, statuses
     assert statuses <= {200, 400, 402, 429}
     assert statuses & {402, 429}, "twelve do not fit"

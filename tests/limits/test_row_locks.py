@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import psycopg
@@ -14,7 +15,7 @@ from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
-KEYS = {
+KEYS: Mapping[str, Mapping[str, Any]] = {
     "locked": {"requests_per_minute": 1000, "budget_total_usd": "10"},
     "other": {"requests_per_minute": 1000, "budget_total_usd": "10"},
     "none": {},
