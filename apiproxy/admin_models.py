@@ -60,10 +60,8 @@ class RatesField(forms.CharField):
 
 
 def _rates(name: str) -> RatesField:
-    column = Model._meta.get_field(name)
-    return RatesField(
-        required=False, validators=[validate_rates], help_text=f"{column.help_text} One a line: `name 2`."
-    )
+    explained = getattr(Model._meta.get_field(name), "help_text", "")
+    return RatesField(required=False, validators=[validate_rates], help_text=f"{explained} One a line: `name 2`.")
 
 
 class ModelForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
