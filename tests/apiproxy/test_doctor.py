@@ -58,6 +58,8 @@ def test_a_cli_that_does_not_run_is_a_failure() -> None:
 
 def test_the_demo_is_a_warning_and_a_credential_is_fine_and_not_shown() -> None:
     assert check_credential(Credential(kind="demo")).level is Level.WARN
+    refused = check_credential(Credential(kind="demo"), demo_refusal="No credential is set. Set one.")
+    assert (refused.level, refused.message, refused.hint) == (Level.FAIL, "No credential is set", "Set one.")
     finding = check_credential(Credential(kind="api_key", env={"ANTHROPIC_API_KEY": "sk-secret"}, base_url="https://x"))
     assert finding.level is Level.OK
     assert "sk-secret" not in f"{finding}"

@@ -44,7 +44,7 @@ def test_removes_a_file_that_could_not_be_written(tmp_path: Path, monkeypatch: p
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(first_login.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         keep_first_login(tmp_path, FIRST)
     assert not list(tmp_path.iterdir())

@@ -14,9 +14,9 @@ _ASK = "import sys, ensurepip, sqlite3, ssl, venv; print(*sys.version_info[:2])"
 _ASK_WITHIN_S = 30
 
 
-def newer_pythons() -> list[str]:
-    """One executable for each supported minor version above this Python's; empty where the machine has none."""
-    wanted = [version for version in SUPPORTED if version > sys.version_info[:2]]
+def newer_pythons(than: tuple[int, int] = sys.version_info[:2]) -> list[str]:
+    """One executable for each supported minor version above that; empty where the machine has none."""
+    wanted = [version for version in SUPPORTED if version > than]
     return [found for version in wanted if (found := _first(version)) is not None]
 
 

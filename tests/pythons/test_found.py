@@ -62,7 +62,6 @@ def test_finds_nothing_on_a_machine_without_newer_pythons(tmp_path: Path, monkey
 
 def test_finds_one_python_for_each_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = sys.version_info[:2]
-    monkeypatch.setattr(found.sys, "version_info", (3, 10))
     monkeypatch.setattr(found, "SUPPORTED", (here, (3, 99)))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
@@ -70,4 +69,4 @@ def test_finds_one_python_for_each_version(tmp_path: Path, monkeypatch: pytest.M
         folder = tmp_path / "versions" / name.format(*here) / "bin"
         folder.mkdir(parents=True)
         (folder / "python").symlink_to(sys.executable)
-    assert newer_pythons() == [str(tmp_path / "versions" / "{}.{}.1".format(*here) / "bin" / "python")]
+    assert newer_pythons(than=(3, 10)) == [str(tmp_path / "versions" / "{}.{}.1".format(*here) / "bin" / "python")]
