@@ -1,7 +1,8 @@
 """What a run is charged: the upstream's counts, and an estimate of those that it did not tell."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 from apiproxy.engine.base import Broken, Completed, Outcome, Stopped
 from apiproxy.errors import FailureKind
@@ -125,5 +126,5 @@ def _plus(usage: Usage, estimate: Usage, times: int) -> Usage:
     return _changed(usage, {name: getattr(usage, name) + times * getattr(estimate, name) for name in _INPUT_COUNTS})
 
 
-def _changed(usage: Usage, counts: dict[str, int]) -> Usage:
+def _changed(usage: Usage, counts: Mapping[str, Any]) -> Usage:
     return replace(usage, estimated=True, **counts)
