@@ -27,7 +27,7 @@ RESERVE_TIMEOUT_S = 3.0
 """How long a request waits for the database to say whether it may run."""
 STOP_TIMEOUT_S = 10.0
 _CANNOT_SAY = "the limits of this API key cannot be checked"
-_ESTIMATE_IN_THREAD_BYTES = 512 * 1024
+_ESTIMATE_IN_THREAD_BYTES = 64 * 1024
 _MAX_KNOWN_KEYS = 10_000
 
 _NEVER_RAN = frozenset(
