@@ -183,7 +183,8 @@ class _Walk:
         while waiting and self.size_bytes < self._stop_at:
             value = waiting.pop()
             if isinstance(value, str):
-                self.size_bytes += _json_bytes(value)
+                # Beyond the window the exact length no longer matters, and a copy of megabytes takes long.
+                self.size_bytes += len(value) if len(value) > self._stop_at else _json_bytes(value)
             elif isinstance(value, list):
                 self.size_bytes += len(value) + 1
                 waiting.extend(value)
