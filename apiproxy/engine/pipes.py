@@ -19,6 +19,8 @@ LINE_BYTES = 64 * 1024
 LONG_LINE_BYTES = 256 * 1024
 """From here on a line that has not ended is reported as `Lines.long`."""
 READ_BYTES = 256 * 1024
+_HELD_BYTES = 512 * 1024
+"""A process that writes more in a turn is held no longer, as each hold takes milliseconds."""
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 _LOOKS_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0)
 """Pauses between looks at a process that has written and is not stopped yet: the kernel wakes the reader first."""
@@ -59,19 +61,35 @@ class Brake:
 
     def __init__(self, pid: int, *, read_end: int, send_signal: Callable[[int], None]) -> None:
         self._pid = pid
+        self._read_end = read_end
         self._send_signal = send_signal
         self._look: asyncio.TimerHandle | None = None
         self._works = sys.platform.startswith("linux")
+        self._read_bytes = 0
         if self._works:
             fcntl.fcntl(read_end, fcntl.F_SETOWN, pid)
             fcntl.fcntl(read_end, fcntl.F_SETSIG, signal.SIGSTOP)
-            fcntl.fcntl(read_end, fcntl.F_SETFL, fcntl.fcntl(read_end, fcntl.F_GETFL) | os.O_ASYNC)
+            self._set(on=True)
 
-    def release(self) -> None:
-        """Lets the process go on; to be called after each read."""
-        if self._works:
-            self.cancel()
-            self._release(0)
+    def hold(self) -> None:
+        """A turn begins: holds again a process that had written too much in the one before."""
+        if self._works and self._read_bytes > _HELD_BYTES:
+            self._set(on=True)
+        self._read_bytes = 0
+
+    def release(self, read_bytes: int) -> None:
+        """Lets the process go on; to be called after each read of so many bytes."""
+        if not self._works:
+            return
+        if self._read_bytes <= _HELD_BYTES < self._read_bytes + read_bytes:
+            self._set(on=False)
+        self._read_bytes += read_bytes
+        self.cancel()
+        self._release(0)
+
+    def _set(self, *, on: bool) -> None:
+        flags = fcntl.fcntl(self._read_end, fcntl.F_GETFL) & ~os.O_ASYNC
+        fcntl.fcntl(self._read_end, fcntl.F_SETFL, flags | (os.O_ASYNC if on else 0))
 
     def cancel(self) -> None:
         """Looks no more: the process has ended."""

@@ -50,6 +50,7 @@ class CliTransport(Transport):
         self._on_exit = on_exit
         self._process: asyncio.subprocess.Process | None = None
         self._stderr_task: asyncio.Task[None] | None = None
+        self._brake: Brake | None = None
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._inbox: Inbox | None = None
@@ -118,6 +119,8 @@ class CliTransport(Transport):
         self.upstream_error = self.final_error = None
         self.upstream_error_seen.clear()
         self._stderr.clear()
+        if self._brake is not None:
+            self._brake.hold()
         self._inbox = inbox
 
     def expect(self, control_id: str) -> asyncio.Future[dict[str, Any]]:
@@ -230,7 +233,7 @@ class CliTransport(Transport):
 
     async def _read_stderr(self, read_end: int) -> None:
         stderr, transport = await reader_of(read_end)
-        brake = Brake(self.process.pid, read_end=read_end, send_signal=self._send_signal)
+        self._brake = brake = Brake(self.process.pid, read_end=read_end, send_signal=self._send_signal)
         lines = Lines()
         try:
             while chunk := await stderr.read(READ_BYTES):
@@ -239,8 +242,9 @@ class CliTransport(Transport):
                     self._hear(line)
                 if (start := lines.long) is not None and (error := error_in(start, cut=True)) is not None:
                     self._end_turn(error)  # the rest would take the CLI seconds, and it is no use to anybody
-                brake.release()
+                brake.release(len(chunk))
         finally:
+            self._brake = None
             brake.cancel()
             transport.close()
 

@@ -50,7 +50,7 @@ async def test_hold_a_process_at_each_write(tmp_path: Path) -> None:
             assert await reader.read(100) == said
             await asyncio.to_thread(eventually, lambda: _state(process.pid) == "T")
             assert (passed.read_text() if count else "") == "x\n" * count
-            brake.release()
+            brake.release(4)
         await asyncio.to_thread(eventually, lambda: passed.read_text() == "x\nx\n")
     finally:
         brake.cancel()
