@@ -19,7 +19,7 @@ from apiproxy.companions import Companion
 from apiproxy.conf import Credential, GatewaySettings
 from apiproxy.dialects.anthropic.count_tokens import counters
 from apiproxy.keys import keyring
-from apiproxy.management.supervisor import ChildSide
+from apiproxy.management.child import ChildSide
 from apiproxy.runtime import Runtime, holder
 from apiproxy.wire.server import GatewayServer
 

@@ -6,7 +6,6 @@ yet is not lost when a process ends.
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import sys
@@ -15,12 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apiproxy.engine.launch import tied_to_us
-
-LEAVE = b"leave\n"
-READY = b"ready\n"
-UNREADY = b"unready\n"
-"""What a process and its supervisor say to each other: that it takes requests, or would if a worker could be started;
-and that it is to take no new connections and to end when those that it has are done."""
+from apiproxy.management.child import LEAVE, READY
 
 _FIRST_PAUSE_S = 0.5
 _MAX_PAUSE_S = 30.0
@@ -224,38 +218,3 @@ class Supervisor:
     def _end_if_alone(self) -> None:
         if self._stopping and not self._children:
             self._over.set()
-
-
-@dataclass(frozen=True, slots=True)
-class ChildSide:
-    """What a child was given: the socket to listen on, the line to its supervisor, and its seat."""
-
-    listener: socket.socket
-    control: socket.socket
-    seat: int
-
-    @classmethod
-    def parse(cls, text: str) -> "ChildSide":
-        """From the option that the supervisor set."""
-        listener, control, seat = map(int, text.split(","))
-        return cls(socket.socket(fileno=listener), socket.socket(fileno=control), seat)
-
-    def tell(self, warm: bool) -> None:
-        """Says that the start is over."""
-        with contextlib.suppress(OSError):
-            self.control.send(READY if warm else UNREADY)
-
-    def watch(self, loop: asyncio.AbstractEventLoop, on_leave: Callable[[], None]) -> None:
-        """Listens to the supervisor; where that one has died, this process dies as well.
-
-        (On Linux the kernel sees to it. The supervisor may have died before it could be told.)
-        """
-        self.control.setblocking(False)
-
-        def heard() -> None:
-            with contextlib.suppress(BlockingIOError):
-                if not self.control.recv(64).startswith(LEAVE):
-                    os.kill(os.getpid(), signal.SIGKILL)
-                on_leave()
-
-        loop.add_reader(self.control.fileno(), heard)

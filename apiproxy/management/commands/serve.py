@@ -16,8 +16,9 @@ from django.db.migrations.executor import MigrationExecutor
 from apiproxy.bootstrap import FirstSecrets, bootstrap
 from apiproxy.conf import MAX_PROCESSES, GatewaySettings, metrics_dir
 from apiproxy.engine.launch import sweep
+from apiproxy.management.child import ChildSide
 from apiproxy.management.gateway import Gateway
-from apiproxy.management.supervisor import ChildSide, Supervisor
+from apiproxy.management.supervisor import Supervisor
 from apiproxy.management.welcome import welcome
 from apiproxy.wire.connections import listening_socket
 
