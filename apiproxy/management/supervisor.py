@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from apiproxy.engine.launch import tied_to_us
+from apiproxy.engine.tie import tied_to_us
 from apiproxy.management.child import LEAVE, READY
 
 _FIRST_PAUSE_S = 0.5
