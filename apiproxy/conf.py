@@ -60,7 +60,7 @@ class BreakerSettings:
 class GatewaySettings:
     """Everything an operator can set; times in milliseconds as in the variables' names (`CLAUDE_PROXY_…`).
 
-    seat is nothing that can be set: it tells this process from the others of its supervisor, None where it has none.
+    seat is nothing that can be set: it tells this process from the others of its supervisor, None where it is alone.
     """
 
     host: str
@@ -94,6 +94,7 @@ class GatewaySettings:
     sessions: SessionSettings = SessionSettings()
     breaker: BreakerSettings = BreakerSettings()
     processes: int = 1
+    watchdog_ms: int = 10_000
     node: str = ""
     seat: int | None = None
 

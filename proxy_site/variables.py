@@ -199,6 +199,7 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
         key_defaults=account.read_key_defaults(env),
         sessions=account.read_sessions(env),
         processes=process.PROCESSES.read(env),
+        watchdog_ms=process.WATCHDOG_MS.read(env),
         node=process.NODE.read(env),
     )
     _refuse_loop(settings)

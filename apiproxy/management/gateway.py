@@ -4,8 +4,6 @@ import asyncio
 import gc
 import logging
 import signal
-import socket
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -33,23 +31,11 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Gateway:
-    """Serves on a socket. child: what its supervisor gave it; None where it has none.
+    """Serves on the socket of its supervisor, which is told when it takes requests."""
 
-    ready is told whether a worker could be started.
-    """
-
-    def __init__(
-        self,
-        config: GatewaySettings,
-        listener: socket.socket,
-        *,
-        child: ChildSide | None,
-        ready: Callable[[bool], None],
-    ) -> None:
+    def __init__(self, config: GatewaySettings, child: ChildSide) -> None:
         self._config = config
-        self._listener = listener
         self._child = child
-        self._ready = ready
         self._stand_in: standin.StandInServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: asyncio.Task[None] | None = None
@@ -78,11 +64,8 @@ class Gateway:
         loop = asyncio.get_event_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._on_signal)
-        if self._child is None:
-            self._server.listen(self._listener, shared=False)
-        else:
-            loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the supervisor's affair
-            self._child.watch(loop, self._on_leave)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the supervisor's affair
+        self._child.watch(loop, self._on_leave)
         self._spawn(self._start(), loop)
 
     def _on_signal(self) -> None:
@@ -123,10 +106,9 @@ class Gateway:
             await companion.start()
         bookkeeper.start()  # gives back what a process that was killed had reserved
         warm = await runtime.pool.warm()
-        if self._child is not None:
-            self._server.listen(self._listener, shared=True)
         _keep_for_good()
-        self._ready(warm)
+        self._child.tell(warm)  # first: the supervisor may be taking connections itself, to refuse them
+        self._server.listen(self._child.listener, shared=self._child.shared)
 
     async def _enter_demo(self) -> None:
         self._stand_in = await standin.start(pace_s=_DEMO_PACE_S)
@@ -148,6 +130,7 @@ class Gateway:
     async def _stop(self, drain_s: float | None = None) -> None:
         try:
             await holder.current().drain(drain_s)
+            await self._server.close_sockets()
             await self._server.answered(timeout_s=_FLUSH_S)
             await counters.aclose()
             await keyring.settle()

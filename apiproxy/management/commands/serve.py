@@ -1,9 +1,9 @@
-"""`manage.py serve`: the whole gateway, in one process or in several under a supervisor."""
+"""`manage.py serve`: the whole gateway, a supervisor and one serve process or several."""
 
 import argparse
-import asyncio
 import os
-import shutil
+import signal
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from apiproxy.conf import MAX_PROCESSES, GatewaySettings, metrics_dir
 from apiproxy.engine.launch import sweep
 from apiproxy.management.child import ChildSide
 from apiproxy.management.gateway import Gateway
-from apiproxy.management.supervisor import Supervisor
+from apiproxy.management.supervise import Plan, become_supervisor
 from apiproxy.management.welcome import welcome
 from apiproxy.wire.connections import listening_socket
 
@@ -47,6 +47,9 @@ class Command(BaseCommand):
             self._serve_as_child(config, child)
             return
         processes = options["processes"] or config.processes
+        on_terminal = any(os.isatty(descriptor) for descriptor in range(3))
+        if not on_terminal:  # a reload by the process manager must not end a start
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             listener = listening_socket(config.host, config.port)
         except OSError as error:
@@ -54,31 +57,30 @@ class Command(BaseCommand):
             raise CommandError(f"Cannot listen on {address}: is the port taken? ({error.strerror})") from error
         call_command("migrate", interactive=False, verbosity=0)
         announcement = Announcement(self, config, bootstrap(), listener.getsockname())
-        if processes == 1:
-            _serve(Gateway(config, listener, child=None, ready=announcement.show))
-            return
-        connections.close_all()  # and its pool: the supervisor needs none
-        supervisor = Supervisor(
-            listener=listener,
-            processes=processes,
-            drain_timeout_s=config.drain_timeout_ms / 1000,
-            say=self.stderr.write,
-            ready=lambda warm: announcement.show(warm, processes=processes),
-        )
+        connections.close_all()
         counts = metrics_dir(config.state_dir, os.getpid())
         sweep(counts.parent)
-        shutil.rmtree(counts, ignore_errors=True)
-        try:
-            asyncio.run(supervisor.run())
-        finally:
-            shutil.rmtree(counts, ignore_errors=True)
-        if supervisor.failure is not None:
-            raise CommandError(supervisor.failure)
+        become_supervisor(
+            Plan(
+                listener=listener.fileno(),
+                command=[sys.executable, *sys.orig_argv[1:]],
+                processes=processes,
+                drain_timeout_s=config.drain_timeout_ms / 1000,
+                watchdog_s=config.watchdog_ms / 1000,
+                on_terminal=on_terminal,
+                counts=str(counts),
+                welcome=announcement.lines(processes=processes),
+                unready=announcement.unready,
+            )
+        )
 
     def _serve_as_child(self, config: GatewaySettings, child: ChildSide) -> None:
         refuse_pending_migrations()
         config = settings.GATEWAY = replace(config, seat=child.seat)
-        _serve(Gateway(config, child.listener, child=child, ready=child.tell))
+        gateway = Gateway(config, child)
+        gateway.serve()
+        if gateway.failure is not None:
+            raise CommandError(gateway.failure)
 
 
 class Announcement:
@@ -90,20 +92,21 @@ class Announcement:
         self._first = first
         self._address = address
 
-    def show(self, warm: bool, *, processes: int = 1) -> None:
-        """Writes it. warm: workers could be started."""
+    @property
+    def unready(self) -> str:
+        """One more line, where no worker could be started."""
+        return self._command.style.ERROR("No worker could be started yet; `manage.py doctor` says why.")
+
+    def lines(self, *, processes: int) -> list[str]:
+        """What is written to the console."""
         host, port, *_ = self._address
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        write, style = self._command.stdout.write, self._command.style
-        if not warm:
-            self._command.stderr.write(style.ERROR("No worker could be started yet; `manage.py doctor` says why."))
         demo = self._config.credential.kind == "demo"
         slots = processes * self._config.max_concurrent
         setup = f"{processes} processes, {slots} slots in all; SIGHUP renews them one after another."
-        lines = welcome(url, demo=demo, first=self._first, style=style, setup=setup if processes > 1 else "")
-        for line in lines:
-            write(line)
-        self._command.stdout.flush()
+        return list(
+            welcome(url, demo=demo, first=self._first, style=self._command.style, setup=setup if processes > 1 else "")
+        )
 
 
 def refuse_pending_migrations() -> None:
@@ -113,12 +116,6 @@ def refuse_pending_migrations() -> None:
     connections.close_all()
     if pending:
         raise CommandError(f"The database lacks {len(pending)} migrations of this version: restart the gateway.")
-
-
-def _serve(gateway: Gateway) -> None:
-    gateway.serve()
-    if gateway.failure is not None:
-        raise CommandError(gateway.failure)
 
 
 def _processes(text: str) -> int:
