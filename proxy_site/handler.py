@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 _API_VERSION = "2023-06-01"
 _OPENAI = ("/v1/chat", "/chat", "/v1/responses", "/responses")
-_WITHOUT_QUERIES = ("/v1/messages", "/messages", *_OPENAI, "/healthz", "/readyz")
+TURN_PATHS = ("/v1/messages", "/messages", *_OPENAI)
+_WITHOUT_QUERIES = (*TURN_PATHS, "/healthz", "/readyz")
 _OPERATIONS = ("/debug", "/sessions", "/metrics")
 _PAGES = ("/dashboard", "/admin")
 _TO_PEOPLE = {

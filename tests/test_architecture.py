@@ -54,7 +54,8 @@ LAYERS = {
         modules=(
             *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
             *("apiproxy.usage", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
-            *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.throttle", "apiproxy.apps"),
+            *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.database_file", "apiproxy.statement_limit"),
+            *("apiproxy.throttle", "apiproxy.apps"),
         ),
         may_import=("values", "conf", "fold"),
         without=(SDK,),

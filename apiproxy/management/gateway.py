@@ -15,6 +15,7 @@ from apiproxy import standin
 from apiproxy.bookkeeper import bookkeeper
 from apiproxy.companions import Companion
 from apiproxy.conf import Credential, GatewaySettings
+from apiproxy.database_file import database_file
 from apiproxy.dialects.anthropic.count_tokens import counters
 from apiproxy.keys import keyring
 from apiproxy.management.child import ChildSide
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _FLUSH_S = 2.0
 """How long the last responses have to leave after the drain."""
+_FILE_CHECK_S = 1.0
 _BODY_CHUNK_BYTES = 1024 * 1024
 _DEMO_PACE_S = 0.02
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -39,6 +41,7 @@ class Gateway:
         self._stand_in: standin.StandInServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: asyncio.Task[None] | None = None
+        self._file_watch: asyncio.Task[None] | None = None
         self._stopping = False
         self.failure: str | None = None
         application: ASGIApplication = import_string(settings.ASGI_APPLICATION)
@@ -100,6 +103,8 @@ class Gateway:
     async def _open(self) -> None:
         if self._config.credential.kind == "demo":
             await self._enter_demo()
+        database_file.watch()
+        self._file_watch = self._spawn(_look_after_database_file(), asyncio.get_running_loop())
         runtime = Runtime(self._config)
         holder.install(runtime)
         for companion in self._companions:
@@ -141,7 +146,16 @@ class Gateway:
         except Exception:  # whatever it is, the process must end
             logger.exception("gateway.stop_failed")
         finally:
+            if self._file_watch is not None:
+                self._file_watch.cancel()
             self._server.stop()
+
+
+async def _look_after_database_file() -> None:
+    """So that /readyz and the log tell of it without a request that needs it."""
+    while True:
+        await asyncio.sleep(_FILE_CHECK_S)
+        await asyncio.to_thread(database_file.lost)
 
 
 def _keep_for_good() -> None:
