@@ -7,6 +7,7 @@ yet is not lost when a process ends.
 import asyncio
 import contextlib
 import math
+import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 from apiproxy.engine.tie import tied_to_us
 from apiproxy.management.child import ChildSide
 from apiproxy.management.children import Child
+from apiproxy.management.orphans import reap_orphans
 from apiproxy.management.turned_away import TurnedAway
 
 _FIRST_PAUSE_S = 0.5
@@ -183,6 +185,8 @@ class Supervisor:
         start_ticks = math.ceil(_START_S / _TICK_S)
         while True:
             await asyncio.sleep(_TICK_S)
+            if os.getpid() == 1:
+                reap_orphans({child.process.pid for child in self._children})
             for child in self._children:
                 child.silent_ticks += 1
                 limit = self._watchdog_ticks if child.beating else start_ticks
