@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import psycopg
@@ -9,6 +11,7 @@ import pytest
 
 from tests.faults.support import KEYS, Watched
 from tests.limits.gateways import make_keys
+from tests.support.forwarder import Forwarder
 from tests.support.gateway import GatewayProcess, sign_in
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
@@ -53,3 +56,27 @@ def test_answers_operations_with_a_503_when_traces_are_locked(watched: Watched, 
     assert found == dict.fromkeys(REFUSED, 503) | dict.fromkeys(ANSWERED, 200)
     assert answered == {"200"}
     eventually(lambda: status("/debug/traces") == 200, within_s=30)
+
+
+def test_answers_operations_with_a_503_when_the_network_hangs(
+    stand_in: StandInProcess, postgres_url: str, tmp_path: Path
+) -> None:
+    parts = urlsplit(postgres_url)
+    road = Forwarder(parts.port or 5432, target_host=parts.hostname or "127.0.0.1")
+    login = parts.netloc.rpartition("@")[0]
+    through = urlunsplit(parts._replace(netloc=f"{login}{'@' if login else ''}127.0.0.1:{road.port}"))
+    env = {"DATABASE_URL": through, "CLAUDE_PROXY_WARM_WORKERS": "1", "CLAUDE_PROXY_MAX_CONCURRENT": "2"}
+    process = GatewayProcess(tmp_path, upstream=stand_in.base_url, env=env).start()
+    try:
+        ((_, key),) = make_keys(process, {"watcher": {"scopes": ["api", "admin"]}}).items()
+        with httpx.Client(base_url=process.base_url, timeout=30, headers={"x-api-key": key}) as client:
+            assert client.get("/debug/traces").status_code == 200
+            road.freeze()
+            try:
+                assert client.get("/debug/traces").status_code == 503
+            finally:
+                road.thaw()
+            eventually(lambda: client.get("/debug/traces").status_code == 200, within_s=30)
+    finally:
+        process.stop()
+        road.stop()
