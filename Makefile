@@ -49,8 +49,8 @@ soak: $(VENV)/.dev ## Load a gateway with twice what it can do for 30 minutes (A
 fuzz: $(VENV)/.dev ## Throw 10,000 odd inputs at a gateway (ARGS="--cases N --seed N")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-audit: $(VENV)/.dev ## Ask for known vulnerabilities in what is installed
-	@$(BIN)/python -m tests.support.audit
+audit: $(VENV)/.dev ## Ask for known vulnerabilities in what is installed; fails if a package cannot be looked up
+	@$(BIN)/python -m tests.support.audit $(ARGS)
 
 pythons: $(VENV)/.dev ## Try the gateway on every newer Python of this machine (ARGS="…": on these)
 	@$(BIN)/python -m tests.pythons $(ARGS)

@@ -70,7 +70,7 @@ class BreakerSettings:
 class GatewaySettings:
     """Everything an operator can set; times in milliseconds as in the variables' names (`CLAUDE_PROXY_…`).
 
-    seat is nothing that can be set: it tells this process from the others of its supervisor, None where it has none.
+    seat is nothing that can be set: it tells this process from the others of its supervisor, None where it is alone.
     demo_refusal: why `serve` may not start without a credential, for the operator; empty where it may.
     """
 
@@ -108,6 +108,7 @@ class GatewaySettings:
     allow_unpriced: bool = False
     allowed: AllowLists = AllowLists()
     processes: int = 1
+    watchdog_ms: int = 10_000
     node: str = ""
     demo_refusal: str = ""
     seat: int | None = None

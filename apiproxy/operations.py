@@ -4,6 +4,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from apiproxy.auth import authenticate
 from apiproxy.conf import gateway_settings
+from apiproxy.database_file import database_file
 from apiproxy.errors import ProxyError
 from apiproxy.runtime import holder
 from apiproxy.version import VERSION
@@ -52,6 +53,9 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 
 
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """GET /readyz: a request sent now would be answered; 503 while the pool warms up, cannot start, or drains."""
-    ready = holder.current().ready
+    """GET /readyz: a request sent now would be answered.
+
+    503 while the pool warms up, cannot start, or drains, and while the file of the database is not where it was.
+    """
+    ready = holder.current().ready and not database_file.was_lost
     return JsonResponse({"status": "ok" if ready else "unavailable"}, status=200 if ready else 503)

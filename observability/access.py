@@ -1,5 +1,6 @@
 """Who may see operations: a view's door. Everything behind it is asked for by an `Operator`."""
 
+import asyncio
 import math
 from collections.abc import Callable, Coroutine
 from functools import wraps
@@ -17,7 +18,27 @@ Response = Coroutine[Any, Any, HttpResponseBase]
 View = Callable[Concatenate[HttpRequest, P], Response]
 OperatorView = Callable[Concatenate[HttpRequest, Service, Operator, P], Response]
 
+PATIENCE_S = 10.0
+"""How long a view may take. A statement ends after 3 s; what hangs before it has begun, on a connection, does not."""
+
 _CREDENTIALS = ("authorization", "x-api-key", "cookie")
+
+
+LATE = "The gateway's database does not answer."
+
+
+def patient(view: View[P], *, late: Callable[[HttpRequest], HttpResponseBase]) -> View[P]:
+    """The view within PATIENCE_S; after that, what `late` answers."""
+
+    @wraps(view)
+    async def limited(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await view(request, *args, **kwargs)
+        except TimeoutError:
+            return late(request)
+
+    return limited
 
 
 def for_operators(method: str, *, changes: bool = False) -> Callable[[OperatorView[P]], View[P]]:
@@ -53,7 +74,8 @@ def for_operators(method: str, *, changes: bool = False) -> Callable[[OperatorVi
                 return await csrf_protect(behind)(request)
             return await behind(request)
 
-        return csrf_exempt(guarded)  # a key is not sent by a browser on its own; logins are checked above
+        limited = patient(guarded, late=lambda _: refusal(503, LATE, headers={"Retry-After": "2"}))
+        return csrf_exempt(limited)  # a key is not sent by a browser on its own; logins are checked above
 
     return decorate
 

@@ -14,8 +14,9 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator, WebsocketDenier  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
+from apiproxy.statement_limit import install, limit_statements  # noqa: E402
 from observability.routing import websocket_urlpatterns  # noqa: E402
-from proxy_site.handler import ApiHandler  # noqa: E402
+from proxy_site.handler import TURN_PATHS, ApiHandler  # noqa: E402
 from proxy_site.origin import SameOrigin  # noqa: E402
 from proxy_site.pages import PageHandler  # noqa: E402
 
@@ -36,6 +37,8 @@ class PathRouter:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
+        if not scope["path"].startswith(TURN_PATHS):  # those have deadlines of their own
+            limit_statements()
         handler = self._pages if _for_browser(scope) else self._api
         await handler(scope, receive, send)
 
@@ -48,9 +51,22 @@ def _for_browser(scope: Scope) -> bool:
     return path.startswith(_BROWSER_PATHS)
 
 
+class LimitedSockets:
+    """What the dashboard's sockets read from the database, and the ticks that the first of them starts."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        limit_statements()
+        await self._inner(scope, receive, send)
+
+
 # A path that is nobody's would be an error of ours in the log.
 _elsewhere = re_path("", WebsocketDenier.as_asgi())
 _routes = URLRouter([*websocket_urlpatterns, _elsewhere])
-_sockets = AllowedHostsOriginValidator(SameOrigin(AuthMiddlewareStack(_routes)))
+_sockets = LimitedSockets(AllowedHostsOriginValidator(SameOrigin(AuthMiddlewareStack(_routes))))
+install()
 
 application = ProtocolTypeRouter({"http": PathRouter(), "websocket": _sockets})

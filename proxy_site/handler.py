@@ -29,7 +29,8 @@ _API_VERSION = "2023-06-01"
 _PAUSE_BYTES = 2**20
 """Others get the event loop after so much of a body that is there already."""
 _OPENAI = ("/v1/chat", "/chat", "/v1/responses", "/responses")
-_WITHOUT_QUERIES = ("/v1/messages", "/messages", *_OPENAI, "/healthz", "/readyz")
+TURN_PATHS = ("/v1/messages", "/messages", *_OPENAI)
+_WITHOUT_QUERIES = (*TURN_PATHS, "/healthz", "/readyz")
 _OPERATIONS = ("/debug", "/sessions", "/metrics")
 _PAGES = ("/dashboard", "/admin")
 _TO_PEOPLE = {

@@ -13,7 +13,7 @@ _SECRET_KEY_BYTES = 48
 _SQLITE_BUSY_S = 5
 _POSTGRES = {"connect_timeout": "5", "tcp_user_timeout": "10000"}
 """Seconds until a server that does not answer is given up, and milliseconds until a connection that broke is."""
-_POOL = {"timeout": 5.0, "reconnect_timeout": 5.0}
+_POOL = {"timeout": 3.0, "reconnect_timeout": 5.0}
 """Seconds. Psycopg's own: 30, and minutes between the attempts to reach a server that was gone for long."""
 _SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
 

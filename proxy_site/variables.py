@@ -203,6 +203,7 @@ def read_gateway(env: Env, *, base_dir: Path, credential: Credential) -> Gateway
         allow_unpriced=account.ALLOW_UNPRICED.read(env),
         allowed=account.read_allowed(env),
         processes=process.PROCESSES.read(env),
+        watchdog_ms=process.WATCHDOG_MS.read(env),
         node=process.NODE.read(env),
         demo_refusal=demo_refusal(env, host=HOST.read(env), https=HTTPS.read(env)),
     )

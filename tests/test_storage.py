@@ -71,7 +71,7 @@ def test_a_postgres_url_gives_every_part_unquoted(scheme: str) -> None:
         "PORT": "5433",
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
-            "pool": {"timeout": 5.0, "reconnect_timeout": 5.0},
+            "pool": {"timeout": 3.0, "reconnect_timeout": 5.0},
             "connect_timeout": "5",
             "tcp_user_timeout": "10000",
             "sslmode": "require",

@@ -6,15 +6,14 @@ ANTHROPIC_BASE_URL that points back at this gateway must not reach it. Nor does 
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import claude_agent_sdk
 import psutil
+
+from apiproxy.engine.tie import tied_to_us
 
 _FLAGS = (
     *("--output-format", "stream-json", "--verbose", "--input-format", "stream-json", "--include-partial-messages"),
@@ -47,12 +46,6 @@ _SWITCHES = {
     "BUN_GC_TIMER_DISABLE": "1",  # else it collects garbage while it waits, and the next turn is cold; decision 0013
 }
 _STALL_MARGIN_MS = 60_000
-_PROBE_TIMEOUT_S = 5.0
-_TIE = (
-    "import ctypes, os, sys\n"
-    "ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL\n"
-    "os.execv(sys.argv[1], sys.argv[1:])"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,31 +105,6 @@ class WorkerFolder:
     def remove(self) -> None:
         """Deletes the folder with all that the CLI left in it."""
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-@cache
-def tied_to_us() -> tuple[str, ...]:
-    """What to put before a command so that the kernel kills it when this process dies, however it dies.
-
-    An idle CLI exits when its stdin ends; one in the middle of a turn goes on to the turn's end, and the upstream bills
-    it. Linux only: elsewhere such a worker outlives a `kill -9` of the server until its turn is over.
-    """
-    if not sys.platform.startswith("linux"):
-        return ()
-    setpriv = shutil.which("setpriv")
-    if setpriv is not None and _knows_pdeathsig(setpriv):
-        return (setpriv, "--pdeathsig", "KILL")
-    return (sys.executable, "-S", "-E", "-c", _TIE)
-
-
-def _knows_pdeathsig(setpriv: str) -> bool:
-    """util-linux's setpriv does, busybox's does not."""
-    command = [setpriv, "--pdeathsig", "KILL", "true"]
-    try:
-        probe = subprocess.run(command, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return probe.returncode == 0
 
 
 def sweep(parent: Path) -> int:

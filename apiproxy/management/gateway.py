@@ -5,7 +5,6 @@ import contextlib
 import gc
 import logging
 import signal
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -18,9 +17,10 @@ from apiproxy import standin
 from apiproxy.bookkeeper import bookkeeper
 from apiproxy.companions import Companion
 from apiproxy.conf import Credential, GatewaySettings
+from apiproxy.database_file import database_file
 from apiproxy.dialects.anthropic.count_tokens import counters
 from apiproxy.keys import keyring
-from apiproxy.management.supervisor import ChildSide
+from apiproxy.management.child import ChildSide
 from apiproxy.runtime import Runtime, holder
 from apiproxy.wire.body import MAX_BODY_BYTES
 from apiproxy.wire.server import GatewayServer
@@ -33,6 +33,7 @@ _CLEAR_S = 10.0
 """How long what a failed start leaves may take to end; then the process ends all the same."""
 _FLUSH_S = 2.0
 """How long the last responses have to leave after the drain."""
+_FILE_CHECK_S = 1.0
 _DEMO_PACE_S = 0.02
 _DEMO_HEADERS = ((b"x-proxy-demo", b"1"),)
 """In every response of a demo, so that a client can tell the stand-in's answers from a model's."""
@@ -40,26 +41,20 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Gateway:
-    """Serves on a socket. child: what its supervisor gave it; None where it has none.
+    """Serves on the socket of its supervisor, which is told when it takes requests.
 
-    ready is told whether a worker could be started, when requests are taken; what it raises is a failure of the start.
+    announce tells the operator, in a thread, when all processes take requests; the supervisor asks one of them for it.
+    Its argument: workers could be started. What it raises is a failure of the start.
     """
 
-    def __init__(
-        self,
-        config: GatewaySettings,
-        listener: socket.socket,
-        *,
-        child: ChildSide | None,
-        ready: Callable[[bool], Awaitable[None]],
-    ) -> None:
+    def __init__(self, config: GatewaySettings, child: ChildSide, *, announce: Callable[[bool], None]) -> None:
         self._config = config
-        self._listener = listener
         self._child = child
-        self._ready = ready
+        self._announce = announce
         self._stand_in: standin.StandInServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: asyncio.Task[None] | None = None
+        self._file_watch: asyncio.Task[None] | None = None
         self._stopping = False
         self._opened = False
         self._begun: list[Companion] = []
@@ -90,11 +85,8 @@ class Gateway:
         loop = asyncio.get_event_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._on_signal)
-        if self._child is None:
-            self._server.listen(self._listener, shared=False)
-        else:
-            loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the supervisor's affair
-            self._child.watch(loop, self._on_leave)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the supervisor's affair
+        self._child.watch(loop, on_leave=self._on_leave, on_announce=self._on_announce)
         self._spawn(self._start(), loop)
 
     def _on_signal(self) -> None:
@@ -151,6 +143,8 @@ class Gateway:
     async def _open(self) -> None:
         if self._config.credential.kind == "demo":
             await self._enter_demo()
+        database_file.watch()
+        self._file_watch = self._spawn(_look_after_database_file(), asyncio.get_running_loop())
         runtime = Runtime(self._config)
         holder.install(runtime)
         self._opened = True
@@ -159,11 +153,23 @@ class Gateway:
             await companion.start()
         bookkeeper.start()  # gives back what a process that was killed had reserved
         warm = await runtime.pool.warm()
-        if self._child is not None:
-            self._server.listen(self._listener, shared=True)
         _keep_for_good()
-        if not self._stopping:
-            await self._ready(warm)
+        self._child.tell(warm)  # first: the supervisor may be taking connections itself, to refuse them
+        self._server.listen(self._child.listener, shared=self._child.shared)
+
+    def _on_announce(self, warm: bool) -> None:
+        self._spawn(self._announced(warm), asyncio.get_running_loop())
+
+    async def _announced(self, warm: bool) -> None:
+        try:
+            await asyncio.to_thread(self._announce, warm)  # a password's digest takes its time, and so may a terminal
+        except Exception as error:
+            self.failure = f"The gateway could not start: {_described(error)}"
+            logger.critical("gateway.start_failed", exc_info=error)
+            self._stopping = True
+            await self._stop(drain_s=0.0)
+        else:
+            self._child.announced()
 
     async def _enter_demo(self) -> None:
         self._stand_in = await standin.start(pace_s=_DEMO_PACE_S)
@@ -185,6 +191,7 @@ class Gateway:
     async def _stop(self, drain_s: float | None = None) -> None:
         try:
             await holder.current().drain(drain_s)
+            await self._server.close_sockets()
             await self._server.answered(timeout_s=_FLUSH_S)
             await counters.aclose()
             await keyring.settle()
@@ -195,6 +202,8 @@ class Gateway:
         except Exception:  # whatever it is, the process must end
             logger.exception("gateway.stop_failed")
         finally:
+            if self._file_watch is not None:
+                self._file_watch.cancel()
             self._server.stop()
 
 
@@ -203,6 +212,13 @@ def _described(error: BaseException) -> str:
     if isinstance(error, TimeoutError) and not str(error):
         return f"it took more than {START_S:.0f} s."
     return str(error) or type(error).__name__
+
+
+async def _look_after_database_file() -> None:
+    """So that /readyz and the log tell of it without a request that needs it."""
+    while True:
+        await asyncio.sleep(_FILE_CHECK_S)
+        await asyncio.to_thread(database_file.lost)
 
 
 def _keep_for_good() -> None:

@@ -1,4 +1,4 @@
-"""Several serve processes on one socket: started, started again when they die, renewed one after another, ended.
+"""The serve processes on one socket: started, started again when they die, renewed one after another, ended.
 
 The supervisor answers no request and asks no database. It holds the socket, so that a connection which nobody has taken
 yet is not lost when a process ends.
@@ -6,73 +6,62 @@ yet is not lost when a process ends.
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import socket
-import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from apiproxy.engine.launch import tied_to_us
-
-LEAVE = b"leave\n"
-READY = b"ready\n"
-UNREADY = b"unready\n"
-"""What a process and its supervisor say to each other: that it takes requests, or would if a worker could be started;
-and that it is to take no new connections and to end when those that it has are done."""
+from apiproxy.engine.tie import tied_to_us
+from apiproxy.management.child import ChildSide
+from apiproxy.management.children import Child
+from apiproxy.management.orphans import reap_orphans
+from apiproxy.management.turned_away import TurnedAway
 
 _FIRST_PAUSE_S = 0.5
 _MAX_PAUSE_S = 30.0
+_ALONE_PAUSE_S = 2.0
+"""The longest pause while no other process takes connections."""
 _STEADY_S = 60.0
 """A process that lives so long had no fault in its start: the next pause is the first one again."""
 _START_S = 120.0
+_TICK_S = 1.0
+_MIN_WATCHDOG_TICKS = 3
+_UNANSWERED_S = 5.0
+"""How long a connection waits for a process that is being started; then the supervisor itself refuses it."""
 _END_MARGIN_S = 40.0
 """Beyond the drain's limit: for the last answers, traces and workers."""
 
 
-@dataclass(eq=False, slots=True)
-class Child:
-    """A serve process. seat: a small number that no other living one has. trial: a successor that is not ready yet."""
-
-    place: int
-    seat: int
-    process: asyncio.subprocess.Process
-    control: socket.socket
-    began: float
-    trial: bool
-    started: asyncio.Future[bool] = field(repr=False)
-    leaving: bool = False
-
-    def signal(self, number: signal.Signals) -> None:
-        """Sends it a signal, if it is still there."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
-
-    def leave(self) -> None:
-        """Asks it to end when its connections are done."""
-        self.leaving = True
-        with contextlib.suppress(OSError):
-            self.control.send(LEAVE)
-
-
 class Supervisor:
-    """Lives on one event loop. say writes a line to the operator's console; ready is told once that all are up."""
+    """Lives on one event loop. say writes a line to the operator's console.
+
+    command: what starts a serve process. watchdog_s: how long a process's event loop may be stuck before the process is
+    killed and replaced; 0: for ever. on_terminal: SIGHUP says that the terminal was closed, and ends the processes as
+    SIGTERM does.
+    """
 
     def __init__(
         self,
         *,
         listener: socket.socket,
+        command: Sequence[str],
         processes: int,
         drain_timeout_s: float,
+        watchdog_s: float,
+        on_terminal: bool,
         say: Callable[[str], None],
-        ready: Callable[[bool], Awaitable[None]],
     ) -> None:
         self._listener = listener
+        self._command = command
         self._processes = processes
         self._end_timeout_s = drain_timeout_s + _END_MARGIN_S
-        self._say = say
-        self._ready = ready
+        self._watchdog_ticks = max(_MIN_WATCHDOG_TICKS, math.ceil(watchdog_s / _TICK_S)) if watchdog_s else 0
+        self._on_terminal = on_terminal
+        self._tell_operator = say
+        self._turned_away = TurnedAway(listener)
+        self._unanswered_ticks = 0
         self._children: set[Child] = set()
         self._seats: set[int] = set()
         self._failures: dict[int, int] = {}
@@ -89,17 +78,37 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop)
-        loop.add_signal_handler(signal.SIGHUP, self._on_renew)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        watch = asyncio.create_task(self._watch())
         children = [await self._start(place) for place in range(self._processes)]
         warm = await asyncio.gather(*(child.started for child in children))
         if not self._stopping:
-            self._up = True
-            try:
-                await self._ready(all(warm))
-            except Exception as error:  # noqa: BLE001 - it is told as the failure of the start, once all have ended
-                self.failure = f"The gateway could not start: {error}"
-                self._on_stop()
+            await self._announce(children[0], warm=all(warm))
         await self._over.wait()
+        watch.cancel()
+        self._turned_away.close()
+
+    async def _announce(self, child: Child, *, warm: bool) -> None:
+        """Has a process tell the operator; without that, and the first key and password in it, the start has failed."""
+        child.announce(warm)
+        try:
+            async with asyncio.timeout(_START_S):
+                self._up = await asyncio.shield(child.announced)
+        except TimeoutError:
+            self._up = False
+        if not self._up and not self._stopping:
+            self.failure = self.failure or "The gateway could not start: no process could tell the operator."
+            self._on_stop()
+
+    def _say(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # the terminal was closed
+            self._tell_operator(line)
+
+    def _on_hangup(self) -> None:
+        if not self._on_terminal:
+            self._on_renew()
+        elif not self._stopping:  # a terminal may say it twice, and a second stop is one at once
+            self._on_stop()
 
     def _on_stop(self) -> None:
         if not self._stopping:
@@ -126,19 +135,18 @@ class Supervisor:
         self._seats.add(seat)
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
-        inherited = (self._listener.fileno(), theirs.fileno())
+        option = ChildSide.option(self._listener, theirs, seat if self._processes > 1 else None)
         try:
             process = await asyncio.create_subprocess_exec(
-                *(*tied_to_us(), sys.executable, sys.argv[0], "serve"),
-                *("--as-child", ",".join(map(str, (*inherited, seat)))),
-                pass_fds=inherited,
+                *(*tied_to_us(), *self._command, "--as-child", option),
+                pass_fds=(self._listener.fileno(), theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, which passes it on once
             )
         finally:
             theirs.close()
         ours.setblocking(False)
-        child = Child(place, seat, process, ours, loop.time(), trial, loop.create_future())
+        child = Child(place, seat, process, ours, loop.time(), trial, loop.create_future(), loop.create_future())
         self._children.add(child)
         if self._stopping:
             child.signal(signal.SIGTERM)
@@ -153,12 +161,10 @@ class Supervisor:
         child.control.close()
         self._children.discard(child)
         self._seats.discard(child.seat)
-        came_up = child.started.done() and not child.started.cancelled()
-        if not came_up:
-            child.started.set_result(False)
+        child.ended()
         if self._stopping:
             self._end_if_alone()
-        elif not self._up and not came_up:
+        elif not self._up:
             self.failure = f"A process could not start: it ended with {code}."
             self._on_stop()
         elif not (child.leaving or child.trial or self._has_successor(child)):
@@ -168,16 +174,47 @@ class Supervisor:
         return any(other.place == child.place for other in self._children)
 
     async def _hear(self, child: Child) -> None:
-        loop = asyncio.get_running_loop()
+        loop, rest = asyncio.get_running_loop(), b""
         with contextlib.suppress(OSError):
-            said = await loop.sock_recv(child.control, 64)
-            if said and not child.started.done():
-                child.started.set_result(said == READY)
+            while said := await loop.sock_recv(child.control, 1_024):
+                *lines, rest = (rest + said).split(b"\n")
+                for line in lines:
+                    child.heard(line)
+                if child.ready:
+                    self._turned_away.close()
+
+    async def _watch(self) -> None:
+        """Kills processes whose event loop is stuck, and refuses connections while there is no process to take them.
+
+        It counts its own turns and not the time: after a sleep of the machine, or a stop of the supervisor, it has to
+        be awake itself as long as a process may be silent.
+        """
+        start_ticks = math.ceil(_START_S / _TICK_S)
+        while True:
+            await asyncio.sleep(_TICK_S)
+            if os.getpid() == 1:
+                reap_orphans({child.process.pid for child in self._children})
+            for child in self._children:
+                child.silent_ticks += 1
+                limit = self._watchdog_ticks if child.beating else start_ticks
+                if self._watchdog_ticks and child.silent_ticks > limit and not child.stuck:
+                    child.stuck = True
+                    self._say(f"Process {child.process.pid} is stuck: its event loop has not run for {limit} s.")
+                    child.signal(signal.SIGKILL)
+            if self._stopping or any(child.ready for child in self._children):
+                self._unanswered_ticks = 0
+                self._turned_away.close()
+                continue
+            self._unanswered_ticks += 1
+            if self._unanswered_ticks > _UNANSWERED_S / _TICK_S:
+                await self._turned_away.open()
 
     async def _start_again(self, child: Child, code: int) -> None:
         steady = asyncio.get_running_loop().time() - child.began >= _STEADY_S
         failures = self._failures[child.place] = 1 if steady else self._failures.get(child.place, 0) + 1
-        pause_s = min(_MAX_PAUSE_S, _FIRST_PAUSE_S * 2 ** (failures - 1))
+        longest_s = _MAX_PAUSE_S if any(other.ready for other in self._children) else _ALONE_PAUSE_S
+        # One that was stuck has waited long enough.
+        pause_s = 0.0 if child.stuck else min(longest_s, _FIRST_PAUSE_S * 2 ** min(failures - 1, 10))
         self._say(f"Process {child.process.pid} ended with {code}; another is started in {pause_s:g} s.")
         await asyncio.sleep(pause_s)
         if not self._stopping:
@@ -228,38 +265,3 @@ class Supervisor:
     def _end_if_alone(self) -> None:
         if self._stopping and not self._children:
             self._over.set()
-
-
-@dataclass(frozen=True, slots=True)
-class ChildSide:
-    """What a child was given: the socket to listen on, the line to its supervisor, and its seat."""
-
-    listener: socket.socket
-    control: socket.socket
-    seat: int
-
-    @classmethod
-    def parse(cls, text: str) -> "ChildSide":
-        """From the option that the supervisor set."""
-        listener, control, seat = map(int, text.split(","))
-        return cls(socket.socket(fileno=listener), socket.socket(fileno=control), seat)
-
-    def tell(self, warm: bool) -> None:
-        """Says that the start is over."""
-        with contextlib.suppress(OSError):
-            self.control.send(READY if warm else UNREADY)
-
-    def watch(self, loop: asyncio.AbstractEventLoop, on_leave: Callable[[], None]) -> None:
-        """Listens to the supervisor; where that one has died, this process dies as well.
-
-        (On Linux the kernel sees to it. The supervisor may have died before it could be told.)
-        """
-        self.control.setblocking(False)
-
-        def heard() -> None:
-            with contextlib.suppress(BlockingIOError):
-                if not self.control.recv(64).startswith(LEAVE):
-                    os.kill(os.getpid(), signal.SIGKILL)
-                on_leave()
-
-        loop.add_reader(self.control.fileno(), heard)

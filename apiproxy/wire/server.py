@@ -32,8 +32,8 @@ _IDLE_GRACE_S = 1.0
 """How long a connection without a request is left open by a process that leaves: a client that is about to send one on
 it should get its answer, and with it be told to open another."""
 _LEAVE_CHECK_S = 0.1
-_SERVICE_RESTART = 1012
-"""The code of RFC 6455's registry that tells a browser's page to come back."""
+SERVICE_RESTART = 4012
+"""Close code that tells a page to come back at once: autobahn refuses to send 1012, RFC 6455's code for it."""
 _KINDS = {400: FailureKind.INVALID_REQUEST, 503: FailureKind.DRAINING}
 
 
@@ -193,20 +193,34 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         Each is told with its next response that it is the last; one without a request is closed after a short time.
         """
         self.leaving = True
-        if self._door is not None:
-            self._door.close()
-        await self._port.stopListening().asFuture(asyncio.get_running_loop())
-        for protocol in list(self.connections):
-            if isinstance(protocol, WebSocketProtocol):
-                protocol.serverClose(_SERVICE_RESTART)
+        await self.close_sockets()
         try:
             async with asyncio.timeout(timeout_s):
                 while self.http_factory.channels:
+                    self._close_open_sockets()
                     for channel in list(self.http_factory.channels):
                         channel.close_if_idle(_IDLE_GRACE_S)
                     await asyncio.sleep(_LEAVE_CHECK_S)
         except TimeoutError:
             logger.warning("gateway.leave_cut_short", extra={"connections": len(self.http_factory.channels)})
+
+    async def close_sockets(self) -> None:
+        """Takes no connections any more, and sends browsers' sockets away; they are closed within a second."""
+        if self._door is not None:
+            self._door.close()
+        if self._port is not None:
+            port, self._port = self._port, None
+            await port.stopListening().asFuture(asyncio.get_running_loop())
+        self._close_open_sockets()
+
+    def _close_open_sockets(self) -> None:
+        for protocol in list(self.connections):
+            if not isinstance(protocol, WebSocketProtocol):
+                continue
+            if protocol.state == WebSocketProtocol.STATE_OPEN:
+                protocol.serverClose(SERVICE_RESTART)
+            elif hasattr(protocol, "handshake_deferred"):  # neither accepted nor rejected yet
+                protocol.serverReject()
 
     @property
     def http_factory(self) -> GatewayFactory:

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.template.loader import render_to_string
 from django.urls import reverse
 
+from observability.access import LATE, patient
 from observability.dashboard.port import ConsolePort, console
 from observability.service import Service, holder
 
@@ -84,7 +85,8 @@ def _guarded(view: DeskView[P], *, method: str, changes: bool) -> View[P]:
         desk = Desk(user=user, service=service, console=console.current(), may_change=change)
         return await view(request, desk, *args, **kwargs)
 
-    return cast("View[P]", guarded)  # `wraps` says that the arguments have no names
+    named = cast("View[P]", guarded)  # `wraps` says that the arguments have no names
+    return patient(named, late=lambda request: refusal(request, 503, LATE, headers={"Retry-After": "2"}))
 
 
 _NO_ACCESS = "Your account may not see the dashboard. An administrator can give it the permission “Can view trace”."

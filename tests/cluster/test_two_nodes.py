@@ -169,7 +169,7 @@ def test_a_node_that_is_killed_costs_its_own_requests_only(nodes: tuple[Node, No
     lost = [Hanging(a, "few", "[[n=2]] [[midhang=1]]").wait_for_begin() for _ in range(2)]
     kept = Hanging(b, "load", "[[n=60]] [[gap=0.2]]").wait_for_begin()
     assert b.post("/v1/messages", "few", **_body()).status_code == 429
-    below = children_of(a.gateway.pid)
+    below = children_of(a.gateway.process.pid)
     a.gateway.process.kill()
 
     for request in lost:

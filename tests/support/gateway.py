@@ -3,6 +3,7 @@
 import contextlib
 import re
 import secrets
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ class FirstLogin:
 class GatewayProcess:
     """A gateway on a port of its own, with a state folder, a database and a key of its own, in front of an upstream.
 
-    `start` returns once /readyz does. env adds to or replaces the gateway's variables; upstream None starts it without
+    `start` returns once /readyz does. process is the supervisor; pid the id of its serve process, or of the first one,
+    as they were at the start. env adds to or replaces the gateway's variables; upstream None starts it without
     a credential, in demo mode. manage: what is run instead of manage.py (`tests/support/odd_manage.py`).
     """
 
@@ -41,8 +43,10 @@ class GatewayProcess:
         upstream: str | None,
         env: Mapping[str, str] | None = None,
         manage: Sequence[str] = ("manage.py",),
+        stdin: int = subprocess.PIPE,
     ) -> None:
         self._manage = manage
+        self._stdin = stdin
         self.api_key = (env or {}).get("CLAUDE_PROXY_API_KEY") or f"sk-test-{secrets.token_urlsafe(24)}"
         self.state_dir = folder / "state"
         self.base_url = ""
@@ -62,10 +66,11 @@ class GatewayProcess:
 
     def start(self) -> "GatewayProcess":
         """Starts it and waits until it is ready; AssertionError with its output where that fails."""
-        self.process = LoggedProcess([*self._manage, "serve"], log=self._log, env=self._env)
+        self.process = LoggedProcess([*self._manage, "serve"], log=self._log, env=self._env, stdin=self._stdin)
         try:
             self.base_url = self.process.wait_for_line("listening on ", within_s=_START_S)
             eventually(self._is_ready, within_s=_START_S, why="/readyz")
+            self.pid = self.servers()[0].pid
         except AssertionError as error:
             self.process.stop(within_s=_STOP_S)
             raise AssertionError(f"{error}\n{self.process.output[-8000:]}") from error
@@ -75,11 +80,6 @@ class GatewayProcess:
         """Ends it with SIGTERM, as an operator would; the exit code. Its clients are closed."""
         self._clients.close()
         return self.process.stop(within_s=_STOP_S)
-
-    @property
-    def pid(self) -> int:
-        """The server's process id."""
-        return self.process.pid
 
     @property
     def output(self) -> str:
@@ -96,11 +96,11 @@ class GatewayProcess:
 
     def workers(self) -> list[psutil.Process]:
         """Its CLI processes."""
-        return children_of(self.pid)
+        return [worker for server in self.servers() for worker in children_of(server.pid)]
 
     def servers(self) -> list[psutil.Process]:
-        """Its serve processes, where it is a supervisor."""
-        return children_of(self.pid, deep=False)
+        """Its serve processes."""
+        return children_of(self.process.pid, deep=False)
 
     def client(self, **options: object) -> anthropic.Anthropic:
         """The official client, with this gateway's key, and without retries of its own. `stop` closes it."""

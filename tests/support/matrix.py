@@ -30,7 +30,7 @@ AT_REST = "at rest"
 
 _ORDER = (
     *("The upstream", "The CLI", "The client", "The database", "Redis", "The disk", "The clock"),
-    *("SIGTERM", "SIGINT", "SIGKILL"),
+    *("The process", "SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"),
 )
 _MARK = "fault"
 _PROPERTY = "fault"

@@ -54,12 +54,14 @@ def is_alive(pid: int) -> bool:
 class LoggedProcess:
     """A child whose output goes to a file, so that no full pipe can stop it and a failed test can show it."""
 
-    def __init__(self, arguments: Sequence[str], *, log: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], *, log: Path, env: Mapping[str, str], stdin: int = subprocess.PIPE
+    ) -> None:
         self.log = log
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
                 [*tied_to_this_process(), sys.executable, *arguments],
-                stdin=subprocess.PIPE,
+                stdin=stdin,
                 stdout=output,
                 stderr=output,
                 cwd=ROOT,
@@ -113,9 +115,9 @@ class LoggedProcess:
 
     def close_stdin(self) -> None:
         """What the child sees when this process goes."""
-        assert self._popen.stdin is not None
-        with contextlib.suppress(OSError):
-            self._popen.stdin.close()
+        if self._popen.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._popen.stdin.close()
 
     def stop(self, *, within_s: float) -> int:
         """Ends it, with SIGTERM first; kills it and what it started where that takes too long. The exit code."""

@@ -1,9 +1,9 @@
-"""`manage.py serve`: the whole gateway, in one process or in several under a supervisor."""
+"""`manage.py serve`: the whole gateway, a supervisor and one serve process or several."""
 
 import argparse
-import asyncio
 import os
-import shutil
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from apiproxy.bootstrap import FirstSecrets, keep_env_key, make_first, take_back
 from apiproxy.checkpoint import checkpoint_now
 from apiproxy.conf import MAX_PROCESSES, GatewaySettings, metrics_dir
 from apiproxy.engine.launch import sweep
+from apiproxy.management.child import ChildSide
 from apiproxy.management.first_login import keep_first_login
 from apiproxy.management.gateway import Gateway
-from apiproxy.management.supervisor import ChildSide, Supervisor
+from apiproxy.management.supervise import Plan, become_supervisor
 from apiproxy.management.welcome import KEY_VARIABLE, welcome
 from apiproxy.wire.connections import listening_socket
 
@@ -45,12 +46,15 @@ class Command(BaseCommand):
         """Serves until a signal; returns when the last worker is gone."""
         config: GatewaySettings = settings.GATEWAY
         child: ChildSide | None = options["as_child"]
+        processes = options["processes"] or config.processes
         if child is not None:
-            self._serve_as_child(config, child)
+            self._serve_as_child(config, child, processes)
             return
         if config.credential.kind == "demo" and config.demo_refusal:
             raise CommandError(config.demo_refusal)
-        processes = options["processes"] or config.processes
+        on_terminal = any(os.isatty(descriptor) for descriptor in range(3))
+        if not on_terminal:  # a reload by the process manager must not end a start
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             listener = listening_socket(config.host, config.port)
         except OSError as error:
@@ -59,42 +63,35 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         keep_env_key()
         checkpoint_now()
-        announcement = Announcement(self, config, listener.getsockname(), processes)
-        if processes == 1:
-            _serve(Gateway(config, listener, child=None, ready=announcement.show))
-            return
-        connections.close_all()  # and its pool: the supervisor needs none
-        supervisor = Supervisor(
-            listener=listener,
-            processes=processes,
-            drain_timeout_s=config.drain_timeout_ms / 1000,
-            say=self.stderr.write,
-            ready=announcement.show,
-        )
+        connections.close_all()
         counts = metrics_dir(config.state_dir, os.getpid())
         sweep(counts.parent)
-        shutil.rmtree(counts, ignore_errors=True)
-        try:
-            asyncio.run(supervisor.run())
-        finally:
-            shutil.rmtree(counts, ignore_errors=True)
-        if supervisor.failure is not None:
-            raise CommandError(supervisor.failure)
+        become_supervisor(
+            Plan(
+                listener=listener.fileno(),
+                command=[sys.executable, *sys.orig_argv[1:]],
+                processes=processes,
+                drain_timeout_s=config.drain_timeout_ms / 1000,
+                watchdog_s=config.watchdog_ms / 1000,
+                on_terminal=on_terminal,
+                counts=str(counts),
+            )
+        )
 
-    def _serve_as_child(self, config: GatewaySettings, child: ChildSide) -> None:
+    def _serve_as_child(self, config: GatewaySettings, child: ChildSide, processes: int) -> None:
         refuse_pending_migrations()
         config = settings.GATEWAY = replace(config, seat=child.seat)
-
-        async def tell(warm: bool) -> None:
-            child.tell(warm)
-
-        _serve(Gateway(config, child.listener, child=child, ready=tell))
+        announcement = Announcement(self, config, child.listener.getsockname(), processes)
+        gateway = Gateway(config, child, announce=announcement.show)
+        gateway.serve()
+        if gateway.failure is not None:
+            raise CommandError(gateway.failure)
 
 
 class Announcement:
     """What the operator reads when the gateway takes requests, and the first administrator and key, made just then.
 
-    address: the socket's. Of several processes the supervisor alone announces.
+    address: the socket's. Of several processes one announces, when its supervisor asks it to.
     """
 
     def __init__(self, command: BaseCommand, config: GatewaySettings, address: Any, processes: int) -> None:
@@ -103,11 +100,8 @@ class Announcement:
         self._address = address
         self._processes = processes
 
-    async def show(self, warm: bool) -> None:
-        """Writes it. warm: workers could be started."""
-        await asyncio.to_thread(self._show, warm)  # a password's digest takes its time, and so may a terminal
-
-    def _show(self, warm: bool) -> None:
+    def show(self, warm: bool) -> None:
+        """Writes it. warm: workers could be started. Raises what the database and the console raise."""
         if not warm:
             line = "No worker could be started yet; `manage.py doctor` says why."
             self._command.stderr.write(self._command.style.ERROR(line))
@@ -153,12 +147,6 @@ def refuse_pending_migrations() -> None:
     connections.close_all()
     if pending:
         raise CommandError(f"The database lacks {len(pending)} migrations of this version: restart the gateway.")
-
-
-def _serve(gateway: Gateway) -> None:
-    gateway.serve()
-    if gateway.failure is not None:
-        raise CommandError(gateway.failure)
 
 
 def _processes(text: str) -> int:

@@ -5,6 +5,7 @@ const LAST_RETRY_MS = 15_000;
 const STALE_AFTER_MS = 7_000; // the server speaks every two seconds even when nothing happens
 const WATCH_EVERY_MS = 1_000;
 
+const RESTARTING = 4012; // its process is renewed or stopped: another one takes over
 const SIGNED_OUT = 4401;
 const FORBIDDEN = 4403;
 
@@ -74,6 +75,7 @@ export class Live extends EventTarget {
       return;
     }
     this._setState("offline");
+    if (code === RESTARTING) this._retryMs = FIRST_RETRY_MS;
     const wait = this._retryMs * (0.75 + Math.random() / 2);
     this._retryMs = Math.min(LAST_RETRY_MS, this._retryMs * 2);
     this._timer = setTimeout(() => this._connect(), wait);

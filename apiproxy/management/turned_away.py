@@ -1,0 +1,50 @@
+"""A 503 from the supervisor itself, while no serve process is there to take a connection."""
+
+import asyncio
+import socket
+
+_BACKLOG = 1_024
+_LINGER_S = 2.0
+"""How long a client may go on sending. A connection that is closed on unread data is reset, and its response lost."""
+_READ_BYTES = 65_536
+_BODY = (
+    b'{"type":"error","error":{"type":"overloaded_error","code":"unavailable",'
+    b'"message":"The gateway is starting. Try again in a moment."}}'
+)
+_RESPONSE = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+    b"Retry-After: 2\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n%s" % (len(_BODY), _BODY)
+)
+
+
+class TurnedAway:
+    """Answers every connection with the same 503, from `open` to `close`; both may be called twice."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Takes connections from now on."""
+        if self._server is None:
+            self._server = await asyncio.start_server(_refuse, sock=self._listener.dup(), backlog=_BACKLOG)
+
+    def close(self) -> None:
+        """Leaves them to the serve processes again."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+
+async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        async with asyncio.timeout(_LINGER_S):
+            if await reader.read(_READ_BYTES):
+                writer.write(_RESPONSE)
+                writer.write_eof()
+                while await reader.read(_READ_BYTES):
+                    pass
+    except (TimeoutError, OSError):  # the client is slow, or gone
+        pass
+    finally:
+        writer.close()

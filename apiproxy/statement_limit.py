@@ -1,0 +1,124 @@
+"""Time limit of database statements in requests: a locked table or a server that hangs is an error after 3 s.
+
+One thread ends what takes longer, from outside. A `statement_timeout` would be a setting of the session, which a
+connection pooler between the gateway and PostgreSQL hands on to others, and SQLite has none.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from django.db.backends.signals import connection_created
+from django.db.backends.utils import CursorWrapper
+
+STATEMENT_TIMEOUT_S = 3.0
+_CANCEL_S = 0.5
+"""How long the server may take to hear that a statement is cancelled; then the connection is cut."""
+
+_limited: ContextVar[bool] = ContextVar("statements are limited", default=False)
+
+
+def limit_statements() -> None:
+    """From now on in this context (a request's task, and the tasks and threads that it starts)."""
+    _limited.set(True)
+
+
+class _Running:
+    """A statement that is being executed. Its connection's object must not be used for the next one while it is cut."""
+
+    __slots__ = ("_connection", "_lock", "_over", "deadline")
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._over = False
+        self.deadline = time.monotonic() + STATEMENT_TIMEOUT_S
+
+    def finish(self) -> None:
+        with self._lock:
+            self._over = True
+
+    def cut(self) -> None:
+        with self._lock:
+            if self._over:
+                return
+            raw = self._connection.connection
+            if self._connection.vendor == "sqlite":
+                raw.interrupt()
+                return
+            try:
+                raw.cancel_safe(timeout=_CANCEL_S)
+            except self._connection.Database.Error:  # the network hangs: nothing is heard of that server
+                with contextlib.suppress(OSError), socket.socket(fileno=os.dup(raw.fileno())) as line:
+                    line.shutdown(socket.SHUT_RDWR)
+
+
+class _Limiter:
+    """The thread, started by the first statement. All have the same limit, so the oldest one is always the next."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running: deque[_Running] = deque()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, connection: Any) -> _Running:
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="statement-limit", daemon=True)
+                self._thread.start()
+            one = _Running(connection)
+            self._running.append(one)
+            if len(self._running) == 1:
+                self._changed.notify()
+        return one
+
+    def end(self, one: _Running) -> None:
+        one.finish()
+        with self._changed, contextlib.suppress(ValueError):  # it was cut meanwhile
+            self._running.remove(one)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._running)
+                oldest = self._running[0]
+                left_s = oldest.deadline - time.monotonic()
+                if left_s > 0:
+                    self._changed.wait(left_s)
+                    continue
+                self._running.popleft()
+            oldest.cut()
+
+
+_limiter = _Limiter()
+
+
+def _execute(execute: Callable[..., Any], query: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Django's `execute_wrapper`."""
+    if not _limited.get():
+        return execute(query, params, many, context)
+    one = _limiter.begin(context["connection"])
+    try:
+        return execute(query, params, many, context)
+    finally:
+        _limiter.end(one)
+
+
+def _on_connection(*, connection: Any, **_: Any) -> None:
+    if _execute not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_execute)
+    if connection.vendor == "sqlite" and _limited.get():  # a wait for a lock cannot be interrupted there
+        cursor: CursorWrapper
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {STATEMENT_TIMEOUT_S * 1000:.0f}")
+
+
+def install() -> None:
+    """Watches every connection that is opened from now on. May be called again."""
+    connection_created.connect(_on_connection, dispatch_uid="statement_limit")

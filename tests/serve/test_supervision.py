@@ -1,0 +1,141 @@
+"""The supervisor over one process, the default: renewals, a stuck or dying process, a terminal that is closed."""
+
+import contextlib
+import os
+import pty
+import re
+import secrets
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.serve.test_serve import Reader, asked
+from tests.support.gateway import GatewayProcess
+from tests.support.processes import is_alive
+from tests.support.stand_in import StandInProcess
+from tests.support.waiting import eventually
+
+WATCHDOG_MS = 3_000
+SUPERVISOR_MB = 40
+MAX_PAUSE_S = 2.0
+"""While no other process takes connections."""
+
+pytestmark = pytest.mark.xdist_group("processes")
+
+
+@pytest.fixture
+def single(stand_in: StandInProcess, tmp_path: Path) -> Iterator[GatewayProcess]:
+    env = {
+        "CLAUDE_PROXY_MAX_CONCURRENT": "2",
+        "CLAUDE_PROXY_WARM_WORKERS": "1",
+        "CLAUDE_PROXY_WATCHDOG_MS": str(WATCHDOG_MS),
+    }
+    gateway = GatewayProcess(tmp_path, upstream=stand_in.base_url, env=env).start()
+    yield gateway
+    gateway.stop()
+
+
+def answered(gateway: GatewayProcess) -> int:
+    with gateway.http() as client:
+        return client.post("/v1/messages", json=asked("[[n=1]]")).status_code
+
+
+@pytest.mark.fault(
+    "SIGHUP", "while an answer streams", plain="200", streamed="200", after="a new process on the socket"
+)
+def test_sighup_renews_a_single_process_and_cuts_no_turn(single: GatewayProcess) -> None:
+    old = single.pid
+    reader = Reader(single, "[[n=60]] [[gap=0.1]]")
+    reader.start()
+    assert reader.begun.wait(30)
+    single.process.send_signal(signal.SIGHUP)
+    eventually(lambda: any(server.pid != old for server in single.servers()), within_s=30)
+    assert answered(single) == 200
+    reader.join(60)
+    assert "event: message_stop" in reader.text
+    eventually(lambda: "All processes are renewed." in single.output, within_s=60)
+    (new,) = single.servers()
+    assert new.pid != old
+    assert answered(single) == 200
+    with closing(sqlite3.connect(single.state_dir / "db.sqlite3")) as database:
+        query = "SELECT COUNT(*) FROM observability_trace WHERE status <> 'completed'"
+        eventually(lambda: database.execute(query).fetchone() == (0,), why="no trace stays active")
+
+
+def test_sighup_on_a_terminal_drains_and_exits(stand_in: StandInProcess, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    env = {"CLAUDE_PROXY_WARM_WORKERS": "1"}
+    single = GatewayProcess(tmp_path, upstream=stand_in.base_url, env=env, stdin=theirs)
+    try:
+        single.start()
+        reader = Reader(single, "[[n=40]] [[gap=0.1]]")
+        reader.start()
+        assert reader.begun.wait(30)
+        for _ in range(2):  # as a kernel and a shell do
+            single.process.send_signal(signal.SIGHUP)
+        reader.join(60)
+        assert "event: message_stop" in reader.text
+        assert single.process.wait(within_s=30) == 0
+    finally:
+        single.stop()
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.fault("The process", "is stuck: its event loop does not run", after="replaced")
+def test_replaces_a_process_whose_event_loop_is_stuck(single: GatewayProcess) -> None:
+    os.kill(single.pid, signal.SIGSTOP)
+    eventually(lambda: not is_alive(single.pid), within_s=30)
+    assert f"Process {single.pid} is stuck" in single.output
+    assert answered(single) == 200
+    assert f"Process {single.pid} ended with -9; another is started in 0 s." in single.output
+
+
+def test_kills_no_process_after_the_whole_machine_slept(single: GatewayProcess) -> None:
+    family = [psutil.Process(single.process.pid), psutil.Process(single.pid)]
+    for process in family:
+        process.suspend()
+    woken_at = time.monotonic() + 3 * WATCHDOG_MS / 1000
+    eventually(lambda: time.monotonic() >= woken_at, within_s=60)
+    for process in family:
+        process.resume()
+    assert answered(single) == 200
+    quiet_until = time.monotonic() + 2.0
+    eventually(lambda: time.monotonic() >= quiet_until, within_s=60)
+    assert single.servers() == [family[1]]
+    assert "stuck" not in single.output
+
+
+def test_answers_clients_while_its_process_dies_again_and_again(single: GatewayProcess) -> None:
+    for _ in range(6):
+        for server in eventually(single.servers, within_s=30):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                server.kill()
+            eventually(lambda pid=server.pid: not is_alive(pid))  # type: ignore[misc]  # bound now
+    with ThreadPoolExecutor(4) as clients:
+        statuses = set(clients.map(lambda _: ask_patiently(single), range(8)))
+    assert statuses <= {200, 503}
+    eventually(lambda: answered(single) == 200, within_s=60)
+    pauses = [float(pause) for pause in re.findall(r"another is started in (\S+) s", single.output)]
+    assert len(pauses) >= 6
+    assert max(pauses) <= MAX_PAUSE_S
+
+
+def ask_patiently(gateway: GatewayProcess) -> int:
+    """The first status that comes; a connection that a process had when it was killed breaks."""
+    with httpx.Client(base_url=gateway.base_url, timeout=60) as client:
+        return client.post(
+            "/v1/messages", json=asked(f"[[n=1]] {secrets.token_hex(4)}"), headers={"x-api-key": gateway.api_key}
+        ).status_code
+
+
+def test_supervisor_is_small(single: GatewayProcess) -> None:
+    assert psutil.Process(single.process.pid).memory_info().rss < SUPERVISOR_MB * 2**20
