@@ -158,7 +158,8 @@ class Gateway:
         self._server.listen(self._child.listener, shared=self._child.shared)
 
     def _on_announce(self, warm: bool) -> None:
-        self._spawn(self._announced(warm), asyncio.get_running_loop())
+        if self.failure is None and not self._stopping:
+            self._spawn(self._announced(warm), asyncio.get_running_loop())
 
     async def _announced(self, warm: bool) -> None:
         try:

@@ -74,7 +74,7 @@ async def test_a_thousand_requests_of_eight_clients_leave_a_thousand_rows_that_a
         sums = await stats.totals()
         await service.tell_metrics()
         text, _ = service.metrics.render("")
-        assert service.dropped() == {"trace": 0, "log_line": 0}
+        assert service.dropped() == {"trace": 0, "log_line": 0, "settlement": 0}
 
     rows = {trace.pk: trace async for trace in Trace.objects.all()}
     assert {pk: (row.status, row.end_reason) for pk, row in rows.items()} == expected

@@ -179,20 +179,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
             body_bytes=body_bytes,
         )
         prepared = await endpoint.prepare(asked, context)
-        turn = Turn(
-            id=request_id(request),
-            dialect="openai",
-            body=prepared.translation.body,
-            model=model.id,
-            requested_model=asked.model,
-            stream=prepared.translation.stream,
-            caller=caller_of(request, principal),
-            received_at=received_at,
-            body_bytes=body_bytes + prepared.kept_bytes,
-            conversation_id=prepared.kept_as or conversation_id(request.headers, prepared.translation.body),
-            traceparent=request.headers.get("traceparent"),
-            form=prepared.form,
-        )
+        turn = _turn(request, prepared, context, requested_model=asked.model, received_at=received_at)
         run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         note_refusal(request, error, dialect="openai", principal=principal, body=body)
@@ -208,6 +195,26 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
     if prepared.translation.ignored:
         response[HEADER] = ", ".join(prepared.translation.ignored)
     return response
+
+
+def _turn(
+    request: HttpRequest, prepared: Prepared, context: Context, *, requested_model: str, received_at: float
+) -> Turn:
+    body = prepared.translation.body
+    return Turn(
+        id=context.request_id,
+        dialect="openai",
+        body=body,
+        model=context.target.model,
+        requested_model=requested_model,
+        stream=prepared.translation.stream,
+        caller=caller_of(request, context.principal),
+        received_at=received_at,
+        body_bytes=context.body_bytes + prepared.kept_bytes,
+        conversation_id=prepared.kept_as or conversation_id(request.headers, body),
+        traceparent=request.headers.get("traceparent"),
+        form=prepared.form,
+    )
 
 
 def _json(answer: Mapping[str, Any]) -> HttpResponse:

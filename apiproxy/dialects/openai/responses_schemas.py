@@ -4,14 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter
 
-from apiproxy.dialects.openai.lists import FIRST_ERROR, Each, checked
+from apiproxy.dialects.openai.fields import FIRST_ERROR, Each, MaxTokens, checked
 from apiproxy.dialects.openai.schemas import (
     Accepted,
     AudioPart,
     Cacheable,
     Effort,
     JsonObjectFormat,
-    MaxTokens,
     RefusalPart,
     Sampled,
     StreamOptions,

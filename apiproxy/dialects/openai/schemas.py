@@ -8,12 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from apiproxy.dialects.openai.lists import FIRST_ERROR, Each, checked
-from apiproxy.turns import MOST_MAX_TOKENS
+from apiproxy.dialects.openai.fields import FIRST_ERROR, Each, MaxTokens, checked
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 ToolMode = Literal["none", "auto", "required"]
-MaxTokens = Annotated[int, Field(ge=1, le=MOST_MAX_TOKENS)]
 
 
 class Accepted(BaseModel):

@@ -216,7 +216,8 @@ class TestBodies:
         assert json.loads(received.partition(b"\r\n\r\n")[2])["error"]["type"] == "request_too_large"
 
     def test_a_chunked_body_over_32_mb_is_refused_as_soon_as_it_is_too_large(self, gateway: GatewayProcess) -> None:
-        head = "POST /v1/messages HTTP/1.1\nhost: localhost\ntransfer-encoding: chunked\n\n"
+        key = f"x-api-key: {gateway.api_key}"
+        head = f"POST /v1/messages HTTP/1.1\nhost: localhost\n{key}\ntransfer-encoding: chunked\n\n"
         chunk = b"100000\r\n" + b"x" * 2**20 + b"\r\n"
 
         received = said_over(gateway, head, *[chunk] * 34)

@@ -1,10 +1,14 @@
-"""Lists of a request: validated up to the first error, item by item, and not kept as models."""
+"""Field types of the request models. Lists are validated item by item up to the first error, and not kept as models."""
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, FailFast, TypeAdapter
+from pydantic import AfterValidator, FailFast, Field, TypeAdapter
+
+from apiproxy.turns import MOST_MAX_TOKENS
 
 _ItemT = TypeVar("_ItemT")
+
+MaxTokens = Annotated[int, Field(ge=1, le=MOST_MAX_TOKENS)]
 
 
 class _FirstError(FailFast):
