@@ -23,9 +23,11 @@ _MANY_VALUES = 50_000
 class ValueBudget:
     """How many more values a request may have: its arguments of tool calls are JSON texts within its JSON."""
 
-    def __init__(self, limit: int = MAX_BODY_VALUES) -> None:
+    def __init__(self, limit: int = MAX_BODY_VALUES, *, at_once: int = _MANY_VALUES) -> None:
+        """at_once: how many values are parsed in one call."""
         self._limit = limit
         self._left = limit
+        self._at_once = at_once
 
     def loads(self, text: bytes | str) -> object:
         """The value of the text. Raises ProxyError (INVALID_REQUEST) above the limit, ValueError for no JSON."""
@@ -37,7 +39,7 @@ class ValueBudget:
             message = f"The request body has more than {self._limit} JSON values"
             raise ProxyError(FailureKind.INVALID_REQUEST, message)
         self._left -= count
-        return parse(raw) if len(raw) > LARGE_BYTES or count > _MANY_VALUES else orjson.loads(raw)
+        return parse(raw) if len(raw) > LARGE_BYTES or count > self._at_once else orjson.loads(raw)
 
 
 def most_values(raw: bytes) -> int:

@@ -9,10 +9,12 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import orjson
 
+from apiproxy.catalog import CatalogModel
 from apiproxy.dialects.anthropic.parse import check_body, completed_body
 from apiproxy.dialects.anthropic.token_counter import estimate_tokens
 from apiproxy.dialects.openai.body import Target
@@ -22,13 +24,17 @@ from apiproxy.dialects.openai.responses_content import sealed
 from apiproxy.dialects.openai.responses_parse import Kept, read_responses, translate_responses
 from apiproxy.dialects.openai.responses_store import form_of
 from apiproxy.engine.encoding import dump_pieces
-from apiproxy.engine.overlay import large_turn_lines, overlay_body, turn_lines
+from apiproxy.engine.overlay import large_turn_lines, overlay_body, overlay_settings, turn_lines
 from apiproxy.errors import ProxyError
-from apiproxy.limits.estimate import input_tokens
+from apiproxy.limits.estimate import input_tokens, most_used, untold_usage
+from apiproxy.limits.pricing import unpriced_fields
+from apiproxy.policy import Policy
+from apiproxy.policy import check_body as check_policy
+from apiproxy.prices import Prices, PriceTable
 from apiproxy.sessions.ids import conversation_id
 from apiproxy.sessions.lineage import chain_of
 from apiproxy.wire.body import parse_json_object
-from apiproxy.wire.pieces import PiecesError, parse
+from apiproxy.wire.pieces import PiecesError
 from apiproxy.wire.values import ValueBudget, exact_values, most_values
 from observability.bodyfacts import body_facts, words_of
 from observability.quoting import Prompt
@@ -43,6 +49,8 @@ Body = dict[str, Any]
 _TARGET = Target(model="claude-sonnet-4-5-20250929", max_output_tokens=1_000)
 _QUOTING = "messages.0: an error that quotes 'Conversation info' and hello hello 12345678 of the prompt " * 10
 _LIMITLESS = 10**9
+_ALL_IN_PIECES = -1
+"""The smaller body too, which one call into C would parse: the two times are to be those of the same code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,9 +364,50 @@ def _overlay(body: Body) -> Body:
     return overlay_body(body, model="m", betas=())
 
 
+POLICY: dict[str, Callable[[int], Body]] = {
+    "many server tools": lambda size: _asked("a", tools=_many(size, lambda n: {"type": f"web_search_{n}"})),
+    "many models of tools": lambda size: _asked("a", tools=_many(size, lambda n: {"type": "advisor_1", "model": "m"})),
+    "many tool blocks": lambda size: _asked(
+        _many(size, lambda n: {"tool": {"definition": {"type": "custom", "name": f"t{n}", "model": "m"}}})
+    ),
+    "many tool changes": lambda size: _asked(
+        [{"tool_changes": _many(size, lambda n: {"tool": {"definition": {"model": "m"}}})}]
+    ),
+    "many fallbacks": lambda size: _asked("a", fallbacks=_many(size, lambda n: {"model": "m", "max_tokens": n})),
+    "many servers": lambda size: _asked("a", mcp_servers=_many(size, lambda n: {"url": f"https://h{n}.test/"})),
+    "few servers": lambda size: _asked("a", mcp_servers=[{"url": "https://h.test/"}, {"url": "a." * (size // 2)}]),
+    "long type": lambda size: _asked("a", tools=[{"type": "*" * size}]),
+    "many marks": lambda size: _asked(
+        _many(size, lambda n: {**_text(n), "cache_control": {"type": "ephemeral", "ttl": "5m"}}),
+        tools=[{"cache_control": {"type": "ephemeral", "ttl": "5m"}}],
+    ),
+    "many edits": lambda size: _asked(
+        "a", context_management={"edits": _many(size, lambda n: {"type": f"clear_{n}"})}, speed="fast"
+    ),
+    "many messages": MESSAGES["many messages"],
+    "many blocks": MESSAGES["many blocks"],
+    "nested blocks": MESSAGES["nested blocks"],
+}
+
+_POLICY = Policy(server_tools=(("web_*_search_*", "web_*"),), mcp_hosts=(("*.test", "h.test"),), models=True)
+_PRICES = Prices(
+    input=Decimal(3), output=Decimal(15), cache_write=Decimal(4), cache_read=Decimal(1), cache_write_1h=Decimal(6)
+)
+_TABLE = PriceTable(of=lambda _: _PRICES, all=lambda: [_PRICES])
+_PRICED = CatalogModel(
+    id="m",
+    max_output_tokens=1_000,
+    prices=_PRICES,
+    display_name="",
+    family="",
+    lifecycle="",
+    created_at=None,
+    retires_at=None,
+    context_window=200_000,
+)
+
 READERS: dict[str, Reader] = {
-    "parse": Reader(lambda raw: parse_json_object(raw, ValueBudget(_LIMITLESS)), RAW),
-    "parse in pieces": Reader(parse, RAW),
+    "parse": Reader(lambda raw: parse_json_object(raw, ValueBudget(_LIMITLESS, at_once=_ALL_IN_PIECES)), RAW),
     "count values": Reader(lambda raw: (most_values(raw), exact_values(raw)), RAW),
     "check": Reader(lambda body: completed_body(body, max_output_tokens=check_body(body).max_tokens or 1), MESSAGES),
     "conversation id": Reader(lambda body: conversation_id({}, body), MESSAGES),
@@ -369,7 +418,12 @@ READERS: dict[str, Reader] = {
     "lineage": Reader(lambda body: chain_of(body["messages"]), MESSAGES),
     "overlay": Reader(lambda body: turn_lines(_overlay(body), control_id="c", message_uuid="u"), MESSAGES),
     "large overlay": Reader(lambda body: large_turn_lines(_overlay(body), control_id="c", message_uuid="u"), MESSAGES),
+    "overlay as settings": Reader(overlay_settings, MESSAGES),
     "pieces": Reader(dump_pieces, MESSAGES),
+    "policy": Reader(lambda body: check_policy(_POLICY, body), POLICY),
+    "most used": Reader(lambda body: most_used(body, _PRICED, _TABLE), POLICY),
+    "untold usage": Reader(lambda body: untold_usage(body, _PRICED), POLICY),
+    "unpriced fields": Reader(lambda body: unpriced_fields(body, _PRICES, _TABLE), POLICY),
     "stored body": Reader(Redactor(["known secret"]).body, MESSAGES),
     "redacted value": Reader(Redactor(["known secret"]).value, MESSAGES),
     "chat": Reader(_chat_turn, CHAT),
