@@ -1,6 +1,5 @@
 """Who sends a request, and whether that key may do what is asked. Knows no framework: headers in, Principal out."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -10,12 +9,12 @@ from apiproxy.catalog import ResolvedModel, resolve
 from apiproxy.conf import gateway_settings
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.keys import Principal, digest_of, find
+from apiproxy.offload import offload
 from apiproxy.policy import Policy, check_betas, check_body, matches_name
 from apiproxy.throttle import whole_seconds, wrong_keys
 from apiproxy.turns import DialectName
 
 _BEARER = "bearer "
-_CHECK_IN_THREAD_BYTES = 512 * 1024
 
 
 async def authenticate(headers: Mapping[str, str], *, peer: str = "") -> Principal:
@@ -98,10 +97,7 @@ async def require_allowed(
     """
     allowed = policy_of(principal)
     check_betas(allowed, betas)
-    if body_bytes > _CHECK_IN_THREAD_BYTES:
-        named = await asyncio.to_thread(check_body, allowed, body)
-    else:
-        named = check_body(allowed, body)
+    named = await offload(body_bytes, check_body, allowed, body)
     for name, found in named.items():
         model = await resolve(name)
         _require_model(principal, model, field=found.path)

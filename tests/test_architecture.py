@@ -36,6 +36,7 @@ LAYERS = {
         modules=(
             *("apiproxy.turns", "apiproxy.events", "apiproxy.errors", "apiproxy.version"),
             *("apiproxy.hosts", "apiproxy.policy", "apiproxy.offload"),
+            *("apiproxy.wire.pieces", "apiproxy.wire.values", "apiproxy.engine.encoding"),
         ),
         without=("django", SDK),
     ),

@@ -6,7 +6,6 @@ overlay is, takes that once more and four times the memory.
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import orjson
 
@@ -24,7 +23,7 @@ def dumps(value: object) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
-def dump_pieces(value: Mapping[str, Any]) -> list[bytes]:
+def dump_pieces(value: object) -> list[bytes]:
     """The same JSON in pieces of about `PIECE_BYTES`. Raises RecursionError, as `dumps` does."""
     pieces = _Pieces()
     pieces.add_value(value, 0)

@@ -1,16 +1,19 @@
-"""Kept messages as bytes: one JSON value a line, so that reading or writing many never holds the GIL for long. Pure."""
+"""Kept messages as bytes: one JSON value a line, so that reading or writing many never holds the GIL for long. Pure.
+
+The values are counted before they are made, and parsed and written in pieces: docs/decisions/0014-large-bodies.md.
+"""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import orjson
+from apiproxy.engine.encoding import dump_pieces
+from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.wire.values import MAX_BODY_VALUES, has_more_values, parse_counted, values_in
 
 MAX_BYTES = 32 * 1024 * 1024
 """Of kept and new messages together: the Messages API's limit. Source: https://platform.claude.com/docs/en/api/errors"""
-MAX_VALUES = 4_000_000
-"""Of kept messages, counted by their brackets and commas: small values take many times their size in memory."""
-_COUNTED_AT_ONCE = 1024 * 1024
+_MIN_BYTES_PER_VALUE = 2
 
 
 def encode(messages: Iterable[Any]) -> bytes:
@@ -22,29 +25,41 @@ def decode(kept: bytes) -> list[Any]:
     """What was encoded; also what was kept as one JSON array before there were lines."""
     if kept.startswith(b"["):
         return list(from_json(kept))
-    return [from_json(line) for line in kept.split(b"\n") if line]
+    return [from_json(line) for line in _lines(kept)]
 
 
-def too_many_values(kept: bytes) -> bool:
-    """Whether the messages hold more than `MAX_VALUES`."""
-    count, view = 0, memoryview(kept)
-    for at in range(0, len(kept), _COUNTED_AT_ONCE):
-        part = bytes(view[at : at + _COUNTED_AT_ONCE])
-        count += part.count(b",") + part.count(b"{") + part.count(b"[")
-    return count > MAX_VALUES
+def decode_within(kept: bytes, beside: object = None, beside_bytes: int = 0) -> list[Any]:
+    """As `decode`; raises ProxyError (TOO_LARGE) if they and the new messages have too many values.
+
+    beside: the new messages, of so many bytes as JSON.
+    """
+    # The new messages are counted only if they could be too many.
+    left = MAX_BODY_VALUES - beside_bytes // _MIN_BYTES_PER_VALUE
+    if has_more_values(kept, left) and has_more_values(kept, MAX_BODY_VALUES - values_in(beside)):
+        message = f"The kept messages and the request have more than {MAX_BODY_VALUES} JSON values"
+        raise ProxyError(FailureKind.TOO_LARGE, message)
+    return decode(kept)
 
 
 def as_json(value: object) -> bytes:
     """The value as JSON on one line."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:  # a lone surrogate, or a number of more than 64 bits
-        return json.dumps(value, separators=(",", ":")).encode()
+    return b"".join(dump_pieces(value))
 
 
 def from_json(data: bytes) -> Any:
     """The value that the JSON is."""
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:  # a lone surrogate
+        return parse_counted(data)
+    except ValueError:  # a lone surrogate, which only an upstream's answer can have
         return json.loads(data)
+
+
+def _lines(kept: bytes) -> Iterator[bytes]:
+    """One at a time: `split` would copy all in one call."""
+    start = 0
+    while start < len(kept):
+        end = kept.find(b"\n", start)
+        end = len(kept) if end < 0 else end
+        if end > start:
+            yield kept[start:end]
+        start = end + 1

@@ -14,7 +14,8 @@ from apiproxy.desk import Desk, DeskFullError
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import Cancelled, Ending, Event, Failed, Finished, Streamed
 from apiproxy.lookup import DatabaseAwayError
-from apiproxy.sessions.kept import MAX_BYTES, decode, from_json, too_many_values
+from apiproxy.offload import offload
+from apiproxy.sessions.kept import MAX_BYTES, decode_within, from_json
 from apiproxy.sessions.store import EVICT_EVERY_S, Forget, Found, Job, Note, Recall, SessionStore
 from apiproxy.turns import Turn
 from apiproxy.wire.fold import MessageFold
@@ -97,25 +98,30 @@ class SessionRecorder:
                 message = f"{MODE_HEADER}: nothing is kept of this conversation, or its time is over."
                 raise ProxyError(FailureKind.NOT_FOUND, message, param=MODE_HEADER)
             return replace(turn, kept_messages=0, unstored_turns=unstored)
-        messages = await asyncio.to_thread(_decoded, found.messages)
+        own = turn.body["messages"]
+        size_bytes = found.size_bytes + turn.body_bytes
+        messages = await offload(size_bytes, decode_within, found.messages, own, turn.body_bytes)
         return replace(
             turn,
-            body={**turn.body, "messages": [*messages, *turn.body["messages"]]},
-            body_bytes=turn.body_bytes + found.size_bytes,
+            body={**turn.body, "messages": [*messages, *own]},
+            body_bytes=size_bytes,
             kept_messages=len(messages),
             unstored_turns=unstored,
         )
 
-    async def kept(self, key_id: int, conversation_id: str, *, request_id: str, body_bytes: int = 0) -> History | None:
+    async def kept(
+        self, key_id: int, conversation_id: str, *, request_id: str, beside: object = None, body_bytes: int = 0
+    ) -> History | None:
         """What is kept of a key's conversation, up to its last answer; None for nothing. request_id: for the log.
 
-        Raises ProxyError: TOO_LARGE where it and a body of so many bytes are more than the API takes; DATABASE_AWAY
-        where the database does not answer.
+        beside: what is to follow it, of a body of so many bytes. Raises ProxyError: TOO_LARGE where both are more than
+        the API takes, or have too many values; DATABASE_AWAY where the database does not answer.
         """
         found = await self._recall(request_id, (key_id, conversation_id), body_bytes=body_bytes)
         if found.messages is None:
             return None
-        return History(await asyncio.to_thread(_decoded, found.messages), found.size_bytes)
+        messages = await offload(found.size_bytes + body_bytes, decode_within, found.messages, beside, body_bytes)
+        return History(messages, found.size_bytes)
 
     async def answer(self, key_id: int, conversation_id: str, *, request_id: str) -> dict[str, Any] | None:
         """Of a key's stored response, `message` (the upstream's) and `form` (the dialect's); None where there is none.
@@ -123,7 +129,7 @@ class SessionRecorder:
         Raises ProxyError (DATABASE_AWAY) where the database does not answer.
         """
         found = await self._recall(request_id, (key_id, conversation_id))
-        return await asyncio.to_thread(from_json, found.answer) if found.answer else None
+        return await offload(len(found.answer), from_json, found.answer) if found.answer else None
 
     async def require_room(self, key_id: int, *, body_bytes: int, request_id: str) -> None:
         """Raises ProxyError: TOO_LARGE where the key's quota has no room for so much; DATABASE_AWAY."""
@@ -249,12 +255,6 @@ def _keeps(turn: Turn) -> bool:
 def _is_asked_to_keep(turn: Turn) -> bool:
     """Whether the client itself wants the turn kept; a key that stores bodies keeps other turns too."""
     return turn.kept_messages is not None or turn.form is not None
-
-
-def _decoded(kept: bytes) -> list[Any]:
-    if too_many_values(kept):
-        raise ProxyError(FailureKind.TOO_LARGE, "The kept messages hold too many values")
-    return decode(kept)
 
 
 def _require_quota(stored_bytes: int) -> None:

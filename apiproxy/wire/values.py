@@ -42,6 +42,30 @@ class ValueBudget:
         return parse(raw) if len(raw) > LARGE_BYTES or count > self._at_once else orjson.loads(raw)
 
 
+def parse_counted(raw: bytes) -> object:
+    """The value of a text whose values have been counted; in pieces if it is large. Raises ValueError for no JSON."""
+    return parse(raw) if len(raw) > LARGE_BYTES or most_values(raw) > _MANY_VALUES else orjson.loads(raw)
+
+
+def has_more_values(raw: bytes, limit: int) -> bool:
+    """Whether the text, or the texts on its lines, have more values."""
+    return most_values(raw) > limit and exact_values(raw) > limit
+
+
+def values_in(value: object) -> int:
+    """How many a value holds, as `exact_values` counts them in its text."""
+    total, waiting = 0, [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            total += len(part) or 1
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            total += len(part) or 1
+            waiting.extend(part)
+    return total
+
+
 def most_values(raw: bytes) -> int:
     """As `exact_values`, but counting what stands within strings as well: quick, and often far too high."""
     total = 0

@@ -20,6 +20,7 @@ _WALKERS = (
     "apiproxy.wire.values",
     "apiproxy.wire.pieces",
     "apiproxy.sessions.ids",
+    "apiproxy.sessions.kept",
     "apiproxy.sessions.lineage",
     "apiproxy.limits.estimate",
     "apiproxy.limits.pricing",
@@ -102,7 +103,7 @@ def functions_of(module: ModuleType) -> Iterator[tuple[str, CodeType]]:
 
 def test_measure_finds_quadratic_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def quadratic(raw: bytes) -> int:
-        return sum(raw[at:].count(b"z") for at in range(0, len(raw), 64))  # each time a copy of all the rest
+        return sum(raw[at:].count(b"z") for at in range(0, len(raw), 512))  # each time a copy of all the rest
 
     monkeypatch.setitem(READERS, "quadratic", Reader(quadratic, {"text": bytes}))
     with pytest.raises(AssertionError, match="for 10 times as many"):

@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from apiproxy.account import sessions as account
 from apiproxy.keys import Principal
 from apiproxy.models import Session, SessionHistory
-from apiproxy.sessions.kept import MAX_BYTES, MAX_VALUES, decode, from_json, too_many_values
+from apiproxy.sessions.kept import MAX_BYTES, decode, from_json
 from apiproxy.sessions.store import Forget, Found, Note, Recall, SessionStore
 from apiproxy.usage import Sums
 from tests.limits.support import Clock
@@ -237,8 +237,3 @@ def test_never_overwrites_a_stored_response(store: SessionStore, clock: Clock) -
     store.do([note(clock, "other", conversation="r", **answered("no"))])
     after = recalled(store, "r")
     assert (after.messages, after.answer) == (before.messages, before.answer)
-
-
-def test_counts_values_of_kept_messages_before_parsing() -> None:
-    assert not too_many_values(b"[" * MAX_VALUES)
-    assert too_many_values(b"[" * MAX_VALUES + b",")

@@ -32,6 +32,7 @@ from apiproxy.policy import Policy
 from apiproxy.policy import check_body as check_policy
 from apiproxy.prices import Prices, PriceTable
 from apiproxy.sessions.ids import conversation_id
+from apiproxy.sessions.kept import decode_within, encode
 from apiproxy.sessions.lineage import chain_of
 from apiproxy.wire.body import parse_json_object
 from apiproxy.wire.pieces import PiecesError
@@ -416,6 +417,7 @@ READERS: dict[str, Reader] = {
     "facts": Reader(body_facts, MESSAGES),
     "prompt": Reader(lambda body: Prompt(words_of(body)).remove_from(_QUOTING), MESSAGES),
     "lineage": Reader(lambda body: chain_of(body["messages"]), MESSAGES),
+    "kept messages": Reader(lambda body: decode_within(encode(body["messages"]), body["messages"], 10**6), MESSAGES),
     "overlay": Reader(lambda body: turn_lines(_overlay(body), control_id="c", message_uuid="u"), MESSAGES),
     "large overlay": Reader(lambda body: large_turn_lines(_overlay(body), control_id="c", message_uuid="u"), MESSAGES),
     "overlay as settings": Reader(overlay_settings, MESSAGES),

@@ -108,8 +108,10 @@ async def _prepare_responses(request: ResponsesRequest, context: Context) -> Pre
     kept = await responses_store.kept(
         request, context.principal, request_id=context.request_id, body_bytes=context.body_bytes
     )
+    kept_bytes = kept.size_bytes if kept is not None else 0
+    body_bytes = context.body_bytes + kept_bytes
     translation = await offload(
-        context.body_bytes, translate_responses, request, target=context.target, strict=context.strict, kept=kept
+        body_bytes, translate_responses, request, target=context.target, strict=context.strict, kept=kept
     )
     reply = translation.reply
     kept_as = reply.response_id if request.store is not False else None
@@ -121,7 +123,7 @@ async def _prepare_responses(request: ResponsesRequest, context: Context) -> Pre
         stream=ResponsesStream(reply, created=context.created),
         whole=lambda message: response_object(message, reply, created=context.created),
         kept_as=kept_as,
-        kept_bytes=kept.size_bytes if kept is not None else 0,
+        kept_bytes=kept_bytes,
         form=form,
     )
 

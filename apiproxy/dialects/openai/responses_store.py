@@ -34,7 +34,9 @@ async def kept(request: ResponsesRequest, principal: Principal, *, request_id: s
     if request.previous_response_id is None:
         return Kept(response_id=response_id)
     previous = request.previous_response_id
-    history = await recorder.kept(principal.key_id, previous, request_id=request_id, body_bytes=body_bytes)
+    history = await recorder.kept(
+        principal.key_id, previous, request_id=request_id, beside=request.input, body_bytes=body_bytes
+    )
     if history is None:
         raise refuse("previous_response_id", "there is no such response, or its time is over")
     return Kept(response_id=response_id, history=history.messages, size_bytes=history.size_bytes)
