@@ -15,6 +15,8 @@ _MAX_ORIGINS = 4
 _MAX_WHOLES = 2_000
 """Short texts that are searched for, of those whose beginning occurs: a text of a page has no more of them."""
 _MAX_WORD_TEXT_CHARS = 1_000_000
+_ESCAPED_AT_ONCE = 256 * 1024
+_OVERLAP_CHARS = 2_048
 _WORD = re.compile(r"[^\W_][\w-]{5,}")
 
 
@@ -78,14 +80,18 @@ class Prompt:
 
 
 def _forms(text: str) -> Iterator[str]:
-    """The text as it is, and as it looks within JSON where that is another form."""
+    """The text as it is, and as it looks within JSON where that is another form: in pieces, each a short call.
+
+    The pieces overlap by more than two grams, so that no quote is found in neither of two.
+    """
     yield text
-    seen = {text}
-    for ascii_only in (False, True):
-        escaped = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
-        if escaped not in seen:
-            seen.add(escaped)
-            yield escaped
+    for at in range(0, max(1, len(text) - _OVERLAP_CHARS), _ESCAPED_AT_ONCE):
+        part = text[at : at + _ESCAPED_AT_ONCE + _OVERLAP_CHARS]
+        within = json.dumps(part, ensure_ascii=False)[1:-1]
+        if within != part:
+            yield within
+        if not part.isascii():
+            yield json.dumps(part)[1:-1]
 
 
 def _occurrences(source: str, text: str) -> Iterator[tuple[int, int]]:

@@ -26,6 +26,7 @@ _MOST_INPUT_TOKENS = 1_000_000
 """The largest context window, for models whose own is unknown."""
 _UNSEEN_FIELDS = ("mcp_servers", "thread", "container")
 """Fields that add input which the request does not contain: tool lists, earlier messages, skills."""
+_LONG_CHARS = 256 * 1024
 _CLIENT_TOOLS = ("custom", "bash_", "computer_", "memory_", "text_editor_")
 """How the types of tools begin that the client runs itself. The others read on the upstream's side."""
 
@@ -198,6 +199,9 @@ class _Walk:
 
 def _json_bytes(text: str) -> int:
     """The text's length in a JSON document, quotes and escapes included."""
+    if len(text) > _LONG_CHARS:  # one call would keep the interpreter's lock
+        parts = (text[at : at + _LONG_CHARS] for at in range(0, len(text), _LONG_CHARS))
+        return sum(_json_bytes(part) - 2 for part in parts) + 2
     try:
         return len(orjson.dumps(text))
     except orjson.JSONEncodeError:  # lone surrogates

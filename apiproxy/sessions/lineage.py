@@ -15,6 +15,8 @@ import orjson
 
 DIGEST_BYTES = 8
 _LONG_CHARS = 1024 * 1024
+_MANY_VALUES = 10_000
+_MAX_DEPTH = 200
 MAX_HEADS = 16
 """Branches of one conversation that are known; the one that was used longest ago is forgotten."""
 MAX_MESSAGES = 100_000
@@ -129,10 +131,50 @@ def _longest_head(known: Lineage, chain: tuple[bytes, ...]) -> Head | None:
 def _canonical(message: Any) -> bytes:
     if isinstance(message, Mapping):
         message = {**message, "content": _blocks(message.get("content"))}
+    if _is_large(message):
+        return _digest(message)
+    return _json(message)
+
+
+def _is_large(value: Any) -> bool:
+    """Whether to sort and to write the value takes more than a few milliseconds in one call."""
+    chars, values, waiting = 0, 0, [value]
+    while waiting and chars <= _LONG_CHARS and values <= _MANY_VALUES:
+        part = waiting.pop()
+        if isinstance(part, str):
+            chars += len(part)
+        elif isinstance(part, Mapping):
+            values += len(part)
+            waiting.extend((*part, *part.values()))
+        elif isinstance(part, list):
+            values += len(part)
+            waiting.extend(part)
+    return bool(waiting) or chars > _LONG_CHARS or values > _MANY_VALUES
+
+
+def _digest(value: Any, depth: int = 0) -> bytes:
+    """The value's digest, made in pieces, whatever the order of its keys: to sort 300,000 takes 0.3 s in one call."""
+    digest = hashlib.blake2b(digest_size=16)
+    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
+        total = 0
+        for name, item in value.items():
+            pair = hashlib.blake2b(_json(name) + b":" + _digest(item, depth + 1), digest_size=16).digest()
+            total += int.from_bytes(pair)
+        digest.update(b"{%d" % total)
+    elif isinstance(value, list) and depth < _MAX_DEPTH:
+        digest.update(b"[")
+        for item in value:
+            digest.update(_digest(item, depth + 1))
+    else:
+        digest.update(_json(_short(value) if isinstance(value, str) else value))
+    return digest.digest()
+
+
+def _json(value: Any) -> bytes:
     try:
-        return orjson.dumps(message, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # a lone surrogate, or a number of more than 64 bits
-        return json.dumps(message, sort_keys=True, separators=(",", ":")).encode()
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _blocks(content: Any) -> Any:

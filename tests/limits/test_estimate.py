@@ -1,5 +1,6 @@
 """What a request may use at most, seen from its body."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -176,3 +177,11 @@ def test_a_request_without_max_tokens_gets_no_more_than_half_of_what_its_key_may
     limit: int | None, default: int
 ) -> None:
     assert default_max_tokens(KeyLimits(tokens_per_minute=limit), MODEL) == default
+
+
+@pytest.mark.parametrize("text", ["é" * 400_000, 'a"😀\n' * 150_000, "\ud800" * 300_000])
+def test_count_every_byte_of_a_long_text(text: str) -> None:
+    fixed = input_tokens({"x": ""}, context_window=10**7)
+    size = len(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    escapes = 3 * text.count("\ud800")  # six characters in place of three bytes
+    assert input_tokens({"x": text}, context_window=10**7) - fixed == size - 2 + escapes

@@ -204,3 +204,10 @@ def test_whatever_is_taken_out_is_suspected_first(text: str, before: str, after:
     assert redactor.suspects(whole) or redactor.text(whole) == storable(whole, MAX_TEXT_CHARS)
     for pattern, _ in PATTERNS:
         assert redactor.suspects(whole) or not pattern.search(whole)
+
+
+@pytest.mark.parametrize("around", [2**18, 2**18 + 2_048, 2**19])
+def test_find_a_quote_where_escaped_pieces_meet(around: int) -> None:
+    quote = 'é "seven secret words of a client" é'
+    prompt = Prompt(["\n" * (around - 20) + quote + "\n" * 2**18])
+    assert "secret words" not in prompt.remove_from("it said " + json.dumps(quote))

@@ -199,3 +199,24 @@ def test_the_common_length_is_that_of_the_common_beginning(one: list[int], other
         expected += 1
     chains = [chain_of([user(str(number)) for number in numbers]) for numbers in (one, other)]
     assert common_length(*chains) == expected
+
+
+@pytest.mark.parametrize(
+    "make", [lambda n: {"x": {f"k{at}": n for at in range(20_000)}}, lambda n: ["a" * 2**20 + str(n)]]
+)
+def test_digest_large_messages_by_their_content(make: Any) -> None:
+    def large(value: Any, **fields: Any) -> dict[str, Any]:
+        return {"role": "user", "content": [{"type": "tool_use", "input": value, **fields}]}
+
+    one = large(make(1))
+    backwards = dict(reversed(one.items()))
+    assert chain_of([one]) == chain_of([backwards]) == chain_of([large(make(1), cache_control={"type": "ephemeral"})])
+    assert chain_of([one]) != chain_of([large(make(2))])
+    assert chain_of([one]) != chain_of([large([make(1)])])
+
+
+def test_digest_a_large_object_in_any_order() -> None:
+    pairs = [(f"k{at}", at) for at in range(20_000)]
+    one, other = dict(pairs), dict(reversed(pairs))
+    assert chain_of([user("a") | {"x": one}]) == chain_of([user("a") | {"x": other}])
+    assert chain_of([user("a") | {"x": one}]) != chain_of([user("a") | {"x": one | {"k0": 1, "k1": 0}}])

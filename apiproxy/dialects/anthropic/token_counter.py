@@ -3,16 +3,16 @@
 import asyncio
 import math
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx2
 import orjson
 
 from apiproxy.conf import Credential
+from apiproxy.engine.encoding import dump_pieces, dumps
 from apiproxy.errors import FailureKind, ProxyError, UpstreamError
-from apiproxy.offload import offload
-from apiproxy.wire.sse import dumps
+from apiproxy.offload import OFFLOAD_BYTES, offload
 
 COUNT_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 5.0
@@ -51,15 +51,15 @@ class TokenCounter:
         asked with `?beta=true`. Raises ProxyError: UPSTREAM_ERROR with what the upstream said, STALL after the timeout,
         CONNECTION_LOST, and INVALID_REQUEST for a body that cannot be written.
         """
-        content = await offload(body_bytes, _encoded, body)
+        pieces = await offload(body_bytes, _encoded, body, body_bytes)
         if self._client is None:
             self._client = _client(self.credential)
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._client.post(
                     "/v1/messages/count_tokens",
-                    content=content,
-                    headers={b"anthropic-beta": betas.encode("latin-1", "replace")} if betas else {},
+                    content=pieces[0] if len(pieces) == 1 else _each(pieces),
+                    headers=_headers(betas, size_bytes=sum(map(len, pieces))),
                     params={"beta": "true"} if beta_api else {},
                 )
         except TimeoutError as error:
@@ -119,11 +119,22 @@ def _unread(block: Mapping[str, Any]) -> int:
     return 0
 
 
-def _encoded(body: Mapping[str, Any]) -> bytes:
+def _encoded(body: Mapping[str, Any], body_bytes: int) -> list[bytes]:
+    """The body in pieces: neither a call into C nor a write to the connection is of megabytes."""
     try:
-        return dumps(body)
+        return dump_pieces(body) if body_bytes > OFFLOAD_BYTES else [dumps(body)]
     except RecursionError:
         raise ProxyError(FailureKind.INVALID_REQUEST, "The request body is nested too deeply.") from None
+
+
+async def _each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+def _headers(betas: str, *, size_bytes: int) -> dict[bytes, bytes]:
+    headers = {b"content-length": b"%d" % size_bytes}
+    return headers | {b"anthropic-beta": betas.encode("latin-1", "replace")} if betas else headers
 
 
 def _client(credential: Credential) -> httpx2.AsyncClient:
