@@ -10,7 +10,7 @@ from django.utils import timezone
 from apiproxy.keys import Principal
 from apiproxy.limits.values import MICRO
 from apiproxy.models import Session
-from apiproxy.sessions.store import evict
+from apiproxy.sessions.eviction import evict
 
 ACTIVE = timedelta(minutes=10)
 """A session that was used within this time counts as active."""

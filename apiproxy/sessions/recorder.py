@@ -15,8 +15,9 @@ from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import Cancelled, Ending, Event, Failed, Finished, Streamed
 from apiproxy.lookup import DatabaseAwayError
 from apiproxy.offload import offload
+from apiproxy.sessions.jobs import Forget, Found, Job, Note, Recall
 from apiproxy.sessions.kept import MAX_BYTES, decode_within, from_json
-from apiproxy.sessions.store import EVICT_EVERY_S, Forget, Found, Job, Note, Recall, SessionStore
+from apiproxy.sessions.store import EVICT_EVERY_S, SessionStore
 from apiproxy.turns import Turn
 from apiproxy.wire.fold import MessageFold
 

@@ -1,82 +1,24 @@
 """Sessions in the database: one row for each key and conversation id, brought up to date when a turn ends."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, assert_never
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import assert_never
 
 from django.db import transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import Sum
 from django.db.models.functions import Length
-from django.utils import timezone
 
 from apiproxy.conf import gateway_settings
 from apiproxy.models import Session, SessionHistory
+from apiproxy.sessions.eviction import evict, evict_surplus, forget, ttl
+from apiproxy.sessions.jobs import Forget, Found, Job, Note, Recall
 from apiproxy.sessions.kept import as_json, encode
 from apiproxy.sessions.lineage import RESETS, RESUMES, Head, Lineage, chain_of, compare, followed, packed, unpacked
-from apiproxy.usage import Sums, storable
+from apiproxy.usage import storable
 
 EVICT_EVERY_S = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """A turn of a conversation has ended.
-
-    messages is None where the body was too much to compare. message: the upstream's whole answer, where it is to be
-    kept (`store`) and there is one; form: `Turn.form`. lost: earlier turns that could not be kept, and are not counted
-    in the session yet.
-    """
-
-    key_id: int
-    key_label: str
-    conversation_id: str
-    dialect: str
-    model: str
-    received_at: float
-    sums: Sums
-    messages: Sequence[Any] | None = field(repr=False)
-    message: Mapping[str, Any] | None = field(default=None, repr=False)
-    form: Mapping[str, Any] | None = field(default=None, repr=False)
-    store: bool = False
-    lost: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Recall:
-    """Asks for the kept messages of a conversation; the answer is a `Found`. None larger than room_bytes are read."""
-
-    key_id: int
-    conversation_id: str
-    room_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Forget:
-    """Deletes a kept conversation that is a stored response; the answer is whether there was one."""
-
-    key_id: int
-    conversation_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What is kept of a conversation up to its last answer.
-
-    messages: as `kept.decode` reads them; None where there are none, or more bytes (size_bytes) than there was room
-    for. answer: of a stored response, the JSON of `message` (the upstream's) and `form` (the dialect's); empty
-    otherwise. others_bytes: what is kept of the key's other conversations. unstored_turns: see `Session`.
-    """
-
-    messages: bytes | None = field(default=None, repr=False)
-    size_bytes: int = 0
-    answer: bytes = field(default=b"", repr=False)
-    others_bytes: int = 0
-    unstored_turns: int = 0
-
-
-Job = Note | Recall | Forget
 
 
 class SessionStore:
@@ -103,7 +45,7 @@ class SessionStore:
             for job, chain, text in zip(jobs, chains, texts, strict=True):
                 match job:
                     case Recall():
-                        answers.append(recall(job, since=self._now() - _ttl()))
+                        answers.append(recall(job, since=self._now() - ttl()))
                     case Forget():
                         answers.append(forget(job.key_id, job.conversation_id))
                     case Note():
@@ -111,7 +53,7 @@ class SessionStore:
                     case _:
                         assert_never(job)
             for key_id in {row.key_id for row in rows.values() if row.turns == 1}:
-                _evict_surplus(key_id)
+                evict_surplus(key_id)
         return answers
 
     def _locked(self, notes: Sequence[Note]) -> dict[tuple[int, str], Session]:
@@ -135,7 +77,7 @@ class SessionStore:
         rows: dict[tuple[int, str], Session],
     ) -> int:
         row = rows[note.key_id, note.conversation_id]
-        if row.last_used_at < self._now() - _ttl():
+        if row.last_used_at < self._now() - ttl():
             _begin_anew(row)
         _count(row, note)
         if chain is not None:
@@ -208,40 +150,6 @@ def _keep(row: Session, kept: _Kept | None) -> str:
     SessionHistory.objects.update_or_create(session=row, defaults=written)
     row.stored_bytes = len(kept.asked) + len(kept.answered) + len(kept.response)
     return ""
-
-
-def forget(key_id: int, conversation_id: str) -> bool:
-    """Deletes the key's stored response with its conversation; False where there is none."""
-    stored = SessionHistory.objects.exclude(answer=b"")
-    mine = Session.objects.filter(key_id=key_id, conversation_id=conversation_id, history__in=stored)
-    return _delete(mine) > 0
-
-
-def evict(*, now: datetime | None = None, sessions: "QuerySet[Session] | None" = None) -> int:
-    """Deletes sessions that were not used for as long as the settings say, and those that a key has too many of.
-
-    sessions: of these only. Gives their number.
-    """
-    considered = Session.objects.all() if sessions is None else sessions
-    deleted = _delete(considered.filter(last_used_at__lt=(now or timezone.now()) - _ttl()))
-    for key_id in list(considered.order_by("key_id").values_list("key_id", flat=True).distinct()):
-        deleted += _evict_surplus(key_id)
-    return deleted
-
-
-def _evict_surplus(key_id: int) -> int:
-    most = gateway_settings().sessions.max_per_key
-    surplus = Session.objects.filter(key_id=key_id).order_by("-last_used_at", "-pk").values_list("pk", flat=True)[most:]
-    return _delete(Session.objects.filter(pk__in=list(surplus)))
-
-
-def _delete(sessions: "QuerySet[Session]") -> int:
-    _, by_model = sessions.delete()
-    return by_model.get(Session._meta.label, 0)
-
-
-def _ttl() -> timedelta:
-    return timedelta(hours=gateway_settings().sessions.ttl_hours)
 
 
 def _begin_anew(row: Session) -> None:

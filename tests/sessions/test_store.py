@@ -12,8 +12,9 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from apiproxy.account import sessions as account
 from apiproxy.keys import Principal
 from apiproxy.models import Session, SessionHistory
+from apiproxy.sessions.jobs import Forget, Found, Note, Recall
 from apiproxy.sessions.kept import MAX_BYTES, decode, from_json
-from apiproxy.sessions.store import Forget, Found, Note, Recall, SessionStore
+from apiproxy.sessions.store import SessionStore
 from apiproxy.usage import Sums
 from tests.limits.support import Clock
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from apiproxy.models import Session
-from apiproxy.sessions.store import evict
+from apiproxy.sessions.eviction import evict
 
 
 class Command(BaseCommand):

@@ -1,0 +1,45 @@
+"""Sessions that are forgotten: too old, too many, or deleted by their owner."""
+
+from datetime import datetime, timedelta
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from apiproxy.conf import gateway_settings
+from apiproxy.models import Session, SessionHistory
+
+
+def forget(key_id: int, conversation_id: str) -> bool:
+    """Deletes the key's stored response with its conversation; False where there is none."""
+    stored = SessionHistory.objects.exclude(answer=b"")
+    mine = Session.objects.filter(key_id=key_id, conversation_id=conversation_id, history__in=stored)
+    return _delete(mine) > 0
+
+
+def evict(*, now: datetime | None = None, sessions: "QuerySet[Session] | None" = None) -> int:
+    """Deletes sessions that were not used for as long as the settings say, and those that a key has too many of.
+
+    sessions: of these only. Gives their number.
+    """
+    considered = Session.objects.all() if sessions is None else sessions
+    deleted = _delete(considered.filter(last_used_at__lt=(now or timezone.now()) - ttl()))
+    for key_id in list(considered.order_by("key_id").values_list("key_id", flat=True).distinct()):
+        deleted += evict_surplus(key_id)
+    return deleted
+
+
+def evict_surplus(key_id: int) -> int:
+    """Deletes those that a key has too many of."""
+    most = gateway_settings().sessions.max_per_key
+    surplus = Session.objects.filter(key_id=key_id).order_by("-last_used_at", "-pk").values_list("pk", flat=True)[most:]
+    return _delete(Session.objects.filter(pk__in=list(surplus)))
+
+
+def _delete(sessions: "QuerySet[Session]") -> int:
+    _, by_model = sessions.delete()
+    return by_model.get(Session._meta.label, 0)
+
+
+def ttl() -> timedelta:
+    """How long a session is kept after its last use."""
+    return timedelta(hours=gateway_settings().sessions.ttl_hours)
