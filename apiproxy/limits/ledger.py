@@ -56,7 +56,7 @@ class Ledger:
         self._clock = clock
         self._runs = runs
         self._owner = process.owner()
-        self._locked_keys = LockedKeys()
+        self._locked_keys: LockedKeys[int | None] = LockedKeys()
         self.dropped = 0
         """Runs whose usage the database did not take."""
 

@@ -6,6 +6,7 @@ Other gateways hold a key's lock for milliseconds; a forgotten `SELECT … FOR U
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 
 from django.db import OperationalError, connection, transaction
 
@@ -18,6 +19,8 @@ PROBE_MS = 10
 _PAUSES_S = (0.1, 0.25, 0.5)
 """After how long a locked key is tried again: the last is for all further tries."""
 _LOCK_NOT_AVAILABLE = "55P03"
+
+_K = TypeVar("_K")
 
 
 @contextmanager
@@ -35,28 +38,28 @@ def is_lock_timeout(error: OperationalError) -> bool:
     return getattr(error.__cause__, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
-class LockedKeys:
-    """The keys whose rows another session has locked, and when each may be tried again."""
+class LockedKeys(Generic[_K]):
+    """The keys (or names of other rows) that another session has locked, and when each may be tried again."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._tries: dict[int | None, int] = {}
-        self._retry_at: dict[int | None, float] = {}
+        self._tries: dict[_K, int] = {}
+        self._retry_at: dict[_K, float] = {}
 
-    def __contains__(self, key_id: int | None) -> bool:
+    def __contains__(self, key_id: _K) -> bool:
         return key_id in self._tries
 
-    def is_due(self, key_id: int | None) -> bool:
+    def is_due(self, key_id: _K) -> bool:
         """Whether a locked key may be tried now."""
         return self._retry_at.get(key_id, 0.0) <= self._clock()
 
-    def locked(self, key_id: int | None) -> None:
+    def locked(self, key_id: _K) -> None:
         """It could not be had."""
         tries = self._tries.get(key_id, 0)
         self._tries[key_id] = tries + 1
         self._retry_at[key_id] = self._clock() + _PAUSES_S[min(tries, len(_PAUSES_S) - 1)]
 
-    def free(self, key_id: int | None) -> bool:
+    def free(self, key_id: _K) -> bool:
         """It could be had; whether it was locked before."""
         self._retry_at.pop(key_id, None)
         return self._tries.pop(key_id, None) is not None

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -22,7 +23,7 @@ def evict(*, now: datetime | None = None, sessions: "QuerySet[Session] | None" =
     sessions: of these only. Gives their number.
     """
     considered = Session.objects.all() if sessions is None else sessions
-    deleted = _delete(considered.filter(last_used_at__lt=(now or timezone.now()) - ttl()))
+    deleted = _delete_free(considered.filter(last_used_at__lt=(now or timezone.now()) - ttl()))
     for key_id in list(considered.order_by("key_id").values_list("key_id", flat=True).distinct()):
         deleted += evict_surplus(key_id)
     return deleted
@@ -32,7 +33,14 @@ def evict_surplus(key_id: int) -> int:
     """Deletes those that a key has too many of."""
     most = gateway_settings().sessions.max_per_key
     surplus = Session.objects.filter(key_id=key_id).order_by("-last_used_at", "-pk").values_list("pk", flat=True)[most:]
-    return _delete(Session.objects.filter(pk__in=list(surplus)))
+    return _delete_free(Session.objects.filter(pk__in=list(surplus)))
+
+
+def _delete_free(sessions: "QuerySet[Session]") -> int:
+    """Deletes those that no one else has locked; the others another time."""
+    with transaction.atomic():
+        free = sessions.order_by("pk").select_for_update(skip_locked=True).values_list("pk", flat=True)
+        return _delete(Session.objects.filter(pk__in=list(free)))
 
 
 def _delete(sessions: "QuerySet[Session]") -> int:

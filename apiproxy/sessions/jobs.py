@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from apiproxy.jobs import Later
 from apiproxy.usage import Sums
 
 
@@ -64,3 +65,5 @@ class Found:
 
 
 Job = Note | Recall | Forget
+Answer = Found | bool | int | Later
+Conversation = tuple[int, str]

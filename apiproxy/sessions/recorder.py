@@ -15,7 +15,7 @@ from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import Cancelled, Ending, Event, Failed, Finished, Streamed
 from apiproxy.lookup import DatabaseAwayError
 from apiproxy.offload import offload
-from apiproxy.sessions.jobs import Forget, Found, Job, Note, Recall
+from apiproxy.sessions.jobs import Conversation, Forget, Found, Job, Note, Recall
 from apiproxy.sessions.kept import MAX_BYTES, decode_within, from_json
 from apiproxy.sessions.store import EVICT_EVERY_S, SessionStore
 from apiproxy.turns import Turn
@@ -32,6 +32,8 @@ UNSTORED_HEADER = "x-conversation-unstored"
 APPEND, CONTINUE = "append", "continue"
 RECALL_TIMEOUT_S = 3.0
 STOP_TIMEOUT_S = 10.0
+NOTE_PATIENCE_S = 60.0
+"""How long a turn of a conversation waits that somebody else has locked; then it counts as one that was not kept."""
 STORE_TIMEOUT_S = 3.0
 """How long an answer that is not streamed waits to say whether it was kept."""
 _CANNOT_READ = "the conversation cannot be read"
@@ -39,8 +41,6 @@ MAX_WAITING_BYTES = 5 * MAX_BYTES
 """Bodies that may wait to be compared; above it a turn is counted, and its messages are not looked at."""
 _MAX_REMEMBERED = 10_000
 """Turns whose fate is remembered until somebody asks."""
-
-Conversation = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class SessionRecorder:
             lost=lost,
         )
         try:
-            done = self._desk.ask(note, urgent=note.store)
+            done = self._desk.ask(note, urgent=note.store, patience_s=NOTE_PATIENCE_S)
         except DeskFullError as error:
             done = Future()
             done.set_exception(error)
@@ -226,7 +226,7 @@ class SessionRecorder:
         if self._desk.failing:
             raise DatabaseAwayError(_CANNOT_READ)
         try:
-            answer: Future[Any] = self._desk.ask(job)
+            answer: Future[Any] = self._desk.ask(job, patience_s=RECALL_TIMEOUT_S)
             async with asyncio.timeout(RECALL_TIMEOUT_S):
                 # Shielded: the desk's thread ends on an answer to a question that was cancelled meanwhile.
                 return await asyncio.shield(_awaitable(answer))

@@ -1,22 +1,27 @@
 """Sessions in the database: one row for each key and conversation id, brought up to date when a turn ends."""
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import assert_never
 
-from django.db import transaction
+from django.db import OperationalError
 from django.db.models import Sum
 from django.db.models.functions import Length
 
 from apiproxy.conf import gateway_settings
+from apiproxy.jobs import LATER
+from apiproxy.limits.locks import PROBE_MS, WAIT_APART_MS, WAIT_MS, LockedKeys, is_lock_timeout, lock_timeout
 from apiproxy.models import Session, SessionHistory
 from apiproxy.sessions.eviction import evict, evict_surplus, forget, ttl
-from apiproxy.sessions.jobs import Forget, Found, Job, Note, Recall
+from apiproxy.sessions.jobs import Answer, Conversation, Forget, Found, Job, Note, Recall
 from apiproxy.sessions.kept import as_json, encode
 from apiproxy.sessions.lineage import RESETS, RESUMES, Head, Lineage, chain_of, compare, followed, packed, unpacked
 from apiproxy.usage import storable
+
+logger = logging.getLogger(__name__)
 
 EVICT_EVERY_S = 60.0
 
@@ -26,34 +31,95 @@ class SessionStore:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        self._locked_rows: LockedKeys[Conversation] = LockedKeys()
 
     def open(self) -> None:
         """Nothing to do."""
 
     def tick(self) -> None:
         """Forgets what is too old or too much."""
-        evict(now=self._now())
+        with lock_timeout(WAIT_MS):
+            evict(now=self._now())
 
-    def do(self, jobs: Sequence[Job]) -> list[Found | bool | int]:
-        """Brings the sessions up to date, in order; then answers what was asked (a note: `Session.unstored_turns`)."""
+    def do(self, jobs: Sequence[Job]) -> list[Answer]:
+        """Brings the sessions up to date, in order; then answers what was asked (a note: `Session.unstored_turns`).
+
+        The answer to the jobs of a conversation that somebody else has locked is LATER: also to a question, which would
+        miss the turns that wait.
+        """
+        groups: dict[Conversation, list[int]] = {}
+        for at, job in enumerate(jobs):
+            groups.setdefault((job.key_id, job.conversation_id), []).append(at)
+        groups = {which: places for which, places in groups.items() if self._may_try(which)}
+        together = sorted(at for places in groups.values() for at in places)
         # Before the transaction, which keeps others from writing: it takes long where the messages are many.
-        chains = [None if not isinstance(job, Note) or job.messages is None else chain_of(job.messages) for job in jobs]
-        texts = [_Kept.of(job) if isinstance(job, Note) else None for job in jobs]
-        answers: list[Found | bool | int] = []
-        with transaction.atomic():
-            rows = self._locked([job for job in jobs if isinstance(job, Note)])
-            for job, chain, text in zip(jobs, chains, texts, strict=True):
+        ready = {at: _Ready.of(job) for at in together if isinstance(job := jobs[at], Note)}
+        answers: dict[int, Answer] = {}
+        try:
+            answers = self._do(jobs, together, ready, wait_ms=WAIT_MS)
+        except OperationalError as error:
+            if not is_lock_timeout(error):
+                raise
+            for which, places in groups.items():
+                answers |= self._do_apart(which, jobs, places, ready)
+        return [answers.get(at, LATER) for at in range(len(jobs))]
+
+    def _may_try(self, which: Conversation) -> bool:
+        """Whether the conversation is free as far as is known; one that was locked is asked, which costs little."""
+        if which not in self._locked_rows:
+            return True
+        if not self._locked_rows.is_due(which):
+            return False
+        key_id, conversation_id = which
+        try:
+            with lock_timeout(PROBE_MS):
+                Session.objects.select_for_update().filter(key_id=key_id, conversation_id=conversation_id).first()
+        except OperationalError as error:
+            if not is_lock_timeout(error):
+                raise
+            self._locked_rows.locked(which)
+            return False
+        return True
+
+    def _do_apart(
+        self, which: Conversation, jobs: Sequence[Job], places: Sequence[int], ready: "Mapping[int, _Ready]"
+    ) -> dict[int, Answer]:
+        """Does the jobs of one conversation; no answers if it is locked."""
+        try:
+            answers = self._do(jobs, places, ready, wait_ms=WAIT_APART_MS)
+        except OperationalError as error:
+            if not is_lock_timeout(error):
+                raise
+            if which not in self._locked_rows:
+                logger.warning("session.locked", extra={"key": which[0]})
+            self._locked_rows.locked(which)
+            return {}
+        return answers
+
+    def _do(
+        self, all_jobs: Sequence[Job], places: Sequence[int], ready: "Mapping[int, _Ready]", *, wait_ms: int
+    ) -> dict[int, Answer]:
+        """Does the jobs at these places, in one transaction; the answers by place."""
+        if not places:
+            return {}
+        jobs = {at: all_jobs[at] for at in places}
+        answers: dict[int, Answer] = {}
+        with lock_timeout(wait_ms):
+            rows = self._locked([job for job in jobs.values() if isinstance(job, Note)])
+            for at, job in jobs.items():
                 match job:
                     case Recall():
-                        answers.append(recall(job, since=self._now() - ttl()))
+                        answers[at] = recall(job, since=self._now() - ttl())
                     case Forget():
-                        answers.append(forget(job.key_id, job.conversation_id))
+                        answers[at] = forget(job.key_id, job.conversation_id)
                     case Note():
-                        answers.append(self._note(job, chain, text, rows))
+                        answers[at] = self._note(job, ready[at], rows)
                     case _:
                         assert_never(job)
             for key_id in {row.key_id for row in rows.values() if row.turns == 1}:
                 evict_surplus(key_id)
+        for job in jobs.values():
+            self._locked_rows.free((job.key_id, job.conversation_id))
         return answers
 
     def _locked(self, notes: Sequence[Note]) -> dict[tuple[int, str], Session]:
@@ -69,22 +135,16 @@ class SessionStore:
             rows[key_id, conversation_id] = row
         return rows
 
-    def _note(
-        self,
-        note: Note,
-        chain: tuple[bytes, ...] | None,
-        text: "_Kept | None",
-        rows: dict[tuple[int, str], Session],
-    ) -> int:
+    def _note(self, note: Note, ready: "_Ready", rows: dict[Conversation, Session]) -> int:
         row = rows[note.key_id, note.conversation_id]
         if row.last_used_at < self._now() - ttl():
             _begin_anew(row)
         _count(row, note)
-        if chain is not None:
-            _follow(row, chain)
+        if ready.chain is not None:
+            _follow(row, ready.chain)
         row.last_used_at = max(row.last_used_at, datetime.fromtimestamp(note.received_at, tz=UTC))
         lost, reason = note.lost, "error" if note.lost else ""
-        if note.store and note.message is not None and (why := _keep(row, text)):
+        if note.store and note.message is not None and (why := _keep(row, ready.kept)):
             lost, reason = lost + 1, why
         if lost:
             row.unstored_turns, row.unstored_reason = row.unstored_turns + lost, reason
@@ -133,6 +193,18 @@ class _Kept:
         answered = b"\n" + as_json({"role": "assistant", "content": content}) if content else b""
         response = b"" if note.form is None else as_json({"message": note.message, "form": note.form})
         return cls(encode(note.messages), answered, response)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What of a note takes long and needs no database."""
+
+    chain: tuple[bytes, ...] | None
+    kept: _Kept | None
+
+    @classmethod
+    def of(cls, note: Note) -> "_Ready":
+        return cls(None if note.messages is None else chain_of(note.messages), _Kept.of(note))
 
 
 def _keep(row: Session, kept: _Kept | None) -> str:

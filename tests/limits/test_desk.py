@@ -169,3 +169,15 @@ def test_survive_an_asker_that_cancelled(work: Work, desk: Desk[int]) -> None:
     assert first.cancel()
     work.gate.set()
     assert desk.ask(2).result(WITHIN_S) == 20
+
+
+def test_survive_an_asker_that_cancelled_a_failing_job(work: Work, desk: Desk[int]) -> None:
+    work.fail = lambda jobs: ValueError("bad") if 1 in jobs else None
+    work.gate.clear()
+    first = desk.ask(1)
+    eventually(lambda: not desk._pending, why="the thread has taken it")
+    assert first.cancel()
+    thread = desk._thread
+    work.gate.set()
+    assert desk.ask(2).result(WITHIN_S) == 20
+    assert desk._thread is thread
