@@ -20,7 +20,9 @@ _MAX_INFO_CHARS = 16_384
 """How far from its title the block may end."""
 _MAX_SEARCHED_CHARS = 1_000_000
 _MAX_SEARCHED_BLOCKS = 1_000
-"""How much of the last user message is searched for the title. Every request pays for this, on the event loop."""
+_MAX_SEARCHED_MESSAGES = 1_000
+"""How far back the last user message is looked for, and how much of it is searched for the title.
+Every request pays for this, on the event loop."""
 
 
 def conversation_id(headers: Mapping[str, str], body: Mapping[str, Any] | None = None) -> str | None:
@@ -72,7 +74,7 @@ def _of_label(messages: object) -> str | None:
 
 def _last_user_texts(messages: object) -> Iterator[str]:
     every: list[Any] = messages if isinstance(messages, list) else []
-    for message in reversed(every):
+    for message in islice(reversed(every), _MAX_SEARCHED_MESSAGES):
         if not isinstance(message, Mapping) or message.get("role") != "user":
             continue
         content = message.get("content")

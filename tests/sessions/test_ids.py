@@ -77,3 +77,10 @@ def test_whatever_a_body_holds_is_no_error(content: Any) -> None:
 def test_a_block_of_any_text_is_no_error(text: str) -> None:
     conversation_id({}, asked("Conversation info ```json " + text))
     conversation_id({}, asked(user_id="{" + text))
+
+
+@pytest.mark.parametrize(("after", "found"), [(999, "a"), (1_000, None)])
+def test_look_a_bounded_way_back_for_the_last_user_message(after: int, found: str | None) -> None:
+    info = 'Conversation info\n```json\n{"conversation_label": "a"}\n```'
+    messages = [{"role": "user", "content": info}, *[{"role": "assistant", "content": "b"}] * after]
+    assert conversation_id({}, {"messages": messages}) == found
