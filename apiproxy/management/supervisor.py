@@ -171,7 +171,8 @@ class Supervisor:
             await self._start_again(child, code)
 
     def _has_successor(self, child: Child) -> bool:
-        return any(other.place == child.place for other in self._children)
+        """Whether another process has its place, or is to have it. One that leaves has given it up."""
+        return any(other.place == child.place and not other.leaving for other in self._children)
 
     async def _hear(self, child: Child) -> None:
         loop, rest = asyncio.get_running_loop(), b""
