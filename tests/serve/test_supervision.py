@@ -4,6 +4,7 @@ import contextlib
 import os
 import pty
 import re
+import resource
 import secrets
 import signal
 import socket
@@ -85,6 +86,19 @@ def test_replaces_a_successor_that_dies_beside_the_old_one(single: GatewayProces
     eventually(lambda: not is_alive(new.pid))
     eventually(lambda: ask_patiently(single) == 200, within_s=60)
     assert is_alive(old), "its answer goes on"
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="Linux only")
+def test_starts_a_process_when_the_machine_can_again(single: GatewayProcess) -> None:
+    supervisor, old = single.process.pid, single.pid
+    before = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (4, before[1]))
+    os.kill(old, signal.SIGKILL)
+    eventually(lambda: "No process can be started now (Too many open files)" in single.output, within_s=30)
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, before)
+    eventually(lambda: bool(single.servers()), within_s=30)
+    eventually(lambda: ask_patiently(single) == 200, within_s=60)
+    assert len(single.servers()) == 1
 
 
 def test_sighup_on_a_terminal_drains_and_exits(stand_in: StandInProcess, tmp_path: Path) -> None:
