@@ -1,13 +1,16 @@
 """What a run is charged: the upstream's counts, and an estimate of those that it did not tell."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 from apiproxy.engine.base import Broken, Completed, Outcome, Stopped
-from apiproxy.errors import FailureKind
+from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.events import StreamEvent, Usage
 from apiproxy.turns import Turn
+
+logger = logging.getLogger(__name__)
 
 _BYTES_PER_TOKEN = 2
 """Of an answer that was broken off: at most about as many tokens as it had, for most texts twice as many."""
@@ -78,6 +81,14 @@ class Meter:
         if outcome is None and not attempts:
             return usage
         return self._price(self._turn, usage)
+
+    async def usage_of_fault(self, error: ProxyError) -> Usage:
+        """What the run is charged where the gateway itself failed: as much as after a lost connection. Never raises."""
+        try:
+            return await self.usage(Broken(error=error, usage=Usage()))
+        except Exception:  # it may be what failed before; the client must get its answer all the same
+            logger.exception("run.not_charged", extra={"reqId": self._turn.id})
+            return Usage()
 
     def _with_output(self, outcome: Outcome) -> Usage:
         """The outcome's counts, with the output that was seen where the upstream has not told its final figure."""

@@ -113,7 +113,8 @@ class Run:
             self._end(self._stopped_ending(used) if stopped else Failed(time.time(), error, used))
         except Exception:  # ours to mend; the client must get an answer and the slot must come back
             logger.exception("run.crashed", extra={"reqId": self.turn.id})
-            self._end(Failed(time.time(), ProxyError(FailureKind.INTERNAL, "Internal server error")))
+            ours = ProxyError(FailureKind.INTERNAL, "Internal server error")
+            self._end(Failed(time.time(), ours, await self._meter.usage_of_fault(ours)))
         finally:
             if slot is not None:
                 slot.release()

@@ -5,6 +5,7 @@ connection pooler between the gateway and PostgreSQL hands on to others, and SQL
 """
 
 import contextlib
+import logging
 import os
 import socket
 import threading
@@ -16,6 +17,8 @@ from typing import Any
 
 from django.db.backends.signals import connection_created
 from django.db.backends.utils import CursorWrapper
+
+logger = logging.getLogger(__name__)
 
 STATEMENT_TIMEOUT_S = 3.0
 _CANCEL_S = 0.5
@@ -93,7 +96,10 @@ class _Limiter:
                     self._changed.wait(left_s)
                     continue
                 self._running.popleft()
-            oldest.cut()
+            try:
+                oldest.cut()
+            except Exception:  # its connection is gone, say: the next ones must have their limit all the same
+                logger.exception("database.cut_failed")
 
 
 _limiter = _Limiter()

@@ -132,9 +132,9 @@ class Supervisor:
 
     async def _start(self, place: int, *, trial: bool = False) -> Child:
         seat = min(set(range(len(self._seats) + 1)) - self._seats)
-        self._seats.add(seat)
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
+        self._seats.add(seat)
         option = ChildSide.option(self._listener, theirs, seat if self._processes > 1 else None)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -143,6 +143,10 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, which passes it on once
             )
+        except BaseException:
+            ours.close()
+            self._seats.discard(seat)
+            raise
         finally:
             theirs.close()
         ours.setblocking(False)
@@ -171,7 +175,9 @@ class Supervisor:
             await self._start_again(child, code)
 
     def _has_successor(self, child: Child) -> bool:
-        return any(other.place == child.place for other in self._children)
+        """Whether another process has its place, or is to have it. One that leaves has given it up."""
+        others = [other for other in self._children if other.place == child.place and not other.leaving]
+        return any(other.process.returncode is None for other in others)
 
     async def _hear(self, child: Child) -> None:
         loop, rest = asyncio.get_running_loop(), b""
@@ -207,7 +213,8 @@ class Supervisor:
                 continue
             self._unanswered_ticks += 1
             if self._unanswered_ticks > _UNANSWERED_S / _TICK_S:
-                await self._turned_away.open()
+                with contextlib.suppress(OSError):  # no descriptor is left: the next turn tries again
+                    await self._turned_away.open()
 
     async def _start_again(self, child: Child, code: int) -> None:
         steady = asyncio.get_running_loop().time() - child.began >= _STEADY_S
@@ -216,9 +223,17 @@ class Supervisor:
         # One that was stuck has waited long enough.
         pause_s = 0.0 if child.stuck else min(longest_s, _FIRST_PAUSE_S * 2 ** min(failures - 1, 10))
         self._say(f"Process {child.process.pid} ended with {code}; another is started in {pause_s:g} s.")
+        await self._fill(child, pause_s)
+
+    async def _fill(self, gone: Child, pause_s: float) -> None:
+        """Starts a process in the place of one that is gone, as soon as the machine lets it."""
         await asyncio.sleep(pause_s)
-        if not self._stopping:
-            await self._start(child.place)
+        while not (self._stopping or self._has_successor(gone)):
+            try:
+                await self._start(gone.place)
+            except OSError as error:  # no memory, no process id or no descriptor is left
+                self._say(f"No process can be started now ({error.strerror}); again in {_ALONE_PAUSE_S:g} s.")
+                await asyncio.sleep(_ALONE_PAUSE_S)
 
     async def _renew_all(self) -> None:
         self._say("Renewing the processes, one after another.")
@@ -236,7 +251,11 @@ class Supervisor:
         """Starts the successor of a process and ends that one, whose answers go on to their end."""
         if old not in self._children:  # it has died meanwhile: its successor is new already
             return True
-        new = await self._start(old.place, trial=True)
+        try:
+            new = await self._start(old.place, trial=True)
+        except OSError as error:
+            self._say(f"No new process can be started ({error.strerror}): the others stay as they are.")
+            return False
         try:
             async with asyncio.timeout(_START_S):
                 ready = await asyncio.shield(new.started)
@@ -245,8 +264,9 @@ class Supervisor:
         if not ready:
             self._say("The new process could not start: the others stay as they are.")
             new.signal(signal.SIGKILL)
-            if old not in self._children and not self._stopping:  # it relied on this one
-                await self._start(old.place)
+            await new.process.wait()
+            if old not in self._children:  # it relied on this one
+                await self._fill(old, 0.0)
             return False
         new.trial = False
         old.leave()

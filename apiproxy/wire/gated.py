@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from apiproxy.errors import FailureKind, ProxyError
 from apiproxy.turns import new_id
 from apiproxy.wire.body import MAX_BODY_BYTES
+from apiproxy.wire.body_memory import BodyMemory
 from apiproxy.wire.channel import RefusingChannel
 from apiproxy.wire.framing import TOO_LARGE, BoundedChunks, framing_fault
 
@@ -47,7 +48,8 @@ _Channel: Any = RefusingChannel  # most of it has no types
 
 
 class GatedChannel(_Channel):  # type: ignore[misc]  # see there
-    """One connection. Its factory's server has `key_gate`, a KeyGate, and `body_memory`, a BodyMemory."""
+    """One connection. Its factory's server has `key_gate`, a KeyGate, and two of BodyMemory: `body_memory` for bodies
+    whose key is good, `keyless_memory` for the others, which anybody can send."""
 
     _checking: asyncio.Task[None] | None = None
     _continue_is_due = False
@@ -68,7 +70,7 @@ class GatedChannel(_Channel):  # type: ignore[misc]  # see there
             self._networkProducer.pauseProducing()
             self._checking = asyncio.get_running_loop().create_task(self._check(request, scope, length))
         else:
-            self._admit(request, gate.address_of(scope), length)
+            self._admit(request, self.factory.server.keyless_memory, gate.address_of(scope), length)
 
     def _scope(self, request: Any, path: str, length: int | None) -> Scope:
         peer = self.transport.getPeer()
@@ -100,12 +102,12 @@ class GatedChannel(_Channel):  # type: ignore[misc]  # see there
             self._go_on()
             self.refuse_with(ProxyError(FailureKind.INTERNAL, "Internal server error"), request_id=request_id)
         else:
-            self._admit(request, owner, length)
+            self._admit(request, self.factory.server.body_memory, owner, length)
             self._go_on()
 
-    def _admit(self, request: Any, owner: str, length: int | None) -> None:
+    def _admit(self, request: Any, memory: BodyMemory, owner: str, length: int | None) -> None:
         try:
-            request.admit(owner, length or 0)
+            request.admit(memory, owner, length or 0)
         except ProxyError as error:
             self.refuse_with(error)
 

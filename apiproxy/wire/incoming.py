@@ -7,6 +7,7 @@ from daphne.http_protocol import WebRequest
 
 from apiproxy.errors import ProxyError
 from apiproxy.wire.body import MAX_BODY_BYTES
+from apiproxy.wire.body_memory import BodyMemory
 from apiproxy.wire.framing import TOO_LARGE
 
 
@@ -17,19 +18,20 @@ class IncomingRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
         super().__init__(*args, **kwargs)
         self.body_limit = MAX_BODY_BYTES
         self._received_bytes = 0
-        self._owner: str | None = None
+        self._memory: BodyMemory | None = None
+        self._owner = ""
         self._held_bytes = 0
         self._dropped = False
 
-    def admit(self, owner: str, size: int) -> None:
-        """Lets the body come in, which takes memory of the owner's share from now on. Raises ProxyError."""
-        self._owner = owner
+    def admit(self, memory: BodyMemory, owner: str, size: int) -> None:
+        """Lets the body come in, which takes from the owner's share of that memory from now on. Raises ProxyError."""
+        self._memory, self._owner = memory, owner
         self._hold(size)
 
     def release(self) -> None:
         """Gives the memory back."""
-        if self._held_bytes and self._owner is not None:
-            self.server.body_memory.give_back(self._owner, self._held_bytes)
+        if self._held_bytes and self._memory is not None:
+            self._memory.give_back(self._owner, self._held_bytes)
         self._held_bytes = 0
 
     def drop_body(self) -> None:
@@ -39,8 +41,8 @@ class IncomingRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
         self.release()
 
     def _hold(self, size: int) -> None:
-        if size > 0 and self._owner is not None:
-            self.server.body_memory.take(self._owner, size)
+        if size > 0 and self._memory is not None:
+            self._memory.take(self._owner, size)
             self._held_bytes += size
 
     # Twisted tells how the body comes in.

@@ -32,6 +32,8 @@ _IDLE_GRACE_S = 1.0
 """How long a connection without a request is left open by a process that leaves: a client that is about to send one on
 it should get its answer, and with it be told to open another."""
 _LEAVE_CHECK_S = 0.1
+_KEYLESS_PART = 8
+"""Bodies without a key have memory of their own beside that of the others: so much less."""
 SERVICE_RESTART = 4012
 """Close code that tells a page to come back at once: autobahn refuses to send 1012, RFC 6455's code for it."""
 _KINDS = {400: FailureKind.INVALID_REQUEST, 503: FailureKind.DRAINING}
@@ -174,6 +176,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         self.error_body = error_body
         self.key_gate = key_gate
         self.body_memory = BodyMemory(body_memory_bytes)
+        self.keyless_memory = BodyMemory(body_memory_bytes // _KEYLESS_PART)
         self.socket_paths = socket_paths
         self.extra_headers = extra_headers
         self._port: Any = None

@@ -13,6 +13,7 @@ from tests.faults.support import KEYS, Watched
 from tests.limits.gateways import make_keys
 from tests.support.forwarder import Forwarder
 from tests.support.gateway import GatewayProcess, sign_in
+from tests.support.postgres import empty_database
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
@@ -23,8 +24,15 @@ four connections, and those who find none free for 3 s get a 503 too."""
 
 
 @pytest.fixture(scope="module")
-def watched(stand_in: StandInProcess, postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    env = {"DATABASE_URL": postgres_url, "CLAUDE_PROXY_WARM_WORKERS": "1", "CLAUDE_PROXY_MAX_CONCURRENT": "2"}
+def own_database() -> Iterator[str]:
+    """In one that had another gateway before there is no first login."""
+    with empty_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def watched(stand_in: StandInProcess, own_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    env = {"DATABASE_URL": own_database, "CLAUDE_PROXY_WARM_WORKERS": "1", "CLAUDE_PROXY_MAX_CONCURRENT": "2"}
     process = GatewayProcess(tmp_path_factory.mktemp("locked"), upstream=stand_in.base_url, env=env).start()
     yield Watched(process, make_keys(process, KEYS))
     process.stop()
@@ -36,7 +44,7 @@ def watched(stand_in: StandInProcess, postgres_url: str, tmp_path_factory: pytes
     plain="200; 503 for what reads traces",
     streamed="200",
 )
-def test_answers_operations_with_a_503_when_traces_are_locked(watched: Watched, postgres_url: str) -> None:
+def test_answers_operations_with_a_503_when_traces_are_locked(watched: Watched, own_database: str) -> None:
     cookie = {"sessionid": sign_in(watched.process)}
     watched.ask("[[n=1]]", key="operator")
     key = {"x-api-key": watched.keys["operator"]}
@@ -46,7 +54,7 @@ def test_answers_operations_with_a_503_when_traces_are_locked(watched: Watched, 
         with httpx.Client(base_url=watched.process.base_url, timeout=30, **by) as client:  # type: ignore[arg-type]
             return client.get(path).status_code
 
-    session = psycopg.connect(postgres_url.replace("postgres://", "postgresql://", 1))
+    session = psycopg.connect(own_database.replace("postgres://", "postgresql://", 1))
     with session as other, ThreadPoolExecutor(2) as pool:
         other.execute("LOCK TABLE observability_trace IN ACCESS EXCLUSIVE MODE")
         found = dict(zip(REFUSED + ANSWERED, pool.map(status, REFUSED + ANSWERED), strict=True))

@@ -1,6 +1,7 @@
 """What a run is charged: a request that was sent upstream is never free, one that was not always is."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from apiproxy.engine.base import Answer, EngineRequest
 from apiproxy.engine.pool import Pool
 from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.events import Cancelled, CancelReason, Failed, Finished, Streamed, Usage
+from apiproxy.events import Cancelled, CancelReason, Failed, Finished, Streamed, StreamEvent, Usage
 from tests.support.engine import mark, pool_in
 from tests.support.runs import ESTIMATED, Desk, limits, turn_of
 from tests.support.stand_in import StandInProcess
@@ -36,6 +37,39 @@ class HeldEngine:
         self.asked.set()
         await self.free.wait()
         return await self._pool.begin(request)
+
+
+class FaultyAnswer:
+    """The real answer, until the gateway itself fails at what comes."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.pid = answer.pid
+        self.settle = answer.settle
+        self.stop = answer.stop
+
+    async def next_batch(self) -> Sequence[StreamEvent] | None:
+        if await self._answer.next_batch() is None:
+            return None
+        raise ZeroDivisionError
+
+
+class FaultyEngine:
+    """The real pool with a fault of ours in each answer."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def begin(self, request: EngineRequest) -> FaultyAnswer:
+        return FaultyAnswer(await self._pool.begin(request))
+
+
+async def test_charge_the_input_of_a_turn_that_we_failed(pool: Pool) -> None:
+    ending = await Desk(FaultyEngine(pool)).start(turn_of("[[n=1]]")).read_to_the_end()  # type: ignore[arg-type]
+    assert isinstance(ending, Failed)
+    assert ending.error.kind is FailureKind.INTERNAL
+    assert (ending.usage.input_tokens, ending.usage.estimated) == (ESTIMATED, True)
+    assert ending.usage.cost_usd is not None
 
 
 @pytest.mark.parametrize("prompt", SILENT)

@@ -191,6 +191,19 @@ def test_keep_the_memory_of_bodies_from_one_key(gateway: GatewayProcess, keys: d
     eventually(takes_again, within_s=10)
 
 
+def test_leave_keys_their_memory_beside_bodies_without_one(gateway: GatewayProcess, keys: dict[str, str]) -> None:
+    """Connections from three addresses announce a body each, which costs them nothing."""
+    with contextlib.ExitStack() as stack:
+        for number in range(90):
+            connection = stack.enter_context(connect(gateway))
+            address = f"x-forwarded-for: 198.51.100.{number % 3}"
+            connection.sendall(head("/nowhere", address, "expect: 100-continue", length=MEGABYTE))
+            assert connection.recv(100)
+        connection = stack.enter_context(connect(gateway))
+        connection.sendall(head("/v1/messages", "expect: 100-continue", key=keys["ann"], length=31 * MEGABYTE))
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+
+
 def test_count_chunks_of_a_body_against_the_share(gateway: GatewayProcess, keys: dict[str, str]) -> None:
     with connect(gateway) as first, connect(gateway) as second:
         first.sendall(head("/v1/messages", "expect: 100-continue", key=keys["ann"], length=28 * MEGABYTE))

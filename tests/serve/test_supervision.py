@@ -4,14 +4,17 @@ import contextlib
 import os
 import pty
 import re
+import resource
 import secrets
 import signal
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -68,6 +71,34 @@ def test_sighup_renews_a_single_process_and_cuts_no_turn(single: GatewayProcess)
     with closing(sqlite3.connect(single.state_dir / "db.sqlite3")) as database:
         query = "SELECT COUNT(*) FROM observability_trace WHERE status <> 'completed'"
         eventually(lambda: database.execute(query).fetchone() == (0,), why="no trace stays active")
+
+
+def test_replaces_a_successor_that_dies_beside_the_old_one(single: GatewayProcess) -> None:
+    old, address = single.pid, urlsplit(single.base_url)
+    reader = Reader(single, "[[n=900]] [[gap=0.1]]")
+    reader.start()
+    assert reader.begun.wait(30)
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=60) as idle:
+        single.process.send_signal(signal.SIGHUP)
+        assert idle.recv(1) == b"", "the old process takes no connections any more, and closes those without a request"
+    (new,) = [server for server in single.servers() if server.pid != old]
+    new.kill()
+    eventually(lambda: not is_alive(new.pid))
+    eventually(lambda: ask_patiently(single) == 200, within_s=60)
+    assert is_alive(old), "its answer goes on"
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="Linux only")
+def test_starts_a_process_when_the_machine_can_again(single: GatewayProcess) -> None:
+    supervisor, old = single.process.pid, single.pid
+    before = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (4, before[1]))
+    os.kill(old, signal.SIGKILL)
+    eventually(lambda: "No process can be started now (Too many open files)" in single.output, within_s=30)
+    resource.prlimit(supervisor, resource.RLIMIT_NOFILE, before)
+    eventually(lambda: bool(single.servers()), within_s=30)
+    eventually(lambda: ask_patiently(single) == 200, within_s=60)
+    assert len(single.servers()) == 1
 
 
 def test_sighup_on_a_terminal_drains_and_exits(stand_in: StandInProcess, tmp_path: Path) -> None:
