@@ -55,7 +55,8 @@ def test_marks_the_answers_of_a_demo(demo: GatewayProcess, path: str, stream: bo
     [
         (b"nonsense\r\n\r\n", 400),
         (b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413),
-        (b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", 408),
+        (b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", 401),
+        (b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", 408),
     ],
 )
 def test_marks_what_a_demo_refuses_before_it_is_read(demo: GatewayProcess, sent: bytes, status: int) -> None:

@@ -14,9 +14,9 @@ SERVER = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:54
 _CONNECT_S = 5
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def postgres_url() -> Iterator[str]:
-    """The address of an empty database, dropped at the end."""
+    """Address of an empty database for one module, dropped at its end."""
     with empty_database() as url:
         yield url
 

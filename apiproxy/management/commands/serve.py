@@ -110,14 +110,14 @@ class Announcement:
             try:
                 if first and not self._command.stdout.isatty():
                     kept_in = keep_first_login(self._config.state_dir, first)
+                if first:
+                    checkpoint_now()
                 self._write(first, kept_in)
             except BaseException:
                 take_back(first)
                 if kept_in is not None:
                     kept_in.unlink(missing_ok=True)
                 raise
-            if first:
-                checkpoint_now()
         finally:
             connections.close_all()  # those of this thread, which is not needed again
 
