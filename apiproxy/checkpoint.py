@@ -13,6 +13,8 @@ from pathlib import Path
 
 from django.db import connections
 
+from apiproxy.database_file import database_file
+
 logger = logging.getLogger(__name__)
 
 CHECK_S = 5.0
@@ -103,5 +105,6 @@ def _sqlite_file() -> Path | None:
     connection = connections["default"]
     if connection.vendor != "sqlite":
         return None
-    path = Path(str(connection.settings_dict["NAME"]))
+    # A watched file's name in the settings is a URI.
+    path = database_file.path or Path(str(connection.settings_dict["NAME"]))
     return path if path.is_absolute() else None  # a test's, in memory, is none

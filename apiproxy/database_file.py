@@ -26,6 +26,11 @@ class DatabaseFile:
         self.was_lost = False
         """What `lost` said last."""
 
+    @property
+    def path(self) -> Path | None:
+        """The watched file; None if there is none, or not yet."""
+        return self._path
+
     def watch(self) -> None:
         """From now on; to be called once the database is migrated, and before the first request."""
         config = connections.settings["default"]

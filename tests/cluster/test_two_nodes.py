@@ -42,7 +42,7 @@ def both(
     try:
         a.gateway.start()
         b.gateway.start()
-        a.password = b.password = shown_password(a)
+        a.password = b.password = a.gateway.first_login().password
         a.secrets = b.secrets = secrets_of(a)
         yield a, b
     finally:
@@ -86,13 +86,6 @@ async def test_under_load_traces_usage_and_metrics_are_what_was_sent(nodes: tupl
 def _ended(node: Node, ids: set[str]) -> list[dict[str, str]]:
     traces = [trace for trace in node.get("/debug/traces?limit=200") if trace["reqId"] in ids]
     return traces if len(traces) == len(ids) and all(trace["status"] != "active" for trace in traces) else []
-
-
-def shown_password(node: Node) -> str:
-    """The administrator's, whom the first node makes at its first start."""
-    found = re.search(r"admin / (\S+)", node.gateway.output)
-    assert found is not None, node.gateway.output
-    return found[1]
 
 
 def signed_in(node: Node) -> httpx.Client:

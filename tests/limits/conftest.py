@@ -6,6 +6,7 @@ import pytest
 
 from tests.limits.gateways import Site, make_keys
 from tests.support.gateway import GatewayProcess
+from tests.support.postgres import empty_database
 from tests.support.stand_in import StandInProcess
 
 COST_USD = 0.0002
@@ -44,11 +45,14 @@ def one_process(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
-def two_processes(
-    stand_in: StandInProcess, postgres_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
-    """Both with the same key in the environment."""
-    env = {**_SMALL, "DATABASE_URL": postgres_url}
+def two_processes(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Both with the same key in the environment, on a database of their own."""
+    with empty_database() as url:
+        yield from _two_on(url, stand_in, tmp_path_factory)
+
+
+def _two_on(url: str, stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    env = {**_SMALL, "DATABASE_URL": url}
     first = GatewayProcess(tmp_path_factory.mktemp("first"), upstream=stand_in.base_url, env=env).start()
     env["CLAUDE_PROXY_API_KEY"] = first.api_key
     second = GatewayProcess(tmp_path_factory.mktemp("second"), upstream=stand_in.base_url, env=env)
