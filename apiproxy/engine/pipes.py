@@ -92,10 +92,16 @@ class Brake:
         fcntl.fcntl(self._read_end, fcntl.F_SETFL, flags | (os.O_ASYNC if on else 0))
 
     def cancel(self) -> None:
-        """Looks no more: the process has ended."""
+        """Looks no more."""
         if self._look is not None:
             self._look.cancel()
             self._look = None
+
+    def let_go(self) -> None:
+        """Ends the braking; a process that is held goes on, as its output is read no more."""
+        self.cancel()
+        if self._works:
+            self._send_signal(signal.SIGCONT)
 
     def _release(self, looks: int) -> None:
         if looks == len(_LOOKS_S) or self._is_stopped():

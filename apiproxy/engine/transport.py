@@ -245,7 +245,7 @@ class CliTransport(Transport):
                 brake.release(len(chunk))
         finally:
             self._brake = None
-            brake.cancel()
+            brake.let_go()
             transport.close()
 
     def _hear(self, line: str) -> None:

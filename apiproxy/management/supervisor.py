@@ -113,7 +113,7 @@ class Supervisor:
     def _on_stop(self) -> None:
         if not self._stopping:
             self._stopping = True
-            self._spawn(self._kill_late(list(self._children)))
+            self._spawn(self._kill_late())
         for child in self._children:
             child.signal(signal.SIGTERM)
         self._end_if_alone()
@@ -277,9 +277,9 @@ class Supervisor:
             old.signal(signal.SIGKILL)
         return True
 
-    async def _kill_late(self, children: list[Child]) -> None:
+    async def _kill_late(self) -> None:
         await asyncio.sleep(self._end_timeout_s)
-        for child in children:
+        for child in self._children:  # one whose start was under way at the stop too
             child.signal(signal.SIGKILL)
 
     def _end_if_alone(self) -> None:
