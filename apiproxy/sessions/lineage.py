@@ -67,12 +67,12 @@ class Comparison:
     differed_at: int | None = None
 
 
-def chain_of(messages: Sequence[Any]) -> tuple[bytes, ...]:
-    """The chain of digests of a request's messages."""
+def chain_of(messages: Sequence[Any], *, at_once: int = _MANY_VALUES) -> tuple[bytes, ...]:
+    """The chain of digests of a request's messages. at_once: how many values are written in one call."""
     digest = b""
     chain = []
     for message in messages[:MAX_MESSAGES]:
-        digest = hashlib.blake2b(digest + _canonical(message), digest_size=DIGEST_BYTES).digest()
+        digest = hashlib.blake2b(digest + _canonical(message, at_once), digest_size=DIGEST_BYTES).digest()
         chain.append(digest)
     return tuple(chain)
 
@@ -128,18 +128,18 @@ def _longest_head(known: Lineage, chain: tuple[bytes, ...]) -> Head | None:
     return max(within, key=lambda head: head.count, default=None)
 
 
-def _canonical(message: Any) -> bytes:
+def _canonical(message: Any, at_once: int) -> bytes:
     if isinstance(message, Mapping):
         message = {**message, "content": _blocks(message.get("content"))}
-    if _is_large(message):
+    if _is_large(message, at_once):
         return _digest(message)
     return _json(message)
 
 
-def _is_large(value: Any) -> bool:
+def _is_large(value: Any, at_once: int) -> bool:
     """Whether to sort and to write the value takes more than a few milliseconds in one call."""
     chars, values, waiting = 0, 0, [value]
-    while waiting and chars <= _LONG_CHARS and values <= _MANY_VALUES:
+    while waiting and chars <= _LONG_CHARS and values <= at_once:
         part = waiting.pop()
         if isinstance(part, str):
             chars += len(part)
@@ -149,7 +149,7 @@ def _is_large(value: Any) -> bool:
         elif isinstance(part, list):
             values += len(part)
             waiting.extend(part)
-    return bool(waiting) or chars > _LONG_CHARS or values > _MANY_VALUES
+    return bool(waiting) or chars > _LONG_CHARS or values > at_once
 
 
 def _digest(value: Any, depth: int = 0) -> bytes:

@@ -419,7 +419,7 @@ READERS: dict[str, Reader] = {
     "estimate": Reader(input_tokens, MESSAGES),
     "facts": Reader(body_facts, MESSAGES),
     "prompt": Reader(lambda body: Prompt(words_of(body)).remove_from(_QUOTING), MESSAGES),
-    "lineage": Reader(lambda body: chain_of(body["messages"]), MESSAGES),
+    "lineage": Reader(lambda body: chain_of(body["messages"], at_once=_ALL_IN_PIECES), MESSAGES),
     "kept messages": Reader(lambda body: decode_within(encode(body["messages"]), body["messages"], 10**6), MESSAGES),
     "overlay": Reader(lambda body: turn_lines(_overlay(body), control_id="c", message_uuid="u"), MESSAGES),
     "large overlay": Reader(lambda body: large_turn_lines(_overlay(body), control_id="c", message_uuid="u"), MESSAGES),
