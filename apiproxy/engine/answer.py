@@ -5,10 +5,11 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from apiproxy.engine.base import Broken, EngineRequest, Outcome, Stopped
 from apiproxy.engine.inbox import Inbox, Message
-from apiproxy.engine.overlay import large_turn_lines, overlay_body, turn_lines
+from apiproxy.engine.overlay import large_turn_lines, overlay_body, rest_line, turn_lines
 from apiproxy.engine.translate import Translation
 from apiproxy.engine.transport import ControlError, new_control_id
 from apiproxy.engine.worker import Worker
@@ -35,7 +36,7 @@ class WorkerAnswer:
         self._message_uuid = str(uuid.uuid4())
         self._inbox = Inbox(limit_bytes=_INBOX_BYTES)
         self._translation = Translation(model=request.model)
-        self._bound: asyncio.Future[dict[str, object]] | None = None
+        self._bound: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._result_seen = False
         self._stopping = False
         self._pid = worker.pid
@@ -67,10 +68,15 @@ class WorkerAnswer:
         except RecursionError:
             raise ProxyError(FailureKind.INVALID_REQUEST, "The request body is nested too deeply.") from None
         self._transport.start_turn(self._inbox, on_asked=self._request.on_asked)
-        self._bound = self._transport.expect(control_id)
-        self._bound.add_done_callback(_retrieve)
+        written = [lines]
+        if self._worker.overlays_for(self._request.key_id):
+            rest_id = new_control_id()
+            self._expect(rest_id)
+            written.insert(0, rest_line(rest_id))
+        self._expect(control_id)
         try:
-            await self._transport.write_bytes(lines)
+            for data in written:
+                await self._transport.write_bytes(data)
         except ConnectionError:
             self._inbox.close()
         if not self._worker.alive:  # it went while the lines were made, and told the inbox of the turn before
@@ -124,10 +130,16 @@ class WorkerAnswer:
             events += self._translation.feed(message, exact_error=self._transport.upstream_error)
         return events
 
+    def _expect(self, control_id: str) -> None:
+        answer = self._transport.expect(control_id)
+        answer.add_done_callback(_retrieve)
+        self._bound[control_id] = answer
+
     def _is_bound(self) -> bool:
-        """Whether the CLI has taken our overlay: its answer comes before the turn's first message."""
-        bound = self._bound
-        return bound is not None and bound.done() and not bound.cancelled() and bound.exception() is None
+        """Whether the CLI has taken our overlays: its answers come before the turn's first message."""
+        return bool(self._bound) and all(
+            bound.done() and not bound.cancelled() and bound.exception() is None for bound in self._bound.values()
+        )
 
     async def _await_stderr(self, result: Message) -> None:
         if not result.get("is_error") or result.get("api_error"):  # a lost connection is not explained there

@@ -48,8 +48,15 @@ def overlay_settings(overlay: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resting_overlay() -> dict[str, Any]:
-    """What lies over a worker between two turns: nobody's words, and no request that an upstream would answer."""
+    """Overlay between two keys' turns: it holds no client's words, and no upstream would answer it."""
     return overlay_body({"messages": [], "max_tokens": 1}, model="", betas=())
+
+
+def rest_line(control_id: str) -> bytes:
+    """NDJSON line that lays the resting overlay over the one before."""
+    settings = overlay_settings(resting_overlay())
+    request = {"subtype": "apply_flag_settings", "settings": settings}
+    return orjson.dumps({"type": "control_request", "request_id": control_id, "request": request}) + b"\n"
 
 
 def turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str, content: str = ".") -> bytes:

@@ -16,7 +16,6 @@ import psutil
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLIConnectionError
 
 from apiproxy.engine.launch import LaunchSpec, WorkerFolder
-from apiproxy.engine.overlay import overlay_settings, resting_overlay
 from apiproxy.engine.rehearsal import rehearse
 from apiproxy.engine.transport import CliTransport, ControlError
 from apiproxy.errors import FailureKind, ProxyError
@@ -51,6 +50,7 @@ class Worker:
         self.run_id: str | None = None
         self.serving: str | None = None
         self.body_bytes = 0
+        self._overlaid_for: tuple[int | None] | None = None
         self._spec = spec
         self._folder = WorkerFolder.create(spec.folders, self.id)
         self._exited = asyncio.Event()
@@ -74,6 +74,15 @@ class Worker:
         """Whether the process runs and answers."""
         return self.transport.is_ready() and not self._exited.is_set()
 
+    def overlays_for(self, key_id: int | None) -> bool:
+        """Notes whose body is laid over next; True if another key's lies there now.
+
+        That one must be replaced first, by the resting overlay: a CLI that ignores an overlay and reports success sends
+        the body of the one before. (It did so for `program_use_case_id`, which is refused now.)
+        """
+        before, self._overlaid_for = self._overlaid_for, (key_id,)
+        return before is not None and before != (key_id,)
+
     def rss_bytes(self) -> int:
         """The process's resident memory, 0 when it has gone."""
         try:
@@ -86,17 +95,11 @@ class Worker:
         await asyncio.shield(self._ready)
 
     async def rewind(self, message_uuid: str, *, timeout_s: float = _REWIND_TIMEOUT_S) -> bool:
-        """Takes the last turn out of the CLI's memory; False when it would not, and the worker must be retired.
-
-        Its overlay goes too: where the CLI ignores the next one, it must not send this turn's body for another client.
-        """
+        """Takes the last turn out of the CLI's memory; False when it would not, and the worker must be retired."""
         try:
             answer = await self.transport.control(
                 "rewind_conversation", timeout_s=timeout_s, target_message_uuid=message_uuid
             )
-            if self.state is not WorkerState.STARTING:  # the rehearsal was played under the resting overlay
-                settings = overlay_settings(resting_overlay())
-                await self.transport.control("apply_flag_settings", timeout_s=timeout_s, settings=settings)
         except (ControlError, TimeoutError, ConnectionError) as error:
             logger.warning("worker.rewind_failed", extra={"worker": self.id, "error": repr(error)})
             return False

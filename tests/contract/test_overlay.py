@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from apiproxy.engine.launch import bundled_cli
-from apiproxy.engine.overlay import IDENTITY_BLOCK, overlay_body
+from apiproxy.engine.overlay import IDENTITY_BLOCK, overlay_body, resting_overlay
 from tests.contract.conftest import StartCli, body
 from tests.support.raw_cli import RawCli
 from tests.support.stand_in import StandInProcess
@@ -122,6 +122,20 @@ def test_ignore_an_overlay_with_a_program_use_case_id(warm_cli: RawCli, stand_in
     warm_cli.turn(refused)
 
     assert len(stand_in.recorded(containing=first)) == 2
+    assert stand_in.recorded(containing=second) == []
+
+
+def test_send_no_other_clients_body_over_a_resting_overlay(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+    """The engine lays it between the turns of two keys: an ignored overlay then costs its client an error, no more."""
+    first, second = sentinel(), sentinel()
+    warm_cli.turn(overlay_body(body(first), model="claude-sonnet-4-5", betas=[]))
+
+    warm_cli.overlay(resting_overlay())
+    ignored = overlay_body(body(second), model="claude-sonnet-4-5", betas=[]) | {"program_use_case_id": "p"}
+    turn = warm_cli.turn(ignored)
+
+    assert turn.result["is_error"]
+    assert len(stand_in.recorded(containing=first)) == 1
     assert stand_in.recorded(containing=second) == []
 
 

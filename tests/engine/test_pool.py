@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from apiproxy.engine import pool as pool_module
 from apiproxy.engine import worker as worker_module
 from apiproxy.engine.base import Broken, Completed, EngineRequest, Stopped
 from apiproxy.engine.pool import Pool
+from apiproxy.engine.transport import CliTransport
 from apiproxy.errors import FailureKind, ProxyError
 from tests.support.engine import engine_request, finish, mark, play, pool_in
 from tests.support.processes import is_alive
@@ -86,6 +88,27 @@ class TestReal:
             assert min(pids.count(pid) for pid in set(pids[:-1])) >= 3
             assert most <= 3, "one successor for one worker, however long it takes to start"
             await eventually_async(lambda: len(pool.snapshot()) <= 2, within_s=SOON_S)
+
+    async def test_lay_a_resting_overlay_between_two_keys_only(self, stand_in: StandInProcess, tmp_path: Path) -> None:
+        pool = pool_in(tmp_path, upstream=stand_in.base_url, max_busy=1, spares=1)
+        async with opened(pool):
+            assert await pool.warm()
+            rested, write = [], CliTransport.write_bytes
+
+            async def watched(transport: CliTransport, data: bytes) -> None:
+                rested.append(data.count(b"apply_flag_settings") and b'"uuid"' not in data)
+                await write(transport, data)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(CliTransport, "write_bytes", watched)
+                counts = []
+                for key_id in (1, 1, 2, 2, 1):
+                    played = await play(pool, replace(engine_request("[[n=1]]"), key_id=key_id))
+                    assert played.text == "tok0 "
+                    counts.append(sum(map(bool, rested)))
+                    rested.clear()
+
+        assert counts == [0, 0, 1, 0, 1]
 
     async def test_a_worker_killed_in_the_middle_is_a_failure_and_is_replaced(
         self, stand_in: StandInProcess, tmp_path: Path
