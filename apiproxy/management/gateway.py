@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from apiproxy.database_file import database_file
 from apiproxy.dialects.anthropic.count_tokens import counters
 from apiproxy.keys import keyring
 from apiproxy.management.child import ChildSide
+from apiproxy.offload import SWITCH_INTERVAL_S
 from apiproxy.runtime import Runtime, holder
 from apiproxy.wire.body import MAX_BODY_BYTES
 from apiproxy.wire.server import GatewayServer
@@ -79,6 +81,7 @@ class Gateway:
 
     def serve(self) -> None:
         """Runs the event loop until the drain is over."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._server.run()
 
     def _on_loop_ready(self) -> None:
