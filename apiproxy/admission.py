@@ -11,6 +11,9 @@ later priority.
 Until the upstream has been asked a run keeps a core busy (20–30 ms), and at other times too (`slot`). More of them at
 once than there are cores would only slow each other down, and it is in the queue, not on a worker, that those with
 priority pass the others. Measured in docs/decisions/0009-what-load-does.md.
+
+While keys of the same or a better priority have runs too, no key may have all of those at work: one place is left for
+the others, and a key with none at work takes it at once.
 """
 
 import asyncio
@@ -33,8 +36,19 @@ _LOOK_AGAIN_S = 0.001
 """The shortest pause between two looks at who is still at work."""
 _MAX_TURNS = 4_096
 """Keys whose last turn is remembered."""
+_SHARING_S = 10.0
+"""How long after its last start a key counts as one that has runs too."""
 
 KeyId = int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """A key's last start: its number in the order of all, by whose clock, and with which priority."""
+
+    number: int
+    at: float
+    priority: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +80,7 @@ class Admission:
         self._service_s = _FIRST_GUESS_S
         self._lines: dict[int, dict[KeyId, deque[asyncio.Future[Slot]]]] = {}
         self._turns = 0
-        self._last_turn: dict[KeyId, int] = {}  # in the order of the turns
+        self._last_turn: dict[KeyId, _Turn] = {}  # in the order of the turns
 
     def snapshot(self) -> QueueSnapshot:
         """The queue as it is now."""
@@ -88,9 +102,9 @@ class Admission:
         on_queued is told the position, from 1, or 0 where a slot was free. Raises ProxyError: QUEUE_FULL,
         QUEUE_TIMEOUT.
         """
-        if not self._waiting and self._has_room and not self._busy:
+        if not self._waiting and self._may_start(key, priority):
             on_queued(0)
-            return self._grant(key, asyncio.get_running_loop())
+            return self._grant(key, priority, asyncio.get_running_loop())
         free = self._max_active - len(self._slots)  # who only waits until others have started is not in the queue
         if self._waiting >= self._max_waiting + free and not self._make_room(key, priority):
             raise self._full("The gateway's queue is full.")
@@ -117,18 +131,29 @@ class Admission:
         self._starting -= 1
         self._admit_next()
 
-    @property
-    def _has_room(self) -> bool:
-        return len(self._slots) < self._max_active and self._starting < self._max_starting
-
-    @property
-    def _busy(self) -> bool:
-        """Whether those that run need the processor, and the last start is not too long ago."""
-        if len(self._slots) < self._max_at_work:
+    def _may_start(self, key: KeyId, priority: int) -> bool:
+        """Whether a run of this key may have a slot now."""
+        if len(self._slots) >= self._max_active:
             return False
         now = time.monotonic()
-        at_work = sum(slot.at_work_until > now for slot in self._slots)
-        return at_work >= self._max_at_work and now - self._last_start < _PATIENCE_S
+        patient = now - self._last_start < _PATIENCE_S
+        working = [slot for slot in self._slots if slot.at_work_until > now]
+        if self._max_starting < self._max_active and self._shares(key, priority, now):
+            own = sum(slot.key == key for slot in working)
+            if not own and len(working) <= self._max_at_work:
+                return True
+            if own >= max(1, self._max_at_work - 1) and patient:
+                return False
+        return self._starting < self._max_starting and not (patient and len(working) >= self._max_at_work)
+
+    def _shares(self, key: KeyId, priority: int, now: float) -> bool:
+        """Whether another key, of the same or a better priority, has had a start lately."""
+        for other, turn in reversed(self._last_turn.items()):
+            if now - turn.at > _SHARING_S:
+                return False
+            if other != key and turn.priority <= priority:
+                return True
+        return False
 
     def _leave(self, place: asyncio.Future[Slot], *, stopped: bool) -> Slot | None:
         if place.done():
@@ -145,15 +170,15 @@ class Admission:
             retry_after_s=self.retry_after_s(),
         )
 
-    def _grant(self, key: KeyId, loop: asyncio.AbstractEventLoop) -> Slot:
+    def _grant(self, key: KeyId, priority: int, loop: asyncio.AbstractEventLoop) -> Slot:
         self._starting += 1
         self._last_start = time.monotonic()
         self._turns += 1
         self._last_turn.pop(key, None)
-        self._last_turn[key] = self._turns
+        self._last_turn[key] = _Turn(number=self._turns, at=self._last_start, priority=priority)
         if len(self._last_turn) > _MAX_TURNS:
             del self._last_turn[next(iter(self._last_turn))]
-        slot = Slot(self, loop)
+        slot = Slot(self, loop, key=key)
         self._slots.add(slot)
         return slot
 
@@ -189,17 +214,23 @@ class Admission:
         self._forget_empty(key, priority)
 
     def _admit_next(self) -> None:
-        while self._waiting and self._has_room:
-            if self._busy:
-                self._look_again_later()
-                return
+        while self._waiting and len(self._slots) < self._max_active:
             priority = min(self._lines)
             lines = self._lines[priority]
-            key = min(lines, key=lambda waiting: self._last_turn.get(waiting, 0))
+            for key in sorted(lines, key=self._turn_of):
+                if self._may_start(key, priority):
+                    break
+            else:
+                self._look_again_later()
+                return
             place = lines[key].popleft()
             self._waiting -= 1
             self._forget_empty(key, priority)
-            place.set_result(self._grant(key, place.get_loop()))
+            place.set_result(self._grant(key, priority, place.get_loop()))
+
+    def _turn_of(self, key: KeyId) -> int:
+        turn = self._last_turn.get(key)
+        return 0 if turn is None else turn.number
 
     def _look_again_later(self) -> None:
         """When the first of those that are at work is done, or patience is; both may have come nearer since."""

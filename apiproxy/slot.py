@@ -34,7 +34,8 @@ class Line(Protocol):
 class Slot:
     """Permission to run, until `release`. Counts as starting until `started`, for `AT_WORK_LIMIT_S` at most."""
 
-    def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, line: Line, loop: asyncio.AbstractEventLoop, *, key: int | None = None) -> None:
+        self.key = key
         self._line = line
         self._since = time.monotonic()
         self._held = True

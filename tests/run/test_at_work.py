@@ -153,3 +153,22 @@ async def test_a_stream_never_makes_a_run_less_at_work_than_it_is(clock: Clock) 
 
 def new_slot() -> Slot:
     return Slot(Nobody(), asyncio.get_running_loop())
+
+
+@pytest.mark.usefixtures("working")
+async def test_start_another_key_at_once_beside_a_busy_one() -> None:
+    """10,000 bad requests of one key made the first tokens of another eight times as slow."""
+    line = admission(slots=5)
+    busy = await two_that_have_asked(line)
+
+    other = await Waiter(line, key=2).slot()
+    third = Waiter(line, key=1)
+    await settled()
+
+    assert not third.task.done()
+    other.release()
+    busy[0].release()
+    await settled()
+    assert not third.task.done(), "one place at work is the other key's"
+    busy[1].release()
+    assert await third.slot()
