@@ -171,4 +171,4 @@ async def test_start_another_key_at_once_beside_a_busy_one() -> None:
     await settled()
     assert not third.task.done(), "one place at work is the other key's"
     busy[1].release()
-    assert await third.slot()
+    assert isinstance(await third.slot(), Slot)
