@@ -13,7 +13,8 @@ once than there are cores would only slow each other down, and it is in the queu
 priority pass the others. Measured in docs/decisions/0009-what-load-does.md.
 
 While keys of the same or a better priority have runs too, no key may have all of those at work: one place is left for
-the others, and a key with none at work takes it at once.
+the others, and a key with none at work takes it at once. A key most of whose runs fail may start only a few times a
+second, while no run is at work: an error costs as much as an answer, and often a worker too.
 """
 
 import asyncio
@@ -36,19 +37,25 @@ _LOOK_AGAIN_S = 0.001
 """The shortest pause between two looks at who is still at work."""
 _MAX_TURNS = 4_096
 """Keys whose last turn is remembered."""
+_FAILING = 0.5
+"""A key counts as failing while at least this share of its last runs has failed."""
+_FAILING_PAUSE_S = 0.2
+_FAILING_PATIENCE_S = 1.0
+"""How long after its last start a failing key may start again: while no run is at work, and in any case."""
 _SHARING_S = 10.0
 """How long after its last start a key counts as one that has runs too."""
 
 KeyId = int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Turn:
-    """A key's last start: its number in the order of all, by whose clock, and with which priority."""
+    """A key's last start: its number in the order of all, its time (monotonic) and priority; the share that failed."""
 
     number: int
     at: float
     priority: int
+    failing: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +130,8 @@ class Admission:
     def released(self, slot: Slot, *, held_s: float) -> None:
         """A slot became free after so many seconds; called by it."""
         self._slots.discard(slot)
+        if (turn := self._last_turn.get(slot.key)) is not None:
+            turn.failing += _SMOOTHING * (slot.failed - turn.failing)
         self._service_s += _SMOOTHING * (held_s - self._service_s)
         self._admit_next()
 
@@ -138,6 +147,8 @@ class Admission:
         now = time.monotonic()
         patient = now - self._last_start < _PATIENCE_S
         working = [slot for slot in self._slots if slot.at_work_until > now]
+        if self._must_pause(key, priority, now, at_work=bool(working)):
+            return False
         if self._max_starting < self._max_active and self._shares(key, priority, now):
             own = sum(slot.key == key for slot in working)
             if not own and len(working) <= self._max_at_work:
@@ -154,6 +165,13 @@ class Admission:
             if other != key and turn.priority <= priority:
                 return True
         return False
+
+    def _must_pause(self, key: KeyId, priority: int, now: float, *, at_work: bool) -> bool:
+        """Whether the key is failing, and has started just now beside another; for longer while runs are at work."""
+        turn = self._last_turn.get(key)
+        if turn is None or turn.failing < _FAILING or now - turn.at >= _FAILING_PATIENCE_S:
+            return False
+        return (at_work or now - turn.at < _FAILING_PAUSE_S) and self._shares(key, priority, now)
 
     def _leave(self, place: asyncio.Future[Slot], *, stopped: bool) -> Slot | None:
         if place.done():
@@ -174,8 +192,9 @@ class Admission:
         self._starting += 1
         self._last_start = time.monotonic()
         self._turns += 1
-        self._last_turn.pop(key, None)
-        self._last_turn[key] = _Turn(number=self._turns, at=self._last_start, priority=priority)
+        last = self._last_turn.pop(key, None)
+        failing = 0.0 if last is None else last.failing
+        self._last_turn[key] = _Turn(number=self._turns, at=self._last_start, priority=priority, failing=failing)
         if len(self._last_turn) > _MAX_TURNS:
             del self._last_turn[next(iter(self._last_turn))]
         slot = Slot(self, loop, key=key)
@@ -215,30 +234,43 @@ class Admission:
 
     def _admit_next(self) -> None:
         while self._waiting and len(self._slots) < self._max_active:
-            priority = min(self._lines)
-            lines = self._lines[priority]
-            for key in sorted(lines, key=self._turn_of):
-                if self._may_start(key, priority):
-                    break
-            else:
+            chosen = self._next()
+            if chosen is None:
                 self._look_again_later()
                 return
-            place = lines[key].popleft()
+            key, priority = chosen
+            place = self._lines[priority][key].popleft()
             self._waiting -= 1
             self._forget_empty(key, priority)
             place.set_result(self._grant(key, priority, place.get_loop()))
+
+    def _next(self) -> tuple[KeyId, int] | None:
+        """Whose request starts next. A priority that waits holds the later ones up, unless all its keys must pause."""
+        now = time.monotonic()
+        at_work = any(slot.at_work_until > now for slot in self._slots)
+        for priority in sorted(self._lines):
+            lines = self._lines[priority]
+            for key in sorted(lines, key=self._turn_of):
+                if self._may_start(key, priority):
+                    return key, priority
+            if not all(self._must_pause(key, priority, now, at_work=at_work) for key in lines):
+                return None
+        return None
 
     def _turn_of(self, key: KeyId) -> int:
         turn = self._last_turn.get(key)
         return 0 if turn is None else turn.number
 
     def _look_again_later(self) -> None:
-        """When the first of those that are at work is done, or patience is; both may have come nearer since."""
+        """When the first of those at work is done, or a pause or patience ends; all may come nearer until then."""
         if self._look is not None:
             self._look.cancel()
         now = time.monotonic()
-        done_at = min((slot.at_work_until for slot in self._slots if slot.at_work_until > now), default=now)
-        pause_s = max(_LOOK_AGAIN_S, min(done_at, self._last_start + _PATIENCE_S) - now)
+        times = [self._last_start + _PATIENCE_S, *(slot.at_work_until for slot in self._slots)]
+        for key in {key for lines in self._lines.values() for key in lines}:
+            if (turn := self._last_turn.get(key)) is not None and turn.failing >= _FAILING:
+                times += [turn.at + _FAILING_PAUSE_S, turn.at + _FAILING_PATIENCE_S]
+        pause_s = max(_LOOK_AGAIN_S, min((at for at in times if at > now), default=now) - now)
         self._look = asyncio.get_running_loop().call_later(pause_s, self._looked)
 
     def _looked(self) -> None:

@@ -166,6 +166,7 @@ class Run:
                 slot.streamed(len(events))
                 await self._forward(events)
             outcome = answer.outcome
+            slot.failed = isinstance(outcome, Broken)
             if isinstance(outcome, Broken) and self._may_retry(outcome.error, upstream_retries, worker_retries):
                 self._meter.lose(outcome)
                 return outcome.error

@@ -43,6 +43,8 @@ class Slot:
         self._starting = loop.call_later(AT_WORK_LIMIT_S, self._start_is_over)
         self.at_work_until = self._since + AT_WORK_LIMIT_S
         """When the run is probably done with the processor for now, by `time.monotonic`."""
+        self.failed = False
+        """Whether the run's last attempt has failed, for whatever reason."""
 
     def started(self) -> None:
         """The upstream has been asked: the next may start. Further calls are for further attempts."""
