@@ -162,6 +162,8 @@ def test_a_node_that_is_killed_costs_its_own_requests_only(nodes: tuple[Node, No
     lost = [Hanging(a, "few", "[[n=2]] [[midhang=1]]").wait_for_begin() for _ in range(2)]
     kept = Hanging(b, "load", "[[n=60]] [[gap=0.2]]").wait_for_begin()
     assert b.post("/v1/messages", "few", **_body()).status_code == 429
+    for request in lost:  # their rows are written a little later: what is not in the database is lost with the node
+        eventually(lambda it=request.id: _is_written(b, it), within_s=10)  # type: ignore[misc]  # bound now
     below = children_of(a.gateway.process.pid)
     a.gateway.process.kill()
 
@@ -178,6 +180,10 @@ def test_a_node_that_is_killed_costs_its_own_requests_only(nodes: tuple[Node, No
     eventually(lambda: b.post("/v1/messages", "few", **_body()).status_code == 200, within_s=10)
     kept.join(60)
     assert "event: message_stop" in kept.text
+
+
+def _is_written(node: Node, trace_id: str) -> bool:
+    return trace_id in {trace["reqId"] for trace in node.get("/debug/traces?limit=50")}
 
 
 def _over(node: Node, trace_id: str) -> dict[str, str]:

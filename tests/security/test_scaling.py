@@ -48,7 +48,7 @@ _WALKERS = (
 _NOT_WALKERS = {
     "beta_names", "normal", "_short", "most_used", "default_max_tokens", "compare", "followed", "common_length",
     "packed", "unpacked", "_longest_head", "forced", "spent", "read_json_object", "_object", "take_body", "_window",
-    "_invalid_beta", "check_betas", "resting_overlay",
+    "_invalid_beta", "check_betas", "resting_overlay", "rest_line",
 }  # fmt: skip
 """Functions of theirs that get something else, or are bounded."""
 _COVERED_BY_OTHER_TESTS = {
