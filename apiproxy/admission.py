@@ -13,7 +13,7 @@ once than there are cores would only slow each other down, and it is in the queu
 priority pass the others. Measured in docs/decisions/0009-what-load-does.md.
 
 While keys of the same or a better priority have runs too, no key may have all of those at work: one place is left for
-the others, and a key with none at work takes it at once. A key most of whose runs fail may start only a few times a
+the others, and a key with none at work takes it at once. A key most of whose runs fail may start only twice a
 second, while no run is at work: an error costs as much as an answer, and often a worker too.
 """
 
@@ -39,8 +39,8 @@ _MAX_TURNS = 4_096
 """Keys whose last turn is remembered."""
 _FAILING = 0.5
 """A key counts as failing while at least this share of its last runs has failed."""
-_FAILING_PAUSE_S = 0.2
-_FAILING_PATIENCE_S = 1.0
+_FAILING_PAUSE_S = 0.5
+_FAILING_PATIENCE_S = 2.0
 """How long after its last start a failing key may start again: while no run is at work, and in any case."""
 _SHARING_S = 10.0
 """How long after its last start a key counts as one that has runs too."""

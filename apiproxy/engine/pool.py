@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from apiproxy.engine.answer import WorkerAnswer
 from apiproxy.engine.base import EngineRequest
+from apiproxy.engine.holding import StartHold
 from apiproxy.engine.launch import LaunchSpec
 from apiproxy.engine.worker import START_TIMEOUT_S, Worker, WorkerState
 from apiproxy.errors import FailureKind, ProxyError
@@ -64,6 +65,7 @@ class Pool:
         self._keepers: set[asyncio.Task[None]] = set()
         self._closing = False
         self._restart: asyncio.TimerHandle | None = None
+        self._hold = StartHold()
         self._proven = False
         self.start_failures = 0
 
@@ -72,6 +74,8 @@ class Pool:
         if not self._idle:  # this one will be long in starting, and not for want of a core alone
             request.on_waiting()
         worker = await self._lease()
+        if not self._waiters:
+            self._hold.hold(self._workers.values())
         worker.run_id, worker.serving, worker.body_bytes = request.run_id, request.model, request.body_bytes
         answer = WorkerAnswer(worker, request, self._give_back)
         try:
@@ -138,6 +142,7 @@ class Pool:
         self._closing = True
         if self._restart is not None:
             self._restart.cancel()
+        self._hold.let_go()
         while self._waiters:
             _refuse(self._waiters.popleft())
         for worker in self._workers.values():
@@ -167,6 +172,7 @@ class Pool:
     async def _wait_for_worker(self) -> Worker:
         waiter: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
+        self._hold.let_go()
         self._refill()
         try:
             await asyncio.wait((waiter,), timeout=START_TIMEOUT_S)

@@ -50,6 +50,8 @@ class Worker:
         self.run_id: str | None = None
         self.serving: str | None = None
         self.body_bytes = 0
+        self.held_s = 0.0
+        """How long its start has been made to stand still (`holding`)."""
         self._overlaid_for: tuple[int | None] | None = None
         self._spec = spec
         self._folder = WorkerFolder.create(spec.folders, self.id)
