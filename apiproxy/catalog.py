@@ -13,11 +13,11 @@ from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
 from apiproxy.conf import gateway_settings
-from apiproxy.events import Usage
-from apiproxy.lookup import DatabaseAwayError, Lookup, lookup
+from apiproxy.core.events import Usage
+from apiproxy.core.prices import Prices, PriceTable, charge, without_free_tools
+from apiproxy.db.guarded_query import DatabaseAwayError, Lookup, lookup
 from apiproxy.models import Model
 from apiproxy.models.names import read_rates
-from apiproxy.prices import Prices, PriceTable, charge, without_free_tools
 
 DEFAULT_MAX_OUTPUT_TOKENS = 32_000
 """For models that are not in the table: no model since Claude 4 has less (Opus 4 and 4.1 have this), and more than

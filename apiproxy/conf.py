@@ -115,7 +115,7 @@ class GatewaySettings:
 
 
 def metrics_dir(state_dir: Path, supervisor_pid: int) -> Path:
-    """Where the processes of a supervisor count together; named as `engine.launch.sweep` wants it."""
+    """Where the processes of a supervisor count together; named as `engines.sdk.launch.sweep` wants it."""
     return state_dir / "metrics" / f"{supervisor_pid}-counts"
 
 

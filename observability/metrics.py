@@ -24,7 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from observability.cluster.states import MemberState
-from observability.draft import Draft
+from observability.tracing.trace_builder import Draft
 from observability.vocabulary import Status
 
 _PREFIX = "claude_proxy"

@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from observability.draft import Draft
-from observability.text import storable
+from apiproxy.core.text import storable
+from observability.tracing.trace_builder import Draft
 from observability.vocabulary import Status
 
 SERVICE = "claude-sdk-proxy"

@@ -6,11 +6,11 @@ Times are Unix seconds unless a name ends in `_ms`; sizes are characters; money 
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-from observability.draft import Draft
 from observability.models import Trace
 from observability.ports import WorkerSnapshot
-from observability.rows import span_ms
-from observability.stats import Percentiles, Point, Totals
+from observability.stats.figures import Percentiles, Point, Totals
+from observability.tracing.columns import span_ms
+from observability.tracing.trace_builder import Draft
 
 MESSAGE_CHARS = 300
 """What the feed shows of an error's message."""

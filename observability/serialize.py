@@ -7,8 +7,8 @@ from typing import Any
 from observability.cluster.states import ActiveRun, MemberState
 from observability.models import ErrorDump, Trace
 from observability.payloads import Queue, Upstream, WorkerRow
-from observability.rows import span_ms
-from observability.stats import Group, Percentiles, Totals
+from observability.stats.figures import Group, Percentiles, Totals
+from observability.tracing.columns import span_ms
 
 Json = dict[str, Any]
 

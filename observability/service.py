@@ -14,25 +14,25 @@ from typing import Protocol
 
 from django.db import DatabaseError, connections
 
-from apiproxy.observers import observers
-from apiproxy.version import VERSION
-from observability import retention
+from apiproxy.core.version import VERSION
+from apiproxy.runs.observers import observers
 from observability.cluster.cluster import Cluster
-from observability.cluster.register import Register
+from observability.cluster.registry import Register
 from observability.cluster.states import Here
-from observability.draft import Draft
 from observability.health import Uptime, memory_json
-from observability.logs import Logging
+from observability.logs.handler import Logging
+from observability.logs.request_log import RunLog
 from observability.metrics import GatewayCollector, Metrics, Seat
-from observability.modelnames import ModelNames
 from observability.ports import GatewayPort
-from observability.recorder import Listener, Recorder
-from observability.redact import Redactor
-from observability.refusals import RefusalLimit
-from observability.runlog import RunLog
 from observability.serialize import Json, queue_json
-from observability.store import Store
-from observability.writer import Writer
+from observability.tracing import retention
+from observability.tracing.model_labels import ModelNames
+from observability.tracing.recorder import Listener, Recorder
+from observability.tracing.redact import Redactor
+from observability.tracing.refusal_sampling import RefusalLimit
+from observability.tracing.store import Store
+from observability.tracing.trace_builder import Draft
+from observability.tracing.writer import Writer
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from apiproxy.errors import FailureKind
-from observability.rows import span_ms
+from apiproxy.core.errors import FailureKind
+from observability.tracing.columns import span_ms
 from observability.vocabulary import EndReason, Phase, end_reason_of, status_of
 
 MODELS = {"claude-sonnet-4-5": 60, "claude-haiku-4-5": 25, "claude-opus-4-5": 12, "claude-opus-4-1": 3}

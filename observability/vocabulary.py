@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import assert_never
 
-from apiproxy.errors import FailureKind
+from apiproxy.core.errors import FailureKind
 
 
 class Status(StrEnum):

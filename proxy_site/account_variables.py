@@ -3,7 +3,7 @@
 from decimal import Decimal, InvalidOperation
 
 from apiproxy.conf import AllowLists, KeyDefaults, SessionSettings
-from apiproxy.hosts import host_pattern
+from apiproxy.core.hosts import host_pattern
 from proxy_site import env as kinds
 from proxy_site.env import Env, Kind, Variable
 

@@ -14,8 +14,8 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator, WebsocketDenier  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
-from apiproxy.statement_limit import install, limit_statements  # noqa: E402
-from observability.routing import websocket_urlpatterns  # noqa: E402
+from apiproxy.db.statement_timeout import install, limit_statements  # noqa: E402
+from observability.live.routing import websocket_urlpatterns  # noqa: E402
 from proxy_site.handler import TURN_PATHS, ApiHandler  # noqa: E402
 from proxy_site.origin import SameOrigin  # noqa: E402
 from proxy_site.pages import PageHandler  # noqa: E402

@@ -6,7 +6,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from apiproxy.wire.intake import request_id
+from apiproxy.http.request import request_id
 
 POLICY = "; ".join(
     [

@@ -17,11 +17,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.template.loader import render_to_string
 from django.urls import set_urlconf
 
-from apiproxy.dialects.anthropic import failures as anthropic
-from apiproxy.dialects.openai import failures as openai
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.lookup import DATABASE_ERRORS
-from apiproxy.wire.intake import client_request_id, request_id
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.db.guarded_query import DATABASE_ERRORS
+from apiproxy.dialects.anthropic import errors as anthropic
+from apiproxy.dialects.openai import errors as openai
+from apiproxy.http.request import client_request_id, request_id
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def error_body(path: str, kind: FailureKind, message: str, *, request_id: str) -> bytes:
-    """A `wire.channel.ErrorBody`."""
+    """A `server.channel.ErrorBody`."""
     return _error(path, kind, message, request_id).content
 
 

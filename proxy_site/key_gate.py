@@ -5,13 +5,13 @@ from typing import Any
 
 from corsheaders.conf import conf as cors
 
-from apiproxy.auth import authenticate, client_ip
 from apiproxy.conf import gateway_settings
-from apiproxy.errors import ProxyError
-from apiproxy.throttle import network_of
-from apiproxy.turns import DialectName
-from apiproxy.wire.gated import Scope
-from apiproxy.wire.intake import head_only, note_refusal
+from apiproxy.core.errors import ProxyError
+from apiproxy.core.turns import DialectName
+from apiproxy.http.request import head_only, note_refusal
+from apiproxy.keys.authentication import authenticate, client_ip
+from apiproxy.keys.login_throttle import network_of
+from apiproxy.server.gated_request import Scope
 
 _KEYED = ("/v1/", "/messages", "/chat/", "/responses", "/models")
 _TURNS: Mapping[str, DialectName] = {"/messages": "anthropic", "/chat/completions": "openai", "/responses": "openai"}
@@ -19,7 +19,7 @@ _TURNS: Mapping[str, DialectName] = {"/messages": "anthropic", "/chat/completion
 
 
 class ApiKeyGate:
-    """A `wire.gated.KeyGate` for the API's paths."""
+    """A `server.gated_request.KeyGate` for the API's paths."""
 
     def takes_key(self, path: str) -> bool:
         """Operations also take a login, and pages nothing else."""

@@ -11,16 +11,16 @@ from django.views.decorators.http import require_GET
 from pydantic import BaseModel
 
 from apiproxy.account.api import api as account_api
-from apiproxy.auth import authenticate
-from apiproxy.dialects.anthropic import failures
+from apiproxy.core.errors import ProxyError
+from apiproxy.core.version import VERSION
+from apiproxy.dialects.anthropic import errors
 from apiproxy.dialects.anthropic.api import api as anthropic_api
 from apiproxy.dialects.anthropic.schemas import MessagesIn
 from apiproxy.dialects.openai.api import api as openai_api
-from apiproxy.dialects.openai.responses_schemas import ResponsesRequest
-from apiproxy.dialects.openai.schemas import ChatRequest
-from apiproxy.errors import ProxyError
-from apiproxy.version import VERSION
-from apiproxy.wire.intake import request_id
+from apiproxy.dialects.openai.chat.schemas import ChatRequest
+from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
+from apiproxy.http.request import request_id
+from apiproxy.keys.authentication import authenticate
 
 Json = dict[str, Any]
 
@@ -93,7 +93,7 @@ async def openapi(request: HttpRequest) -> HttpResponse:
     try:
         await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
     except ProxyError as error:
-        return failures.error_response(error, request_id(request))
+        return errors.error_response(error, request_id(request))
     return JsonResponse(document())
 
 

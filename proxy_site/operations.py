@@ -9,21 +9,21 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from apiproxy.account.sessions import stats as sessions_stats
-from apiproxy.admission import QueueSnapshot
-from apiproxy.auth import authenticate, presented_secret
-from apiproxy.bookkeeper import Bookkeeper, bookkeeper
-from apiproxy.breaker import BreakerSnapshot
 from apiproxy.conf import GatewaySettings, metrics_dir
-from apiproxy.engine.launch import bundled_cli
-from apiproxy.engine.pool import WorkerSnapshot
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.limits import process
-from apiproxy.runtime import holder
-from observability import logs
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.db import process_id
+from apiproxy.engines.sdk.launch import bundled_cli
+from apiproxy.engines.sdk.pool import WorkerSnapshot
+from apiproxy.keys.authentication import authenticate, presented_secret
+from apiproxy.limits.accounting import Bookkeeper, bookkeeper
+from apiproxy.runs.admission import QueueSnapshot
+from apiproxy.runs.circuit_breaker import BreakerSnapshot
+from apiproxy.runs.runtime import holder
+from observability.logs import handler
 from observability.metrics import Seat
 from observability.ports import Operator
-from observability.redact import Redactor
 from observability.service import Config, install
+from observability.tracing.redact import Redactor
 
 _LOOK = "observability.view_trace"
 _CANCEL = "observability.cancel_run"
@@ -104,12 +104,12 @@ class Gateway:
 
 
 class Observability:
-    """An `apiproxy.companions.Companion`: logs, traces, metrics."""
+    """An `apiproxy.server.lifecycle.Companion`: logs, traces, metrics."""
 
     def __init__(self) -> None:
         gateway: GatewaySettings = settings.GATEWAY
         secrets = [value for value in (gateway.api_key, *_secret_values(gateway)) if value]
-        self._logging = logs.configure(
+        self._logging = handler.configure(
             gateway.log_level, gateway.log_dir, gateway.debug, redactor=Redactor(secrets), stream=sys.stderr
         )
         self._service = install(
@@ -117,9 +117,9 @@ class Observability:
             Config(
                 log_dir=gateway.log_dir,
                 retention_days=gateway.trace_retention_days,
-                node=process.node(),
-                process=process.owner(),
-                is_gone=process.is_gone,
+                node=process_id.node(),
+                process=process_id.owner(),
+                is_gone=process_id.is_gone,
                 redis_url=settings.REDIS_URL,
                 seat=None if gateway.seat is None else Seat(gateway.seat, metrics_dir(gateway.state_dir, os.getppid())),
                 secrets=secrets,

@@ -8,7 +8,7 @@ from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, HttpResponseBase
 
-from apiproxy.errors import FailureKind
+from apiproxy.core.errors import FailureKind
 from proxy_site.handler import refused
 
 logger = logging.getLogger(__name__)

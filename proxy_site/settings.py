@@ -7,7 +7,7 @@ from typing import Any
 from apiproxy.conf import GatewaySettings
 from proxy_site import theme, variables
 from proxy_site.credentials import read_credential
-from proxy_site.storage import channel_layer, kept_secret_key, prepare_state_dir, sqlite_database
+from proxy_site.databases import channel_layer, kept_secret_key, prepare_state_dir, sqlite_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -129,7 +129,7 @@ USE_I18N = False
 # What `serve` starts beside the gateway; the API works without any of it.
 # The first is stopped last: when all else is written.
 GATEWAY_COMPANIONS = [
-    "apiproxy.checkpoint.Checkpoints",
+    "apiproxy.db.checkpoint.Checkpoints",
     "proxy_site.operations.Observability",
     "proxy_site.console.Dashboard",
 ]

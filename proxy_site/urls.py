@@ -4,22 +4,22 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from apiproxy import operations
 from apiproxy.account.api import api as account_api
 from apiproxy.dialects.anthropic.api import api as anthropic_api
 from apiproxy.dialects.openai.api import api as openai_api
-from proxy_site import accounts as _accounts  # noqa: F401 - registers users and groups in the admin
+from apiproxy.http import health
+from proxy_site import admin as _accounts  # noqa: F401 - registers users and groups in the admin
 from proxy_site.openapi import openapi
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", operations.index),
-    path("healthz", operations.healthz),
-    path("readyz", operations.readyz),
+    path("", health.index),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
     path("openapi.json", openapi),
     path("admin/", admin.site.urls),
     path("dashboard/", include("observability.dashboard.urls")),
     path("dashboard", RedirectView.as_view(pattern_name="dashboard:overview")),
-    path("", include("observability.urls")),
+    path("", include("observability.debug_api.urls")),
     path("", account_api.urls),
     path("", openai_api.urls),
     path("", anthropic_api.urls),

@@ -11,9 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import blocking_manager_key
 
 from apiproxy.catalog import catalog
-from apiproxy.keys import keyring
-from apiproxy.lookup import lookup
-from apiproxy.throttle import wrong_keys, wrong_passwords
+from apiproxy.db.guarded_query import lookup
+from apiproxy.keys.cache import keyring
+from apiproxy.keys.login_throttle import wrong_keys, wrong_passwords
 
 pytest_plugins = [
     "tests.support.fixtures",

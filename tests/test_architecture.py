@@ -34,40 +34,73 @@ EVERYTHING = (
 LAYERS = {
     "values": Layer(
         modules=(
-            *("apiproxy.turns", "apiproxy.events", "apiproxy.errors", "apiproxy.version"),
-            *("apiproxy.hosts", "apiproxy.policy", "apiproxy.offload"),
-            *("apiproxy.wire.pieces", "apiproxy.wire.values", "apiproxy.engine.encoding"),
+            *("apiproxy.core.turns", "apiproxy.core.events", "apiproxy.core.errors", "apiproxy.core.version"),
+            *("apiproxy.core.hosts", "apiproxy.keys.allow_lists", "apiproxy.core.offload"),
+            *("apiproxy.core.json_pieces", "apiproxy.core.json_values", "apiproxy.core.json_encoding"),
         ),
         without=("django", SDK),
     ),
     "observers": Layer(
-        modules=("apiproxy.observers", "apiproxy.companions", "apiproxy.admission", "apiproxy.slot"),
+        modules=(
+            "apiproxy.runs.observers",
+            "apiproxy.server.lifecycle",
+            "apiproxy.runs.admission",
+            "apiproxy.runs.slot",
+        ),
         may_import=("values",),
         without=("django", SDK),
     ),
     "conf": Layer(modules=("apiproxy.conf",), without=(SDK,)),
-    "contract": Layer(modules=("apiproxy.engine.base",), may_import=("values",), without=("django", SDK)),
+    "contract": Layer(modules=("apiproxy.engines.base",), may_import=("values",), without=("django", SDK)),
     "engine": Layer(modules=("apiproxy.engine",), may_import=("values", "contract"), without=("django",)),
     "run": Layer(
-        modules=("apiproxy.run", "apiproxy.meter", "apiproxy.outbox", "apiproxy.breaker"),
+        modules=(
+            "apiproxy.runs.run",
+            "apiproxy.runs.metering",
+            "apiproxy.runs.event_buffer",
+            "apiproxy.runs.circuit_breaker",
+        ),
         may_import=("values", "observers", "contract"),
         without=("django", SDK),
     ),
     "standin": Layer(modules=("apiproxy.standin",), may_import=("values",), without=("django", SDK)),
-    "fold": Layer(modules=("apiproxy.wire.fold",), may_import=("values",), without=("django", SDK)),
+    "fold": Layer(modules=("apiproxy.core.message",), may_import=("values",), without=("django", SDK)),
     "data": Layer(
         modules=(
-            *("apiproxy.models", "apiproxy.catalog", "apiproxy.keys", "apiproxy.auth", "apiproxy.limits"),
-            *("apiproxy.usage", "apiproxy.desk", "apiproxy.bookkeeper", "apiproxy.sessions", "apiproxy.bootstrap"),
-            *("apiproxy.lookup", "apiproxy.reconcile", "apiproxy.throttle", "apiproxy.apps", "apiproxy.prices"),
-            *("apiproxy.costreport", "apiproxy.principal", "apiproxy.revocation", "apiproxy.checkpoint"),
-            *("apiproxy.jobs", "apiproxy.database_file", "apiproxy.statement_limit"),
+            *(
+                "apiproxy.models",
+                "apiproxy.catalog",
+                "apiproxy.keys.cache",
+                "apiproxy.keys.authentication",
+                "apiproxy.limits",
+            ),
+            *(
+                "apiproxy.limits.usage",
+                "apiproxy.db.batch_worker",
+                "apiproxy.limits.accounting",
+                "apiproxy.sessions",
+                "apiproxy.keys.bootstrap",
+            ),
+            *(
+                "apiproxy.db.guarded_query",
+                "apiproxy.limits.reconcile",
+                "apiproxy.keys.login_throttle",
+                "apiproxy.apps",
+                "apiproxy.core.prices",
+            ),
+            *(
+                "apiproxy.limits.cost_report",
+                "apiproxy.core.principal",
+                "apiproxy.keys.revocation",
+                "apiproxy.db.checkpoint",
+            ),
+            *("apiproxy.db.jobs", "apiproxy.db.sqlite_file", "apiproxy.db.statement_timeout"),
         ),
         may_import=("values", "conf", "fold"),
         without=(SDK,),
     ),
     "runtime": Layer(
-        modules=("apiproxy.runtime", "apiproxy.keywatch"),
+        modules=("apiproxy.runs.runtime", "apiproxy.runs.key_watch"),
         may_import=("values", "observers", "conf", "contract", "engine", "run", "data", "standin"),
         without=(SDK,),
     ),
@@ -90,10 +123,10 @@ LAYERS = {
         without=(SDK,),
     ),
     "operations": Layer(
-        modules=("apiproxy.operations",), may_import=("values", "conf", "data", "runtime"), without=(SDK,)
+        modules=("apiproxy.http.health",), may_import=("values", "conf", "data", "runtime"), without=(SDK,)
     ),
     "admin": Layer(
-        modules=("apiproxy.admin", "apiproxy.admin_models", "apiproxy.admin_usage"),
+        modules=("apiproxy.admin.keys", "apiproxy.admin.models", "apiproxy.admin.usage"),
         may_import=("values", "conf", "data"),
         without=(SDK,),
     ),
@@ -244,17 +277,17 @@ def test_the_documentation_shows_the_same_table() -> None:
 @pytest.mark.parametrize(
     ("importer", "source", "broken"),
     [
-        ("apiproxy.engine.pool", "from apiproxy.dialects.anthropic import api", True),
-        ("apiproxy.engine.pool", "from apiproxy import models", True),
-        ("apiproxy.engine.pool", "import django.db", True),
-        ("apiproxy.engine.pool", "import claude_agent_sdk", False),
-        ("apiproxy.run", "def f():\n    import apiproxy.engine.pool", True),
-        ("apiproxy.run", "from apiproxy.engine.base import Engine", False),
-        ("apiproxy.dialects.openai.api", "import apiproxy.dialects.anthropic.encode", True),
-        ("apiproxy.runtime", "import observability.recorder", True),
-        ("observability.recorder", "from apiproxy import models", True),
-        ("observability.recorder", "from apiproxy.events import Event", False),
-        ("apiproxy.keys", "from proxy_site import settings", True),
+        ("apiproxy.engines.sdk.pool", "from apiproxy.dialects.anthropic import api", True),
+        ("apiproxy.engines.sdk.pool", "from apiproxy import models", True),
+        ("apiproxy.engines.sdk.pool", "import django.db", True),
+        ("apiproxy.engines.sdk.pool", "import claude_agent_sdk", False),
+        ("apiproxy.runs.run", "def f():\n    import apiproxy.engines.sdk.pool", True),
+        ("apiproxy.runs.run", "from apiproxy.engines.base import Engine", False),
+        ("apiproxy.dialects.openai.api", "import apiproxy.dialects.anthropic.stream", True),
+        ("apiproxy.runs.runtime", "import observability.tracing.recorder", True),
+        ("observability.tracing.recorder", "from apiproxy import models", True),
+        ("observability.tracing.recorder", "from apiproxy.core.events import Event", False),
+        ("apiproxy.keys.cache", "from proxy_site import settings", True),
     ],
 )
 def test_the_rule_finds_what_it_should(importer: str, source: str, broken: bool) -> None:

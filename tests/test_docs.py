@@ -12,9 +12,9 @@ import pytest
 from django.test import AsyncClient
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from apiproxy.dialects.anthropic.failures import status_and_type
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.version import VERSION
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.version import VERSION
+from apiproxy.dialects.anthropic.errors import status_and_type
 from proxy_site import variables
 from proxy_site.env import Variable
 from tests.support import matrix

@@ -5,11 +5,11 @@ from ninja import NinjaAPI
 
 from apiproxy.account import sessions
 from apiproxy.account.usage import usage_of
-from apiproxy.auth import authenticate, require
-from apiproxy.dialects.anthropic import failures
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.keys import Principal
-from apiproxy.wire.mishaps import answer_mishaps
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.dialects.anthropic import errors
+from apiproxy.http.exception_handlers import answer_mishaps
+from apiproxy.keys.authentication import authenticate, require
+from apiproxy.keys.cache import Principal
 
 api = NinjaAPI(title="Account", urls_namespace="account", docs_url=None, openapi_url=None)
 
@@ -51,4 +51,4 @@ api.get("/sessions")(list_sessions)
 api.api_operation(["GET", "POST"], "/sessions/cleanup")(clean_up)
 api.delete("/sessions/{path:conversation_id}")(delete_session)
 
-answer_mishaps(api, failures.error_response)
+answer_mishaps(api, errors.error_response)

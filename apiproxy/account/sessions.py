@@ -7,8 +7,8 @@ from asgiref.sync import sync_to_async
 from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 
-from apiproxy.keys import Principal
-from apiproxy.limits.values import MICRO
+from apiproxy.core.limits import MICRO
+from apiproxy.keys.cache import Principal
 from apiproxy.models import Session
 from apiproxy.sessions.eviction import evict
 

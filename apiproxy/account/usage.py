@@ -7,12 +7,12 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.keys import Principal
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.limits import MICRO, BudgetState, Gauge, LimitState
+from apiproxy.keys.cache import Principal
 from apiproxy.limits.budget import day_of, renewed_ms
 from apiproxy.limits.ledger import current_state
-from apiproxy.limits.values import MICRO, BudgetState, Gauge, LimitState
-from apiproxy.usage import SUMMED, rows_of
+from apiproxy.limits.usage import SUMMED, rows_of
 
 DEFAULT_DAYS = 30
 MAX_DAYS = 366

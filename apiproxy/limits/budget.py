@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from apiproxy.limits.values import Period
+from apiproxy.core.limits import Period
 
 _DAY = timedelta(days=1)
 

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 
 from apiproxy.catalog import CatalogModel, ResolvedModel
-from apiproxy.events import Usage
+from apiproxy.core.events import Usage
+from apiproxy.core.limits import KeyLimits
+from apiproxy.core.prices import NO_PRICES, PriceTable
 from apiproxy.limits.pricing import asks_for_an_hour, most_micro_usd
-from apiproxy.limits.values import KeyLimits
-from apiproxy.prices import NO_PRICES, PriceTable
 
 _USUAL_BYTES_PER_TOKEN = 2
 """English text has about four, code and other languages about three; hardly any text has fewer than two."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from apiproxy import usage
-from apiproxy.limits.decide import Need
+from apiproxy.limits import usage
+from apiproxy.limits.policy import Need
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,19 +15,19 @@ from datetime import date
 from django.db import OperationalError
 from django.db.models import Q
 
-from apiproxy.errors import FailureKind
-from apiproxy.jobs import LATER, Later
-from apiproxy.limits import process
-from apiproxy.limits.decide import Book, refusal, state_of
+from apiproxy.core.errors import FailureKind
+from apiproxy.core.limits import NO_LIMITS, NO_STATE, KeyLimits, LimitError, LimitState
+from apiproxy.db import process_id
+from apiproxy.db.jobs import LATER, Later
 from apiproxy.limits.jobs import Abandon, Job, Release, Reserve, Settle, by_key
 from apiproxy.limits.locks import PROBE_MS, WAIT_APART_MS, WAIT_MS, LockedKeys, is_lock_timeout, lock_timeout
 from apiproxy.limits.open_runs import OpenRuns
+from apiproxy.limits.policy import Book, refusal, state_of
 from apiproxy.limits.rows import limits_of
-from apiproxy.limits.settling import settle
-from apiproxy.limits.values import NO_LIMITS, NO_STATE, KeyLimits, LimitError, LimitState
+from apiproxy.limits.settlement import settle
+from apiproxy.limits.usage import spent
 from apiproxy.limits.window import WINDOW_MS, Entry
 from apiproxy.models import ApiKey, Reservation
-from apiproxy.usage import spent
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Ledger:
     def __init__(self, clock: Callable[[], float] = time.time, *, runs: OpenRuns | None = None) -> None:
         self._clock = clock
         self._runs = runs
-        self._owner = process.owner()
+        self._owner = process_id.owner()
         self._locked_keys: LockedKeys[int | None] = LockedKeys()
         self.dropped = 0
         """Runs whose usage the database did not take."""
@@ -64,7 +64,7 @@ class Ledger:
         """Gives back what processes of this node that have ended had reserved."""
         owners = Reservation.objects.filter(settled_ms=None).values_list("owner", flat=True).distinct()
         for name in owners:
-            if name != self._owner and process.is_gone(name):
+            if name != self._owner and process_id.is_gone(name):
                 with lock_timeout(WAIT_MS):
                     _give_back(self._now_ms(), owner=name)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from apiproxy.events import Usage
-from apiproxy.limits.values import MICRO
-from apiproxy.prices import (
+from apiproxy.core.events import Usage
+from apiproxy.core.limits import MICRO
+from apiproxy.core.prices import (
     CODE_EXECUTION,
     NO_PRICES,
     WEB_FETCH,

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from apiproxy.limits.values import MICRO, KeyLimits, Period
+from apiproxy.core.limits import MICRO, KeyLimits, Period
 from apiproxy.models import ApiKey
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
-from apiproxy.limits.values import Gauge
+from apiproxy.core.limits import Gauge
 
 WINDOW_MS = 60_000
 

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 
 from django.core.exceptions import ValidationError
 
-from apiproxy.hosts import host_pattern
+from apiproxy.core.hosts import host_pattern
 
 MAX_RATES = 50
 _RATE_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from apiproxy.jobs import Later
-from apiproxy.usage import Sums
+from apiproxy.db.jobs import Later
+from apiproxy.limits.usage import Sums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

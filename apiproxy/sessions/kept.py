@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from apiproxy.engine.encoding import dump_pieces
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.wire.values import MAX_BODY_VALUES, has_more_values, parse_counted, values_in
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.json_encoding import dump_pieces
+from apiproxy.core.json_values import MAX_BODY_VALUES, has_more_values, parse_counted, values_in
 
 MAX_BYTES = 32 * 1024 * 1024
 """Of kept and new messages together: the Messages API's limit. Source: https://platform.claude.com/docs/en/api/errors"""

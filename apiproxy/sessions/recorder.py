@@ -8,18 +8,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
-from apiproxy.bookkeeper import sums_of
 from apiproxy.conf import gateway_settings
-from apiproxy.desk import Desk, DeskFullError
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.events import Cancelled, Ending, Event, Failed, Finished, Streamed
-from apiproxy.lookup import DatabaseAwayError
-from apiproxy.offload import offload
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.events import Cancelled, Ending, Event, Failed, Finished, Streamed
+from apiproxy.core.message import MessageFold
+from apiproxy.core.offload import offload
+from apiproxy.core.turns import Turn
+from apiproxy.db.batch_worker import Desk, DeskFullError
+from apiproxy.db.guarded_query import DatabaseAwayError
+from apiproxy.limits.accounting import sums_of
 from apiproxy.sessions.jobs import Conversation, Forget, Found, Job, Note, Recall
 from apiproxy.sessions.kept import MAX_BYTES, decode_within, from_json
 from apiproxy.sessions.store import EVICT_EVERY_S, SessionStore
-from apiproxy.turns import Turn
-from apiproxy.wire.fold import MessageFold
 
 logger = logging.getLogger(__name__)
 

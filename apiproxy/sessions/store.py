@@ -12,14 +12,14 @@ from django.db.models import Sum
 from django.db.models.functions import Length
 
 from apiproxy.conf import gateway_settings
-from apiproxy.jobs import LATER
+from apiproxy.db.jobs import LATER
 from apiproxy.limits.locks import PROBE_MS, WAIT_APART_MS, WAIT_MS, LockedKeys, is_lock_timeout, lock_timeout
+from apiproxy.limits.usage import storable
 from apiproxy.models import Session, SessionHistory
 from apiproxy.sessions.eviction import evict, evict_surplus, forget, ttl
 from apiproxy.sessions.jobs import Answer, Conversation, Forget, Found, Job, Note, Recall
 from apiproxy.sessions.kept import as_json, encode
 from apiproxy.sessions.lineage import RESETS, RESUMES, Head, Lineage, chain_of, compare, followed, packed, unpacked
-from apiproxy.usage import storable
 
 logger = logging.getLogger(__name__)
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from apiproxy.core.turns import new_id
 from apiproxy.standin import prompt
 from apiproxy.standin.blocks import Block, JsonObject, literal_block, text_block, thinking_block, tool_block, words
 from apiproxy.standin.demo import demo_blocks
 from apiproxy.standin.directives import Directives
 from apiproxy.standin.usage import PromptCache, dense_usage
-from apiproxy.turns import new_id
 
 _DEFAULT_DELTAS = 20
 _CHARS_PER_TOKEN = 4

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from apiproxy.turns import new_id
+from apiproxy.core.turns import new_id
 
 JsonObject = dict[str, Any]
 SIGNATURE = "c3RhbmQtaW4gc2lnbmF0dXJl"

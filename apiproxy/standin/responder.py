@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
+from apiproxy.core.turns import new_id
 from apiproxy.standin.asgi import ABORT, ConnectionCutError, Message, Receive, Scope, Send
 from apiproxy.standin.recorder import Exchange
 from apiproxy.standin.script import Cut, Hang, Pause, Step
-from apiproxy.turns import new_id
 
 _EVENTS_PER_SEND = 64
 

@@ -20,11 +20,11 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connections
 
 from observability.cluster.load import LoadHistory
-from observability.cluster.register import BEAT_S, DEAD_AFTER_S, Beat, Known, Register
+from observability.cluster.registry import BEAT_S, DEAD_AFTER_S, Beat, Known, Register
 from observability.cluster.states import MAX_TOLD_RUNS, Here, MemberState, active_run, holder_of
 from observability.payloads import Load, Queue, Upstream, worker_row
 from observability.ports import GatewayPort
-from observability.recorder import Recorder
+from observability.tracing.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Cluster:
             return
         try:
             # An extra: not to be imported where it is not used, since it may not be there.
-            module = importlib.import_module("observability.cluster.redisline")
+            module = importlib.import_module("observability.cluster.redis")
         except ImportError:
             logger.error("redis.missing", extra={"hint": "pip install 'claude-sdk-proxy[redis]'"})
             return

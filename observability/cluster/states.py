@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
-from observability.draft import Draft
 from observability.payloads import Load, ProcessRow, Queue, RunRow, Upstream, WorkerRow, run_row
+from observability.tracing.trace_builder import Draft
 
 MAX_TOLD_RUNS = 300
 """Runs that a process tells of, the oldest first."""

@@ -14,8 +14,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from observability.access import LATE, patient
 from observability.dashboard.port import ConsolePort, console
+from observability.debug_api.access import LATE, patient
 from observability.service import Service, holder
 
 logger = logging.getLogger(__name__)

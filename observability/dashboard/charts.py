@@ -4,9 +4,9 @@ import time
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from observability import stats
 from observability.models import Dimension
-from observability.stats import Point
+from observability.stats import figures
+from observability.stats.figures import Point
 
 TOP_KEYS = 6
 """Keys with a colour of their own; the rest are summed as one."""
@@ -64,7 +64,7 @@ async def read_charts(window: Window, *, now: float | None = None) -> Charts:
     """The charts of the window until now."""
     now = time.time() if now is None else now
     since = now - window.seconds
-    points = await stats.series(since, window.step_s, now=now)
+    points = await figures.series(since, window.step_s, now=now)
     cost_step = max(_MINUTE_S, window.step_s)
     steps, costs = await _costs(since, cost_step, now)
     return {
@@ -92,10 +92,12 @@ def _percentiles(points: list[Point], metric: str) -> dict[str, list[float | Non
 
 async def _costs(since: float, step_s: int, now: float) -> tuple[list[int], list[KeyCost]]:
     steps = list(range(int(since) // step_s * step_s, int(now) + 1, step_s))
-    found = await stats.group_series(Dimension.KEY, since, step_s)
+    found = await figures.group_series(Dimension.KEY, since, step_s)
     totals = {value: sum(part.cost_usd for part in parts.values()) for value, parts in found.items()}
     ranked = sorted((value for value in totals if totals[value] > 0), key=lambda value: -totals[value])
-    labels = {group.value: group.label for group in await stats.groups(Dimension.KEY, since, now=now)} if ranked else {}
+    labels = (
+        {group.value: group.label for group in await figures.groups(Dimension.KEY, since, now=now)} if ranked else {}
+    )
     lines: list[KeyCost] = [
         {"label": labels.get(value) or f"key {value}", "cost": _line(found[value], steps)}
         for value in ranked[:TOP_KEYS]

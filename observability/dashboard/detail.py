@@ -7,14 +7,14 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
-from observability import queries
 from observability.dashboard.access import Desk, answer, page, wants_fragment
 from observability.dashboard.curl import curl_line
 from observability.dashboard.waterfall import waterfall
-from observability.draft import Draft
 from observability.models import StoredBody, Trace
-from observability.redact import Redactor
-from observability.rows import trace_values
+from observability.stats import queries
+from observability.tracing.columns import trace_values
+from observability.tracing.redact import Redactor
+from observability.tracing.trace_builder import Draft
 from observability.vocabulary import Status
 
 PHASES = (

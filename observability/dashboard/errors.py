@@ -7,10 +7,10 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
-from observability import stats
 from observability.dashboard.access import Desk, answer, page
 from observability.models import Dimension, Trace
-from observability.stats import Group
+from observability.stats import figures
+from observability.stats.figures import Group
 
 _MAX_GROUPS = 100
 
@@ -54,8 +54,8 @@ async def error_list(request: HttpRequest, desk: Desk) -> HttpResponseBase:
     """The groups of a span, the most frequent first."""
     span = SPANS.get(request.GET.get("span", ""), SPANS["24h"])
     since = None if span.seconds is None else time.time() - span.seconds
-    groups = (await stats.groups(Dimension.ERROR, since))[:_MAX_GROUPS]
-    totals = await stats.totals(since)
+    groups = (await figures.groups(Dimension.ERROR, since))[:_MAX_GROUPS]
+    totals = await figures.totals(since)
     last = {trace.pk: trace async for trace in Trace.objects.filter(pk__in=[group.last_error_id for group in groups])}
     count = sum(group.totals.requests for group in groups)
     context: dict[str, Any] = {

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 from django.http import HttpRequest, HttpResponseBase
 
-from observability import logfiles
 from observability.dashboard.access import Desk, answer, page, refusal, wants_fragment
+from observability.logs import log_files
 
 LEVELS = ("debug", "info", "warning", "error")
 COUNTS = (100, 500, 2000)
@@ -35,16 +35,16 @@ class LogLine:
 async def log_tail(request: HttpRequest, desk: Desk) -> HttpResponseBase:
     """The page; for a script only the lines."""
     folder = desk.service.config.log_dir
-    files = await asyncio.to_thread(logfiles.list_files, folder)
+    files = await asyncio.to_thread(log_files.list_files, folder)
     name = request.GET.get("file", "") or (files[0].name if files else "")
     level, text = request.GET.get("level", ""), request.GET.get("q", "").strip()[:_MAX_TEXT_CHARS]
     count = request.GET.get("count", "")
     wanted = int(count) if count.isdecimal() and int(count[:6]) in COUNTS else COUNTS[0]
-    found = logfiles.Tail(total=0, lines=[])
+    found = log_files.Tail(total=0, lines=[])
     if name:
         try:
             found = await asyncio.to_thread(
-                logfiles.tail, folder, name, wanted, level=level if level in LEVELS else "", text=text
+                log_files.tail, folder, name, wanted, level=level if level in LEVELS else "", text=text
             )
         except (ValueError, FileNotFoundError):
             return refusal(request, 404, "There is no such log file.")

@@ -7,9 +7,9 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
 
-from observability.broadcast import broadcasters
 from observability.dashboard import demo
 from observability.dashboard.access import Desk, action, answer, page, refusal
+from observability.live.broadcast import broadcasters
 
 logger = logging.getLogger(__name__)
 

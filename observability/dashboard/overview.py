@@ -2,9 +2,9 @@
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
-from observability.broadcast import broadcasters
 from observability.dashboard.access import Desk, answer, page, refusal
 from observability.dashboard.charts import DEFAULT_WINDOW, WINDOWS, read_charts
+from observability.live.broadcast import broadcasters
 
 
 @page

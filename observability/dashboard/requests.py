@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponseBase
 
-from observability import queries
 from observability.dashboard.access import Desk, answer, page, refusal, wants_fragment
 from observability.models import Dimension, Rollup
-from observability.rollup import HOUR_S
+from observability.stats import queries
+from observability.stats.rollup import HOUR_S
 from observability.vocabulary import EndReason, Status
 
 PAGE_ROWS = 50

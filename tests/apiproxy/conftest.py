@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from apiproxy.catalog import catalog
-from apiproxy.keys import keyring
+from apiproxy.keys.cache import keyring
 
 
 @dataclass

@@ -13,8 +13,8 @@ from django.db import OperationalError, connection
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from apiproxy.catalog import CACHE_TTL_S, DEFAULT_MAX_OUTPUT_TOKENS, Catalog, ResolvedModel
-from apiproxy.events import Usage
-from apiproxy.lookup import DatabaseAwayError, Lookup
+from apiproxy.core.events import Usage
+from apiproxy.db.guarded_query import DatabaseAwayError, Lookup
 from apiproxy.models import Model
 from tests.apiproxy.conftest import Clock
 

@@ -9,10 +9,10 @@ from django.test.utils import CaptureQueriesContext
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.jobs import Settle
 from apiproxy.limits.ledger import Ledger
-from apiproxy.usage import Entry, Sums, UsageKey
-from observability.modelnames import ModelNames
-from observability.redact import Redactor
-from observability.store import Record, Store
+from apiproxy.limits.usage import Entry, Sums, UsageKey
+from observability.tracing.model_labels import ModelNames
+from observability.tracing.redact import Redactor
+from observability.tracing.store import Record, Store
 from tests.observability.builders import course, draft_of, make_turn, opening
 
 pytestmark = pytest.mark.django_db

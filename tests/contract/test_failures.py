@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from apiproxy.engine.failures import error_in, failure_of
-from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.engines.sdk.errors import error_in, failure_of
 from tests.contract.conftest import StartCli, body
 from tests.support.raw_cli import RawCli
 from tests.support.stand_in import StandInProcess

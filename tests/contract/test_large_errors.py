@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from apiproxy.engine.base import Broken
-from apiproxy.errors import UpstreamError
+from apiproxy.core.errors import UpstreamError
+from apiproxy.engines.base import Broken
 from tests.support.engine import engine_request, play, pool_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

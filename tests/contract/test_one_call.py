@@ -2,9 +2,9 @@
 
 import pytest
 
-from apiproxy.engine.base import Broken
-from apiproxy.engine.pool import Pool
-from apiproxy.errors import FailureKind, UpstreamError
+from apiproxy.core.errors import FailureKind, UpstreamError
+from apiproxy.engines.base import Broken
+from apiproxy.engines.sdk.pool import Pool
 from tests.contract.conftest import StartCli, body
 from tests.contract.test_failures import STATUSES, sentinel
 from tests.support.engine import engine_request, play

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from apiproxy.engine.launch import bundled_cli
-from apiproxy.engine.overlay import IDENTITY_BLOCK, overlay_body, resting_overlay
+from apiproxy.engines.sdk.launch import bundled_cli
+from apiproxy.engines.sdk.overlay import IDENTITY_BLOCK, overlay_body, resting_overlay
 from tests.contract.conftest import StartCli, body
 from tests.support.raw_cli import RawCli
 from tests.support.stand_in import StandInProcess

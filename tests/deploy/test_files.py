@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from apiproxy.wire.body import MAX_BODY_BYTES
+from apiproxy.http.body import MAX_BODY_BYTES
 from proxy_site import patience_variables, run_variables, variables
 from tests.deploy.fronts import DEPLOY, nobody
 from tests.support.gateway import GatewayProcess

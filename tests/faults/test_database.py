@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from apiproxy.keys import CACHE_TTL_S
+from apiproxy.keys.cache import CACHE_TTL_S
 from tests.faults.support import KEYS, Prepared, Seen, Watched
 from tests.limits.gateways import make_keys
 from tests.support.forwarder import Forwarder

@@ -31,7 +31,7 @@ def manage(gateway: GatewayProcess, *arguments: str, expected: int | None = 0) -
 _MAKE_KEYS = """
 import json, sys
 from asgiref.sync import async_to_sync
-from apiproxy.keys import create_key
+from apiproxy.keys.cache import create_key
 keys = json.loads({keys!r})
 print("made", json.dumps({{name: async_to_sync(create_key)(name, **fields)[1] for name, fields in keys.items()}}))
 """

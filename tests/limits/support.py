@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from apiproxy.keys import give_secret
+from apiproxy.core.limits import LimitState
+from apiproxy.keys.cache import give_secret
 from apiproxy.limits.budget import day_of
-from apiproxy.limits.decide import Need
 from apiproxy.limits.jobs import Job, Reserve, Settle
 from apiproxy.limits.ledger import Answer, Ledger
-from apiproxy.limits.values import LimitState
+from apiproxy.limits.policy import Need
+from apiproxy.limits.usage import Entry, Sums, UsageKey
 from apiproxy.models import ApiKey
-from apiproxy.usage import Entry, Sums, UsageKey
 
 _numbers = itertools.count()
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apiproxy.catalog import ResolvedModel
+from apiproxy.core.limits import KeyLimits
+from apiproxy.core.prices import Prices
 from apiproxy.limits.estimate import default_max_tokens, input_estimate, input_tokens, most_used, untold_usage
-from apiproxy.limits.values import KeyLimits
-from apiproxy.prices import Prices
 from apiproxy.standin.usage import count_tokens
 
 MODEL = ResolvedModel(

@@ -8,11 +8,11 @@ import pytest
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from apiproxy.limits import process
+from apiproxy.core.limits import LimitError, LimitState, Period
+from apiproxy.db import process_id
 from apiproxy.limits.jobs import Release
 from apiproxy.limits.ledger import LEASE_MS, Ledger, current_state
 from apiproxy.limits.open_runs import UNSETTLED_S, OpenRuns
-from apiproxy.limits.values import LimitError, LimitState, Period
 from apiproxy.models import Reservation, Usage
 from tests.limits.support import Clock, ask, make_key, passed, reserve, settle
 
@@ -95,7 +95,7 @@ def test_usage_is_added_up_by_key_model_and_day(ledger: Ledger, clock: Clock) ->
 def test_a_process_that_died_gives_back_what_it_had_at_the_next_start_of_one(clock: Clock) -> None:
     key = make_key(concurrent_runs=1, budget_total_usd=Decimal("0.0001"), tokens_per_minute=10)
     dead = Ledger(clock)
-    dead._owner = "|".join((*process.owner().split("|")[:2], "999999999", "1.00"))
+    dead._owner = "|".join((*process_id.owner().split("|")[:2], "999999999", "1.00"))
     assert passed(ask(dead, reserve(key, micro_usd=100))) == 1
     ledger = Ledger(clock)
     assert passed(ask(ledger, reserve(key, micro_usd=100))) == 0

@@ -6,8 +6,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from anthropic.types.beta import BetaToolUnionParam
 
+from apiproxy.core.prices import Prices, PriceTable
 from apiproxy.limits.pricing import most_micro_usd, unpriced_fields
-from apiproxy.prices import Prices, PriceTable
 
 FEES = {"web_search_requests": "0.01", "web_fetch_requests": "0", "code_execution_requests": "0.05"}
 

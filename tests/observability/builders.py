@@ -7,8 +7,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from apiproxy.errors import FailureKind, ProxyError, UpstreamError
-from apiproxy.events import (
+from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.core.events import (
     Admitted,
     Cancelled,
     CancelReason,
@@ -22,10 +22,10 @@ from apiproxy.events import (
     Usage,
     WorkerReady,
 )
-from apiproxy.turns import Caller, Turn, new_id
-from observability.draft import Draft
+from apiproxy.core.text import storable
+from apiproxy.core.turns import Caller, Turn, new_id
 from observability.ports import Operator
-from observability.text import storable
+from observability.tracing.trace_builder import Draft
 
 NOW = 1_790_000_000.0
 USAGE = Usage(100, 20, 30, 40, 0.0123)

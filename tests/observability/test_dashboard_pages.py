@@ -15,17 +15,17 @@ from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from apiproxy.errors import FailureKind
+from apiproxy.core.errors import FailureKind
 from observability.dashboard.port import KeyRow, UsageRow
 from observability.dashboard.port import console as console_holder
 from observability.dashboard.waterfall import waterfall
-from observability.modelnames import ModelNames
 from observability.models import Trace
-from observability.redact import Redactor
-from observability.rollup import Sums
 from observability.service import Config, Service, holder, install
-from observability.store import Record, Store, write_sums, write_traces
+from observability.stats.rollup import Sums
 from observability.synthetic import synthetic_traces
+from observability.tracing.model_labels import ModelNames
+from observability.tracing.redact import Redactor
+from observability.tracing.store import Record, Store, write_sums, write_traces
 from tests.observability.builders import Gateway, course, draft_of, failed, make_turn, opening, refused
 from tests.observability.dashboards import Console, make_user
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from apiproxy.errors import FailureKind
-from apiproxy.events import Usage
+from apiproxy.core.errors import FailureKind
+from apiproxy.core.events import Usage
 from observability.cluster.states import MemberState
 from observability.metrics import GatewayCollector, Metrics
-from observability.modelnames import MAX_MODELS, ModelNames
 from observability.payloads import worker_row
-from observability.recorder import Recorder
+from observability.tracing.model_labels import MAX_MODELS, ModelNames
+from observability.tracing.recorder import Recorder
 from tests.observability.builders import NOW, Gateway, answer, course, failed, finished, make_turn, opening, refused
 
 

@@ -12,11 +12,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from apiproxy.turns import Turn
-from observability.modelnames import ModelNames
+from apiproxy.core.turns import Turn
 from observability.otel import SpanExport
-from observability.recorder import Recorder
 from observability.service import Config, Service
+from observability.tracing.model_labels import ModelNames
+from observability.tracing.recorder import Recorder
 from tests.observability.builders import NOW, Gateway, course, failed, make_turn, refused
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

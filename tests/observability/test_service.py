@@ -16,14 +16,14 @@ import pytest
 from django.db import connection
 from prometheus_client.parser import text_string_to_metric_families
 
-from apiproxy.errors import FailureKind
-from apiproxy.events import Event
-from apiproxy.limits import process
-from apiproxy.observers import observers
+from apiproxy.core.errors import FailureKind
+from apiproxy.core.events import Event
+from apiproxy.db import process_id
+from apiproxy.runs.observers import observers
 from observability import service as service_module
-from observability import stats
 from observability.models import Trace
 from observability.service import Config, Service, holder, install
+from observability.stats import figures
 from tests.observability.builders import Gateway, answer, course, failed, finished, left, make_turn, opening, refused
 from tests.support.waiting import eventually
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Service]:
-    config = Config(log_dir=folder, retention_days=30, process=process.owner(), is_gone=process.is_gone)
+    config = Config(log_dir=folder, retention_days=30, process=process_id.owner(), is_gone=process_id.is_gone)
     service = install(Gateway(), config)
     await service.start()
     try:
@@ -71,7 +71,7 @@ async def test_a_thousand_requests_of_eight_clients_leave_a_thousand_rows_that_a
     async with serving(tmp_path) as service:
         await asyncio.gather(*(_client(number, 125, expected) for number in range(8)))
         assert await asyncio.to_thread(service.writer.flush, 30)
-        sums = await stats.totals()
+        sums = await figures.totals()
         await service.tell_metrics()
         text, _ = service.metrics.render("")
         assert service.dropped() == {"trace": 0, "log_line": 0, "settlement": 0}
@@ -158,7 +158,7 @@ import django
 django.setup()
 from pathlib import Path
 from apiproxy.limits import process
-from apiproxy.observers import observers
+from apiproxy.runs.observers import observers
 from observability.service import Config, install
 from tests.observability.builders import Gateway, course, make_turn, opening
 
@@ -208,7 +208,7 @@ def test_after_a_kill_all_is_there_and_what_was_under_way_is_marked_at_the_next_
 
     async def restart() -> None:
         async with serving(tmp_path):
-            sums = await stats.totals()
+            sums = await figures.totals()
             assert (sums.requests, sums.completed, sums.interrupted) == (40, 20, 20)
 
     asyncio.run(restart())

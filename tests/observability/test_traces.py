@@ -7,13 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.events import Event, Failed, Finished, Usage
-from observability.modelnames import ModelNames
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.events import Event, Failed, Finished, Usage
 from observability.models import ErrorDump, Rollup, RollupBucket, StoredBody, Trace
-from observability.redact import Redactor
-from observability.rollup import HOUR_S, OTHER_MODEL, SUMS
-from observability.store import Record, Store
+from observability.stats.rollup import HOUR_S, OTHER_MODEL, SUMS
+from observability.tracing.model_labels import ModelNames
+from observability.tracing.redact import Redactor
+from observability.tracing.store import Record, Store
 from tests.observability.builders import NOW, course, draft_of, failed, finished, left, make_turn, opening, refused
 
 pytestmark = pytest.mark.django_db

@@ -13,8 +13,8 @@ from anthropic.types.beta import message_count_tokens_params as beta_count
 from anthropic.types.beta import message_create_params as beta_create
 from anthropic.types.tool_union_param import ToolUnionParam
 
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.policy import (
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.keys.allow_lists import (
     CLIENT_TOOLS,
     ECHOED_MODEL_FIELDS,
     MCP_FIELDS,
@@ -111,7 +111,7 @@ def test_classifies_every_tool_type_of_the_official_types() -> None:
     for kind in kinds:
         stem, _, date = kind.rpartition("_")
         name = stem if date.isdigit() else kind
-        assert name in CLIENT_TOOLS | SERVER_TOOLS, f"{kind}: who runs it? See apiproxy/policy.py"
+        assert name in CLIENT_TOOLS | SERVER_TOOLS, f"{kind}: who runs it? See apiproxy/keys/allow_lists.py"
         assert is_server_tool(kind) is (name in SERVER_TOOLS), kind
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from apiproxy.auth import require_allowed
 from apiproxy.conf import AllowLists
-from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.principal import Principal
+from apiproxy.keys.authentication import require_allowed
 from apiproxy.models import Model
-from apiproxy.principal import Principal
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

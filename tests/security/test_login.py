@@ -7,10 +7,10 @@ from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
-from apiproxy.auth import authenticate
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.keys import create_key
-from apiproxy.throttle import wrong_passwords
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.keys.authentication import authenticate
+from apiproxy.keys.cache import create_key
+from apiproxy.keys.login_throttle import wrong_passwords
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"

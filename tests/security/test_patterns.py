@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from apiproxy.auth import may_use
 from apiproxy.catalog import ResolvedModel
-from apiproxy.engine.failures import error_in, framed_message
-from apiproxy.keys import Principal
-from apiproxy.sessions.ids import conversation_id
-from observability.redact import PATTERNS, Redactor
+from apiproxy.engines.sdk.errors import error_in, framed_message
+from apiproxy.keys.authentication import may_use
+from apiproxy.keys.cache import Principal
+from apiproxy.sessions.conversation_id import conversation_id
+from observability.tracing.redact import PATTERNS, Redactor
 
 SMALL, FACTOR = 4_000, 8
 MOST = FACTOR * 4

@@ -9,40 +9,40 @@ from typing import Any
 
 import pytest
 
-from apiproxy.wire import pieces
+from apiproxy.core import json_pieces
 from tests.support.scaling import READERS, Reader, assert_linear, cases, read_or_refuse
 
 SMALL_BYTES = 50_000
 """At the sizes of the promise, 1 and 10 MB: test_scaling_full.py."""
 
 _WALKERS = (
-    "apiproxy.wire.body",
-    "apiproxy.wire.values",
-    "apiproxy.wire.pieces",
-    "apiproxy.sessions.ids",
+    "apiproxy.http.body",
+    "apiproxy.core.json_values",
+    "apiproxy.core.json_pieces",
+    "apiproxy.sessions.conversation_id",
     "apiproxy.sessions.kept",
     "apiproxy.sessions.lineage",
     "apiproxy.limits.estimate",
     "apiproxy.limits.pricing",
-    "apiproxy.policy",
-    "apiproxy.engine.overlay",
-    "apiproxy.engine.encoding",
+    "apiproxy.keys.allow_lists",
+    "apiproxy.engines.sdk.overlay",
+    "apiproxy.core.json_encoding",
     "apiproxy.dialects.anthropic.parse",
     "apiproxy.dialects.anthropic.schemas",
-    "apiproxy.dialects.openai.reading",
-    "apiproxy.dialects.openai.json_schema",
-    "apiproxy.dialects.openai.content",
-    "apiproxy.dialects.openai.conversation",
-    "apiproxy.dialects.openai.media",
-    "apiproxy.dialects.openai.tools",
-    "apiproxy.dialects.openai.parse",
-    "apiproxy.dialects.openai.body",
-    "apiproxy.dialects.openai.responses_parse",
-    "apiproxy.dialects.openai.responses_content",
-    "apiproxy.dialects.openai.structured",
-    "observability.bodyfacts",
-    "observability.quoting",
-    "observability.redact",
+    "apiproxy.dialects.openai.translate.validation",
+    "apiproxy.dialects.openai.translate.json_schema",
+    "apiproxy.dialects.openai.translate.content",
+    "apiproxy.dialects.openai.translate.conversation",
+    "apiproxy.dialects.openai.translate.media",
+    "apiproxy.dialects.openai.translate.tools",
+    "apiproxy.dialects.openai.chat.parse",
+    "apiproxy.dialects.openai.translate.messages_body",
+    "apiproxy.dialects.openai.responses.parse",
+    "apiproxy.dialects.openai.responses.content",
+    "apiproxy.dialects.openai.translate.structured_output",
+    "observability.tracing.body_stats",
+    "observability.tracing.prompt_masking",
+    "observability.tracing.redact",
 )
 """Modules whose functions all walk a part of a body."""
 _NOT_WALKERS = {
@@ -66,7 +66,7 @@ def test_time_grows_with_the_size(reader: str, shape: str) -> None:
 
 def test_table_covers_all_that_walks_a_body(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each function of those modules is called by some reader on some shape."""
-    monkeypatch.setattr(pieces, "_PIECE_BYTES", 64)
+    monkeypatch.setattr(json_pieces, "_PIECE_BYTES", 64)
     called: set[CodeType] = set()
 
     def note(frame: FrameType, event: str, _: Any) -> None:

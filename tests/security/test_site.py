@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from proxy_site import storage
+from proxy_site import databases
 from tests.support.processes import ROOT, clean_environment
 
 PRODUCTION = {
@@ -87,7 +87,7 @@ def test_the_login_leads_to_no_other_site(site: Client, admin_user: object) -> N
 def test_files_are_made_for_this_user_alone_whatever_makes_them(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        storage.prepare_state_dir(tmp_path / "state")
+        databases.prepare_state_dir(tmp_path / "state")
         (tmp_path / "state" / "db.sqlite3").write_text("")
         mode = stat.S_IMODE((tmp_path / "state" / "db.sqlite3").stat().st_mode)
     finally:

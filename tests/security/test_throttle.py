@@ -2,8 +2,8 @@
 
 import pytest
 
-from apiproxy import throttle
-from apiproxy.throttle import Throttle, network_of
+from apiproxy.keys import login_throttle
+from apiproxy.keys.login_throttle import Throttle, network_of
 
 
 class Clock:
@@ -73,8 +73,8 @@ def test_the_addresses_of_one_ipv6_network_are_one(guesses: Throttle) -> None:
 
 
 def test_a_flood_of_addresses_takes_bounded_memory(guesses: Throttle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "MAX_ADDRESSES", 10)
-    monkeypatch.setattr(throttle, "MAX_PROVEN", 10)
+    monkeypatch.setattr(login_throttle, "MAX_ADDRESSES", 10)
+    monkeypatch.setattr(login_throttle, "MAX_PROVEN", 10)
     for number in range(100):
         guesses.failed(f"198.51.100.{number}")
         guesses.succeeded(f"198.51.100.{number}", "good")

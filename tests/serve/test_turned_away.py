@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from apiproxy.management.turned_away import TurnedAway
-from apiproxy.wire.connections import listening_socket
+from apiproxy.server.listener import listening_socket
+from apiproxy.server.turned_away import TurnedAway
 from tests.support.processes import ROOT
 
 BODY_BYTES = 8 * 2**20
@@ -39,7 +39,7 @@ async def test_refuses_a_request_with_a_503_to_retry(listener: socket.socket, si
 def test_reaps_orphans_and_no_child_of_its_own() -> None:
     script = """if True:
         import os, subprocess, sys
-        from apiproxy.management.orphans import reap_orphans
+        from apiproxy.server.orphans import reap_orphans
         reap_orphans(set())
         orphan, own = os.posix_spawn("/bin/true", ["true"], {}), None
         os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)

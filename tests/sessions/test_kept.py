@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.json_values import MAX_BODY_VALUES, exact_values, values_in
 from apiproxy.sessions.kept import as_json, decode, decode_within, encode
-from apiproxy.wire.values import MAX_BODY_VALUES, exact_values, values_in
 
 SMALL = {"role": "user", "content": "hi"}
 MESSAGES: dict[str, Any] = {

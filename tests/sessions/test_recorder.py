@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.events import Finished, Streamed, Usage
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.events import Finished, Streamed, Usage
+from apiproxy.core.turns import Caller, Turn, new_id
 from apiproxy.sessions import recorder as module
 from apiproxy.sessions.recorder import SessionRecorder
 from apiproxy.sessions.store import SessionStore
-from apiproxy.turns import Caller, Turn, new_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

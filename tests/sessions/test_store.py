@@ -10,12 +10,12 @@ from django.core.management import call_command
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from apiproxy.account import sessions as account
-from apiproxy.keys import Principal
+from apiproxy.keys.cache import Principal
+from apiproxy.limits.usage import Sums
 from apiproxy.models import Session, SessionHistory
 from apiproxy.sessions.jobs import Forget, Found, Note, Recall
 from apiproxy.sessions.kept import MAX_BYTES, decode, from_json
 from apiproxy.sessions.store import SessionStore
-from apiproxy.usage import Sums
 from tests.limits.support import Clock
 
 pytestmark = pytest.mark.django_db

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from apiproxy.engine.base import Answer, EngineRequest, Outcome
-from apiproxy.engine.launch import LaunchSpec, bundled_cli
-from apiproxy.engine.pool import Pool, PoolLimits
-from apiproxy.events import StreamEvent
+from apiproxy.core.events import StreamEvent
+from apiproxy.engines.base import Answer, EngineRequest, Outcome
+from apiproxy.engines.sdk.launch import LaunchSpec, bundled_cli
+from apiproxy.engines.sdk.pool import Pool, PoolLimits
 from tests.support.stand_in import StandInProcess
 
 MODEL = "claude-sonnet-4-5"

@@ -22,7 +22,7 @@ _LONG = (
     "tests/limits/test_never_one_too_many.py",
     "tests/limits/test_row_locks.py",
     "tests/observability/test_gateway.py",
-    "tests/observability/test_many.py",
+    "tests/observability/live/test_many.py",
     "tests/policy/test_gateway.py",
     "tests/security/test_gateway.py",
     "tests/security/test_large_bodies.py",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from apiproxy.engine import launch
+from apiproxy.engines.sdk import launch
 
 HOUR_S = 3600.0
 

@@ -1,7 +1,7 @@
 """The bundled CLI, driven by hand over its stream-json protocol: what the contract tests ask what it really does.
 
-Flags and environment are the engine's own (`apiproxy.engine.launch`). Threads and not asyncio, so that one warm process
-can serve the tests of a whole session.
+Flags and environment are the engine's own (`apiproxy.engines.sdk.launch`). Threads and not asyncio, so that one warm
+process can serve the tests of a whole session.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from apiproxy.engine.launch import LaunchSpec, WorkerFolder, bundled_cli
+from apiproxy.engines.sdk.launch import LaunchSpec, WorkerFolder, bundled_cli
 
 Line = dict[str, Any]
 

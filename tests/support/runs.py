@@ -5,11 +5,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from apiproxy.admission import Admission
-from apiproxy.engine.base import Engine
-from apiproxy.events import Cancelled, Failed, Finished, Queued, RunEvent, Streamed, StreamEvent, Usage
-from apiproxy.run import Run, RunLimits
-from apiproxy.turns import Caller, Turn, new_id
+from apiproxy.core.events import Cancelled, Failed, Finished, Queued, RunEvent, Streamed, StreamEvent, Usage
+from apiproxy.core.turns import Caller, Turn, new_id
+from apiproxy.engines.base import Engine
+from apiproxy.runs.admission import Admission
+from apiproxy.runs.run import Run, RunLimits
 from tests.support.engine import MODEL, body_of, text_of
 
 Ending = Finished | Failed | Cancelled

@@ -15,31 +15,31 @@ from typing import Any
 import orjson
 
 from apiproxy.catalog import CatalogModel
+from apiproxy.core.errors import ProxyError
+from apiproxy.core.json_encoding import dump_pieces
+from apiproxy.core.json_pieces import PiecesError
+from apiproxy.core.json_values import ValueBudget, exact_values, most_values
+from apiproxy.core.prices import Prices, PriceTable
 from apiproxy.dialects.anthropic.parse import check_body, completed_body
 from apiproxy.dialects.anthropic.token_counter import estimate_tokens
-from apiproxy.dialects.openai.body import Target
-from apiproxy.dialects.openai.media import file_block
-from apiproxy.dialects.openai.parse import read_chat, translate_chat
-from apiproxy.dialects.openai.responses_content import sealed
-from apiproxy.dialects.openai.responses_parse import Kept, read_responses, translate_responses
-from apiproxy.dialects.openai.responses_store import form_of
-from apiproxy.engine.encoding import dump_pieces
-from apiproxy.engine.overlay import large_turn_lines, overlay_body, overlay_settings, turn_lines
-from apiproxy.errors import ProxyError
+from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
+from apiproxy.dialects.openai.responses.content import sealed
+from apiproxy.dialects.openai.responses.parse import Kept, read_responses, translate_responses
+from apiproxy.dialects.openai.responses.store import form_of
+from apiproxy.dialects.openai.translate.media import file_block
+from apiproxy.dialects.openai.translate.messages_body import Target
+from apiproxy.engines.sdk.overlay import large_turn_lines, overlay_body, overlay_settings, turn_lines
+from apiproxy.http.body import parse_json_object
+from apiproxy.keys.allow_lists import Policy
+from apiproxy.keys.allow_lists import check_body as check_policy
 from apiproxy.limits.estimate import input_tokens, most_used, untold_usage
 from apiproxy.limits.pricing import unpriced_fields
-from apiproxy.policy import Policy
-from apiproxy.policy import check_body as check_policy
-from apiproxy.prices import Prices, PriceTable
-from apiproxy.sessions.ids import conversation_id
+from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.kept import decode_within, encode
 from apiproxy.sessions.lineage import chain_of
-from apiproxy.wire.body import parse_json_object
-from apiproxy.wire.pieces import PiecesError
-from apiproxy.wire.values import ValueBudget, exact_values, most_values
-from observability.bodyfacts import body_facts, words_of
-from observability.quoting import Prompt
-from observability.redact import Redactor
+from observability.tracing.body_stats import body_facts, words_of
+from observability.tracing.prompt_masking import Prompt
+from observability.tracing.redact import Redactor
 
 FACTOR, MOST = 10, 20
 """Quadratic time would be FACTOR squared."""

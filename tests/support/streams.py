@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from apiproxy.events import StreamEvent
+from apiproxy.core.events import StreamEvent
 
 JsonObject = dict[str, Any]
 

@@ -7,35 +7,35 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
-from apiproxy.auth import authenticate, require, require_dialect, require_model
 from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
-from apiproxy.dialects.anthropic import catalog_api, count_tokens, failures
-from apiproxy.dialects.anthropic.encode import AnthropicStream, plain
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.offload import offload
+from apiproxy.core.turns import Turn
+from apiproxy.dialects.anthropic import count_tokens, errors, models
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
 from apiproxy.dialects.anthropic.parse import beta_names, check_body, completed_body
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.keys import Principal
+from apiproxy.dialects.anthropic.stream import AnthropicStream, plain
+from apiproxy.http.body import read_json_object, take_body
+from apiproxy.http.exception_handlers import answer_mishaps
+from apiproxy.http.request import caller_of, note_refusal, request_id
+from apiproxy.http.response import respond
+from apiproxy.keys.authentication import authenticate, require, require_dialect, require_model
+from apiproxy.keys.cache import Principal
 from apiproxy.limits.estimate import default_max_tokens
-from apiproxy.offload import offload
-from apiproxy.runtime import holder
-from apiproxy.sessions.ids import conversation_id
+from apiproxy.runs.runtime import holder
+from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, recorder
-from apiproxy.turns import Turn
-from apiproxy.wire.body import read_json_object, take_body
-from apiproxy.wire.intake import caller_of, note_refusal, request_id
-from apiproxy.wire.mishaps import answer_mishaps
-from apiproxy.wire.respond import respond
 
 api = NinjaAPI(title="Anthropic dialect", urls_namespace="anthropic", docs_url=None, openapi_url=None)
 
 
 class AnthropicDialect:
-    """A `wire.respond.Dialect`."""
+    """A `http.response.Dialect`."""
 
     def error_response(self, error: ProxyError, request_id: str) -> HttpResponse:
         """The Messages API's error object."""
-        return failures.error_response(error, request_id)
+        return errors.error_response(error, request_id)
 
     def plain(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """The message as the upstream sent it."""
@@ -97,12 +97,12 @@ async def _turn(
 
 async def list_models(request: HttpRequest) -> HttpResponse:
     """GET /v1/models."""
-    return await catalog_api.list_models(request, await principal_of(request))
+    return await models.list_models(request, await principal_of(request))
 
 
 async def retrieve_model(request: HttpRequest, model_id: str) -> HttpResponse:
     """GET /v1/models/{id}."""
-    return await catalog_api.retrieve_model(request, await principal_of(request), model_id)
+    return await models.retrieve_model(request, await principal_of(request), model_id)
 
 
 async def count(request: HttpRequest) -> HttpResponse:
@@ -133,4 +133,4 @@ for prefix, documented in (("/v1", True), ("", False)):
         ["GET", "POST", "DELETE"], prefix + "/messages/batches/{path:rest}", include_in_schema=documented
     )(batch)
 
-answer_mishaps(api, failures.error_response)
+answer_mishaps(api, errors.error_response)

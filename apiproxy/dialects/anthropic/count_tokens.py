@@ -2,15 +2,15 @@
 
 from django.http import HttpRequest, JsonResponse
 
-from apiproxy.auth import require_allowed, require_model
 from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
+from apiproxy.core.offload import offload
 from apiproxy.dialects.anthropic.parse import beta_names, check_body
 from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
-from apiproxy.keys import Principal
-from apiproxy.limits.counting import limiter
-from apiproxy.offload import offload
-from apiproxy.wire.body import read_json_object, take_body
+from apiproxy.http.body import read_json_object, take_body
+from apiproxy.keys.authentication import require_allowed, require_model
+from apiproxy.keys.cache import Principal
+from apiproxy.limits.count_tokens import limiter
 
 ESTIMATE_HEADER = "x-proxy-token-count"
 """Its value is `estimate` where the upstream could not be asked; otherwise it is not there."""

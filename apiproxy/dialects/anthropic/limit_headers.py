@@ -3,7 +3,7 @@
 import math
 from datetime import UTC, datetime
 
-from apiproxy.limits.values import LimitError, LimitState
+from apiproxy.core.limits import LimitError, LimitState
 
 
 def limit_headers(state: LimitState) -> dict[str, str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.dialects.anthropic.schemas import MessagesIn
-from apiproxy.errors import FailureKind, ProxyError
 
 _HEADERS_IN_DISGUISE = ("betas", "user_profile_id", "workspace_id", "program_use_case_id")
 """Not fields of the Messages API, which refuses them in these words; the engine's CLI would make headers of the first

@@ -20,7 +20,7 @@ from pydantic import (
     field_validator,
 )
 
-from apiproxy.turns import MOST_MAX_TOKENS
+from apiproxy.core.turns import MOST_MAX_TOKENS
 
 _BLOCKS: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
 TextOrBlocks = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, _BLOCKS]})]

@@ -10,9 +10,9 @@ import httpx2
 import orjson
 
 from apiproxy.conf import Credential
-from apiproxy.engine.encoding import dump_pieces, dumps
-from apiproxy.errors import FailureKind, ProxyError, UpstreamError
-from apiproxy.offload import OFFLOAD_BYTES, offload
+from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.core.json_encoding import dump_pieces, dumps
+from apiproxy.core.offload import OFFLOAD_BYTES, offload
 
 COUNT_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 5.0

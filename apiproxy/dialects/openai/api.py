@@ -8,34 +8,35 @@ from typing import Any, Generic, TypeVar
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
-from apiproxy.auth import authenticate, require, require_dialect, require_model
 from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
-from apiproxy.dialects.openai import failures, models_api, responses_store
-from apiproxy.dialects.openai.body import Target, Translation
-from apiproxy.dialects.openai.completion import completion
-from apiproxy.dialects.openai.encode import ChatStream
-from apiproxy.dialects.openai.ignored import HEADER
+from apiproxy.core.errors import ProxyError
+from apiproxy.core.offload import offload
+from apiproxy.core.turns import Turn
+from apiproxy.dialects.openai import errors, models
+from apiproxy.dialects.openai.chat.completion import completion
+from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
+from apiproxy.dialects.openai.chat.schemas import ChatRequest, Sampled
+from apiproxy.dialects.openai.chat.stream import ChatStream
 from apiproxy.dialects.openai.limit_headers import limit_headers
-from apiproxy.dialects.openai.parse import read_chat, translate_chat
-from apiproxy.dialects.openai.responses_encode import ResponsesStream
-from apiproxy.dialects.openai.responses_object import response_object
-from apiproxy.dialects.openai.responses_parse import read_responses, translate_responses
-from apiproxy.dialects.openai.responses_schemas import ResponsesRequest
-from apiproxy.dialects.openai.schemas import ChatRequest, Sampled
-from apiproxy.errors import ProxyError
-from apiproxy.keys import Principal
+from apiproxy.dialects.openai.responses import store
+from apiproxy.dialects.openai.responses.parse import read_responses, translate_responses
+from apiproxy.dialects.openai.responses.response import response_object
+from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
+from apiproxy.dialects.openai.responses.stream import ResponsesStream
+from apiproxy.dialects.openai.translate.ignored import HEADER
+from apiproxy.dialects.openai.translate.messages_body import Target, Translation
+from apiproxy.http.body import read_json_object, take_body
+from apiproxy.http.exception_handlers import answer_mishaps
+from apiproxy.http.request import caller_of, note_refusal, request_id
+from apiproxy.http.response import StreamEncoder, respond
+from apiproxy.http.sse import dumps
+from apiproxy.keys.authentication import authenticate, require, require_dialect, require_model
+from apiproxy.keys.cache import Principal
 from apiproxy.limits.estimate import default_max_tokens
-from apiproxy.offload import offload
-from apiproxy.runtime import holder
-from apiproxy.sessions.ids import conversation_id
+from apiproxy.runs.runtime import holder
+from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, recorder
-from apiproxy.turns import Turn
-from apiproxy.wire.body import read_json_object, take_body
-from apiproxy.wire.intake import caller_of, note_refusal, request_id
-from apiproxy.wire.mishaps import answer_mishaps
-from apiproxy.wire.respond import StreamEncoder, respond
-from apiproxy.wire.sse import dumps
 
 api = NinjaAPI(title="OpenAI dialect", urls_namespace="openai", docs_url=None, openapi_url=None)
 
@@ -79,14 +80,14 @@ class Endpoint(Generic[RequestT]):
 
 
 class OpenAIDialect:
-    """A `wire.respond.Dialect`."""
+    """A `http.response.Dialect`."""
 
     def __init__(self, whole: Whole) -> None:
         self._whole = whole
 
     def error_response(self, error: ProxyError, request_id: str) -> HttpResponse:
         """OpenAI's error object; the request id is in the headers."""
-        return failures.error_response(error)
+        return errors.error_response(error)
 
     def plain(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """The answer for the upstream's whole message."""
@@ -105,9 +106,7 @@ async def _prepare_chat(request: ChatRequest, context: Context) -> Prepared:
 
 
 async def _prepare_responses(request: ResponsesRequest, context: Context) -> Prepared:
-    kept = await responses_store.kept(
-        request, context.principal, request_id=context.request_id, body_bytes=context.body_bytes
-    )
+    kept = await store.kept(request, context.principal, request_id=context.request_id, body_bytes=context.body_bytes)
     kept_bytes = kept.size_bytes if kept is not None else 0
     body_bytes = context.body_bytes + kept_bytes
     translation = await offload(
@@ -117,7 +116,7 @@ async def _prepare_responses(request: ResponsesRequest, context: Context) -> Pre
     kept_as = reply.response_id if request.store is not False else None
     form = None
     if kept_as is not None:
-        form = await offload(context.body_bytes, responses_store.form_of, reply, created=context.created)
+        form = await offload(context.body_bytes, store.form_of, reply, created=context.created)
     return Prepared(
         translation=translation,
         stream=ResponsesStream(reply, created=context.created),
@@ -145,18 +144,18 @@ async def responses(request: HttpRequest) -> HttpResponseBase:
 async def retrieve_response(request: HttpRequest, response_id: str) -> HttpResponse:
     """GET /v1/responses/{id}: one that was stored for this key; as a whole, whatever `stream` says."""
     principal = await _principal_of(request)
-    return _json(await responses_store.retrieve(principal, response_id, request_id=request_id(request)))
+    return _json(await store.retrieve(principal, response_id, request_id=request_id(request)))
 
 
 async def delete_response(request: HttpRequest, response_id: str) -> HttpResponse:
     """DELETE /v1/responses/{id}: one that was stored for this key."""
     principal = await _principal_of(request)
-    return _json(await responses_store.delete(principal, response_id, request_id=request_id(request)))
+    return _json(await store.delete(principal, response_id, request_id=request_id(request)))
 
 
 async def chat_models(request: HttpRequest) -> HttpResponse:
     """GET /v1/chat/models."""
-    return await models_api.list_models(await _principal_of(request))
+    return await models.list_models(await _principal_of(request))
 
 
 async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpResponseBase:
@@ -238,4 +237,4 @@ for prefix, documented in (("/v1", True), ("", False)):
     api.get(prefix + "/responses/{str:response_id}", include_in_schema=documented)(retrieve_response)
     api.delete(prefix + "/responses/{str:response_id}", include_in_schema=documented)(delete_response)
 
-answer_mishaps(api, lambda error, _: failures.error_response(error))
+answer_mishaps(api, lambda error, _: errors.error_response(error))

@@ -4,7 +4,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, FailFast, Field, TypeAdapter
 
-from apiproxy.turns import MOST_MAX_TOKENS
+from apiproxy.core.turns import MOST_MAX_TOKENS
 
 _ItemT = TypeVar("_ItemT")
 

@@ -2,7 +2,7 @@
 
 import math
 
-from apiproxy.limits.values import LimitError, LimitState
+from apiproxy.core.limits import LimitError, LimitState
 
 
 def limit_headers(state: LimitState) -> dict[str, str]:

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from apiproxy.conf import gateway_settings
-from apiproxy.reconcile import NoTracesError, differences
+from apiproxy.limits.reconcile import NoTracesError, differences
 
 
 class Command(BaseCommand):

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from apiproxy.costreport import Line, ReportError, beyond, compare, read_report, totals
+from apiproxy.limits.cost_report import Line, ReportError, beyond, compare, read_report, totals
 
 
 def _share(text: str) -> Decimal:

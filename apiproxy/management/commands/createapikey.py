@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from apiproxy.keys import KeyFields, create_key
+from apiproxy.keys.cache import KeyFields, create_key
 from apiproxy.models import ApiKey, Dialect, Scope
 
 MAX_EXPIRES_DAYS = 36_500

@@ -20,9 +20,9 @@ from django.db.migrations.executor import MigrationExecutor
 
 from apiproxy.catalog import resolve
 from apiproxy.conf import GatewaySettings, gateway_settings
-from apiproxy.engine.launch import bundled_cli
-from apiproxy.errors import ProxyError
-from apiproxy.keys import usable_keys
+from apiproxy.core.errors import ProxyError
+from apiproxy.engines.sdk.launch import bundled_cli
+from apiproxy.keys.cache import usable_keys
 from apiproxy.management.doctor import (
     Check,
     Finding,
@@ -36,7 +36,7 @@ from apiproxy.management.doctor import (
     check_memory,
     check_proxy,
 )
-from apiproxy.management.live_turn import live_turn
+from apiproxy.management.probe import live_turn
 
 CLI_TIMEOUT_S = 30.0
 _DEFAULT_MODEL = "haiku"

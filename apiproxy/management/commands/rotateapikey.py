@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from apiproxy.keys import rotate
+from apiproxy.keys.cache import rotate
 from apiproxy.models import ApiKey
 
 DEFAULT_OVERLAP_HOURS = 24

@@ -14,16 +14,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
-from apiproxy.bootstrap import FirstSecrets, keep_env_key, make_first, take_back
-from apiproxy.checkpoint import checkpoint_now
 from apiproxy.conf import MAX_PROCESSES, GatewaySettings, metrics_dir
-from apiproxy.engine.launch import sweep
-from apiproxy.management.child import ChildSide
-from apiproxy.management.first_login import keep_first_login
-from apiproxy.management.gateway import Gateway
-from apiproxy.management.supervise import Plan, become_supervisor
-from apiproxy.management.welcome import KEY_VARIABLE, welcome
-from apiproxy.wire.connections import listening_socket
+from apiproxy.db.checkpoint import checkpoint_now
+from apiproxy.engines.sdk.launch import sweep
+from apiproxy.keys.bootstrap import FirstSecrets, keep_env_key, make_first, take_back
+from apiproxy.server.banner import KEY_VARIABLE, welcome
+from apiproxy.server.child import ChildSide
+from apiproxy.server.first_login import keep_first_login
+from apiproxy.server.listener import listening_socket
+from apiproxy.server.process import Gateway
+from apiproxy.server.supervise import Plan, become_supervisor
 
 
 class Command(BaseCommand):

@@ -9,10 +9,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, transaction
 
-from observability.rollup import Sums
-from observability.stats import FINE_KEPT_S, MINUTES_KEPT_S
-from observability.store import write_sums, write_traces
+from observability.stats.figures import FINE_KEPT_S, MINUTES_KEPT_S
+from observability.stats.rollup import Sums
 from observability.synthetic import synthetic_traces
+from observability.tracing.store import write_sums, write_traces
 
 _CHUNK = 5_000
 

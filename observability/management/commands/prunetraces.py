@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from observability.retention import DUMP_DAYS, prune
+from observability.tracing.retention import DUMP_DAYS, prune
 
 
 class Command(BaseCommand):

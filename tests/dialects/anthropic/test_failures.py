@@ -5,8 +5,8 @@ import json
 import anthropic
 import pytest
 
-from apiproxy.dialects.anthropic.failures import error_object, error_response, status_and_type
-from apiproxy.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.dialects.anthropic.errors import error_object, error_response, status_and_type
 
 # API.md, "Errors".
 DOCUMENTED = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from apiproxy.engine.overlay import IDENTITY_BLOCK
+from apiproxy.engines.sdk.overlay import IDENTITY_BLOCK
 from tests.support.engine import mark
 from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from apiproxy.engine.overlay import IDENTITY_BLOCK
+from apiproxy.engines.sdk.overlay import IDENTITY_BLOCK
 from apiproxy.standin import Exchange
 from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.dialects.anthropic.parse import beta_names, check_body, completed_body
-from apiproxy.errors import FailureKind, ProxyError
 
 GOOD: dict[str, Any] = {"model": "sonnet", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
 

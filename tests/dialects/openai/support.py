@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 
-from apiproxy.dialects.openai.body import Target, Translation
-from apiproxy.dialects.openai.capabilities import Sampling, capabilities
-from apiproxy.dialects.openai.parse import read_chat, translate_chat
-from apiproxy.dialects.openai.responses_parse import Kept, ResponsesTranslation, read_responses, translate_responses
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.wire.fold import MessageFold
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.message import MessageFold
+from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
+from apiproxy.dialects.openai.responses.parse import Kept, ResponsesTranslation, read_responses, translate_responses
+from apiproxy.dialects.openai.translate.capabilities import Sampling, capabilities
+from apiproxy.dialects.openai.translate.messages_body import Target, Translation
 from tests.dialects.openai.typed import misfit
 
 Events = list[dict[str, Any]]

@@ -13,12 +13,12 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from apiproxy.dialects.openai.body import Reply
-from apiproxy.dialects.openai.completion import completion
-from apiproxy.dialects.openai.encode import ChatStream
-from apiproxy.dialects.openai.responses_encode import ResponsesStream
-from apiproxy.dialects.openai.responses_object import response_object
-from apiproxy.dialects.openai.responses_parse import ResponsesReply
+from apiproxy.dialects.openai.chat.completion import completion
+from apiproxy.dialects.openai.chat.stream import ChatStream
+from apiproxy.dialects.openai.responses.parse import ResponsesReply
+from apiproxy.dialects.openai.responses.response import response_object
+from apiproxy.dialects.openai.responses.stream import ResponsesStream
+from apiproxy.dialects.openai.translate.messages_body import Reply
 from tests.dialects.openai.support import Events, answer, folded, payloads, responses
 from tests.dialects.openai.typed import JSON
 

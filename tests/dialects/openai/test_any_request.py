@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 
-from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.core.errors import FailureKind, ProxyError
 from tests.dialects.openai.support import MODELS, PDF, PNG, call, chat, function, responses, user
 from tests.dialects.openai.typed import JSON, values_of
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from apiproxy.dialects.openai.capabilities import Sampling, Thinking, capabilities
+from apiproxy.dialects.openai.translate.capabilities import Sampling, Thinking, capabilities
 
 
 @pytest.mark.parametrize(

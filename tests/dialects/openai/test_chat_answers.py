@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from apiproxy.dialects.openai.answer import REFUSAL_TEXT, SYSTEM_FINGERPRINT
-from apiproxy.dialects.openai.body import Reply
-from apiproxy.dialects.openai.completion import completion
-from apiproxy.dialects.openai.encode import ChatStream
-from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.dialects.openai.chat.completion import completion
+from apiproxy.dialects.openai.chat.stream import ChatStream
+from apiproxy.dialects.openai.translate.answer import REFUSAL_TEXT, SYSTEM_FINGERPRINT
+from apiproxy.dialects.openai.translate.messages_body import Reply
 from tests.dialects.openai.support import MODEL, Events, answer, folded, payloads
 
 TEXT = {"type": "text", "text": "Hello there"}

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from apiproxy.dialects.openai.failures import error_object, error_response, failure
-from apiproxy.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.dialects.openai.errors import error_object, error_response, failure
 
 SEEN = {
     FailureKind.INVALID_REQUEST: (400, "invalid_request_error", None),

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from apiproxy.dialects.openai.ignored import MAX_NAMED
-from apiproxy.errors import ProxyError
+from apiproxy.core.errors import ProxyError
+from apiproxy.dialects.openai.translate.ignored import MAX_NAMED
 from tests.dialects.openai.support import chat, refusal, user
 
 

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from openai.lib._pydantic import to_strict_json_schema
 from pydantic import BaseModel, Field
 
-from apiproxy.dialects.openai.json_schema import MAX_DEPTH, MAX_UNIONS, Budget, NoStrictFormError, strict_form
+from apiproxy.dialects.openai.translate.json_schema import (
+    MAX_DEPTH,
+    MAX_UNIONS,
+    Budget,
+    NoStrictFormError,
+    strict_form,
+)
 from tests.dialects.openai.typed import JSON
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from apiproxy.dialects.openai.reasoning import BUDGET_TOKENS, MIN_BUDGET_TOKENS
+from apiproxy.dialects.openai.translate.reasoning import BUDGET_TOKENS, MIN_BUDGET_TOKENS
 from tests.dialects.openai.support import MAX_OUTPUT_TOKENS, chat, function, tool_turn
 
 BUDGET_MODEL = "claude-haiku-4-5"

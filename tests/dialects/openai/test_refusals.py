@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from apiproxy.dialects.openai.parse import read_chat
-from apiproxy.dialects.openai.responses_parse import read_responses
-from apiproxy.errors import ProxyError
+from apiproxy.core.errors import ProxyError
+from apiproxy.dialects.openai.chat.parse import read_chat
+from apiproxy.dialects.openai.responses.parse import read_responses
 from tests.dialects.openai.support import call, function, refusal, tool_turn, user
 
 ASSISTANT: dict[str, Any] = {"role": "assistant", "content": None}

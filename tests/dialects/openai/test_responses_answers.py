@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from apiproxy.dialects.openai.responses_content import unsealed
-from apiproxy.dialects.openai.responses_encode import ResponsesStream
-from apiproxy.dialects.openai.responses_object import response_object
-from apiproxy.errors import FailureKind, ProxyError
-from apiproxy.wire.values import ValueBudget
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.json_values import ValueBudget
+from apiproxy.dialects.openai.responses.content import unsealed
+from apiproxy.dialects.openai.responses.response import response_object
+from apiproxy.dialects.openai.responses.stream import ResponsesStream
 from tests.dialects.openai.support import MODEL, Events, answer, folded, payloads, responses
 
 TEXT = {"type": "text", "text": "Hello there"}

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from apiproxy.dialects.openai.responses_content import sealed
-from apiproxy.dialects.openai.responses_parse import Kept
-from apiproxy.errors import FailureKind, ProxyError
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.dialects.openai.responses.content import sealed
+from apiproxy.dialects.openai.responses.parse import Kept
 from tests.dialects.openai.support import PDF, PNG, responses
 
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "sig"}

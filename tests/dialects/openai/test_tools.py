@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from apiproxy.dialects.openai.tools import MAX_STRICT_TOOLS
+from apiproxy.dialects.openai.translate.tools import MAX_STRICT_TOOLS
 from tests.dialects.openai.support import chat, function
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

@@ -1,0 +1,164 @@
+"""Usage and sessions in the admin: to be read, and usage to be taken away as CSV."""
+
+import csv
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import Model as AnyModel
+from django.db.models import QuerySet, Sum
+from django.http import HttpRequest, StreamingHttpResponse
+from django.utils import timezone
+from django.utils.text import Truncator
+from unfold.admin import ModelAdmin
+
+from apiproxy.core.limits import MICRO, usd
+from apiproxy.models import ApiKey, Session, Usage
+
+_CSV_COLUMNS = (
+    *("day", "key_id", "key_label", "model", "requests", "failures", "unpriced", "partly_unpriced"),
+    *("input_tokens", "output_tokens"),
+    *("cache_read_tokens", "cache_creation_tokens", "cost_micro_usd"),
+)
+SHOWN_DAYS = 30
+_SHOWN_CHARS = 36
+_CHUNK_ROWS = 1_000
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class _Line:
+    """What `csv` writes to: it gives back what it is given."""
+
+    def write(self, text: str) -> str:
+        """The line."""
+        return text
+
+
+def csv_lines(rows: "QuerySet[Usage]") -> Iterator[str]:
+    """The rows as CSV, with a line of names first; the cost is an estimate in USD."""
+    writer = csv.writer(_Line())
+    yield writer.writerow([*_CSV_COLUMNS[:-1], "cost_usd_estimate"])
+    for *values, cost in rows.values_list(*_CSV_COLUMNS).iterator(chunk_size=_CHUNK_ROWS):
+        yield writer.writerow([*map(_plain, values), _to_the_micro(cost)])
+
+
+def _plain(value: Any) -> Any:
+    """A text that a spreadsheet does not take for a formula: names of keys and models come from outside."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
+
+
+def recent_days(key: ApiKey) -> list[dict[str, Any]]:
+    """What the key used on each of the last days on which it was used, the newest first; all but `day` as text."""
+    since = timezone.now().date() - timedelta(days=SHOWN_DAYS - 1)
+    rows = Usage.objects.filter(key_id=key.pk, day__gte=since).order_by().values("day")
+    summed: Any = rows.annotate(
+        asked=Sum("requests"),
+        failed=Sum("failures"),
+        tokens_in=Sum("input_tokens") + Sum("cache_read_tokens") + Sum("cache_creation_tokens"),
+        tokens_out=Sum("output_tokens"),
+        micro_usd=Sum("cost_micro_usd"),
+        not_priced=Sum("unpriced") + Sum("partly_unpriced"),
+    )
+    counts = ("asked", "failed", "tokens_in", "tokens_out")
+    return [
+        {
+            "day": row["day"],
+            "cost": usd(row["micro_usd"]) + (" +" if row["not_priced"] else ""),
+            **{name: f"{row[name]:,}" for name in counts},
+        }
+        for row in summed.order_by("-day")
+    ]
+
+
+class _ReadOnly(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Rows that the gateway alone writes."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: AnyModel | None = None) -> bool:
+        """Nobody."""
+        return False
+
+
+@admin.register(Usage)
+class UsageAdmin(_ReadOnly):
+    """What keys have used, by model and day."""
+
+    list_display = ("day", "key", "model", "requests", "failures", "tokens_in", "tokens_out", "shown_cost")
+    list_filter = ("key_label", "model", "day")
+    empty_hint = "A request with an API key adds to the row of its day."
+    search_fields = ("key_label", "model")
+    date_hierarchy = "day"
+    actions: ClassVar[list[str]] = ["export"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: AnyModel | None = None) -> bool:
+        """Nobody: budgets read these rows."""
+        return False
+
+    @admin.display(description="key", ordering="key_label")
+    def key(self, row: Usage) -> str:
+        """Its name when the row was made."""
+        return row.key_label
+
+    @admin.display(description="tokens in")
+    def tokens_in(self, row: Usage) -> str:
+        """Those of the prompt cache included."""
+        return f"{row.input_tokens + row.cache_read_tokens + row.cache_creation_tokens:,}"
+
+    @admin.display(description="tokens out", ordering="output_tokens")
+    def tokens_out(self, row: Usage) -> str:
+        """What the model wrote."""
+        return f"{row.output_tokens:,}"
+
+    @admin.display(description="cost (estimate)", ordering="cost_micro_usd")
+    def shown_cost(self, row: Usage) -> str:
+        """In USD; a + where some requests had no price, or none for a part."""
+        return f"{_to_the_micro(row.cost_micro_usd)} USD{' +' if row.unpriced or row.partly_unpriced else ''}"
+
+    @admin.action(description="Export the selected rows as CSV", permissions=["view"])
+    def export(self, request: HttpRequest, queryset: "QuerySet[Usage]") -> StreamingHttpResponse:
+        """A file with a line for each row."""
+        response = StreamingHttpResponse(csv_lines(queryset.order_by("day", "key_label", "model")), "text/csv")
+        response["Content-Disposition"] = 'attachment; filename="usage.csv"'
+        return response
+
+
+@admin.register(Session)
+class SessionAdmin(_ReadOnly):
+    """Conversations that are known by an id."""
+
+    list_display = (
+        *("conversation", "key", "model", "turns", "resumes", "resets", "failures", "shown_cost", "last_used"),
+    )
+    list_filter = ("key_label", "model", "dialect")
+    empty_hint = "A client that sends x-conversation-id with its requests has one."
+    search_fields = ("conversation_id", "key_label")
+    exclude = ("chain", "heads")
+
+    @admin.display(description="conversation", ordering="conversation_id")
+    def conversation(self, row: Session) -> str:
+        """The beginning of its id."""
+        return Truncator(row.conversation_id).chars(_SHOWN_CHARS)
+
+    @admin.display(description="key", ordering="key_label")
+    def key(self, row: Session) -> str:
+        """Its name at the last turn."""
+        return row.key_label
+
+    @admin.display(description="last used", ordering="last_used_at")
+    def last_used(self, row: Session) -> datetime:
+        """When."""
+        return row.last_used_at
+
+    @admin.display(description="cost (estimate)", ordering="cost_micro_usd")
+    def shown_cost(self, row: Session) -> str:
+        """In USD; a + where some turns had no price, or none for a part."""
+        return f"{_to_the_micro(row.cost_micro_usd)} USD{' +' if row.unpriced or row.partly_unpriced else ''}"
+
+
+def _to_the_micro(micro_usd: int) -> str:
+    """US dollars, all with the same decimals, so that they stand under each other."""
+    return f"{micro_usd / MICRO:.6f}"

@@ -1,0 +1,77 @@
+"""A whole answer as a chat completion."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from apiproxy.dialects.openai.translate.answer import (
+    SYSTEM_FINGERPRINT,
+    THINKING_TYPES,
+    arguments,
+    chat_usage,
+    completion_id,
+    finish_reason,
+    refusal_text,
+    service_tier,
+)
+from apiproxy.dialects.openai.translate.messages_body import Reply
+
+
+def completion(message: Mapping[str, Any], reply: Reply, *, created: int) -> dict[str, Any]:
+    """The upstream's whole message as a chat completion. created: Unix time in seconds."""
+    blocks: Sequence[Mapping[str, Any]] = message["content"]
+    uses = [block for block in blocks if block["type"] == "tool_use"]
+    calls = [use for use in uses if use["name"] != reply.answer_tool]
+    usage = message.get("usage") or {}
+    reason = finish_reason(message.get("stop_reason"), calls=bool(calls), legacy=reply.legacy_function)
+    answer: dict[str, Any] = {
+        "id": completion_id(message["id"]),
+        "object": "chat.completion",
+        "created": created,
+        "model": message["model"],
+        "choices": [
+            {
+                "index": 0,
+                "message": _message(message, calls, reply, refused=reason == "content_filter"),
+                "logprobs": None,
+                "finish_reason": reason,
+            }
+        ],
+        "usage": chat_usage(usage, thought=any(block["type"] in THINKING_TYPES for block in blocks)),
+        "system_fingerprint": SYSTEM_FINGERPRINT,
+    }
+    if (tier := service_tier(usage)) is not None:
+        answer["service_tier"] = tier
+    return answer
+
+
+def _message(
+    message: Mapping[str, Any], calls: Sequence[Mapping[str, Any]], reply: Reply, *, refused: bool
+) -> dict[str, Any]:
+    blocks = message["content"]
+    texts = [text for block in blocks if (text := _text(block, reply)) is not None]
+    result: dict[str, Any] = {
+        "role": "assistant",
+        "content": "".join(texts) if texts or not (calls or refused) else None,
+        "refusal": refusal_text(message.get("stop_details")) if refused else None,
+    }
+    functions = [{"name": call["name"], "arguments": arguments(call)} for call in calls]
+    if reply.legacy_function and functions:
+        result["function_call"] = functions[0]
+    elif functions:
+        result["tool_calls"] = [
+            {"id": call["id"], "type": "function", "function": function}
+            for call, function in zip(calls, functions, strict=True)
+        ]
+    thoughts = [block for block in blocks if block["type"] in THINKING_TYPES]
+    if reply.reasoning and thoughts:
+        result["reasoning_content"] = "".join(block.get("thinking", "") for block in thoughts)
+        result["thinking_blocks"] = [{"index": index, **block} for index, block in enumerate(thoughts)]
+    return result
+
+
+def _text(block: Mapping[str, Any], reply: Reply) -> str | None:
+    if block["type"] == "text" and reply.answer_tool is None:
+        return str(block["text"])
+    if block["type"] == "tool_use" and block["name"] == reply.answer_tool:
+        return arguments(block)
+    return None

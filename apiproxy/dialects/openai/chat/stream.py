@@ -1,0 +1,228 @@
+"""A streamed answer as the chunks of Chat Completions.
+
+A delta costs one small `dumps`: everything else of a chunk is made once. Format:
+https://platform.openai.com/docs/api-reference/chat, and what the `openai` package makes of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+import orjson
+
+from apiproxy.core.errors import ProxyError
+from apiproxy.core.events import StreamEvent
+from apiproxy.dialects.openai.errors import error_object
+from apiproxy.dialects.openai.translate.answer import (
+    SYSTEM_FINGERPRINT,
+    THINKING_TYPES,
+    arguments,
+    as_json,
+    chat_usage,
+    completion_id,
+    finish_reason,
+    merged_usage,
+    refusal_text,
+    service_tier,
+)
+from apiproxy.dialects.openai.translate.messages_body import Reply
+
+_DONE = b"data: [DONE]\n\n"
+_PING = b": ping\n\n"
+
+
+class _Kind(Enum):
+    TEXT = auto()
+    ANSWER = auto()  # the arguments of the tool that carries the answer: they are its text
+    CALL = auto()
+    THINKING = auto()
+    OTHER = auto()
+
+
+@dataclass(slots=True)
+class _Block:
+    """An open content block; head and tail stand around the JSON of each of its deltas."""
+
+    kind: _Kind
+    content: Mapping[str, Any]
+    head: bytes = b""
+    tail: bytes = b""
+    empty: bool = True
+    thinking: list[str] = field(default_factory=list)
+    signature: list[str] = field(default_factory=list)
+
+
+class ChatStream:
+    """A `http.response.StreamEncoder` for one chat completion. created: Unix time in seconds."""
+
+    def __init__(self, reply: Reply, *, created: int) -> None:
+        self._reply = reply
+        self._created = created
+        self._usage: dict[str, Any] = {}
+        self._blocks: dict[int, _Block] = {}
+        self._calls = 0
+        self._thoughts = 0
+        self._role_sent = False
+        self._has_text = False
+        self._head = b""
+        self._tail = b""
+
+    def encode(self, events: Sequence[StreamEvent]) -> bytes:
+        """The chunks for upstream events; thinking is left out unless it was asked for."""
+        out: list[bytes] = []
+        for event in events:
+            if event["type"] == "content_block_delta":
+                self._delta(event["index"], event["delta"], out)
+            else:
+                self._other(event, out)
+        return b"".join(out)
+
+    def finish(self) -> bytes:
+        """The token counts, if they were asked for, and the end mark."""
+        if not self._reply.include_usage:
+            return _DONE
+        usage = chat_usage(self._usage, thought=self._thoughts > 0)
+        return self._head + b'[],"usage":' + orjson.dumps(usage) + b"}\n\n" + _DONE
+
+    def failure(self, error: ProxyError) -> bytes:
+        """The error object as the last data; no end mark follows, so that nobody takes the answer for complete."""
+        return b"data: " + as_json(error_object(error)) + b"\n\n"
+
+    def ping(self) -> bytes:
+        """A comment."""
+        return _PING
+
+    def _other(self, event: StreamEvent, out: list[bytes]) -> None:
+        match event["type"]:
+            case "message_start":
+                self._start(event["message"])
+            case "content_block_start":
+                self._open(event["index"], event["content_block"], out)
+            case "content_block_stop":
+                self._close(self._blocks.pop(event["index"]), out)
+            case "message_delta":
+                self._end(event, out)
+
+    def _start(self, message: Mapping[str, Any]) -> None:
+        self._usage = dict(message.get("usage") or {})
+        head = {
+            "id": completion_id(message["id"]),
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": message["model"],
+            "system_fingerprint": SYSTEM_FINGERPRINT,
+        }
+        if (tier := service_tier(self._usage)) is not None:
+            head["service_tier"] = tier
+        self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":'
+        self._tail = b',"usage":null}\n\n' if self._reply.include_usage else b"}\n\n"
+
+    def _delta(self, index: int, delta: Mapping[str, Any], out: list[bytes]) -> None:
+        block = self._blocks[index]
+        match delta["type"]:
+            case "text_delta" if block.kind is _Kind.TEXT:
+                text = delta["text"]
+            case "input_json_delta" if block.kind in (_Kind.CALL, _Kind.ANSWER):
+                text = delta["partial_json"]
+            case "thinking_delta" if block.kind is _Kind.THINKING:
+                text = delta["thinking"]
+                block.thinking.append(text)
+            case "signature_delta" if block.kind is _Kind.THINKING:
+                block.signature.append(delta["signature"])
+                return
+            case _:
+                return
+        if text:
+            block.empty = False
+            out.append(block.head)
+            out.append(as_json(text))
+            out.append(block.tail)
+
+    def _open(self, index: int, content: Mapping[str, Any], out: list[bytes]) -> None:
+        block = _Block(self._kind(content), content)
+        self._blocks[index] = block
+        match block.kind:
+            case _Kind.TEXT:
+                self._open_text(block, content.get("text") or "", out)
+            case _Kind.ANSWER:
+                self._open_text(block, "", out)
+            case _Kind.CALL:
+                self._open_call(block, out)
+            case _Kind.THINKING:
+                block.head, block.tail = self._around({"reasoning_content": None})
+                if not self._role_sent:
+                    self._emit({"content": None, "reasoning_content": ""}, out)
+
+    def _kind(self, content: Mapping[str, Any]) -> _Kind:
+        kind = content["type"]
+        if kind == "text":
+            # Beside a tool that carries the answer, text is talk, and would spoil the JSON.
+            return _Kind.TEXT if self._reply.answer_tool is None else _Kind.OTHER
+        if kind == "tool_use":
+            return _Kind.ANSWER if content["name"] == self._reply.answer_tool else _Kind.CALL
+        if kind in THINKING_TYPES:
+            self._thoughts += 1
+            return _Kind.THINKING if self._reply.reasoning else _Kind.OTHER
+        return _Kind.OTHER
+
+    def _open_text(self, block: _Block, text: str, out: list[bytes]) -> None:
+        block.head, block.tail = self._around({"content": None})
+        if text or not self._has_text:
+            self._emit({"content": text}, out)
+        self._has_text = True
+
+    def _open_call(self, block: _Block, out: list[bytes]) -> None:
+        name, call_id = block.content["name"], block.content["id"]
+        content = {} if self._role_sent else {"content": None}
+        if self._reply.legacy_function:
+            self._emit({**content, "function_call": {"name": name, "arguments": ""}}, out)
+            block.head, block.tail = self._around({"function_call": {"arguments": None}})
+        else:
+            call = {"index": self._calls, "id": call_id, "type": "function"}
+            self._emit({**content, "tool_calls": [{**call, "function": {"name": name, "arguments": ""}}]}, out)
+            around = {"index": self._calls, "function": {"arguments": None}}
+            block.head, block.tail = self._around({"tool_calls": [around]})
+        self._calls += 1
+
+    def _close(self, block: _Block, out: list[bytes]) -> None:
+        if block.kind is _Kind.THINKING:
+            self._emit({"thinking_blocks": [{"index": self._thoughts - 1, **_whole(block)}]}, out)
+        elif block.empty and block.kind in (_Kind.CALL, _Kind.ANSWER):
+            # The upstream streams no arguments where there are none; JSON is due all the same.
+            out.append(block.head)
+            out.append(as_json(arguments(block.content)))
+            out.append(block.tail)
+
+    def _end(self, event: StreamEvent, out: list[bytes]) -> None:
+        delta = event["delta"]
+        self._usage = merged_usage(self._usage, event.get("usage") or {})
+        reason = finish_reason(delta.get("stop_reason"), calls=self._calls > 0, legacy=self._reply.legacy_function)
+        if reason == "content_filter":
+            content = {} if self._role_sent else {"content": None}
+            self._emit({**content, "refusal": refusal_text(delta.get("stop_details"))}, out)
+        elif not self._has_text and not self._calls:
+            self._emit({"content": ""}, out)
+        self._emit({}, out, reason)
+
+    def _emit(self, delta: Mapping[str, Any], out: list[bytes], reason: str | None = None) -> None:
+        if not self._role_sent:
+            delta = {"role": "assistant", **delta}
+            self._role_sent = True
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        out.append(self._head + b"[" + as_json(choice) + b"]" + self._tail)
+
+    def _around(self, delta: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        """What stands before and after the one null in the delta's chunk."""
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+        before, _, after = orjson.dumps(choice).partition(b"null")
+        return self._head + b"[" + before, after + b"]" + self._tail
+
+
+def _whole(block: _Block) -> dict[str, Any]:
+    """A thinking block as the client has to send it back."""
+    if block.content["type"] == "redacted_thinking":
+        return dict(block.content)
+    thinking = "".join([block.content.get("thinking") or "", *block.thinking])
+    signature = "".join([block.content.get("signature") or "", *block.signature])
+    return {**block.content, "thinking": thinking, "signature": signature}

@@ -1,0 +1,22 @@
+"""GET /v1/chat/models."""
+
+from typing import Any
+
+from django.http import JsonResponse
+
+from apiproxy.catalog import CatalogModel, catalog
+from apiproxy.keys.authentication import may_use
+from apiproxy.keys.cache import Principal
+
+_LISTED = ("active", "deprecated")
+
+
+async def list_models(principal: Principal) -> JsonResponse:
+    """The models that this key may use, newest first, in the shape of OpenAI's list."""
+    models = [model for model in await catalog.models() if model.enabled and may_use(principal, model)]
+    return JsonResponse({"object": "list", "data": [_entry(model) for model in models if model.lifecycle in _LISTED]})
+
+
+def _entry(model: CatalogModel) -> dict[str, Any]:
+    created = int(model.created_at.timestamp()) if model.created_at is not None else 0
+    return {"id": model.id, "object": "model", "created": created, "owned_by": "anthropic"}

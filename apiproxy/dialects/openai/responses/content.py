@@ -1,0 +1,80 @@
+"""Parts of Responses input as blocks of the Messages API, and thinking in the form that clients carry for us."""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from apiproxy.core.json_values import ValueBudget
+from apiproxy.dialects.openai.chat.schemas import AudioPart, RefusalPart
+from apiproxy.dialects.openai.responses.schemas import InputFile, InputImage, InputText
+from apiproxy.dialects.openai.translate import media
+from apiproxy.dialects.openai.translate.answer import as_json
+from apiproxy.dialects.openai.translate.content import Block, cache_mark, is_blank, text_block, text_blocks
+from apiproxy.dialects.openai.translate.ignored import Ignored, refuse
+
+_OURS = "thinking-1."
+_DETAILS_WITHOUT_A_WORD = (None, "auto")
+
+Part = InputText | InputImage | InputFile | RefusalPart | AudioPart
+
+
+def blocks(content: str | Sequence[Part], field: str, ignored: Ignored) -> list[Block]:
+    """Blocks for the content of an item; blank text is left out. field: the content's path."""
+    if isinstance(content, str):
+        return text_blocks(content)
+    found = (_block(part, f"{field}.{index}", ignored) for index, part in enumerate(content))
+    return [block for block in found if block is not None]
+
+
+def sealed(block: Mapping[str, Any]) -> str:
+    """A thinking block as the `encrypted_content` of a reasoning item: opaque to the client, as OpenAI's is."""
+    return _OURS + base64.urlsafe_b64encode(as_json(block)).decode()
+
+
+def unsealed(content: str, values: ValueBudget) -> dict[str, Any] | None:
+    """The thinking block in the `encrypted_content`, None if it is not one of ours. values: of the whole request."""
+    if not content.startswith(_OURS):
+        return None
+    try:
+        block = values.loads(base64.urlsafe_b64decode(content.removeprefix(_OURS)))
+    except (binascii.Error, ValueError):
+        return None
+    return block if isinstance(block, dict) else None
+
+
+def _block(part: Part, field: str, ignored: Ignored) -> Block | None:
+    match part:
+        case InputText():
+            return None if is_blank(part.text) else {**text_block(part.text), **cache_mark(part)}
+        case RefusalPart():
+            return None if is_blank(part.refusal) else text_block(part.refusal)
+        case InputImage():
+            if part.detail not in _DETAILS_WITHOUT_A_WORD:
+                ignored.say("input_image.detail")
+            return {**_image(part, field), **cache_mark(part)}
+        case InputFile():
+            if part.detail not in _DETAILS_WITHOUT_A_WORD:
+                ignored.say("input_file.detail")
+            return {**_file(part, field), **cache_mark(part)}
+        case AudioPart():
+            raise refuse(f"{field}.input_audio", "no model here takes sound")
+
+
+def _image(part: InputImage, field: str) -> Block:
+    if part.image_url:
+        return media.image_block(part.image_url, f"{field}.image_url")
+    if part.file_id:
+        document = media.uploaded_file_block(part.file_id, None, f"{field}.file_id")
+        return {"type": "image", "source": document["source"]}
+    raise refuse(f"{field}.image_url", "Field required")
+
+
+def _file(part: InputFile, field: str) -> Block:
+    if part.file_data:
+        return media.file_block(part.file_data, part.filename, f"{field}.file_data")
+    if part.file_url:
+        return media.document_url_block(part.file_url, part.filename, f"{field}.file_url")
+    if part.file_id:
+        return media.uploaded_file_block(part.file_id, part.filename, f"{field}.file_id")
+    raise refuse(f"{field}.file_data", "Field required")

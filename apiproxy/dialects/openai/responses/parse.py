@@ -1,0 +1,273 @@
+"""A Responses request as a Messages body."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apiproxy.dialects.openai.chat.parse import allowed_names, json_object, thinking_blocks
+from apiproxy.dialects.openai.chat.schemas import JsonObjectFormat
+from apiproxy.dialects.openai.responses.content import blocks, unsealed
+from apiproxy.dialects.openai.responses.schemas import (
+    ITEM,
+    AllowedFunctions,
+    CallOutputItem,
+    CustomCallItem,
+    FunctionCallItem,
+    Item,
+    MessageItem,
+    NamedFunction,
+    ReasoningItem,
+    ReferenceItem,
+    ResponsesFunction,
+    ResponsesRequest,
+    SchemaFormat,
+)
+from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
+from apiproxy.dialects.openai.translate.content import Block, text_blocks
+from apiproxy.dialects.openai.translate.conversation import Conversation
+from apiproxy.dialects.openai.translate.ignored import Ignored, refuse
+from apiproxy.dialects.openai.translate.messages_body import Parts, Reply, Target, Translation, assemble, say_unknown
+from apiproxy.dialects.openai.translate.reasoning import Asked
+from apiproxy.dialects.openai.translate.structured_output import ANSWER_TOOL, Wanted
+from apiproxy.dialects.openai.translate.tools import Choice, ToolSpec
+from apiproxy.dialects.openai.translate.validation import read
+
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+
+_DEFAULTS = {"top_logprobs": 0}
+_NOT_STORED = "responses are not stored for this API key: send the whole conversation as `input`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponsesReply(Reply):
+    """The form of a Responses answer.
+
+    echo: what the answer repeats of the request. encrypted: with thinking for the client to carry. response_id: the id
+    under which the answer is kept; None where it is not.
+    """
+
+    echo: dict[str, Any]
+    encrypted: bool = False
+    response_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Stored responses, where there are any: the id for the new one, and the messages up to the previous one.
+
+    size_bytes: of these messages as JSON.
+    """
+
+    response_id: str
+    history: Sequence[dict[str, Any]] = ()
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponsesTranslation(Translation):
+    """A `Translation` whose answer is a Responses object."""
+
+    reply: ResponsesReply
+
+
+def read_responses(body: object) -> ResponsesRequest:
+    """The request in a decoded JSON body. Raises ProxyError (INVALID_REQUEST) that names the field at fault."""
+    return read(ResponsesRequest, body)
+
+
+def translate_responses(
+    request: ResponsesRequest, *, target: Target, strict: bool, kept: Kept | None = None
+) -> ResponsesTranslation:
+    """The request for the upstream. strict: a field that cannot be honoured is refused, not named in a header.
+
+    kept is None where responses are not stored for this key. Raises ProxyError (INVALID_REQUEST) that names the field.
+    """
+    ignored = Ignored(strict=strict)
+    _refuse_what_needs_a_store(request, kept)
+    _say_what_is_ignored(request, kept, ignored)
+    system, messages = _conversation(request, kept, ignored)
+    config = request.reasoning
+    shown = config is not None and (config.summary or config.generate_summary) is not None
+    parts = Parts(
+        system=system,
+        messages=messages,
+        max_tokens=request.max_output_tokens,
+        tools=_tool_specs(request),
+        choice=_choice(request),
+        parallel=request.parallel_tool_calls is not False,
+        reasoning=Asked(
+            field="reasoning.effort",
+            effort=config.effort if config else None,
+            thinking=request.thinking,
+            shown=shown,
+            turn_has_bare_calls=_has_bare_calls(messages),
+        ),
+        answer=_answer(request),
+    )
+    body, answer_tool = assemble(request, parts, target=target, ignored=ignored)
+    reply = ResponsesReply(
+        answer_tool=answer_tool,
+        reasoning=shown,
+        encrypted=ENCRYPTED_REASONING in (request.include or ()),
+        response_id=kept.response_id if kept is not None else None,
+        echo=_echo(request, stored=kept is not None and request.store is not False),
+    )
+    return ResponsesTranslation(body=body, ignored=ignored.said, reply=reply, stream=bool(request.stream))
+
+
+def _refuse_what_needs_a_store(request: ResponsesRequest, kept: Kept | None) -> None:
+    if request.previous_response_id is not None and kept is None:
+        raise refuse("previous_response_id", _NOT_STORED)
+    for field in ("conversation", "prompt"):
+        if getattr(request, field) is not None:
+            raise refuse(field, "conversations and prompts are not stored here")
+    if request.background:
+        raise refuse("background", "not supported: ask for the response in the foreground, streamed or not")
+
+
+def _say_what_is_ignored(request: ResponsesRequest, kept: Kept | None, ignored: Ignored) -> None:
+    say_unknown(request, _DEFAULTS, ignored)
+    if request.store and kept is None:
+        ignored.say("store", "responses are not stored for this API key")
+    if request.truncation not in (None, "disabled"):
+        ignored.say("truncation")
+    if set(request.include or ()) - {ENCRYPTED_REASONING}:
+        ignored.say("include")
+    if request.text is not None and request.text.verbosity not in (None, "medium"):
+        ignored.say("text.verbosity")
+    if request.reasoning is not None and request.reasoning.mode not in (None, "standard"):
+        ignored.say("reasoning.mode")
+    if request.stream_options is not None and request.stream_options.include_obfuscation:
+        ignored.say("stream_options.include_obfuscation")
+
+
+def _conversation(
+    request: ResponsesRequest, kept: Kept | None, ignored: Ignored
+) -> tuple[list[Block], list[dict[str, Any]]]:
+    conversation = Conversation(ignored)
+    conversation.add_system(text_blocks(request.instructions), "instructions")
+    if kept is not None and kept.history:
+        conversation.go_on(kept.history, answer_tool=ANSWER_TOOL, field="input")
+    if isinstance(request.input, str):
+        conversation.add_user(text_blocks(request.input), "input")
+    else:
+        for index, item in enumerate(request.input):
+            _add(conversation, ITEM.validate_python(item), f"input.{index}", ignored)
+    return conversation.finish("input")
+
+
+def _add(conversation: Conversation, item: Item, field: str, ignored: Ignored) -> None:
+    match item:
+        case MessageItem():
+            _add_message(conversation, item, field, ignored)
+        case FunctionCallItem():
+            arguments = json_object(item.arguments, f"{field}.arguments", conversation.values)
+            conversation.add_call(item.call_id, item.name, arguments, f"{field}.call_id")
+        case CustomCallItem():
+            conversation.add_call(item.call_id, item.name, {"input": item.input}, f"{field}.call_id")
+        case CallOutputItem():
+            found = blocks(item.output, f"{field}.output", ignored)
+            conversation.add_result(item.call_id, found, f"{field}.call_id")
+        case ReasoningItem():
+            _add_reasoning(conversation, item, field, ignored)
+        case ReferenceItem():
+            raise refuse(f"{field}.type", "items are not stored here: send the item itself")
+
+
+def _add_message(conversation: Conversation, item: MessageItem, field: str, ignored: Ignored) -> None:
+    found = blocks(item.content, f"{field}.content", ignored)
+    if item.role == "user":
+        conversation.add_user(found, f"{field}.content")
+        return
+    if any(block["type"] != "text" for block in found):
+        raise refuse(f"{field}.content", f"must be text in a message of the role {item.role}")
+    if item.role == "assistant":
+        conversation.add_assistant(found)
+    else:
+        conversation.add_system(found, field)
+
+
+def _add_reasoning(conversation: Conversation, item: ReasoningItem, field: str, ignored: Ignored) -> None:
+    """Thinking that we made goes back to the model; of another model's there is nothing to go back to."""
+    block = unsealed(item.encrypted_content, conversation.values) if item.encrypted_content else None
+    if block is None:
+        if item.encrypted_content:
+            ignored.say("input.encrypted_content", "not this gateway's")
+        return
+    conversation.add_assistant(thinking_blocks([block], f"{field}.encrypted_content"))
+
+
+def _tool_specs(request: ResponsesRequest) -> Iterator[ToolSpec]:
+    for index, declared in enumerate(request.tools or ()):
+        if declared.get("type") != "function":
+            raise refuse(f"tools.{index}.type", "must be 'function': built-in and free-form tools are not supported")
+        tool = read(ResponsesFunction, declared, within=f"tools.{index}")
+        yield ToolSpec(
+            name=tool.name,
+            description=tool.description,
+            parameters=tool.parameters,
+            strict=bool(tool.strict),
+            field=f"tools.{index}",
+        )
+
+
+def _choice(request: ResponsesRequest) -> Choice | None:
+    match request.tool_choice:
+        case None:
+            return None
+        case NamedFunction(name=name):
+            return Choice(field="tool_choice", name=name)
+        case AllowedFunctions(mode=mode, tools=tools):
+            return Choice(field="tool_choice", mode=mode, only=allowed_names(tools, "tool_choice"))
+        case mode:
+            return Choice(field="tool_choice", mode=mode)
+
+
+def _has_bare_calls(messages: Sequence[dict[str, Any]]) -> bool:
+    """Whether the turn that goes on holds calls without the thinking before them."""
+    last = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
+    if last is None or isinstance(last["content"], str) or not _answers_calls(messages[-1]):
+        return False
+    return not any(block["type"] in THINKING_TYPES for block in last["content"])
+
+
+def _answers_calls(message: dict[str, Any]) -> bool:
+    content = message["content"]
+    return not isinstance(content, str) and any(block["type"] == "tool_result" for block in content)
+
+
+def _answer(request: ResponsesRequest) -> Wanted | None:
+    match request.text.format if request.text is not None else None:
+        case JsonObjectFormat():
+            return Wanted(field="text.format", schema_field="text.format")
+        case SchemaFormat() as wanted:
+            return Wanted(
+                field="text.format",
+                schema_field="text.format.schema",
+                schema=wanted.schema_,
+                strict=bool(wanted.strict),
+                description=wanted.description,
+            )
+        case _:
+            return None
+
+
+def _echo(request: ResponsesRequest, *, stored: bool) -> dict[str, Any]:
+    """What a Responses object repeats of its request, with OpenAI's defaults."""
+    given = request.model_dump(include={"text", "reasoning", "tool_choice"}, by_alias=True, exclude_none=True)
+    return {
+        "instructions": request.instructions,
+        "max_output_tokens": request.max_output_tokens,
+        "metadata": request.metadata or {},
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "previous_response_id": request.previous_response_id,
+        "reasoning": {"effort": None, "summary": None, **given.get("reasoning", {})},
+        "store": stored,
+        "temperature": request.temperature,
+        "text": {"format": {"type": "text"}, **given.get("text", {})},
+        "tool_choice": given.get("tool_choice", "auto"),
+        "tools": request.tools or [],
+        "top_p": request.top_p,
+        "truncation": "disabled",
+        "user": request.user,
+    }

@@ -1,0 +1,93 @@
+"""Temperature, top_p, top_k, stop sequences, service tier and user id, within what the API and the model take."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from apiproxy.dialects.openai.chat.schemas import Sampled
+from apiproxy.dialects.openai.translate.capabilities import Capabilities, Sampling
+from apiproxy.dialects.openai.translate.content import is_blank
+from apiproxy.dialects.openai.translate.ignored import Ignored
+from apiproxy.dialects.openai.translate.reasoning import Plan
+
+MAX_TEMPERATURE = 1.0
+MIN_TOP_P_WITH_THINKING = 0.95
+
+# Bounded as addresses are: without the bounds, `a@` and a megabyte of dots took hours.
+_LOOKS_PERSONAL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}\.[^@\s]{1,63}|\+?[\d\s().-]{7,20}")
+_SERVICE_TIERS: Mapping[str, str] = {"auto": "auto", "default": "standard_only", "priority": "auto", "scale": "auto"}
+
+
+def sampling_fields(request: Sampled, *, capable: Capabilities, reasoning: Plan, ignored: Ignored) -> dict[str, Any]:
+    """`temperature`, `top_p` and `top_k` for the body.
+
+    1 is the default of the first two: where it cannot be sent, leaving it out needs no word.
+    """
+    wanted: dict[str, Any] = {}
+    if request.temperature is not None:
+        if request.temperature > MAX_TEMPERATURE:
+            ignored.say("temperature", "clipped to 1")
+        wanted["temperature"] = min(request.temperature, MAX_TEMPERATURE)
+    if request.top_p is not None and not (request.top_p == 1 and wanted):
+        wanted["top_p"] = request.top_p
+    if request.top_k is not None:
+        wanted["top_k"] = request.top_k
+    if capable.sampling is Sampling.ONE and "top_p" in wanted and wanted.get("temperature") == 1:
+        del wanted["temperature"]
+    fields: dict[str, Any] = {}
+    for name, value in wanted.items():
+        why = _why_not(name, value, fields, capable, reasoning)
+        if why is None:
+            fields[name] = value
+        elif value != 1 or name == "top_k":
+            ignored.say(name, why)
+    return fields
+
+
+def _why_not(name: str, value: float, fields: Mapping[str, Any], capable: Capabilities, reasoning: Plan) -> str | None:
+    """Why the model would refuse it beside the fields that it takes already."""
+    if capable.sampling is Sampling.NONE:
+        return "this model takes no sampling parameters"
+    if reasoning.active and not (name == "top_p" and value >= MIN_TOP_P_WITH_THINKING):
+        return "not while thinking"
+    if name == "top_p" and "temperature" in fields and capable.sampling is Sampling.ONE:
+        return "this model takes temperature or top_p"
+    return None
+
+
+def stop_sequences(stop: str | Sequence[str] | None, ignored: Ignored) -> list[str]:
+    """The stop sequences that the API takes: it refuses such of white space only."""
+    wanted = [stop] if isinstance(stop, str) else list(stop or ())
+    taken = [sequence for sequence in wanted if not is_blank(sequence)]
+    if any(sequence for sequence in wanted if is_blank(sequence)):
+        ignored.say("stop", "sequences of white space only are left out")
+    return taken
+
+
+def service_tier(tier: str | None, ignored: Ignored) -> dict[str, Any]:
+    """`service_tier` for the body, where there is an equivalent."""
+    if tier is None:
+        return {}
+    if tier not in _SERVICE_TIERS:
+        ignored.say("service_tier")
+        return {}
+    return {"service_tier": _SERVICE_TIERS[tier]}
+
+
+def user_metadata(request: Sampled, ignored: Ignored) -> dict[str, Any]:
+    """`metadata.user_id` for the body; of OpenAI's metadata there is no other equivalent.
+
+    The API refuses what looks like an e-mail address or a telephone number: a digest of it does as well.
+    """
+    given = request.metadata or {}
+    user = request.user or request.safety_identifier
+    if user is None and isinstance(given.get("user_id"), str):
+        user = given["user_id"]
+    if given.keys() - {"user_id"}:
+        ignored.say("metadata")
+    if not user:
+        return {}
+    if _LOOKS_PERSONAL.fullmatch(user):
+        user = "user_" + hashlib.sha256(user.encode()).hexdigest()[:32]
+    return {"metadata": {"user_id": user}}

@@ -1,0 +1,157 @@
+"""Tools, legacy functions and the choice among them, as the Messages API has them."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apiproxy.dialects.openai.translate.capabilities import Capabilities
+from apiproxy.dialects.openai.translate.ignored import Ignored, refuse
+from apiproxy.dialects.openai.translate.json_schema import Budget, NoStrictFormError, strict_form
+
+MAX_STRICT_TOOLS = 20  # the API's limit per request
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """One declared function, whichever of the two APIs declared it. field: the path of its definition."""
+
+    name: str
+    description: str | None
+    parameters: Mapping[str, Any] | None
+    strict: bool
+    field: str
+    cache: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which tools may or must be called. field: the name of the request's field that says so.
+
+    mode: "none", "auto" or "required"; name: this one must be called; only: the tools to choose from, None for all.
+    """
+
+    field: str
+    mode: str = "auto"
+    name: str | None = None
+    only: frozenset[str] | None = None
+
+    @property
+    def forced(self) -> bool:
+        """Whether the model must call something."""
+        return self.name is not None or self.mode == "required"
+
+
+@dataclass(slots=True, kw_only=True)
+class ToolPlan:
+    """`tools` and `tool_choice` of the Messages body; choice is None where the API's default says the same.
+
+    strict: how many of the tools are.
+    """
+
+    tools: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    choice: dict[str, Any] | None = None
+    forced: bool = False
+    strict: int = 0
+    budget: Budget = dataclasses.field(default_factory=Budget)
+
+
+def plan_tools(
+    specs: Iterable[ToolSpec],
+    choice: Choice | None,
+    *,
+    parallel: bool,
+    capable: Capabilities,
+    ignored: Ignored,
+) -> ToolPlan:
+    """The tools and the choice as this model takes them. parallel: several calls at once are welcome.
+
+    Raises ProxyError for a name that the API does not take, or a choice of tools that are not declared.
+    """
+    if choice is not None:
+        specs = _selected(list(specs), choice)
+    plan = ToolPlan()
+    for spec in specs:
+        plan.tools.append(_tool(spec, plan, capable=capable, ignored=ignored))
+    if not plan.tools:
+        return plan
+    if choice is not None and choice.forced and not capable.forced_tools:
+        choice = _unforced(choice, plan, ignored)
+    plan.choice = _tool_choice(choice)
+    plan.forced = choice is not None and choice.forced
+    if not parallel and plan.choice != {"type": "none"}:
+        plan.choice = {**(plan.choice or {"type": "auto"}), "disable_parallel_tool_use": True}
+    return plan
+
+
+def check_name(name: str, field: str) -> str:
+    """The name of a tool, if the API takes it."""
+    if not _NAME.fullmatch(name):
+        raise refuse(field, "must be 1 to 128 letters, digits, underscores or hyphens")
+    return name
+
+
+def _selected(specs: Sequence[ToolSpec], choice: Choice) -> list[ToolSpec]:
+    declared = {spec.name for spec in specs}
+    wanted = choice.only if choice.only is not None else frozenset({choice.name} if choice.name is not None else ())
+    for name in sorted(wanted - declared):
+        raise refuse(choice.field, f"no tool with the name {name!r} is declared")
+    if choice.forced and not specs:
+        raise refuse(choice.field, "must not ask for a call where no tools are declared")
+    return [spec for spec in specs if choice.only is None or spec.name in choice.only]
+
+
+def _tool(spec: ToolSpec, plan: ToolPlan, *, capable: Capabilities, ignored: Ignored) -> dict[str, Any]:
+    tool: dict[str, Any] = {"name": check_name(spec.name, f"{spec.field}.name")}
+    if spec.description is not None:
+        tool["description"] = spec.description
+    tool["input_schema"] = _input_schema(spec)
+    if spec.strict:
+        _make_strict(tool, spec, plan, capable=capable, ignored=ignored)
+    return {**tool, **spec.cache}
+
+
+def _input_schema(spec: ToolSpec) -> dict[str, Any]:
+    schema = dict(spec.parameters or {})
+    if not schema:
+        return {"type": "object", "properties": {}}
+    if schema.setdefault("type", "object") != "object":
+        raise refuse(f"{spec.field}.parameters.type", "must be 'object'")
+    return schema
+
+
+def _make_strict(
+    tool: dict[str, Any], spec: ToolSpec, plan: ToolPlan, *, capable: Capabilities, ignored: Ignored
+) -> None:
+    """Asks for arguments that match the schema, if model and API allow it; else says that they need not."""
+    if not capable.structured_outputs or plan.strict >= MAX_STRICT_TOOLS:
+        ignored.say(f"{spec.field}.strict")
+        return
+    try:
+        tool["input_schema"] = strict_form(tool["input_schema"], plan.budget)
+    except NoStrictFormError as error:
+        ignored.say(f"{spec.field}.strict", str(error))
+    else:
+        tool["strict"] = True
+        plan.strict += 1
+
+
+def _unforced(choice: Choice, plan: ToolPlan, ignored: Ignored) -> Choice:
+    """For models that refuse a forced call: the nearest that they take, and a word about it."""
+    if choice.name is None:
+        ignored.say(choice.field, "this model decides itself whether to call a tool")
+    else:
+        ignored.say(choice.field, "the only tool offered; this model decides itself whether to call it")
+        plan.tools = [tool for tool in plan.tools if tool["name"] == choice.name]
+    return Choice(field=choice.field)
+
+
+def _tool_choice(choice: Choice | None) -> dict[str, Any] | None:
+    if choice is None:
+        return None
+    if choice.name is not None:
+        return {"type": "tool", "name": choice.name}
+    return {"type": {"required": "any"}.get(choice.mode, choice.mode)}

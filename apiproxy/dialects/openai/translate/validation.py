@@ -1,0 +1,59 @@
+"""Reads a decoded body by its model, and puts what is wrong with it in terms of the body's own fields."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from pydantic import ValidationError
+
+from apiproxy.dialects.openai.chat.schemas import Accepted
+from apiproxy.dialects.openai.translate.ignored import refuse
+
+RequestT = TypeVar("RequestT", bound=Accepted)
+
+
+def read(model: type[RequestT], body: object, *, within: str = "") -> RequestT:
+    """The body, or a part of it, as the model has it. within: the part's path.
+
+    Raises ProxyError (INVALID_REQUEST) that names the field at fault.
+    """
+    if not isinstance(body, dict):
+        raise refuse(within or "body", "must be a JSON object")
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        field, message = _worst(body, error)
+        raise refuse(f"{within}.{field}" if within else field, message) from None
+
+
+def _worst(body: Mapping[str, Any], error: ValidationError) -> tuple[str, str]:
+    """Field and message of the problem that lies deepest: of a union's branches that is the one that was meant."""
+    problems = [
+        (_field(body, item["loc"], item["type"], ctx := item.get("ctx", {})), _message(item["type"], item["msg"], ctx))
+        for item in error.errors(include_url=False, include_input=False)
+    ]
+    field = max(problems, key=lambda problem: problem[0].count("."))[0]
+    return field, "; or ".join(dict.fromkeys(message for where, message in problems if where == field))
+
+
+def _message(kind: str, message: str, ctx: Mapping[str, Any]) -> str:
+    if kind == "union_tag_invalid":
+        return f"must be one of {ctx['expected_tags']}"
+    return "Field required" if kind == "union_tag_not_found" else message
+
+
+def _field(body: Mapping[str, Any], loc: Sequence[int | str], kind: str, ctx: Mapping[str, Any]) -> str:
+    """The field's path in the body itself: pydantic's has the names of union branches in between."""
+    path: list[str] = []
+    here: Any = body
+    for step in loc:
+        if (isinstance(here, dict) and step in here) or (
+            isinstance(here, list) and isinstance(step, int) and step < len(here)
+        ):
+            here = here[cast(Any, step)]
+            path.append(str(step))
+    if kind == "missing":
+        path.append(str(loc[-1]))
+    elif kind.startswith("union_tag"):
+        discriminator = str(ctx["discriminator"]).strip("'")
+        path.append("type" if discriminator.endswith("()") else discriminator)
+    return ".".join(path) or "body"

@@ -1,0 +1,164 @@
+"""From the CLI's words to the upstream's: what a failed turn means, without the CLI's decoration.
+
+The CLI ends a failed turn with a `result` whose `api_error_status` and `api_error_type` are the upstream's, while its
+text is written for a person at a terminal ("Prompt is too long"). The exact error body is on stderr just before that,
+because the launcher asks for error lines there:
+
+    2026-11-22T11:40:05.407Z [ERROR] API error (attempt 1/1): 400 400 {"type":"error","error":{…},"request_id":"…"}
+
+That line has gone through a filter for secrets (`max_tokens: [REDACTED] > 64000`). Where it hid something and the
+result's text is the upstream's message in a known frame ("API Error: 400 …"), that is the better one.
+
+A line without a status and without `undefined` is an exception of the CLI before it sent anything:
+
+    2026-11-27T15:29:31.403Z [ERROR] API error (attempt 1/1): Both output_format and output_config.format were provided.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
+
+_REPORT = re.compile(
+    r"API error \(attempt \d+/\d+\): (?P<sent>undefined |\d{3} )?(?:(?P<status>\d{3}) )?(?P<said>.*)", re.DOTALL
+)
+_CUT_TYPE = re.compile(r'"type":\s*"(?P<type>[a-z][a-z_]{0,59})",\s*"message"')
+_CUT_MESSAGE = re.compile(r'"message":\s*"(?P<message>(?:[^"\\]|\\.)*)', re.DOTALL)
+_BODY_AT_FAULT = re.compile(r"output_format|is not iterable|is not an object|is not a function|JSON|must be")
+_HIDDEN = "[REDACTED]"
+_MESSAGE_CHARS = 16_000
+_CUT_NOTE = " … (shortened by the gateway)"
+_FRAMED = re.compile(
+    r"""^(?:Failed\ to\ authenticate\.\ )?API\ Error:\ (?:(?:Request\ rejected\ \(\d{3}\)\ ·|\d{3})\ )?
+    (?P<message>.*?)
+    (?:\.?\ This\ is\ a\ server-side\ issue,\ usually\ temporary\ —\ try\ again\ in\ a\ moment\..*)?$""",
+    re.DOTALL | re.VERBOSE,
+)
+_NO_CONNECTION = re.compile(r"\((?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)\)")
+_OWN_WORDS = re.compile(r"^API Error: \d{3} due to ")
+_NOT_FOUND = 404
+_TYPE_BY_STATUS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_STATUS_BY_TYPE = {kind: status for status, kind in _TYPE_BY_STATUS.items()}
+_ANY_ERROR = 500
+
+
+def error_in(stderr_line: str, *, cut: bool = False) -> ProxyError | None:
+    """The error that this line of the CLI's stderr reports; None for a lost connection, and where it tells too little.
+
+    cut: it is the start of a line that is too long, and the only thing that will be known. INVALID_REQUEST or
+    WORKER_UNAVAILABLE: the CLI failed before it sent anything.
+    """
+    match = _REPORT.search(stderr_line)
+    if match is None:
+        return None
+    said = match["said"].strip()
+    if match["sent"] is None:
+        return _not_sent(said)
+    if match["status"] is None:
+        return None
+    status = int(match["status"])
+    kind, message = _body_of(said)
+    if message is None:
+        if not cut and status != _NOT_FOUND:  # the result will have better words
+            return None
+        message = f"The upstream API answered with status {status} and without a readable error."
+    return _upstream_error(status, kind or _TYPE_BY_STATUS.get(status, "api_error"), message)
+
+
+def asks_again(error: ProxyError) -> bool:
+    """Whether the CLI asks the upstream once more after this error, at once and whatever its settings: after a 404."""
+    return error.upstream is not None and error.upstream.status == _NOT_FOUND
+
+
+def error_of_retry(message: Mapping[str, Any]) -> ProxyError:
+    """The error behind the CLI's word that it will ask again, where stderr said nothing."""
+    status = message.get("error_status")
+    if isinstance(status, int):
+        return _upstream_error(status, _TYPE_BY_STATUS.get(status, "api_error"), str(message.get("error") or ""))
+    return ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost.")
+
+
+def failure_of(result: Mapping[str, Any], exact: ProxyError | None, *, model: str) -> ProxyError:
+    """The failure behind a `result` without a finished message.
+
+    exact is what stderr said during the same turn; it is believed only when its status agrees with the result's. model
+    is named where the CLI's own text would name the id that it was launched with.
+    """
+    status, kind = result.get("api_error_status"), result.get("api_error_type")
+    if status is None and kind:  # an `error` event in the stream has no status
+        status = _STATUS_BY_TYPE.get(str(kind), _ANY_ERROR)
+    text = str(result.get("result") or "")[: 2 * _MESSAGE_CHARS]
+    if isinstance(status, int):
+        kind = str(kind or _TYPE_BY_STATUS.get(status, "api_error"))
+        told = exact if exact is not None and exact.upstream is not None and exact.upstream.status == status else None
+        message = framed_message(text)
+        if told is not None and (message is None or _HIDDEN not in told.message):
+            return told
+        if message is None:
+            message = f"model: {model}" if status == _NOT_FOUND else text or kind
+        return _upstream_error(status, kind, message)
+    if exact is not None and exact.upstream is None and not result.get("api_error"):
+        return exact
+    if result.get("api_error") or result.get("terminal_reason") == "api_error":
+        return ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost.")
+    reason = result.get("terminal_reason") or result.get("subtype") or "no reason given"
+    return ProxyError(FailureKind.WORKER_DIED, f"The worker ended the turn without an answer ({reason}).")
+
+
+def was_unsent(result: Mapping[str, Any]) -> bool:
+    """Whether the CLI found no connection to send the request on."""
+    return result.get("api_error") == "connection_failed" and bool(_NO_CONNECTION.search(str(result.get("result"))))
+
+
+def framed_message(text: str) -> str | None:
+    """The upstream's own message inside the CLI's frame; None where the CLI put words of its own in its place."""
+    match = None if _OWN_WORDS.match(text) else _FRAMED.match(text)
+    return match["message"].strip() if match else None
+
+
+def _upstream_error(status: int, kind: str, message: str) -> ProxyError:
+    upstream = UpstreamError(status=status, type=kind)
+    return ProxyError(FailureKind.UPSTREAM_ERROR, _bounded(message) or kind, upstream=upstream)
+
+
+def _not_sent(said: str) -> ProxyError:
+    if _BODY_AT_FAULT.search(said):
+        return ProxyError(FailureKind.INVALID_REQUEST, f"The request body cannot be sent: {_bounded(said)}")
+    message = f"The worker could not send the request to the upstream API: {_bounded(said)}"
+    return ProxyError(FailureKind.WORKER_UNAVAILABLE, message)
+
+
+def _body_of(said: str) -> tuple[str | None, str | None]:
+    """Type and message of the API's error object, also where its end is missing; None for what is not there."""
+    try:
+        error = orjson.loads(said)["error"]
+        return str(error["type"]), str(error["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        kind, message = _CUT_TYPE.search(said), _CUT_MESSAGE.search(said)
+        if message is None or not said.startswith("{"):
+            return None, None
+        return kind["type"] if kind else None, _unescaped(message["message"])
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return str(orjson.loads(f'"{text}"'))
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _MESSAGE_CHARS else text[:_MESSAGE_CHARS] + _CUT_NOTE

@@ -1,0 +1,101 @@
+"""The overlay: a client's whole body, laid over the CLI's own request by one control message.
+
+The CLI merges `CLAUDE_CODE_EXTRA_BODY` over the top level of every API request that it makes, so whatever the client
+sent reaches the upstream as it was, fields that do not exist yet included. Every overlay is complete: it replaces the
+last one as a whole, and what it does not name falls back to the CLI's own value. Measured against the bundled CLI by
+`tests/contract`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from apiproxy.core.json_encoding import dump_pieces, dumps, within_string
+
+IDENTITY_BLOCK = {"type": "text", "text": "You are a Claude agent, built on Anthropic's Claude Agent SDK."}
+"""The SDK's own first system line. The gateway does not disguise what it is; the client's blocks follow untouched."""
+
+HEADER_FIELDS = frozenset({"betas", "user_profile_id", "workspace_id"})
+"""Names that the CLI takes out of a body and sends as headers. They are no fields of the Messages API, and on the
+operator's credential no client's to set."""
+
+REFUSED_BY_CLI = frozenset({"program_use_case_id"})
+"""Names with which the CLI ignores an overlay without a word, so that the last request's body is sent once more."""
+
+_NOT_OVERLAID = HEADER_FIELDS | REFUSED_BY_CLI | {"stream", "system"}
+"""`stream` is always on, `system` is rebuilt below."""
+
+
+def overlay_body(body: Mapping[str, Any], *, model: str, betas: Sequence[str]) -> dict[str, Any]:
+    """The fields to lay over the CLI's request for this client body.
+
+    `betas` becomes the request's `anthropic-beta` header, in place of the CLI's own (the environment variable
+    ANTHROPIC_BETAS is read once per process, so one client's betas would stay for the next). An empty `metadata` takes
+    the place of the CLI's device id.
+    """
+    overlay = {name: value for name, value in body.items() if name not in _NOT_OVERLAID}
+    overlay["model"] = model
+    overlay["system"] = [IDENTITY_BLOCK, *_system_blocks(body.get("system"))]
+    overlay["betas"] = list(betas) or None  # null takes the header away
+    overlay.setdefault("metadata", {})
+    return overlay
+
+
+def overlay_settings(overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """The CLI's settings that lay this over its next requests."""
+    return {"env": {"CLAUDE_CODE_EXTRA_BODY": dumps(overlay).decode()}}
+
+
+def resting_overlay() -> dict[str, Any]:
+    """Overlay between two keys' turns: it holds no client's words, and no upstream would answer it."""
+    return overlay_body({"messages": [], "max_tokens": 1}, model="", betas=())
+
+
+def rest_line(control_id: str) -> bytes:
+    """NDJSON line that lays the resting overlay over the one before."""
+    settings = overlay_settings(resting_overlay())
+    request = {"subtype": "apply_flag_settings", "settings": settings}
+    return orjson.dumps({"type": "control_request", "request_id": control_id, "request": request}) + b"\n"
+
+
+def turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str, content: str = ".") -> bytes:
+    """The two NDJSON lines that start a turn: the overlay, then one empty-handed user message.
+
+    Written together they save a round trip. Whoever writes them must see the answer to `control_id` before it
+    believes a stream event, because a refused overlay would leave the last request's in force. Raises RecursionError
+    where the body is nested too deeply.
+    """
+    return _lines([dumps(overlay)], control_id, message_uuid, content)
+
+
+def large_turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str) -> bytes:
+    """As `turn_lines`, for a body of megabytes: slower, and without a long call into C or copies on the way."""
+    return _lines(dump_pieces(overlay), control_id, message_uuid, ".")
+
+
+def _lines(extra_body: Sequence[bytes], control_id: str, message_uuid: str, content: str) -> bytes:
+    control = {
+        "type": "control_request",
+        "request_id": control_id,
+        "request": {"subtype": "apply_flag_settings", "settings": {"env": {"CLAUDE_CODE_EXTRA_BODY": ""}}},
+    }
+    message = {
+        "type": "user",
+        "message": {"role": "user", "content": content},
+        "parent_tool_use_id": None,
+        "session_id": "",
+        "uuid": message_uuid,
+        "client_composed": True,
+    }
+    head, quotes, tail = orjson.dumps(control).rpartition(b'""')
+    body = map(within_string, extra_body)
+    return b"".join((head, quotes[:1], *body, quotes[1:], tail, b"\n", orjson.dumps(message), b"\n"))
+
+
+def _system_blocks(system: object) -> list[Any]:
+    if system is None or system == "":
+        return []
+    if isinstance(system, str):
+        return [{"type": "text", "text": system}]
+    return list(system) if isinstance(system, list) else [system]

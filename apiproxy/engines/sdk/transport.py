@@ -1,0 +1,299 @@
+"""One CLI process: spawn, NDJSON framing, our own control requests, and two ways out for what it says.
+
+The SDK's client speaks its control protocol over this transport and keeps the process alive. The messages of a turn do
+not take that way: they go in batches, one per read, to the turn's inbox. Through the SDK's queue and message types an
+event costs 29 µs, this way 3 µs (docs/decisions/0002-data-path.md).
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+from claude_agent_sdk import CLIConnectionError, Transport
+
+from apiproxy.core.errors import ProxyError
+from apiproxy.engines.sdk.errors import asks_again, error_in, error_of_retry
+from apiproxy.engines.sdk.message_buffer import Inbox, Message
+from apiproxy.engines.sdk.pipes import READ_BYTES, Brake, Lines, lines_of, reader_of
+
+logger = logging.getLogger(__name__)
+
+CONTROL_TIMEOUT_S = 5.0
+_CLOSE_TIMEOUT_S = 1.0
+_WRITE_BYTES = 256 * 1024
+_NICENESS = 5
+_STDERR_LINES = 50
+_TURN_TYPES = frozenset({"stream_event", "assistant", "result"})
+_CONTROL_TYPES = frozenset({"control_request", "control_response", "control_cancel_request"})
+
+
+class ControlError(Exception):
+    """The CLI refused a control request of ours."""
+
+
+class CliTransport(Transport):
+    """A CLI process as the SDK wants to see it. `on_exit` is called once, when its stdout has ended."""
+
+    def __init__(self, *, command: list[str], env: dict[str, str], cwd: Path, on_exit: Callable[[], None]) -> None:
+        self._command = command
+        self._env = env
+        self._cwd = cwd
+        self._on_exit = on_exit
+        self._process: asyncio.subprocess.Process | None = None
+        self._stderr_task: asyncio.Task[None] | None = None
+        self._brake: Brake | None = None
+        self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
+        self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._inbox: Inbox | None = None
+        self._writing = asyncio.Lock()
+        self._on_asked: Callable[[], None] = _nothing
+        self.upstream_error: ProxyError | None = None
+        self.upstream_error_seen = asyncio.Event()
+        self.final_error: ProxyError | None = None
+        """Why the process was ended in the middle of a turn: it would have asked the upstream again."""
+        self.initialized = False
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        """The child; only after `connect`."""
+        assert self._process is not None
+        return self._process
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last lines of stderr in this turn: what a turn before left there may quote another key's words."""
+        return "\n".join(self._stderr)
+
+    async def connect(self) -> None:
+        """Starts the process, in a session of its own: Ctrl-C at the terminal must not reach it before the drain."""
+        read_end, write_end = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=write_end,
+                env=self._env,
+                cwd=self._cwd,
+                limit=READ_BYTES,
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(read_end)
+            raise
+        finally:
+            os.close(write_end)
+        _yield_to_us(self._process.pid)
+        self._stderr_task = asyncio.create_task(self._read_stderr(read_end))
+
+    async def write(self, data: str) -> None:
+        """Writes for the SDK; waits while the pipe is full."""
+        await self.write_bytes(data.encode())
+
+    async def write_bytes(self, data: bytes) -> None:
+        """Writes whole lines; raises ConnectionError when the process is gone.
+
+        In pieces, because the pipe's buffer would take a copy of what it has no room for, on the event loop.
+        """
+        stdin = self.process.stdin
+        assert stdin is not None
+        async with self._writing:
+            for start in range(0, len(data), _WRITE_BYTES):
+                if stdin.is_closing():
+                    raise ConnectionResetError("the worker's stdin is closed")
+                stdin.write(memoryview(data)[start : start + _WRITE_BYTES])
+                await stdin.drain()
+
+    def start_turn(self, inbox: Inbox, *, on_asked: Callable[[], None]) -> None:
+        """From now on the messages of a turn go there. on_asked: called when the CLI says that it asks the upstream."""
+        self._on_asked = on_asked
+        self.upstream_error = self.final_error = None
+        self.upstream_error_seen.clear()
+        self._stderr.clear()
+        if self._brake is not None:
+            self._brake.hold()
+        self._inbox = inbox
+
+    def expect(self, control_id: str) -> asyncio.Future[dict[str, Any]]:
+        """The answer to a control request that the caller writes itself; `forget` it when it is no longer awaited."""
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting[control_id] = answer
+        return answer
+
+    async def control(self, subtype: str, *, timeout_s: float = CONTROL_TIMEOUT_S, **fields: object) -> dict[str, Any]:
+        """Sends a control request and gives its response; raises ControlError, TimeoutError or ConnectionError."""
+        control_id = new_control_id()
+        answer = self.expect(control_id)
+        request = {"type": "control_request", "request_id": control_id, "request": {"subtype": subtype, **fields}}
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.write_bytes(orjson.dumps(request) + b"\n")
+                return await answer
+        finally:
+            self._waiting.pop(control_id, None)
+
+    async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
+        """Reads until the process closes stdout. Yields the control protocol to the SDK and routes the rest."""
+        stdout = self.process.stdout
+        assert stdout is not None
+        try:
+            async for lines in lines_of(stdout):
+                for message in await self._route(lines):
+                    yield message
+        finally:
+            self._ended()
+        if not self.initialized:  # without an exception the SDK would wait a minute for the answer to `initialize`
+            raise CLIConnectionError("the worker ended before it was ready")
+
+    async def close(self) -> None:
+        """Ends the process: EOF on stdin, then SIGKILL. Bounded by `_CLOSE_TIMEOUT_S`."""
+        if self._process is None:
+            return
+        await self.end_input()
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self._process.wait()
+        except TimeoutError:
+            self.kill()
+            await self._process.wait()
+        finally:
+            self.kill()
+            if self._stderr_task is not None:
+                self._stderr_task.cancel()
+
+    def kill(self) -> None:
+        """SIGKILL at once; nothing happens when the process has ended."""
+        self._send_signal(signal.SIGKILL)
+
+    def is_ready(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.returncode is None
+
+    async def end_input(self) -> None:
+        """Closes stdin; the CLI exits on that."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+
+    async def _route(self, lines: list[bytes]) -> list[Message]:
+        for_sdk: list[Message] = []
+        for_turn: list[Message] = []
+        size_bytes = 0
+        for line in lines:
+            message = self._parse(line)
+            if message is None:
+                continue
+            kind = message.get("type")
+            if kind in _TURN_TYPES:
+                for_turn.append(message)
+                size_bytes += len(line)
+            elif kind in _CONTROL_TYPES and not self._answered(message):
+                for_sdk.append(message)
+            elif message.get("status") == "requesting":
+                self._on_asked()
+            elif message.get("subtype") == "api_retry":  # it waits before it asks again, 0.25 s at least
+                self._end_turn(self.upstream_error or error_of_retry(message))
+        if for_turn and self._inbox is not None:
+            await self._inbox.put(for_turn, size_bytes)
+        return for_sdk
+
+    def _parse(self, line: bytes) -> Message | None:
+        try:
+            message = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            try:
+                message = json.loads(line)  # takes the lone surrogates that orjson refuses
+            except ValueError:
+                self._stderr.append("stdout: " + line[:500].decode(errors="replace"))
+                return None
+        return message if isinstance(message, dict) else None
+
+    def _answered(self, message: Message) -> bool:
+        """Gives a control response to whoever of ours waits for it."""
+        response = message.get("response")
+        if not isinstance(response, dict):
+            return False
+        answer = self._waiting.pop(str(response.get("request_id")), None)
+        if answer is None:
+            return False
+        if not answer.done():
+            if response.get("subtype") == "success":
+                answer.set_result(response.get("response") or {})
+            else:
+                answer.set_exception(ControlError(str(response.get("error"))))
+        return True
+
+    async def _read_stderr(self, read_end: int) -> None:
+        stderr, transport = await reader_of(read_end)
+        self._brake = brake = Brake(self.process.pid, read_end=read_end, send_signal=self._send_signal)
+        lines = Lines()
+        try:
+            while chunk := await stderr.read(READ_BYTES):
+                for line in lines.feed(chunk):
+                    self._stderr.append(line)
+                    self._hear(line)
+                if (start := lines.long) is not None and (error := error_in(start, cut=True)) is not None:
+                    self._end_turn(error)  # the rest would take the CLI seconds, and it is no use to anybody
+                brake.release(len(chunk))
+        finally:
+            self._brake = None
+            brake.let_go()
+            transport.close()
+
+    def _hear(self, line: str) -> None:
+        error = error_in(line)
+        if error is None:
+            return
+        self.upstream_error = error
+        self.upstream_error_seen.set()
+        if asks_again(error):
+            self._end_turn(error)
+
+    def _end_turn(self, error: ProxyError) -> None:
+        """Ends the process now; the turn's inbox closes when its output does."""
+        if self.final_error is None:
+            self.final_error = error
+            self.kill()
+
+    def _send_signal(self, number: int) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    def _ended(self) -> None:
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(ConnectionResetError("the worker ended"))
+                answer.exception()  # nobody may be waiting any more; that is not worth a warning
+        self._waiting.clear()
+        if self._inbox is not None:
+            self._inbox.close()
+        self._on_exit()
+
+
+def _yield_to_us(pid: int) -> None:
+    """Lets the server have the processor first: what one worker waits for, all clients wait for.
+
+    Linux may also share the processor among sessions, where a session's own niceness is what counts.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS))
+
+
+def _nothing() -> None:
+    """Before the first turn."""
+
+
+def new_control_id() -> str:
+    """An id that the SDK's own control requests never have."""
+    return "gateway_" + uuid.uuid4().hex

@@ -1,0 +1,175 @@
+"""One warm CLI process and the one task that owns it.
+
+The owner task opens the SDK's client, waits until it is told to retire or the process ends, and closes the client, all
+in the same task as anyio demands. Whoever uses the worker never owns it: a request task of Django may be cancelled
+twice at any await, and a second cancel during the SDK's clean-up leaves the child alive.
+"""
+
+import asyncio
+import logging
+import os
+import time
+import uuid
+from enum import StrEnum
+
+import psutil
+from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLIConnectionError
+
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.engines.sdk.launch import LaunchSpec, WorkerFolder
+from apiproxy.engines.sdk.transport import CliTransport, ControlError
+from apiproxy.engines.sdk.warmup import rehearse
+
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 30.0
+_CLOSE_TIMEOUT_S = 5.0
+_REWIND_TIMEOUT_S = 1.0
+
+
+class WorkerState(StrEnum):
+    """Where a worker is in its life."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    RETIRING = "retiring"
+    GONE = "gone"
+
+
+class Worker:
+    """A CLI process. Everything but `run` is called on the loop's thread by the pool and by answers."""
+
+    def __init__(self, *, spec: LaunchSpec, max_turns: int) -> None:
+        self.id = uuid.uuid4().hex[:12]
+        self.state = WorkerState.STARTING
+        self.turns = 0
+        self.max_turns = max_turns
+        self.worn_out = False
+        self.started_at = time.time()
+        self.run_id: str | None = None
+        self.serving: str | None = None
+        self.body_bytes = 0
+        self.held_s = 0.0
+        """How long its start has been made to stand still (`holding`)."""
+        self._overlaid_for: tuple[int | None] | None = None
+        self._spec = spec
+        self._folder = WorkerFolder.create(spec.folders, self.id)
+        self._exited = asyncio.Event()
+        self._retire = asyncio.Event()
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.transport = CliTransport(
+            command=spec.command(),
+            env=spec.environment(self._folder, os.environ),
+            cwd=self._folder.cwd,
+            on_exit=self._exited.set,
+        )
+        self._owner = asyncio.create_task(self._own(), name=f"worker {self.id}")
+
+    @property
+    def pid(self) -> int:
+        """The process's id, 0 before it has one."""
+        return self.transport.process.pid if self.transport.is_ready() else 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs and answers."""
+        return self.transport.is_ready() and not self._exited.is_set()
+
+    def overlays_for(self, key_id: int | None) -> bool:
+        """Notes whose body is laid over next; True if another key's lies there now.
+
+        That one must be replaced first, by the resting overlay: a CLI that ignores an overlay and reports success sends
+        the body of the one before. (It did so for `program_use_case_id`, which is refused now.)
+        """
+        before, self._overlaid_for = self._overlaid_for, (key_id,)
+        return before is not None and before != (key_id,)
+
+    def rss_bytes(self) -> int:
+        """The process's resident memory, 0 when it has gone."""
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss) if self.pid else 0
+        except psutil.Error:
+            return 0
+
+    async def ready(self) -> None:
+        """Waits until the process answers; raises ProxyError(WORKER_UNAVAILABLE) when it did not start."""
+        await asyncio.shield(self._ready)
+
+    async def rewind(self, message_uuid: str, *, timeout_s: float = _REWIND_TIMEOUT_S) -> bool:
+        """Takes the last turn out of the CLI's memory; False when it would not, and the worker must be retired."""
+        try:
+            answer = await self.transport.control(
+                "rewind_conversation", timeout_s=timeout_s, target_message_uuid=message_uuid
+            )
+        except (ControlError, TimeoutError, ConnectionError) as error:
+            logger.warning("worker.rewind_failed", extra={"worker": self.id, "error": repr(error)})
+            return False
+        return answer.get("rewound") is True
+
+    def retire(self) -> None:
+        """Lets the owner close the process; returns at once."""
+        if self.state is not WorkerState.GONE:
+            self.state = WorkerState.RETIRING
+        self._retire.set()
+
+    async def gone(self) -> None:
+        """Waits until the process has ended and its folder is removed."""
+        await asyncio.shield(self._owner)
+
+    async def _own(self) -> None:
+        client = ClaudeSDKClient(ClaudeAgentOptions(), transport=self.transport)
+        try:
+            await self._open(client)
+            await self._until_over()
+        finally:
+            await self._close(client)
+
+    async def _open(self, client: ClaudeSDKClient) -> None:
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await client.connect()
+                if not await self.rewind(await rehearse(self.transport), timeout_s=START_TIMEOUT_S):
+                    raise CLIConnectionError("the worker does not forget its rehearsal")
+        except (CLIConnectionError, OSError, TimeoutError) as error:
+            self._fail_start(error)
+        except Exception as error:  # the SDK raises a bare Exception for a refused `initialize`
+            logger.exception("worker.start_failed", extra={"worker": self.id})
+            self._fail_start(error)
+        else:
+            self.transport.initialized = True
+            self.state = WorkerState.IDLE
+            if not self._ready.done():
+                self._ready.set_result(None)
+
+    def _fail_start(self, error: Exception) -> None:
+        logger.error(
+            "worker.start_failed",
+            extra={"worker": self.id, "error": repr(error), "stderr": self.transport.stderr_tail},
+        )
+        self._retire.set()
+        if not self._ready.done():
+            self._ready.set_exception(
+                ProxyError(FailureKind.WORKER_UNAVAILABLE, "The gateway could not start a worker.")
+            )
+            self._ready.exception()  # the pool may have stopped waiting; that is not worth a warning
+
+    async def _until_over(self) -> None:
+        waits = [asyncio.ensure_future(self._retire.wait()), asyncio.ensure_future(self._exited.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _close(self, client: ClaudeSDKClient) -> None:
+        self.state = WorkerState.RETIRING
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await client.disconnect()
+        except TimeoutError:
+            logger.warning("worker.close_timeout", extra={"worker": self.id})
+        finally:
+            self.transport.kill()
+            self.state = WorkerState.GONE
+            await asyncio.to_thread(self._folder.remove)

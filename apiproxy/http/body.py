@@ -1,0 +1,40 @@
+"""A request's body as a JSON object, with an error that says what is wrong with it."""
+
+import io
+from typing import Any
+
+from django.http import HttpRequest
+
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.json_values import ValueBudget
+from apiproxy.core.offload import offload
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+"""The Messages API's own limit. Source: https://platform.claude.com/docs/en/api/errors"""
+
+
+def take_body(request: HttpRequest) -> bytes:
+    """The body, which the request has no more afterwards: an answer may take an hour, and its body is 32 MB at most."""
+    raw = request.body
+    request._body = b""
+    request._stream = io.BytesIO()
+    return raw
+
+
+async def read_json_object(raw: bytes) -> dict[str, Any]:
+    """The object that the bytes hold. Raises ProxyError: INVALID_REQUEST, TOO_LARGE."""
+    return await offload(len(raw), parse_json_object, raw)
+
+
+def parse_json_object(raw: bytes, budget: ValueBudget | None = None) -> dict[str, Any]:
+    """As `read_json_object`, here and now; within the values that the budget has left."""
+    if len(raw) > MAX_BODY_BYTES:
+        raise ProxyError(FailureKind.TOO_LARGE, "Request exceeds the maximum size")
+    try:
+        body = (budget or ValueBudget()).loads(raw)
+    except ValueError as error:
+        message = f"The request body is not valid JSON: {error}"
+        raise ProxyError(FailureKind.INVALID_REQUEST, message) from None
+    if not isinstance(body, dict):
+        raise ProxyError(FailureKind.INVALID_REQUEST, "The request body must be a JSON object")
+    return body

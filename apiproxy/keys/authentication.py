@@ -1,0 +1,158 @@
+"""Who sends a request, and whether that key may do what is asked. Knows no framework: headers in, Principal out."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from apiproxy.catalog import ResolvedModel, resolve
+from apiproxy.conf import gateway_settings
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.offload import offload
+from apiproxy.core.turns import DialectName
+from apiproxy.keys.allow_lists import Policy, check_betas, check_body, matches_name
+from apiproxy.keys.cache import Principal, digest_of, find
+from apiproxy.keys.login_throttle import whole_seconds, wrong_keys
+
+_BEARER = "bearer "
+
+
+async def authenticate(headers: Mapping[str, str], *, peer: str = "") -> Principal:
+    """Whose key the request carries, in `x-api-key` or in `Authorization: Bearer`; of two, one that is good is enough.
+
+    headers: looked up in lower case (Django's own look up in any case). peer: the address at the other end of the
+    connection. Raises ProxyError: UNAUTHENTICATED, in the words of the Anthropic API (nothing in them tells an unknown
+    key from a revoked or expired one), and RATE_LIMITED after many wrong keys from the client's address.
+    """
+    secrets = presented_secrets(headers)
+    if not secrets:
+        raise ProxyError(FailureKind.UNAUTHENTICATED, "x-api-key header is required")
+    address = client_ip(headers, peer=peer, trusted=gateway_settings().trusted_proxies)
+    waits_s = {secret: wrong_keys.wait_s(address, digest_of(secret)) for secret in secrets}
+    if (wait_s := min(waits_s.values())) > 0:
+        message = "Too many requests with a wrong API key from this address."
+        raise ProxyError(FailureKind.RATE_LIMITED, message, retry_after_s=whole_seconds(wait_s))
+    for secret in secrets:
+        principal = await find(secret) if waits_s[secret] <= 0 else None
+        if principal is not None:
+            wrong_keys.succeeded(address, digest_of(secret))
+            return principal
+    wrong_keys.failed(address)
+    raise ProxyError(FailureKind.UNAUTHENTICATED, "invalid x-api-key")
+
+
+def presented_secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The different secrets that the headers carry, that of `x-api-key` first."""
+    authorization = headers.get("authorization", "").strip()
+    is_bearer = authorization.lower().startswith(_BEARER)
+    bearer = authorization[len(_BEARER) :].strip() if is_bearer else ""
+    return tuple(dict.fromkeys(secret for secret in (headers.get("x-api-key", "").strip(), bearer) if secret))
+
+
+def presented_secret(headers: Mapping[str, str]) -> str:
+    """The first secret that the headers carry; empty if none."""
+    return next(iter(presented_secrets(headers)), "")
+
+
+def require(principal: Principal, *, scope: str) -> None:
+    """Raises ProxyError (FORBIDDEN) unless the key has the scope."""
+    if scope not in principal.scopes:
+        raise ProxyError(FailureKind.FORBIDDEN, f"This API key lacks the scope `{scope}`.")
+
+
+def require_dialect(principal: Principal, dialect: DialectName) -> None:
+    """Raises ProxyError (FORBIDDEN) where the key has a list of dialects and this is not one of them."""
+    if principal.allowed_dialects and dialect not in principal.allowed_dialects:
+        raise ProxyError(FailureKind.FORBIDDEN, f"This API key may not use the {dialect} API of this gateway.")
+
+
+def may_use(principal: Principal, model: ResolvedModel) -> bool:
+    """Whether the key's list of models has this one, under its id or any of its names; an empty list has all."""
+    if not principal.allowed_models:
+        return True
+    return any(matches_name(allowed, name) for allowed in principal.allowed_models for name in model.names)
+
+
+def require_model(principal: Principal, model: ResolvedModel) -> None:
+    """Raises ProxyError: FORBIDDEN for a model that is not the key's, NOT_FOUND for one that is switched off."""
+    _require_model(principal, model, field="model")
+
+
+def _require_model(principal: Principal, model: ResolvedModel, *, field: str) -> None:
+    if not may_use(principal, model):
+        where = "" if field == "model" else f"{field}: "
+        message = f"{where}This API key may not use the model `{model.id}`."
+        raise ProxyError(FailureKind.FORBIDDEN, message, param=field)
+    if not model.enabled:
+        raise ProxyError(FailureKind.NOT_FOUND, f"{field}: {model.id}", param=field)
+
+
+async def require_allowed(
+    principal: Principal, body: Mapping[str, Any], *, betas: Sequence[str] = (), body_bytes: int = 0
+) -> None:
+    """Checks all that a Messages body and its betas name beside `model`: models, server tools, MCP servers.
+
+    An alias of a model becomes its id, in the body itself, which no run has yet. body_bytes: the size of the body as
+    JSON. Raises ProxyError: FORBIDDEN, NOT_FOUND and INVALID_REQUEST, each naming the field.
+    """
+    allowed = policy_of(principal)
+    check_betas(allowed, betas)
+    named = await offload(body_bytes, check_body, allowed, body)
+    for name, found in named.items():
+        model = await resolve(name)
+        _require_model(principal, model, field=found.path)
+        if model.id != name:
+            for holder in found.holders:
+                holder["model"] = model.id
+
+
+def policy_of(principal: Principal) -> Policy:
+    """The gateway's allow-lists and the key's own."""
+    everywhere = gateway_settings().allowed
+    return Policy(
+        server_tools=(everywhere.server_tools, principal.allowed_server_tools),
+        mcp_hosts=(everywhere.mcp_hosts, principal.allowed_mcp_hosts),
+        betas=(everywhere.betas, principal.allowed_betas),
+        models=bool(principal.allowed_models),
+    )
+
+
+def client_ip(headers: Mapping[str, str], *, peer: str, trusted: tuple[str, ...]) -> str:
+    """The address of the client: the peer's, or what the trusted proxies in front of us say of it.
+
+    trusted: addresses and networks (CLAUDE_PROXY_TRUSTED_PROXIES). `X-Forwarded-For` is read from its end, where each
+    proxy adds who called it, for as long as those callers are trusted themselves; what a client wrote there before
+    that is not believed. An address that cannot be read ends the walk.
+    """
+    networks = _networks(trusted)
+    client = _address(peer)
+    if client is None:
+        return peer
+    for entry in reversed(headers.get("x-forwarded-for", "").split(",")):
+        if not any(client in network for network in networks):
+            break
+        caller = _address(entry)
+        if caller is None:
+            break
+        client = caller
+    return str(client)
+
+
+@lru_cache(maxsize=8)
+def _networks(trusted: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(entry, strict=False) for entry in trusted)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """The address in `1.2.3.4`, `1.2.3.4:80`, `2001:db8::1` or `[2001:db8::1]:80`."""
+    host = text.strip()
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,26 @@
+"""Keys that have stopped working while their requests still run."""
+
+from collections.abc import Collection
+
+from django.db.models import Q
+from django.utils import timezone
+
+from apiproxy.db.guarded_query import lookup
+from apiproxy.models import ApiKey
+
+_BATCH = 500
+"""Keys asked about in one query; databases limit a query's parameters."""
+
+
+async def ended_keys(key_ids: Collection[int]) -> frozenset[int]:
+    """Those of the keys that are revoked, expired or deleted. Raises DatabaseAwayError."""
+    return await lookup.ask(lambda: _ended(sorted(set(key_ids))), what="the keys of running requests")
+
+
+async def _ended(key_ids: list[int]) -> frozenset[int]:
+    unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    usable: set[int] = set()
+    for at in range(0, len(key_ids), _BATCH):
+        rows = ApiKey.objects.filter(unexpired, revoked_at=None, pk__in=key_ids[at : at + _BATCH])
+        usable |= {pk async for pk in rows.values_list("pk", flat=True)}
+    return frozenset(key_ids) - usable

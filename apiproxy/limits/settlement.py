@@ -1,0 +1,55 @@
+"""The end of runs in the database: their reservations first, so that no figure can keep one open."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from django.db import InterfaceError, OperationalError, transaction
+
+from apiproxy.limits import usage
+from apiproxy.limits.jobs import Settle
+from apiproxy.models import ApiKey, Reservation
+
+logger = logging.getLogger(__name__)
+
+
+def settle(settles: Sequence[Settle], now_ms: int) -> int:
+    """Ends the reservations, then adds up the usage; the number of runs whose usage cannot be added.
+
+    To be called in a transaction that has locked their keys.
+    """
+    for job in settles:
+        if job.reserved:
+            Reservation.objects.filter(pk=job.run_id).update(settled_ms=now_ms, tokens=job.tokens, micro_usd=0)
+    _or_apart(_note_first_use, [job for job in settles if job.first_used is not None])
+    return _or_apart(_add_usage, settles)
+
+
+def _or_apart(work: Callable[[Sequence[Settle]], None], settles: Sequence[Settle]) -> int:
+    """Does the work for all, or else for each, within the transaction; the number of those for which it failed."""
+    if not settles:
+        return 0
+    try:
+        with transaction.atomic():
+            work(settles)
+    except (OperationalError, InterfaceError):
+        raise  # the database itself: all is tried again
+    except Exception as error:  # one bad figure, whatever is wrong with it, must not keep reservations for ever
+        if len(settles) > 1:
+            return sum(_or_apart(work, [job]) for job in settles)
+        extra = {"reqId": settles[0].run_id, "key": settles[0].entry.key_label}
+        logger.error("settlement.dropped", extra=extra, exc_info=error)
+        return 1
+    return 0
+
+
+def _note_first_use(settles: Sequence[Settle]) -> None:
+    for job in settles:
+        assert job.first_used is not None
+        at, address = job.first_used
+        unseen = ApiKey.objects.filter(pk=job.entry.row.key_id, first_used_at=None)
+        unseen.update(first_used_at=datetime.fromtimestamp(at, tz=UTC), first_used_from=address[:64])
+
+
+def _add_usage(settles: Sequence[Settle]) -> None:
+    usage.add(job.entry for job in settles)

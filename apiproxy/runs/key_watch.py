@@ -1,0 +1,54 @@
+"""Ends the runs of keys that were revoked, deleted or have expired since; each process looks after its own runs."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.db.guarded_query import DatabaseAwayError
+from apiproxy.keys.revocation import ended_keys
+from apiproxy.runs.run import Run
+
+logger = logging.getLogger(__name__)
+
+CHECK_EVERY_S = 2.0
+
+
+class KeyWatch:
+    """A task that lives while there are runs. Used on one event loop. runs: those that wait or run now."""
+
+    def __init__(self, runs: Callable[[], Sequence[Run]], *, every_s: float = CHECK_EVERY_S) -> None:
+        self._runs = runs
+        self._every_s = every_s
+        self._task: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        """Starts looking, unless it does already."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._watch(), name="key watch")
+
+    def rest(self) -> None:
+        """Stops looking: there are no runs."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._every_s)
+            try:
+                await self._look()
+            except DatabaseAwayError:  # keys go on working meanwhile, and so do their answers
+                continue
+            except Exception:  # whatever it is, the next look may succeed; without one nothing would be ended
+                logger.exception("keywatch.failed")
+
+    async def _look(self) -> None:
+        runs = [(run, key_id) for run in self._runs() if (key_id := run.turn.caller.key_id) is not None]
+        if not runs:
+            return
+        ended = await ended_keys({key_id for _, key_id in runs})
+        for run, key_id in runs:
+            if key_id in ended:
+                logger.info("run.key_ended", extra={"reqId": run.turn.id, "keyId": key_id})
+                run.stop(ProxyError(FailureKind.KEY_ENDED, "The API key of this request was revoked or has expired."))

@@ -1,0 +1,299 @@
+"""A run: our attempt to answer one turn, owned by one task that nobody cancels.
+
+Whoever wants it to end calls `stop`. The task then tells the client and the observers, waits until the worker is free
+again, and only then gives its slot back, so the number of busy processes never passes the limit.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.events import (
+    Admitted,
+    Cancelled,
+    CancelReason,
+    Ending,
+    Failed,
+    Finished,
+    Queued,
+    Retrying,
+    RunEvent,
+    Streamed,
+    StreamEvent,
+    Usage,
+    WorkerReady,
+)
+from apiproxy.core.turns import Turn
+from apiproxy.engines.base import Answer, Broken, Completed, Engine, EngineRequest, Outcome, Stopped
+from apiproxy.runs.admission import Admission
+from apiproxy.runs.event_buffer import Outbox
+from apiproxy.runs.metering import Estimate, Meter, Price
+from apiproxy.runs.slot import Slot
+
+logger = logging.getLogger(__name__)
+
+_WORKER_RETRIES = 2
+"""Fresh workers for a turn whose process died before it said anything; costs the upstream nothing."""
+_RETRY_PAUSE_S = 0.25
+_RETRIED_STATUSES = frozenset({500, 529})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLimits:
+    """The settings that end a run; times in seconds."""
+
+    stall_timeout_s: float
+    max_duration_s: float
+    max_output_chars: int
+    upstream_retries: int
+
+
+class Run:
+    """One run. Made by `Runtime.start`; `outbox` is for the one response that answers it.
+
+    marks: when the first event of each kind happened, in Unix seconds.
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        *,
+        engine: Engine,
+        admission: Admission,
+        limits: RunLimits,
+        publish: Callable[[Turn, RunEvent], None],
+        price: Price,
+        estimate: Estimate,
+    ) -> None:
+        self.turn = turn
+        self.outbox = Outbox()
+        self.marks: dict[type[RunEvent], float] = {}
+        self._engine = engine
+        self._admission = admission
+        self._limits = limits
+        self._publish = publish
+        self._meter = Meter(turn, price=price, estimate=estimate)
+        self._stopped = asyncio.Event()
+        self._stop_cause: CancelReason | ProxyError = CancelReason.OPERATOR
+        self._answer: Answer | None = None
+        self._started = False
+        self._ended = False
+        self._last_progress = time.monotonic()
+
+    def stop(self, cause: CancelReason | ProxyError) -> None:
+        """Ends the run soon, as cancelled or as failed.
+
+        The first cause counts. Returns at once; any number of calls.
+        """
+        if self._stopped.is_set() or self._ended:
+            return
+        self._stop_cause = cause
+        self._stopped.set()
+        if cause is CancelReason.CLIENT_DISCONNECT:
+            self.outbox.abandon()
+        if self._answer is not None:
+            self._answer.stop()
+
+    async def own(self) -> None:
+        """The body of the owner task. Returns when the slot is free again; raises nothing but cancellation at exit."""
+        slot: Slot | None = None
+        try:
+            slot = await self._admit()
+            if slot is None:
+                self._end(self._stopped_ending(Usage()))
+            else:
+                await self._attempts(slot)
+        except ProxyError as error:
+            used = await self._meter.usage()
+            stopped = error.kind is FailureKind.CANCELLED
+            self._end(self._stopped_ending(used) if stopped else Failed(time.time(), error, used))
+        except Exception:  # ours to mend; the client must get an answer and the slot must come back
+            logger.exception("run.crashed", extra={"reqId": self.turn.id})
+            ours = ProxyError(FailureKind.INTERNAL, "Internal server error")
+            self._end(Failed(time.time(), ours, await self._meter.usage_of_fault(ours)))
+        finally:
+            if slot is not None:
+                slot.release()
+
+    async def _admit(self) -> Slot | None:
+        caller = self.turn.caller
+        slot = await self._admission.acquire(
+            key=caller.key_id,
+            priority=caller.priority,
+            stopped=self._stopped,
+            on_queued=lambda position: self._tell(Queued(time.time(), position)),
+        )
+        if slot is not None:
+            self._tell(Admitted(time.time()))
+        return slot
+
+    async def _attempts(self, slot: Slot) -> None:
+        loop = asyncio.get_running_loop()
+        limit = ProxyError(FailureKind.MAX_DURATION, "The request took longer than the gateway allows.")
+        max_duration = loop.call_later(self._limits.max_duration_s, self.stop, limit)
+        watch = asyncio.create_task(self._watch_for_stalls())
+        upstream_retries, worker_retries = self._limits.upstream_retries, _WORKER_RETRIES
+        try:
+            while (error := await self._attempt(slot, upstream_retries, worker_retries)) is not None:
+                self._tell(Retrying(time.time(), error))
+                if error.kind is FailureKind.WORKER_DIED:
+                    worker_retries -= 1
+                else:
+                    upstream_retries -= 1
+                    await self._pause()
+        finally:
+            max_duration.cancel()
+            watch.cancel()
+
+    async def _attempt(self, slot: Slot, upstream_retries: int, worker_retries: int) -> ProxyError | None:
+        """One attempt on one worker; the error if another is to be made, None when the run has ended."""
+        slot.at_work()
+        answer = await self._begin(slot)
+        if answer is None:
+            return None
+        settled = False
+        try:
+            self._answer = answer
+            self._last_progress = time.monotonic()
+            self._tell(WorkerReady(time.time(), answer.pid))
+            if self._stopped.is_set():
+                answer.stop()
+            while (events := await answer.next_batch()) is not None:
+                slot.streamed(len(events))
+                await self._forward(events)
+            outcome = answer.outcome
+            slot.failed = isinstance(outcome, Broken)
+            if isinstance(outcome, Broken) and self._may_retry(outcome.error, upstream_retries, worker_retries):
+                self._meter.lose(outcome)
+                return outcome.error
+            if isinstance(outcome, Stopped) and not self._meter.asked:
+                settled = True
+                await answer.settle()  # only then it is known whether the upstream was asked, which is not free
+            self._end(await self._ending(outcome, answer))
+            return None
+        finally:
+            self._answer = None
+            slot.at_work()
+            if not settled:
+                await answer.settle()
+
+    async def _begin(self, slot: Slot) -> Answer | None:
+        """A worker with our turn on it; None when the run was stopped before there was one."""
+        self._meter.begin_attempt()
+        if self._stopped.is_set():  # while it waited for its slot, or between two attempts
+            self._end(self._stopped_ending(await self._meter.usage()))
+            return None
+        turn = self.turn
+        request = EngineRequest(
+            run_id=turn.id,
+            key_id=turn.caller.key_id,
+            model=turn.model,
+            body=turn.body,
+            body_bytes=turn.body_bytes,
+            betas=turn.betas,
+            on_asked=self._meter.asks(slot.started),
+            on_waiting=slot.started,
+            may_begin=lambda: self._meter.hand_over(stopped=self._stopped.is_set()),
+        )
+        begin = asyncio.ensure_future(self._engine.begin(request))
+        stop = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait((begin, stop), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+        if begin.done() or self._meter.handed_over:
+            return await begin
+        self._end(self._stopped_ending(await self._meter.usage()))
+        answer = await begin  # the slot stays taken until the worker is free
+        answer.stop()
+        await answer.next_batch()
+        await answer.settle()
+        return None
+
+    async def _forward(self, events: Sequence[StreamEvent]) -> None:
+        self._last_progress = time.monotonic()
+        self._started = True
+        batch = Streamed(time.time(), events)
+        self._tell(batch)
+        self.outbox.put(batch)
+        self._meter.add(events)
+        if self._meter.output_chars > self._limits.max_output_chars:
+            limit = self._limits.max_output_chars
+            self.stop(ProxyError(FailureKind.MAX_OUTPUT, f"The answer is longer than {limit} characters."))
+        if self.outbox.full:
+            await self._wait_for_client()
+
+    async def _wait_for_client(self) -> None:
+        room = asyncio.ensure_future(self.outbox.wait_for_room())
+        stop = asyncio.ensure_future(self._stopped.wait())
+        try:
+            timeout_s = self._limits.stall_timeout_s
+            await asyncio.wait((room, stop), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if not room.done():
+                self.stop(CancelReason.CLIENT_DISCONNECT)  # it reads nothing, and others wait for the slot
+        finally:
+            room.cancel()
+            stop.cancel()
+            self._last_progress = time.monotonic()
+
+    async def _watch_for_stalls(self) -> None:
+        limit_s = self._limits.stall_timeout_s
+        while True:
+            idle_s = time.monotonic() - self._last_progress
+            # Without an answer it is a worker, and with a full outbox the client, that is waited for.
+            if self._answer is None or self.outbox.full or idle_s < limit_s:
+                await asyncio.sleep(max(limit_s - idle_s, limit_s / 10))
+                continue
+            message = f"The upstream sent nothing for {limit_s:g} seconds."
+            self.stop(ProxyError(FailureKind.STALL, message))
+            return
+
+    async def _pause(self) -> None:
+        pause_s = _RETRY_PAUSE_S * (0.5 + random.random())  # noqa: S311 — jitter, not a secret
+        stop = asyncio.ensure_future(self._stopped.wait())
+        await asyncio.wait((stop,), timeout=pause_s)
+        stop.cancel()
+
+    def _may_retry(self, error: ProxyError, upstream_retries: int, worker_retries: int) -> bool:
+        if self._started or self._stopped.is_set():
+            return False
+        if error.kind is FailureKind.WORKER_DIED:
+            return worker_retries > 0
+        passing = error.kind is FailureKind.CONNECTION_LOST or (
+            error.upstream is not None and error.upstream.status in _RETRIED_STATUSES
+        )
+        return passing and upstream_retries > 0
+
+    async def _ending(self, outcome: Outcome, answer: Answer) -> Ending:
+        usage = await self._meter.usage(outcome)
+        if isinstance(outcome, Completed):
+            return Finished(time.time(), outcome.stop_reason, usage)
+        if isinstance(outcome, Stopped):
+            return self._stopped_ending(usage, answer)
+        return Failed(time.time(), outcome.error, usage, self._diagnostics(answer))
+
+    def _stopped_ending(self, usage: Usage, answer: Answer | None = None) -> Ending:
+        cause = self._stop_cause
+        if isinstance(cause, ProxyError):
+            return Failed(time.time(), cause, usage, self._diagnostics(answer))
+        return Cancelled(time.time(), cause, usage)
+
+    def _diagnostics(self, answer: Answer | None) -> dict[str, object]:
+        if answer is None:
+            return {}
+        return {"workerPid": answer.pid, "stderrTail": answer.stderr_tail, "outputChars": self._meter.output_chars}
+
+    def _tell(self, event: RunEvent) -> None:
+        self.marks.setdefault(type(event), event.at)
+        self._publish(self.turn, event)
+
+    def _end(self, ending: Ending) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._tell(ending)
+        self.outbox.put(ending)

@@ -1,0 +1,209 @@
+"""The object graph of a process: pool, admission, runs. Started once, drained on stop."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from apiproxy.catalog import priced
+from apiproxy.conf import GatewaySettings, gateway_settings
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.events import CancelReason, Usage
+from apiproxy.core.limits import LimitState
+from apiproxy.core.turns import Turn
+from apiproxy.engines.sdk.launch import LaunchSpec, bundled_cli, sweep
+from apiproxy.engines.sdk.pool import Pool, PoolLimits, WorkerSnapshot
+from apiproxy.keys.authentication import require_allowed
+from apiproxy.keys.cache import Principal
+from apiproxy.limits.accounting import bookkeeper
+from apiproxy.runs.admission import Admission, QueueSnapshot
+from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot, Guarded
+from apiproxy.runs.key_watch import KeyWatch
+from apiproxy.runs.observers import observers
+from apiproxy.runs.run import Run, RunLimits
+from apiproxy.sessions.recorder import recorder
+
+logger = logging.getLogger(__name__)
+
+_MEGABYTE = 1024 * 1024
+_FORCED_END_S = 5.0
+"""How long runs that were stopped at the end of the drain have to tell their clients."""
+
+
+@dataclass(slots=True)
+class _Active:
+    run: Run
+    task: asyncio.Task[None] = field(repr=False)
+
+
+class Runtime:
+    """Everything that answers turns in this process. Made on the running event loop."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        folders = settings.state_dir / "workers"
+        spec = LaunchSpec(
+            cli=bundled_cli(),
+            folders=folders,
+            max_duration_ms=settings.max_duration_ms,
+            stall_timeout_ms=settings.stall_timeout_ms,
+            credential_env=settings.credential.env,
+        )
+        self.settings = settings
+        self.admission = Admission(
+            max_active=settings.max_concurrent,
+            max_waiting=settings.queue_max,
+            wait_limit_s=settings.queue_timeout_ms / 1000,
+            max_starting=settings.max_starting,
+        )
+        self.pool = Pool(
+            spec=spec,
+            limits=PoolLimits(
+                max_busy=settings.max_concurrent,
+                spares=settings.warm_workers,
+                max_turns=settings.worker_max_turns,
+                max_rss_bytes=settings.worker_max_rss_mb * _MEGABYTE,
+            ),
+        )
+        self.breaker = Breaker(
+            BreakerLimits(
+                failures=settings.breaker.failures,
+                window_s=settings.breaker.window_ms / 1000,
+                open_s=settings.breaker.open_ms / 1000,
+            )
+        )
+        self._engine = Guarded(self.pool, self.breaker)
+        self._limits = RunLimits(
+            stall_timeout_s=settings.stall_timeout_ms / 1000,
+            max_duration_s=settings.max_duration_ms / 1000,
+            max_output_chars=settings.max_output_chars,
+            upstream_retries=settings.upstream_retries,
+        )
+        self._active: dict[str, _Active] = {}
+        self._keys = KeyWatch(self.active_runs)
+        self._draining = False
+        observers.register(bookkeeper)
+        observers.register(recorder)
+        sweep(folders)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request sent now would be answered."""
+        return not self._draining and self.pool.ready
+
+    async def begin(self, principal: Principal, turn: Turn, *, mode: str | None = None) -> tuple[Run, LimitState]:
+        """Starts a run within the limits of its key; the run, and how the limits stand.
+
+        mode: see `SessionRecorder.continued`. Raises what that, `require_allowed` (which sees the kept messages too),
+        `Bookkeeper.reserve` and `start` raise, and ProxyError(UPSTREAM_DOWN) while the upstream is not asked: such a
+        request must not wait for a slot.
+        """
+        self.breaker.check(turn.caller.key_id)
+        turn = await recorder.continued(turn, mode)
+        await require_allowed(principal, turn.body, betas=turn.betas, body_bytes=turn.body_bytes)
+        limits = await bookkeeper.reserve(principal, turn)
+        try:
+            return self.start(turn), limits
+        except BaseException:  # whatever it is: no run will give it back
+            bookkeeper.release(turn)
+            raise
+
+    def start(self, turn: Turn) -> Run:
+        """Starts a run.
+
+        Raises ProxyError(DRAINING) during the drain; whatever else goes wrong is in the run's ending.
+        """
+        if self._draining:
+            raise ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5)
+        run = Run(
+            turn,
+            engine=self._engine,
+            admission=self.admission,
+            limits=self._limits,
+            publish=observers.publish,
+            price=_with_cost,
+            estimate=bookkeeper.estimate,
+        )
+        task = asyncio.create_task(run.own(), name=f"run {turn.id}")
+        self._active[turn.id] = _Active(run, task)
+        task.add_done_callback(lambda _: self._over(turn.id))
+        self._keys.wake()
+        return run
+
+    def cancel(self, run_id: str) -> bool:
+        """An operator's cancel; False when no such run is active."""
+        active = self._active.get(run_id)
+        if active is None:
+            return False
+        active.run.stop(CancelReason.OPERATOR)
+        return True
+
+    def active_runs(self) -> list[Run]:
+        """The runs that wait, run, or give their worker back."""
+        return [active.run for active in self._active.values()]
+
+    def queue_snapshot(self) -> QueueSnapshot:
+        """Slots taken, requests waiting, slots at all."""
+        return self.admission.snapshot()
+
+    def upstream(self) -> BreakerSnapshot:
+        """Whether the upstream is asked, as far as this process knows it."""
+        return self.breaker.snapshot()
+
+    def workers(self) -> list[WorkerSnapshot]:
+        """The CLI processes."""
+        return self.pool.snapshot()
+
+    async def drain(self, timeout_s: float | None = None) -> None:
+        """No new runs; waits for the active ones up to the drain limit, stops the rest, ends the workers.
+
+        timeout_s: another limit than that of the settings.
+        """
+        self._draining = True
+        await self._wait_for_runs(self.settings.drain_timeout_ms / 1000 if timeout_s is None else timeout_s)
+        self.stop_all()
+        await self._wait_for_runs(_FORCED_END_S)
+        await self.pool.close()
+        await recorder.stop()
+        await bookkeeper.stop()
+
+    def stop_all(self) -> None:
+        """Ends every active run, with an error for its client."""
+        for active in self._active.values():
+            active.run.stop(ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5))
+
+    def _over(self, run_id: str) -> None:
+        self._active.pop(run_id, None)
+        if not self._active:
+            self._keys.rest()
+
+    async def _wait_for_runs(self, timeout_s: float) -> None:
+        tasks = [active.task for active in self._active.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+
+
+def _with_cost(turn: Turn, usage: Usage) -> Usage:
+    return priced(turn.model, usage, body=turn.body)
+
+
+class RuntimeHolder:
+    """Where views find the process's runtime.
+
+    Installed by `serve`, or made at the first request under another server.
+    """
+
+    def __init__(self) -> None:
+        self._runtime: Runtime | None = None
+
+    def install(self, runtime: Runtime | None) -> None:
+        """Sets the runtime of this process, or takes it away."""
+        self._runtime = runtime
+
+    def current(self) -> Runtime:
+        """The runtime; made now where there is none."""
+        if self._runtime is None:
+            self._runtime = Runtime(gateway_settings())
+        return self._runtime
+
+
+holder = RuntimeHolder()
+"""The holder of this process."""

@@ -1,0 +1,271 @@
+"""GET /debug/…, POST /debug/active/{id}/cancel and /metrics: read the input, one question to the domain, answer."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from apiproxy.core.version import VERSION
+from observability.cluster.states import MemberState, active_run, sum_of, worst_of
+from observability.debug_api.access import answer, for_operators, refusal
+from observability.health import memory_json, own_process_json
+from observability.logs import log_files
+from observability.models import Dimension, Trace
+from observability.ports import Operator
+from observability.serialize import (
+    Json,
+    active_json,
+    dump_json,
+    model_json,
+    percentiles_json,
+    process_json,
+    queue_json,
+    requests_json,
+    trace_json,
+    upstream_json,
+)
+from observability.service import Service
+from observability.stats import figures, queries
+from observability.vocabulary import Status
+
+logger = logging.getLogger(__name__)
+
+_WINDOWS_S = {"5m": 300, "1h": 3_600, "24h": 86_400}
+_DEFAULT_TRACES = 20
+_DEFAULT_ERRORS = 10
+_DEFAULT_TAIL = 100
+_MAX_TEXT_PARAM = 200
+
+
+@for_operators("GET")
+async def stats_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
+    """GET /debug/stats: sums of all that is kept, percentiles over three windows, what is going on."""
+    port, now, everyone = service.port, time.time(), await service.cluster.everyone()
+    sums, models = await figures.totals(), await figures.groups(Dimension.MODEL)
+    active = sum(state["active"] for state in everyone)
+    windows = {}
+    for name, seconds in _WINDOWS_S.items():
+        since = now - seconds
+        windows[name] = {
+            "requests": requests_json(await figures.totals(since, now=now), active=active),
+            "percentiles": percentiles_json(await figures.distribution(since, now=now)),
+        }
+    return answer(
+        {
+            "version": VERSION,
+            "config": dict(port.config()),
+            "queue": queue_json(sum_of(state["queue"] for state in everyone)),
+            "upstream": upstream_json(worst_of(state["upstream"] for state in everyone)),
+            "sessions": dict(await port.sessions_stats()),
+            **service.uptime.json(),
+            "pid": os.getpid(),
+            "node": service.config.node,
+            "memory": memory_json(everyone[0]["workers"]),
+            "processes": [process_json(state, now=now) for state in everyone],
+            "requests": requests_json(sums, active=active),
+            "byModel": {group.value: model_json(group) for group in models},
+            "windows": windows,
+            "traces": service.traces_json(),
+            "settlements": service.settlements_json(),
+            "activeRequests": _active(everyone, now),
+        }
+    )
+
+
+@for_operators("GET")
+async def traces_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
+    """GET /debug/traces: the newest first; filters and paging by query parameters (API.md)."""
+    return await _page(request, default_limit=_DEFAULT_TRACES)
+
+
+@for_operators("GET")
+async def errors_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
+    """GET /debug/errors: the traces of failed requests; those refused are in /debug/traces?status=refused."""
+    return await _page(request, default_limit=_DEFAULT_ERRORS, status=Status.ERROR.value)
+
+
+@for_operators("GET")
+async def trace_view(request: HttpRequest, service: Service, operator: Operator, trace_id: str) -> HttpResponseBase:
+    """GET /debug/traces/{id}: one trace, or one request that is under way."""
+    draft = service.recorder.find(trace_id)
+    if draft is not None:
+        run = active_run(draft, service.cluster.here)
+        return answer(active_json(run, now=time.time()) | {"status": Status.ACTIVE.value})
+    trace = await queries.trace(trace_id)
+    if trace is None:
+        return refusal(404, "Trace not found", req_id=trace_id)
+    return answer(trace_json(trace) | {"session": await _session(trace)})
+
+
+@for_operators("GET")
+async def error_view(request: HttpRequest, service: Service, operator: Operator, trace_id: str) -> HttpResponseBase:
+    """GET /debug/errors/{id}: the dump of a failed request."""
+    dump = await queries.dump(trace_id)
+    return answer(dump_json(dump)) if dump is not None else refusal(404, "Error dump not found", req_id=trace_id)
+
+
+@for_operators("GET")
+async def active_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
+    """GET /debug/active: what is queued and running, in whichever process."""
+    everyone = await service.cluster.everyone()
+    queue = sum_of(state["queue"] for state in everyone)
+    return answer({"queue": queue_json(queue), "activeRequests": _active(everyone, time.time())})
+
+
+@for_operators("POST", changes=True)
+async def cancel_view(request: HttpRequest, service: Service, operator: Operator, trace_id: str) -> HttpResponseBase:
+    """POST /debug/active/{id}/cancel: ends a queued or running request; 404 where there is none."""
+    if not await service.cluster.cancel(trace_id):
+        return refusal(404, "No active request with this id", req_id=trace_id)
+    logger.warning("request.cancel_requested", extra={"reqId": trace_id, "by": operator.name})
+    return answer({"reqId": trace_id, "cancelled": True}, status=202)
+
+
+@for_operators("GET")
+async def health_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
+    """GET /debug/health: the process that answers and its workers; then all processes."""
+    everyone, now = await service.cluster.everyone(), time.time()
+    return answer(
+        {
+            "status": "degraded" if service.writer.failing or service.port.settlements().failing else "ok",
+            "version": VERSION,
+            "pid": os.getpid(),
+            **service.uptime.json(),
+            "node": service.config.node,
+            "process": own_process_json(),
+            "memory": memory_json(everyone[0]["workers"]),
+            "queue": queue_json(everyone[0]["queue"]),
+            "upstream": upstream_json(everyone[0]["upstream"]),
+            "processes": [process_json(state, now=now) for state in everyone],
+            "requests": requests_json(await figures.totals(), active=sum(state["active"] for state in everyone)),
+            "traces": service.traces_json(),
+            "settlements": service.settlements_json(),
+            "config": dict(service.port.config()),
+        }
+    )
+
+
+@for_operators("GET")
+async def logs_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
+    """GET /debug/logs: the log files, the newest first."""
+    folder = service.config.log_dir
+    files = await asyncio.to_thread(log_files.list_files, folder)
+    listed = [
+        {
+            "name": file.name,
+            "size": file.size_bytes,
+            "modified": datetime.fromtimestamp(file.modified_at, UTC).isoformat(),
+        }
+        for file in files
+    ]
+    return answer({"logDir": str(folder), "files": listed})
+
+
+@for_operators("GET")
+async def log_view(request: HttpRequest, service: Service, operator: Operator, name: str) -> HttpResponseBase:
+    """GET /debug/logs/{file}?tail=100&level=&text=: the file's last lines that match."""
+    try:
+        count = _number(request, "tail", _DEFAULT_TAIL)
+        level, text = _text(request, "level"), _text(request, "text")
+        found = await asyncio.to_thread(log_files.tail, service.config.log_dir, name, count, level=level, text=text)
+    except ValueError as error:
+        return refusal(400, str(error) if isinstance(error, ParameterError) else "Not the name of a log file")
+    except FileNotFoundError:
+        return refusal(404, "Log file not found")
+    return answer({"file": name, "total": found.total, "returned": len(found.lines), "lines": found.lines})
+
+
+@for_operators("GET")
+async def metrics_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
+    """GET /metrics: for Prometheus; of all processes of this node together."""
+    await service.tell_metrics()
+    body, content_type = await asyncio.to_thread(service.metrics.render, request.headers.get("accept", ""))
+    return HttpResponse(body, content_type=content_type)
+
+
+class ParameterError(ValueError):
+    """A query parameter is not what it must be; the message names it."""
+
+
+def _active(everyone: Sequence[MemberState], now: float) -> list[Json]:
+    """The requests under way, the oldest first."""
+    runs = sorted((run for state in everyone for run in state["runs"]), key=lambda run: run["received"])
+    return [active_json(run, now=now) for run in runs]
+
+
+async def _page(request: HttpRequest, *, default_limit: int, status: str = "") -> HttpResponseBase:
+    try:
+        where, limit = _filter(request, status), _number(request, "limit", default_limit)
+        page = await queries.page(where, limit=limit, cursor=_text(request, "cursor") or None)
+    except ValueError as error:
+        return refusal(400, str(error) if isinstance(error, ParameterError) else "cursor: not one of this server's")
+    response = answer([trace_json(trace) for trace in page.traces])
+    if page.next is not None:
+        query = request.GET.copy()
+        query["cursor"] = page.next
+        response["X-Next-Cursor"] = page.next
+        response["Link"] = f'<{request.path}?{query.urlencode()}>; rel="next"'
+    return response
+
+
+def _filter(request: HttpRequest, status: str) -> queries.TraceFilter:
+    key = _text(request, "key")
+    return queries.TraceFilter(
+        id=_text(request, "id"),
+        status=status or _text(request, "status"),
+        end_reason=_text(request, "endReason"),
+        model=_text(request, "model"),
+        dialect=_text(request, "dialect"),
+        key_id=int(key) if key.isdecimal() and len(key) < 19 else None,
+        key_label="" if key.isdecimal() else key,
+        conversation_id=_text(request, "session"),
+        error_type=_text(request, "errorType"),
+        error_phase=_text(request, "errorPhase"),
+        since=_moment(request, "since"),
+        until=_moment(request, "until"),
+        min_duration_ms=_number(request, "minDurationMs", 0) or None,
+    )
+
+
+def _text(request: HttpRequest, name: str) -> str:
+    value = request.GET.get(name, "")
+    if len(value) > _MAX_TEXT_PARAM or "\x00" in value:
+        raise ParameterError(f"{name}: at most {_MAX_TEXT_PARAM} characters, and no NUL")
+    return value
+
+
+def _number(request: HttpRequest, name: str, default: int) -> int:
+    value = _text(request, name)
+    if not value:
+        return default
+    if not value.isdecimal() or len(value) > 12:
+        raise ParameterError(f"{name}: must be a whole number")
+    return int(value)
+
+
+def _moment(request: HttpRequest, name: str) -> datetime | None:
+    value = _text(request, name)
+    if not value:
+        return None
+    try:
+        at = datetime.fromtimestamp(float(value), UTC) if value[0].isdecimal() and "-" not in value else _iso(value)
+    except (ValueError, OverflowError, OSError):
+        raise ParameterError(f"{name}: must be an ISO 8601 time or Unix seconds") from None
+    return at
+
+
+def _iso(value: str) -> datetime:
+    at = datetime.fromisoformat(value)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+async def _session(trace: Trace) -> Json | None:
+    if not trace.conversation_id:
+        return None
+    earlier: Any = await queries.earlier_turns(trace)
+    return {"conversationId": trace.conversation_id, "isResuming": earlier > 0, "resumeCount": earlier}

@@ -1,0 +1,107 @@
+"""The dashboard's socket: for staff who may see traces. `proxy_site/origin.py` sees to it that a page of ours asks."""
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+from asgiref.sync import ThreadSensitiveContext
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+from observability.dashboard.access import may_look
+from observability.live.broadcast import Broadcaster, broadcasters, encoded
+
+LOGIN_CHECK_S = 15.0
+"""How long a socket outlives the login that it was opened with."""
+
+CATCH_UP_S = 1.0
+"""The least time between two snapshots to the same page."""
+
+SIGNED_OUT = 4401
+FORBIDDEN = 4403
+UNAVAILABLE = 4503
+
+_MAX_MESSAGE_CHARS = 200
+_CATCH_UP = '{"type":"catch_up"}'
+
+
+class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
+    """Sends a snapshot and then ticks (`payloads.py`). Takes one message: `{"type":"catch_up"}`."""
+
+    _broadcaster: Broadcaster | None = None
+    _login: asyncio.Task[None] | None = None
+
+    async def __call__(self, *args: Any) -> None:
+        """ASGI 3. However it ends, a channel layer that went away included, the page no longer counts."""
+        try:
+            await super().__call__(*args)
+        finally:
+            if self._login is not None:
+                self._login.cancel()
+            self._leave()
+
+    async def connect(self) -> None:
+        """Refuses whoever may not look, before the socket is accepted."""
+        self._caught_up_at = time.monotonic()
+        user = self.scope["user"]
+        broadcaster = broadcasters.current()
+        if broadcaster is None or not await database_sync_to_async(may_look)(user):
+            await self.close(code=SIGNED_OUT if not user.is_authenticated else FORBIDDEN)
+            return
+        await self.accept()
+        broadcaster.join()
+        self._broadcaster = broadcaster
+        await self.channel_layer.group_add(broadcaster.group, self.channel_name)
+        await self.send(text_data=encoded(await broadcaster.snapshot()))
+        self._login = asyncio.create_task(self._watch_login(), name="dashboard login")
+
+    async def disconnect(self, code: int) -> None:
+        """Leaves the ticker."""
+        if self._login is not None:
+            self._login.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._login
+        if (broadcaster := self._leave()) is not None:
+            await self.channel_layer.group_discard(broadcaster.group, self.channel_name)
+
+    def _leave(self) -> Broadcaster | None:
+        """Whose page this was until now."""
+        broadcaster, self._broadcaster = self._broadcaster, None
+        if broadcaster is not None:
+            broadcaster.leave()
+        return broadcaster
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Answers `catch_up` with a snapshot; anything else ends the socket."""
+        if text_data is None or len(text_data) > _MAX_MESSAGE_CHARS or text_data != _CATCH_UP:
+            await self.close(code=1008)
+            return
+        if self._broadcaster is None or time.monotonic() - self._caught_up_at < CATCH_UP_S:
+            return
+        self._caught_up_at = time.monotonic()
+        await self.send(text_data=encoded(await self._broadcaster.snapshot()))
+
+    async def dashboard_payload(self, event: dict[str, Any]) -> None:
+        """Passes on what the broadcaster sent."""
+        await self.send(text_data=event["text"])
+
+    async def _watch_login(self) -> None:
+        while True:
+            await asyncio.sleep(LOGIN_CHECK_S)
+            async with ThreadSensitiveContext():
+                allowed = await database_sync_to_async(self._still_allowed)()
+            if not allowed:
+                self._login = None  # `disconnect` must not wait for this very task
+                await self.close(code=SIGNED_OUT)
+                return
+
+    def _still_allowed(self) -> bool:
+        """Whether the session is still there, not expired, and its user may still look."""
+        request = HttpRequest()
+        request.session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")(self.scope["session"].session_key)
+        return may_look(get_user(request))

@@ -1,7 +1,0 @@
-"""The paths of the sockets."""
-
-from django.urls import path
-
-from observability.consumers import DashboardConsumer
-
-websocket_urlpatterns = [path("dashboard/live", DashboardConsumer.as_asgi())]

@@ -1,0 +1,287 @@
+"""A trace in the making: the pure fold of a turn's events. Cheap, because it hears every event of every stream."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.events import (
+    Admitted,
+    Cancelled,
+    CancelReason,
+    Event,
+    Failed,
+    Finished,
+    Queued,
+    Rejected,
+    Retrying,
+    Streamed,
+    StreamEvent,
+    Usage,
+    WorkerReady,
+)
+from apiproxy.core.turns import Turn
+from observability.tracing.body_stats import BodyFacts, body_facts
+from observability.tracing.message_fold import AnswerFold
+from observability.vocabulary import EndReason, Phase, Status, end_reason_of, status_of
+
+MAX_EVENT_TYPES = 32
+"""Types of stream events counted apart; further ones are counted as `other`."""
+
+_OTHER = "other"
+_OUTPUT_FIELDS = ("text", "partial_json", "thinking")
+_TOOL_BLOCKS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a turn failed or was refused, and after which phase."""
+
+    error: ProxyError
+    phase: Phase
+    diagnostics: Mapping[str, Any]
+
+
+class Draft:
+    """What is known of one turn so far. Times are Unix seconds and never go back, even where the clock does.
+
+    disowned: another process may have counted it as interrupted already.
+
+    Changed on the event loop's thread only, and by nobody after its end; other threads may read it.
+    """
+
+    __slots__ = (
+        "_facts",
+        "admitted_at",
+        "answer",
+        "body",
+        "counted_as",
+        "disowned",
+        "end_reason",
+        "event_types",
+        "failure",
+        "finished_at",
+        "first_event_at",
+        "first_token_at",
+        "last_event",
+        "last_event_at",
+        "latest",
+        "output_chars",
+        "phase",
+        "queue_position",
+        "queued_at",
+        "received_at",
+        "response_id",
+        "response_model",
+        "retries",
+        "stalls",
+        "status",
+        "stop_reason",
+        "tool_calls",
+        "turn",
+        "usage",
+        "worker_pid",
+        "worker_ready_at",
+    )
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.body: Mapping[str, Any] | None = turn.body
+        self._facts: BodyFacts | None = None
+        self.answer = AnswerFold() if turn.caller.store_bodies else None
+        self.phase = Phase.RECEIVED
+        self.status = Status.ACTIVE
+        self.end_reason: EndReason | None = None
+        self.failure: Failure | None = None
+        self.received_at = self.latest = turn.received_at
+        self.queued_at: float | None = None
+        self.admitted_at: float | None = None
+        self.finished_at: float | None = None
+        self.counted_as = ""
+        self.disowned = False
+        self.queue_position = 0
+        self.retries = 0
+        self.stalls = 0
+        self._begin_attempt()
+
+    def _begin_attempt(self) -> None:
+        """Forgets what only a failed attempt brought: the client has seen nothing of it."""
+        self.worker_pid: int | None = None
+        self.worker_ready_at: float | None = None
+        self.first_event_at: float | None = None
+        self.first_token_at: float | None = None
+        self.last_event_at: float | None = None
+        self.last_event: StreamEvent | None = None
+        self.event_types: dict[str, int] = {}
+        self.output_chars = 0
+        self.tool_calls = 0
+        self.stop_reason = ""
+        self.response_id = ""
+        self.response_model = ""
+        self.usage = Usage()
+        if self.answer is not None:
+            self.answer = AnswerFold()
+
+    @property
+    def id(self) -> str:
+        """The turn's id, which is the trace's."""
+        return self.turn.id
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more can come."""
+        return self.finished_at is not None
+
+    @property
+    def facts(self) -> BodyFacts:
+        """The measures of the request's body; taken when first asked for."""
+        facts = self._facts
+        if facts is None:
+            facts = self._facts = body_facts(self.body or {})
+        return facts
+
+    @property
+    def event_count(self) -> int:
+        """Stream events so far."""
+        return sum(self.event_types.copy().values())
+
+    @property
+    def last_event_type(self) -> str:
+        """The type of the latest stream event, empty before the first."""
+        kind = self.last_event.get("type") if self.last_event else ""
+        return kind if isinstance(kind, str) else _OTHER
+
+    def release_body(self) -> None:
+        """Keeps the body's measures and lets go of the body, which may be tens of megabytes."""
+        _ = self.facts
+        self.body = None
+
+    def apply(self, event: Event) -> bool:
+        """Takes in the event. True where the phase is another one afterwards. Events after the end change nothing."""
+        if self.finished_at is not None:
+            return False
+        if type(event) is Streamed:
+            return self.add_stream(event.at, event.events)
+        at = self._advance(event.at)
+        match event:
+            case Queued(position=position):
+                self.phase, self.queued_at, self.queue_position = Phase.QUEUED, at, position
+            case Admitted():
+                self.phase, self.admitted_at = Phase.ADMITTED, at
+            case WorkerReady(pid=pid):
+                self.phase, self.worker_ready_at, self.worker_pid = Phase.WORKER_READY, at, pid
+            case Retrying():
+                self.retries += 1
+                self.phase = Phase.ADMITTED
+                self._begin_attempt()
+            case Finished() | Failed() | Cancelled() | Rejected():
+                self._end(at, event)
+            case Streamed():  # pragma: no cover - dealt with above, where it costs least
+                pass
+            case _:
+                assert_never(event)
+        return True
+
+    def add_stream(self, at: float, events: Sequence[StreamEvent]) -> bool:
+        """Takes in a batch of upstream events. True where the phase is another one afterwards."""
+        at = self._advance(at)
+        counts, chars, tokens = self.event_types, 0, False
+        for event in events:
+            kind = event.get("type")
+            try:
+                counts[kind] += 1  # type: ignore[index]  # the upstream may send anything
+            except (KeyError, TypeError):
+                self._count_new(kind)
+            if kind == "content_block_delta":
+                tokens = True
+                delta = event.get("delta")
+                if type(delta) is dict:
+                    text = delta.get("text") or delta.get("partial_json") or delta.get("thinking")
+                    if type(text) is str:
+                        chars += len(text)
+            else:
+                self._note(kind, event)
+        self.output_chars += chars
+        self.last_event, self.last_event_at = events[-1], at
+        if self.answer is not None:
+            self.answer.add(events)
+        return self._stream_phase(at, tokens=tokens)
+
+    def _stream_phase(self, at: float, *, tokens: bool) -> bool:
+        changed = False
+        if self.first_event_at is None:
+            self.first_event_at, self.phase, changed = at, Phase.FIRST_EVENT, True
+        if tokens and self.first_token_at is None:
+            self.first_token_at, self.phase, changed = at, Phase.STREAMING, True
+        return changed
+
+    def _advance(self, at: float) -> float:
+        if at > self.latest:
+            self.latest = at
+        return self.latest
+
+    def _count_new(self, kind: object) -> None:
+        counts = self.event_types
+        if not isinstance(kind, str) or (kind not in counts and len(counts) >= MAX_EVENT_TYPES):
+            kind = _OTHER
+        counts[kind] = counts.get(kind, 0) + 1
+
+    def _note(self, kind: object, event: StreamEvent) -> None:
+        if kind == "content_block_start":
+            block = event.get("content_block")
+            if isinstance(block, dict) and block.get("type") in _TOOL_BLOCKS:
+                self.tool_calls += 1
+        elif kind == "message_start":
+            message = event.get("message")
+            if isinstance(message, dict):
+                self.response_id, self.response_model = str(message.get("id", "")), str(message.get("model", ""))
+                self._add_usage(message.get("usage"))
+        elif kind == "message_delta":
+            delta = event.get("delta")
+            if isinstance(delta, dict) and isinstance(delta.get("stop_reason"), str):
+                self.stop_reason = delta["stop_reason"]
+            self._add_usage(event.get("usage"))
+
+    def _add_usage(self, said: object) -> None:
+        """The upstream's counts are cumulative: the latest figure of each kind counts."""
+        if not isinstance(said, dict):
+            return
+        known = self.usage
+        self.usage = Usage(
+            input_tokens=_count(said, "input_tokens", known.input_tokens),
+            output_tokens=_count(said, "output_tokens", known.output_tokens),
+            cache_read_input_tokens=_count(said, "cache_read_input_tokens", known.cache_read_input_tokens),
+            cache_creation_input_tokens=_count(said, "cache_creation_input_tokens", known.cache_creation_input_tokens),
+        )
+
+    def _end(self, at: float, event: Finished | Failed | Cancelled | Rejected) -> None:
+        match event:
+            case Finished(stop_reason=stop_reason, usage=usage):
+                self.end_reason, self.stop_reason = EndReason.COMPLETED, stop_reason
+                self._settle_usage(usage)
+            case Failed(error=error, usage=usage, diagnostics=diagnostics):
+                # A run that the drain cut off was not refused: it had begun.
+                drained = error.kind is FailureKind.DRAINING
+                self.end_reason = EndReason.INTERRUPTED if drained else end_reason_of(error.kind)
+                self.failure = Failure(error=error, phase=self.phase, diagnostics=diagnostics)
+                self._settle_usage(usage)
+            case Cancelled(reason=reason, usage=usage):
+                left = reason is CancelReason.CLIENT_DISCONNECT
+                self.end_reason = EndReason.CLIENT_DISCONNECT if left else EndReason.CANCELLED
+                self._settle_usage(usage)
+            case Rejected(error=error):
+                self.end_reason = end_reason_of(error.kind)
+                self.failure = Failure(error=error, phase=self.phase, diagnostics={})
+            case _:
+                assert_never(event)
+        self.status, self.phase, self.finished_at = status_of(self.end_reason), Phase.FINISHED, at
+
+    def _settle_usage(self, usage: Usage) -> None:
+        """The ending's figures are the authority; one that counted nothing leaves what the stream said."""
+        if usage != Usage():
+            self.usage = usage
+
+
+def _count(said: dict[str, Any], name: str, known: int) -> int:
+    value = said.get(name)
+    return value if type(value) is int and value >= 0 else known

@@ -1,0 +1,117 @@
+"""The overlay is the client's body with the few documented differences, and the two lines that carry it are two."""
+
+import copy
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from apiproxy.engines.sdk.overlay import (
+    HEADER_FIELDS,
+    IDENTITY_BLOCK,
+    REFUSED_BY_CLI,
+    large_turn_lines,
+    overlay_body,
+    turn_lines,
+)
+from tests.support.streams import json_values
+
+OURS = {"stream", "system", "model", "metadata"} | HEADER_FIELDS | REFUSED_BY_CLI
+
+bodies = st.dictionaries(st.text() | st.sampled_from(["messages", "tools", "thinking"]), json_values(), max_size=5)
+
+
+def overlay(body: dict[str, Any], *betas: str) -> dict[str, Any]:
+    return overlay_body(body, model="claude-opus-4-5", betas=betas)
+
+
+@given(body=bodies)
+@example(body={"user_profile_id": None})
+def test_every_other_field_of_the_body_is_in_the_overlay_as_it_is(body: dict[str, Any]) -> None:
+    before = copy.deepcopy(body)
+
+    laid = overlay(body)
+
+    assert {name: value for name, value in laid.items() if name not in OURS} == {
+        name: value for name, value in body.items() if name not in OURS
+    }
+    assert body == before
+
+
+def test_the_model_is_the_resolved_one_and_stream_is_left_to_the_cli() -> None:
+    laid = overlay({"model": "opus", "stream": False, "max_tokens": 1})
+
+    assert laid["model"] == "claude-opus-4-5"
+    assert "stream" not in laid
+
+
+@pytest.mark.parametrize("system", [None, "", []], ids=repr)
+def test_without_a_system_prompt_the_identity_line_stands_alone(system: object) -> None:
+    assert overlay({"system": system})["system"] == [IDENTITY_BLOCK]
+    assert overlay({})["system"] == [IDENTITY_BLOCK]
+
+
+def test_a_system_text_becomes_a_block_after_the_identity_line() -> None:
+    assert overlay({"system": "Be brief."})["system"] == [IDENTITY_BLOCK, {"type": "text", "text": "Be brief."}]
+
+
+def test_system_blocks_follow_the_identity_line_untouched() -> None:
+    blocks = [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h"}}, {"type": "tomorrow"}]
+
+    assert overlay({"system": blocks})["system"] == [IDENTITY_BLOCK, *blocks]
+
+
+def test_betas_are_the_clients_and_null_takes_the_clis_own_away() -> None:
+    assert overlay({}, "context-1m-2025-08-07", "files-api-2025-04-14")["betas"] == [
+        "context-1m-2025-08-07",
+        "files-api-2025-04-14",
+    ]
+    assert overlay({})["betas"] is None
+
+
+def test_metadata_is_the_clients_or_empty_so_that_the_clis_device_id_stays_here() -> None:
+    assert overlay({"metadata": {"user_id": "u"}})["metadata"] == {"user_id": "u"}
+    assert overlay({})["metadata"] == {}
+
+
+@given(body=bodies)
+def test_a_turn_is_two_lines_whatever_is_in_the_body(body: dict[str, Any]) -> None:
+    body["text"] = "a\nb\r\n\u2028\x85"
+
+    lines = turn_lines(overlay(body), control_id="c", message_uuid="u").split(b"\n")
+
+    assert len(lines) == 3
+    assert lines[2] == b""
+    control, message = orjson.loads(lines[0]), orjson.loads(lines[1])
+    assert json.loads(control["request"]["settings"]["env"]["CLAUDE_CODE_EXTRA_BODY"]) == overlay(body)
+    assert control["request_id"] == "c"
+    assert (message["uuid"], message["client_composed"], message["message"]["content"]) == ("u", True, ".")
+
+
+@pytest.mark.parametrize("value", [2**64 + 1, "\ud83d", {"deep": 1}], ids=["huge number", "lone surrogate", "deep"])
+def test_what_one_json_library_refuses_is_carried_all_the_same(value: Any) -> None:
+    if isinstance(value, dict):
+        for _ in range(300):
+            value = {"deep": value}
+
+    line = turn_lines(overlay({"value": value}), control_id="c", message_uuid="u").split(b"\n")[0]
+
+    settings = json.loads(line)["request"]["settings"]
+    assert json.loads(settings["env"]["CLAUDE_CODE_EXTRA_BODY"])["value"] == value
+
+
+@pytest.mark.parametrize("name", sorted(HEADER_FIELDS | REFUSED_BY_CLI))
+def test_a_client_cannot_set_a_header_of_the_upstream_request_by_a_field_of_its_body(name: str) -> None:
+    assert overlay({name: "mine"}).get(name) != "mine"
+
+
+def test_large_body_has_the_lines_of_a_small_one() -> None:
+    odd = ['é😀\\"\n' * 200_000, {"k" * 300_000: [1.5, None, True, [], {}, "", -(2**53)]}, *range(30_000)]
+    laid = overlay({"messages": [{"role": "user", "content": odd}], "x": {"deep": [[[odd[0]]]]}})
+
+    assert large_turn_lines(laid, control_id="c", message_uuid="u") == turn_lines(
+        laid, control_id="c", message_uuid="u"
+    )

@@ -1,0 +1,47 @@
+"""A request's body is a JSON object of at most 32 MB, or an error that says what is wrong with it."""
+
+import pytest
+
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.http.body import MAX_BODY_BYTES, read_json_object
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b'{"a": NaN}', "not valid JSON"),
+        (b'{"a": "\xff"}', "not valid JSON"),
+        (b'{"a": "\\ud83d"}', "not valid JSON"),
+        (b'{"a":' * 2000 + b"1" + b"}" * 2000, "not valid JSON"),
+        (b"[]", "must be a JSON object"),
+        (b'"text"', "must be a JSON object"),
+        (b"null", "must be a JSON object"),
+    ],
+)
+async def test_what_is_no_json_object_is_refused(raw: bytes, words: str) -> None:
+    with pytest.raises(ProxyError, match=words) as refused:
+        await read_json_object(raw)
+
+    assert refused.value.kind is FailureKind.INVALID_REQUEST
+
+
+async def test_the_refusal_does_not_repeat_the_body() -> None:
+    with pytest.raises(ProxyError) as refused:
+        await read_json_object(b'{"key": "sk-secret" oops}')
+
+    assert "sk-secret" not in refused.value.message
+    assert refused.value.__cause__ is None
+
+
+async def test_a_body_over_the_limit_is_refused_before_it_is_parsed() -> None:
+    with pytest.raises(ProxyError) as refused:
+        await read_json_object(b" " * (MAX_BODY_BYTES + 1))
+
+    assert refused.value.kind is FailureKind.TOO_LARGE
+
+
+@pytest.mark.parametrize("size", [10, 2**20], ids=["small", "parsed in a thread"])
+async def test_an_object_is_read_as_it_is(size: int) -> None:
+    assert await read_json_object(b'{"text": "%s"}' % (b"x" * size)) == {"text": "x" * size}

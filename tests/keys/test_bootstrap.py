@@ -1,0 +1,47 @@
+"""The first administrator and key: made both or neither, once, and gone again where they could not be shown."""
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import OperationalError
+
+from apiproxy.keys.bootstrap import FirstSecrets, make_first, take_back
+from apiproxy.models import ApiKey
+
+pytestmark = pytest.mark.django_db
+
+
+def counts() -> tuple[int, int]:
+    return get_user_model().objects.count(), ApiKey.objects.count()
+
+
+def test_makes_an_administrator_and_a_key_once() -> None:
+    first = make_first()
+
+    assert first
+    assert first.admin_password
+    assert ApiKey.objects.get().scopes == ["api"]
+    assert counts() == (1, 1)
+    assert make_first() == FirstSecrets()
+
+
+def test_takes_back_secrets_that_were_not_shown() -> None:
+    take_back(make_first())
+
+    assert counts() == (0, 0)
+
+
+def test_takes_back_nothing_that_was_there_before() -> None:
+    make_first()
+    take_back(make_first())
+
+    assert counts() == (1, 1)
+
+
+def test_makes_neither_where_the_key_cannot_be_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(ApiKey, "save", fail)
+    with pytest.raises(OperationalError):
+        make_first()
+    assert counts() == (0, 0)

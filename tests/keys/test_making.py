@@ -1,0 +1,157 @@
+"""How keys come to be, and that their secrets stay nowhere."""
+
+import string
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.exceptions import ValidationError
+from django.db import connection
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from apiproxy.keys.cache import create_key, digest_of, ensure_env_key, find, give_secret, usable_keys
+from apiproxy.models import ApiKey
+
+BASE62 = set(string.ascii_letters + string.digits)
+
+
+def set_env_key(settings: Settings, secret: str | None) -> ApiKey | None:
+    settings.GATEWAY = replace(settings.GATEWAY, api_key=secret)
+    return async_to_sync(ensure_env_key)()
+
+
+def test_a_secret_is_a_prefix_and_43_base62_characters() -> None:
+    secret = give_secret(ApiKey())
+    assert secret.startswith("sk-proxy-")
+    assert len(secret.removeprefix("sk-proxy-")) == 43
+    assert set(secret.removeprefix("sk-proxy-")) <= BASE62
+
+
+def test_secrets_differ() -> None:
+    assert len({give_secret(ApiKey()) for _ in range(100)}) == 100
+
+
+@given(name=st.text(max_size=100), models=st.lists(st.text()))
+def test_no_secret_is_in_its_key(name: str, models: list[str]) -> None:
+    key = ApiKey(name=name, allowed_models=models)
+    secret = give_secret(key)
+    values = " ".join(str(getattr(key, field.attname)) for field in ApiKey._meta.concrete_fields)
+    assert secret not in values
+    assert secret[len(key.prefix) :] not in values
+    assert key.prefix == secret[:14]
+
+
+@pytest.mark.django_db
+def test_no_secret_is_in_its_row() -> None:
+    key, secret = async_to_sync(create_key)("ci")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM apiproxy_apikey WHERE id = %s", [key.pk])
+        row = " ".join(str(value) for value in cursor.fetchone())
+    assert key.digest in row
+    assert secret not in row
+    assert secret[14:] not in row
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("secret", ["x", "hunter2", "a fairly long secret of the operator's", "sk-proxy-short"])
+def test_at_most_a_quarter_of_an_operators_secret_is_kept(settings: Settings, secret: str) -> None:
+    key = set_env_key(settings, secret)
+    assert key is not None
+    assert secret.startswith(key.prefix)
+    assert len(key.prefix) <= len(secret) / 4
+    assert key.digest == digest_of(secret)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("", {}),
+        ("env", {}),
+        ("ci", {"scopes": ["root"]}),
+        ("ci", {"scopes": []}),
+        ("ci", {"scopes": ["api", "api"]}),
+        ("ci", {"allowed_models": ["opus", ""]}),
+        ("ci", {"allowed_models": "opus"}),
+        ("ci", {"requests_per_minute": 0}),
+        ("ci", {"budget_day_usd": -1}),
+    ],
+)
+def test_a_key_that_makes_no_sense_is_not_made(name: str, fields: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        async_to_sync(create_key)(name, **fields)  # type: ignore[arg-type]
+    assert not ApiKey.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_name_is_free_again_when_its_key_is_revoked() -> None:
+    key, _ = async_to_sync(create_key)("ci")
+    with pytest.raises(ValidationError, match="not revoked"):
+        async_to_sync(create_key)("ci")
+    key.revoked_at = datetime.now(UTC)
+    key.save()
+    async_to_sync(create_key)("ci")
+
+
+@pytest.mark.django_db
+def test_the_environments_key_works_and_is_kept(settings: Settings) -> None:
+    key = set_env_key(settings, "the operator's own secret")
+    assert key is not None
+    assert key.name == "env"
+    assert set_env_key(settings, "the operator's own secret") == key
+    assert ApiKey.objects.count() == 1
+    found = async_to_sync(find)("the operator's own secret")
+    assert found is not None
+    assert found.scopes == {"api"}
+
+
+@pytest.mark.django_db
+def test_another_secret_in_the_environment_takes_the_place_of_the_first(settings: Settings) -> None:
+    key = set_env_key(settings, "the operator's first secret")
+    ApiKey.objects.update(priority=7)
+    assert set_env_key(settings, "the operator's second secret") == key
+    assert async_to_sync(find)("the operator's first secret") is None
+    found = async_to_sync(find)("the operator's second secret")
+    assert found is not None
+    assert found.priority == 7
+
+
+@pytest.mark.django_db
+def test_without_the_variable_no_key_is_made(settings: Settings) -> None:
+    assert set_env_key(settings, None) is None
+    assert not ApiKey.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_revoked_secret_stays_revoked_though_it_is_in_the_environment(settings: Settings) -> None:
+    set_env_key(settings, "the operator's own secret")
+    ApiKey.objects.update(revoked_at=datetime.now(UTC))
+    set_env_key(settings, "the operator's own secret")
+    assert async_to_sync(find)("the operator's own secret") is None
+    set_env_key(settings, "the operator's new secret")
+    assert async_to_sync(find)("the operator's new secret") is not None
+
+
+@pytest.mark.django_db
+def test_a_key_of_the_database_may_be_in_the_environment_too(settings: Settings) -> None:
+    key, secret = async_to_sync(create_key)("ci")
+    assert set_env_key(settings, secret) == key
+    assert ApiKey.objects.get().name == "ci"
+
+
+@pytest.mark.django_db
+def test_only_keys_that_work_are_counted() -> None:
+    count = async_to_sync(usable_keys)
+    assert count() == 0
+    key, _ = async_to_sync(create_key)("ci")
+    async_to_sync(create_key)("other", expires_at=datetime.now(UTC) + timedelta(hours=1))
+    assert count() == 2
+    key.expires_at = datetime.now(UTC) - timedelta(seconds=1)
+    key.save()
+    assert count() == 1
+    key.expires_at, key.revoked_at = None, datetime.now(UTC)
+    key.save()
+    assert count() == 1

@@ -1,0 +1,237 @@
+"""What doctor makes of what it finds, and the command itself with the real CLI."""
+
+import re
+import tomllib
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.management import call_command
+from django.db import OperationalError, connection
+from pytest_django import Settings
+
+from apiproxy.conf import Credential, GatewaySettings
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.keys.cache import create_key
+from apiproxy.management.commands import doctor
+from apiproxy.management.commands.doctor import available_memory
+from apiproxy.management.doctor import (
+    TESTED_CLI,
+    TESTED_SDK,
+    WORKER_BYTES,
+    Check,
+    Level,
+    check_cli,
+    check_credential,
+    check_database,
+    check_folder,
+    check_keys,
+    check_live,
+    check_memory,
+    check_proxy,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_tested_sdk_is_the_one_that_the_project_pins() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"claude-agent-sdk=={TESTED_SDK}" in project["dependencies"]
+
+
+def test_another_cli_than_the_tested_one_is_a_warning() -> None:
+    assert check_cli(sdk=TESTED_SDK, reported=TESTED_CLI).level is Level.OK
+    for sdk, reported in ((TESTED_SDK, "9.9.9"), ("9.9.9", TESTED_CLI)):
+        finding = check_cli(sdk=sdk, reported=reported)
+        assert finding.level is Level.WARN
+        assert TESTED_CLI in finding.hint
+
+
+def test_a_cli_that_does_not_run_is_a_failure() -> None:
+    finding = check_cli(sdk=TESTED_SDK, reported=None, problem="Exec format error")
+    assert finding.level is Level.FAIL
+    assert "Exec format error" in finding.message
+    assert finding.hint
+
+
+def test_the_demo_is_a_warning_and_a_credential_is_fine_and_not_shown() -> None:
+    assert check_credential(Credential(kind="demo")).level is Level.WARN
+    refused = check_credential(Credential(kind="demo"), demo_refusal="No credential is set. Set one.")
+    assert (refused.level, refused.message, refused.hint) == (Level.FAIL, "No credential is set", "Set one.")
+    finding = check_credential(Credential(kind="api_key", env={"ANTHROPIC_API_KEY": "sk-secret"}, base_url="https://x"))
+    assert finding.level is Level.OK
+    assert "sk-secret" not in f"{finding}"
+    assert check_credential(Credential(kind="bedrock")).message == "bedrock"
+
+
+def test_a_private_folder_is_fine(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    assert check_folder(Check.STATE, tmp_path).level is Level.OK
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_others_may_read_is_a_warning(tmp_path: Path) -> None:
+    tmp_path.chmod(0o750)
+    finding = check_folder(Check.STATE, tmp_path)
+    assert finding.level is Level.WARN
+    assert "0750" in finding.message
+    assert "chmod 700" in finding.hint
+
+
+def test_a_folder_that_is_not_there_will_be_made(tmp_path: Path) -> None:
+    finding = check_folder(Check.LOGS, tmp_path / "state" / "logs")
+    assert finding.level is Level.OK
+    assert "will be made" in finding.message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_a_folder_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    assert check_folder(Check.STATE, tmp_path / "state").level is Level.FAIL
+    assert check_folder(Check.LOGS, tmp_path / "state" / "logs").level is Level.FAIL
+
+
+def test_a_database_is_reached_migrated_or_not() -> None:
+    assert check_database("sqlite", pending=[]).level is Level.OK
+    assert check_database("sqlite", pending=["apiproxy.0001_initial"]).level is Level.WARN
+    assert check_database("postgresql", pending=None, problem="refused").level is Level.FAIL
+
+
+@pytest.mark.parametrize(
+    ("usable", "env_secret", "level"),
+    [
+        (1, None, Level.OK),
+        (1, "x" * 20, Level.OK),
+        (0, "x" * 20, Level.OK),
+        (1, "x" * 19, Level.WARN),
+        (0, None, Level.WARN),
+        (None, None, Level.WARN),
+    ],
+)
+def test_without_a_key_or_with_one_that_can_be_guessed_there_is_a_warning(
+    usable: int | None, env_secret: str | None, level: Level
+) -> None:
+    finding = check_keys(usable=usable, env_secret=env_secret)
+    assert finding.level is level
+    assert env_secret is None or env_secret not in f"{finding}"
+
+
+LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
+NAMED = ["gateway.example.org"]
+
+
+@pytest.mark.parametrize(
+    ("host", "https", "trusted", "allowed_hosts", "level", "said"),
+    [
+        ("127.0.0.1", False, (), LOOPBACK, Level.OK, "none"),
+        ("127.0.0.1", True, ("127.0.0.1/32",), NAMED, Level.OK, "at 127.0.0.1/32"),
+        ("10.0.0.5", False, (), [*LOOPBACK, "10.0.0.5"], Level.OK, "none"),
+        ("0.0.0.0", False, (), NAMED, Level.OK, "none"),
+        ("127.0.0.1", True, (), NAMED, Level.WARN, "CLAUDE_PROXY_TRUSTED_PROXIES names nobody"),
+        ("127.0.0.1", True, ("10.0.0.0/8", "0.0.0.0/0"), NAMED, Level.WARN, "trusts every address"),
+        ("127.0.0.1", True, ("::/0",), NAMED, Level.WARN, "trusts every address"),
+        ("127.0.0.1", True, ("10.0.0.9/32",), LOOPBACK, Level.WARN, "no name"),
+        ("0.0.0.0", False, (), [*LOOPBACK, "0.0.0.0"], Level.WARN, "no name"),
+        ("127.0.0.1", False, ("10.0.0.9/32",), NAMED, Level.WARN, "not marked secure"),
+    ],
+)
+def test_what_is_set_about_a_reverse_proxy_has_to_fit_together(
+    host: str, https: bool, trusted: tuple[str, ...], allowed_hosts: list[str], level: Level, said: str
+) -> None:
+    finding = check_proxy(host=host, https=https, trusted=trusted, allowed_hosts=allowed_hosts)
+    assert finding.level is level
+    assert said in finding.message
+    assert bool(finding.hint) is (level is Level.WARN)
+
+
+def test_memory_is_needed_for_every_worker_and_at_least_for_one() -> None:
+    assert check_memory(available_bytes=7 * WORKER_BYTES, workers=7).level is Level.OK
+    assert check_memory(available_bytes=7 * WORKER_BYTES - 1, workers=7).level is Level.WARN
+    assert check_memory(available_bytes=WORKER_BYTES - 1, workers=7).level is Level.FAIL
+
+
+def test_a_containers_own_limit_counts(tmp_path: Path) -> None:
+    (tmp_path / "memory.current").write_text("1000\n")
+    (tmp_path / "memory.max").write_text("5000\n")
+    assert available_memory(tmp_path) == 4000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_memory(tmp_path) > 5000
+    assert available_memory(tmp_path / "nothing") > 5000
+
+
+def test_a_live_turn_is_shown_with_its_time_or_its_error() -> None:
+    assert "1.2 s" in check_live(answer="ready", seconds=1.23).message
+    finding = check_live(answer=None, seconds=0, problem="invalid x-api-key")
+    assert finding.level is Level.FAIL
+    assert "invalid x-api-key" in finding.message
+
+
+def report(*arguments: str) -> list[str]:
+    output = StringIO()
+    call_command("doctor", *arguments, stdout=output, no_color=True)
+    return output.getvalue().splitlines()
+
+
+def findings(lines: list[str]) -> dict[str, str]:
+    """Check: level."""
+    found = (re.match(r"(ok|warn|fail) +([a-z ]+): ", line) for line in lines)
+    return {match[2]: match[1] for match in found if match}
+
+
+@pytest.mark.django_db
+def test_the_command_says_a_line_for_each_check() -> None:
+    lines = report()
+    found = findings(lines)
+    assert list(found) == [check for check in Check if check is not Check.LIVE]
+    assert found["cli"] == "ok"  # the real one has been asked
+    assert found["credential"] == "warn"
+    assert found["database"] == "ok"
+    assert found["keys"] == "warn"
+    assert any("createapikey" in line for line in lines)
+    async_to_sync(create_key)("ci")
+    assert findings(report())["keys"] == "ok"
+
+
+@pytest.mark.django_db
+def test_a_live_turn_goes_through_the_real_cli() -> None:
+    lines = report("--live")
+    assert findings(lines)["live turn"] == "ok"
+
+
+@pytest.mark.django_db
+def test_a_live_turn_is_made_with_the_model_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def live_turn(settings: GatewaySettings, model: str) -> str:
+        asked.append(model)
+        raise ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost.")
+
+    monkeypatch.setattr(doctor.Command, "live_turn", staticmethod(live_turn))
+    with pytest.raises(SystemExit) as caught:
+        report("--live", "--model", "opus")
+    assert caught.value.code == 1
+    assert asked == ["claude-opus-5-5"]
+
+
+@pytest.mark.django_db
+def test_a_failed_check_makes_the_exit_code_1(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    settings.GATEWAY = replace(settings.GATEWAY, state_dir=tmp_path / "state")
+    with pytest.raises(SystemExit) as caught:
+        report()
+    assert caught.value.code == 1
+
+
+@pytest.mark.django_db
+def test_a_database_that_does_not_answer_is_a_failure_and_ends_nothing_else() -> None:
+    def refuse(*_arguments: object) -> None:
+        raise OperationalError("could not connect")
+
+    output = StringIO()
+    with connection.execute_wrapper(refuse), pytest.raises(SystemExit):
+        call_command("doctor", "--live", stdout=output, no_color=True)
+    found = findings(output.getvalue().splitlines())
+    assert found["database"] == found["live turn"] == "fail"
+    assert found["memory"] == "ok"

@@ -1,0 +1,233 @@
+"""The processes that share a database, as each of them knows the others."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.db import DatabaseError
+from prometheus_client import values
+from prometheus_client.parser import text_string_to_metric_families
+
+from apiproxy.runs.observers import observers
+from observability.cluster import cluster as cluster_module
+from observability.cluster import registry as register_module
+from observability.cluster.registry import DEAD_AFTER_S, SILENT_AFTER_S, Register
+from observability.cluster.states import Here
+from observability.metrics import Metrics, Seat
+from observability.models import Errand, Member, Rollup, Trace
+from observability.service import Config, Service
+from observability.stats.rollup import HOUR_S
+from observability.tracing.model_labels import ModelNames
+from observability.tracing.recorder import Recorder
+from observability.tracing.redact import Redactor
+from observability.tracing.store import Record, Store
+from tests.observability.builders import Gateway, course, draft_of, finished, make_turn, opening
+from tests.support.waiting import eventually_async
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def make_store(process: str) -> Store:
+    return Store(node="there", process=process, redactor=Redactor(), names=ModelNames())
+
+
+def make_register(
+    process: str, *, node: str = "here", is_gone: Callable[[str], bool] = lambda _name: False
+) -> Register:
+    return Register(Here(process=process, node=node, pid=1), make_store(process), is_gone=is_gone)
+
+
+def silent_for(process: str, seconds: float) -> None:
+    Member.objects.filter(pk=process).update(seen_at=datetime.now(UTC) - timedelta(seconds=seconds))
+
+
+def running(process: str, count: int = 3) -> list[str]:
+    """Ids of requests that the process has begun."""
+    drafts = [draft_of(make_turn(), opening()) for _ in range(count)]
+    make_store(process).write([Record(draft, final=False) for draft in drafts])
+    return [draft.id for draft in drafts]
+
+
+def interrupted() -> set[str]:
+    return set(Trace.objects.filter(status="interrupted").values_list("pk", flat=True))
+
+
+def counted() -> int:
+    return sum(row.interrupted for row in Rollup.objects.filter(resolution_s=HOUR_S, dimension="all"))
+
+
+def test_a_process_elsewhere_that_is_silent_is_not_shown_and_later_dead_and_its_requests_are_interrupted_once() -> None:
+    a, b, c = (make_register(name, node=name) for name in ("a", "b", "c"))
+    for register in (a, b, c):
+        register.enter()
+    lost = running("a")
+    silent_for("a", SILENT_AFTER_S + 1)
+    assert [known.process for known in b.others()] == ["c"]
+    assert b.beat("", judge=True).lost == []
+    silent_for("a", DEAD_AFTER_S + 1)
+    assert b.beat("", judge=False).lost == []
+
+    assert b.beat("", judge=True).lost == ["a"]
+    assert c.beat("", judge=True).lost == []
+    assert interrupted() == set(lost)
+    assert counted() == 3
+
+
+def test_a_process_of_this_machine_that_has_ended_is_dead_at_once() -> None:
+    make_register("a").enter()
+    lost = running("a")
+    b = make_register("b", is_gone=lambda name: name == "a")
+    assert b.enter() == ["a"]
+    assert interrupted() == set(lost)
+    assert not Member.objects.filter(pk="a").exists()
+
+
+def test_requests_of_processes_that_nobody_knows_are_interrupted_at_the_next_start() -> None:
+    make_register("known", node="elsewhere").enter()
+    kept, lost = running("known"), running("unknown")
+    make_register("b").enter()
+    assert interrupted() == set(lost)
+    assert Trace.objects.filter(status="active").count() == len(kept)
+
+
+def test_one_that_was_taken_for_dead_comes_back_and_knows_it() -> None:
+    a = make_register("a", node="elsewhere")
+    a.enter()
+    assert not a.beat("", judge=True).disowned
+    Member.objects.all().delete()
+    assert a.beat("", judge=True).disowned
+    assert not a.beat("", judge=True).disowned
+
+
+def test_a_request_of_one_that_was_taken_for_dead_is_counted_once_whatever_becomes_of_it() -> None:
+    store, draft = make_store("a"), draft_of(make_turn(), opening())
+    store.write([Record(draft, final=False)])
+    assert store.mark_interrupted("a") == 1
+    draft.disowned = True
+    for event in course()[3:]:
+        draft.apply(event)
+    store.write([Record(draft, final=True)])
+
+    assert Trace.objects.get().status == "completed"
+    assert sum(row.requests for row in Rollup.objects.filter(resolution_s=HOUR_S, dimension="all")) == 1
+
+
+def test_an_errand_is_done_once_and_one_for_a_dead_process_goes_with_it() -> None:
+    a, b = make_register("a"), make_register("b")
+    a.enter()
+    b.enter()
+    b.send("a", "cancel", "req_1")
+    b.send("a", "retire", "w1")
+    assert a.beat("", judge=False).errands == [("cancel", "req_1"), ("retire", "w1")]
+    assert a.beat("", judge=False).errands == []
+    b.send("a", "cancel", "req_2")
+    silent_for("a", DEAD_AFTER_S + 1)
+    assert b.beat("", judge=True).lost == ["a"]
+    assert not Errand.objects.exists()
+
+
+@asynccontextmanager
+async def serving(folder: Path, process: str, gateway: Gateway | None = None) -> AsyncIterator[Service]:
+    service = Service(gateway or Gateway(), Config(log_dir=folder, retention_days=30, node=process, process=process))
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.stop(10)
+
+
+async def test_a_process_shows_and_cancels_what_another_one_does_by_the_database_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "BEAT_S", 0.05)
+    monkeypatch.setattr(cluster_module, "FRESH_S", 0.0)
+    gateway = Gateway(retirable={"w2"})
+    async with serving(tmp_path, "north", gateway) as north, serving(tmp_path, "south", Gateway()) as south:
+        observers.unregister(south.recorder)  # what happens happens in the north
+        turn = make_turn()
+        for event in opening():
+            observers.publish(turn, event)
+        gateway.cancellable = {turn.id}
+
+        async def shown() -> list[tuple[str, str]]:
+            return [(run["id"], run["node"]) for state in await south.cluster.others() for run in state["runs"]]
+
+        async def is_shown() -> bool:
+            return await shown() == [(turn.id, "north")]
+
+        await eventually_async(is_shown)
+        south.port.cancellable.clear()  # type: ignore[attr-defined]  # a builder
+        assert await south.cluster.cancel(turn.id)
+        await eventually_async(lambda: turn.id in gateway.cancelled)
+        assert not await south.cluster.cancel("req_unknown")
+        observers.publish(turn, finished())
+        assert (await north.cluster.everyone())[1]["node"] == "south"
+    assert not await Member.objects.aexists()
+
+
+async def test_after_an_outage_of_the_database_nobody_is_judged_until_all_have_had_time_to_speak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(tmp_path, "north") as north:
+        cluster, judged = north.cluster, list[bool]()
+
+        def beat(state: str, *, judge: bool) -> register_module.Beat:
+            judged.append(judge)
+            if len(judged) == 2:
+                raise DatabaseError("away")
+            return register_module.Beat()
+
+        now = [1_000_000.0]
+        monkeypatch.setattr("observability.cluster.cluster.time.time", lambda: now[0])
+        monkeypatch.setattr(cluster._register, "beat", beat)
+        for task in cluster._tasks:
+            task.cancel()
+        for pause_s in (0, 2, 2, 2, 2, 2, 2, 60, 2, 2, 2, 2, 2):
+            now[0] += pause_s
+            try:
+                await cluster._beat()
+            except DatabaseError:
+                cluster._steady_since = float("inf")
+                cluster._beaten_at = 0.0
+    #                 0      2: away  4..12: not yet           14     60 later..8          10
+    assert judged == [False, False, *[False] * 4, False, *[False] * 5, True]
+
+
+def test_seats_count_together_and_a_successor_counts_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+
+    def sit(number: int) -> tuple[Metrics, Recorder]:
+        metrics = Metrics(Seat(number, tmp_path))
+        return metrics, Recorder([metrics], names=ModelNames(), on_gap=metrics.observe_gap)
+
+    def run(recorder: Recorder) -> None:
+        turn = make_turn()
+        for event in course():
+            recorder.on_event(turn, event)
+
+    def seen(metrics: Metrics) -> dict[str, float]:
+        metrics.settle({"trace": 2})
+        found: dict[str, float] = {}
+        for family in text_string_to_metric_families(metrics.render("")[0].decode()):
+            for sample in family.samples:
+                found[sample.name] = found.get(sample.name, 0) + sample.value
+        return found
+
+    (first, first_hears), (second, second_hears) = sit(0), sit(1)
+    run(first_hears)
+    run(second_hears)
+    second.settle({"trace": 2})
+    before = seen(first)
+    assert before["claude_proxy_requests_total"] == 2
+    assert before["claude_proxy_dropped_total"] == 4
+    assert before["claude_proxy_duration_seconds_count"] == 2
+    assert before["claude_proxy_inter_token_gap_seconds_count"] > 0
+
+    third, third_hears = sit(1)  # the second has died
+    after = seen(third)
+    assert all(after[name] >= value for name, value in before.items())
+    run(third_hears)
+    assert seen(first)["claude_proxy_requests_total"] == 3

@@ -1,0 +1,41 @@
+"""How full the gateway was lately, of one process and of several."""
+
+from pathlib import Path
+
+import pytest
+
+from observability.cluster.load import STEPS, LoadHistory, sum_of_loads
+from observability.live.broadcast import Broadcaster
+from observability.payloads import Load
+from observability.service import Config, Service
+from tests.observability.builders import Gateway
+from tests.support.waiting import eventually_async
+
+
+def test_the_last_two_minutes_are_remembered() -> None:
+    history = LoadHistory()
+    for number in range(STEPS + 5):
+        history.note({"active": number, "waiting": 2 * number, "max": 4})
+    told = history.told()
+    assert told["active"] == list(range(5, STEPS + 5))
+    assert told["waiting"] == [2 * number for number in range(5, STEPS + 5)]
+
+
+def test_those_of_several_processes_are_added_from_their_newest_values_back() -> None:
+    young: Load = {"active": [1, 2], "waiting": [0, 5]}
+    old: Load = {"active": [3, 0, 4], "waiting": [7, 0, 1]}
+    assert sum_of_loads([young, old]) == {"active": [3, 1, 6], "waiting": [7, 0, 6]}
+    assert sum_of_loads([]) == {"active": [], "waiting": []}
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_page_that_opens_is_told_what_was_before(tmp_path: Path) -> None:
+    service = Service(Gateway(), Config(log_dir=tmp_path, retention_days=30))
+    await service.start()
+    try:
+        await eventually_async(lambda: service.cluster.load()["active"], within_s=10)
+        snapshot = await Broadcaster(service).glance()
+    finally:
+        await service.stop()
+    assert set(snapshot["load"]["active"]) == {1}
+    assert set(snapshot["load"]["waiting"]) == {2}

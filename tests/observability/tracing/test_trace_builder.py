@@ -1,0 +1,225 @@
+"""The fold of a turn's events into what is known of it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.events import Admitted, Cancelled, CancelReason, Event, Failed, Queued, Retrying, Streamed, Usage
+from observability.tracing.trace_builder import MAX_EVENT_TYPES, Draft
+from observability.vocabulary import EndReason, Phase, Status, end_reason_of, status_of
+from tests.observability.builders import (
+    NOW,
+    USAGE,
+    answer,
+    course,
+    draft_of,
+    failed,
+    finished,
+    left,
+    make_turn,
+    message_start,
+    opening,
+    refused,
+    text_delta,
+)
+
+_PHASES = (
+    "received_at", "queued_at", "admitted_at", "worker_ready_at", "first_event_at", "first_token_at", "last_event_at",
+    "finished_at",
+)  # fmt: skip
+
+
+def test_a_run_that_goes_well_has_every_phase_in_order_and_its_totals() -> None:
+    draft = draft_of(make_turn(), course())
+
+    times = [getattr(draft, name) for name in _PHASES]
+    assert times == [NOW, NOW + 0.001, NOW + 0.201, NOW + 0.211, NOW + 0.3, NOW + 0.4, NOW + 0.5, NOW + 1.0]
+    assert (draft.status, draft.end_reason, draft.phase) == (Status.COMPLETED, EndReason.COMPLETED, Phase.FINISHED)
+    assert draft.event_types == {"message_start": 1, "content_block_start": 1, "content_block_delta": 2}
+    assert (draft.event_count, draft.output_chars, draft.tool_calls) == (4, 9, 0)
+    assert (draft.usage, draft.stop_reason, draft.worker_pid) == (USAGE, "end_turn", 4711)
+    assert (draft.response_id, draft.response_model) == ("msg_1", "claude-sonnet-5-20260101")
+
+
+def test_text_thinking_and_tool_arguments_all_count_as_output() -> None:
+    deltas: list[dict[str, Any]] = [
+        {"type": "text_delta", "text": "ab"},
+        {"type": "thinking_delta", "thinking": "cde"},
+        {"type": "input_json_delta", "partial_json": '{"x'},
+        {"type": "signature_delta", "signature": "not output"},
+        {"type": "citations_delta", "citation": {"cited_text": "not output"}},
+    ]
+    draft = draft_of(make_turn(), opening())
+    draft.add_stream(NOW + 1, [{"type": "content_block_delta", "delta": delta} for delta in deltas])
+
+    assert draft.output_chars == 8
+
+
+def test_tool_calls_of_every_kind_are_counted() -> None:
+    kinds = ("text", "tool_use", "server_tool_use", "mcp_tool_use", "tool_use", "thinking")
+    starts: list[dict[str, Any]] = [{"type": "content_block_start", "content_block": {"type": kind}} for kind in kinds]
+    draft = draft_of(make_turn(), opening())
+    draft.add_stream(NOW + 1, starts)
+
+    assert draft.tool_calls == 4
+
+
+@pytest.mark.parametrize("kind", list(FailureKind))
+def test_every_kind_of_failure_has_an_end_reason_and_a_status(kind: FailureKind) -> None:
+    assert isinstance(status_of(end_reason_of(kind)), Status)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (FailureKind.STALL, EndReason.STALL),
+        (FailureKind.MAX_DURATION, EndReason.MAX_DURATION),
+        (FailureKind.MAX_OUTPUT, EndReason.MAX_OUTPUT),
+        (FailureKind.QUEUE_TIMEOUT, EndReason.QUEUE_TIMEOUT),
+        (FailureKind.UPSTREAM_ERROR, EndReason.UPSTREAM_ERROR),
+        (FailureKind.CONNECTION_LOST, EndReason.UPSTREAM_ERROR),
+        (FailureKind.WORKER_DIED, EndReason.WORKER_DIED),
+        (FailureKind.INTERNAL, EndReason.INTERNAL),
+        (FailureKind.DRAINING, EndReason.INTERRUPTED),
+    ],
+)
+def test_a_failed_run_says_why_and_after_which_phase(kind: FailureKind, reason: EndReason) -> None:
+    draft = draft_of(make_turn(), [*opening(), failed(kind=kind)])
+
+    assert draft.end_reason is reason
+    assert draft.failure is not None
+    assert draft.failure.phase is Phase.WORKER_READY
+
+
+@pytest.mark.parametrize(
+    "kind", [FailureKind.UNAUTHENTICATED, FailureKind.INVALID_REQUEST, FailureKind.RATE_LIMITED, FailureKind.QUEUE_FULL]
+)
+def test_a_refused_request_is_refused_and_never_ran(kind: FailureKind) -> None:
+    draft = draft_of(make_turn(), [refused(kind=kind)])
+
+    assert (draft.status, draft.end_reason) == (Status.REFUSED, EndReason.REFUSED)
+    assert draft.admitted_at is None
+    assert draft.failure is not None
+    assert draft.failure.phase is Phase.RECEIVED
+
+
+def test_a_client_that_left_and_an_operators_cancel_are_told_apart() -> None:
+    gone = draft_of(make_turn(), course(ending=left()))
+    cancelled = draft_of(make_turn(), course(ending=Cancelled(NOW + 1, CancelReason.OPERATOR)))
+
+    assert (gone.end_reason, cancelled.end_reason) == (EndReason.CLIENT_DISCONNECT, EndReason.CANCELLED)
+    assert gone.status is cancelled.status is Status.CANCELLED
+
+
+def test_an_ending_without_counts_leaves_those_of_the_stream() -> None:
+    said: list[Event] = [
+        Streamed(NOW + 1, [message_start(input_tokens=11, cache_read_input_tokens=5, output_tokens=1)]),
+        Streamed(NOW + 2, [{"type": "message_delta", "delta": {}, "usage": {"output_tokens": 9}}]),
+        Failed(NOW + 3, ProxyError(FailureKind.STALL, "silent")),
+    ]
+    draft = draft_of(make_turn(), [*opening(), *said])
+
+    assert draft.usage == Usage(11, 9, 5, 0)
+
+
+def test_a_second_attempt_forgets_what_the_first_one_brought() -> None:
+    lost = ProxyError(FailureKind.CONNECTION_LOST, "lost")
+    draft = draft_of(make_turn(), [*opening(), *answer(), Retrying(NOW + 0.6, lost)])
+
+    assert (draft.phase, draft.retries, draft.output_chars) == (Phase.ADMITTED, 1, 0)
+    assert (draft.worker_pid, draft.first_event_at, draft.event_types) == (None, None, {})
+    assert draft.admitted_at == NOW + 0.201
+
+
+def test_what_comes_after_the_end_changes_nothing() -> None:
+    draft = draft_of(make_turn(), course())
+    before = {name: getattr(draft, name) for name in _PHASES} | {"types": dict(draft.event_types)}
+
+    assert not draft.apply(Streamed(NOW + 9, [text_delta("late")]))
+    assert not draft.apply(failed(NOW + 9))
+    assert {name: getattr(draft, name) for name in _PHASES} | {"types": draft.event_types} == before
+
+
+def test_a_clock_that_goes_back_does_not_put_the_phases_out_of_order() -> None:
+    events: list[Event] = [Queued(NOW + 5, 0), Admitted(NOW - 3600), *answer(NOW - 3600), finished(NOW - 3600)]
+    draft = draft_of(make_turn(), events)
+
+    times = [at for at in (getattr(draft, name) for name in _PHASES) if at is not None]
+    assert times == sorted(times)
+
+
+_garbage = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+_texts = st.text(max_size=20)
+_known = st.one_of(
+    _texts.map(text_delta),
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["content_block_delta", "content_block_start", "message_delta", "message_start"])},
+        optional={"delta": _garbage, "content_block": _garbage, "message": _garbage, "usage": _garbage},
+    ),
+    st.fixed_dictionaries({"type": _garbage}),
+)
+
+
+@given(st.lists(st.lists(_known, min_size=1, max_size=5), max_size=12))
+def test_no_stream_breaks_the_fold_and_every_event_is_counted_once(batches: list[list[dict[str, Any]]]) -> None:
+    draft = draft_of(make_turn(), opening())
+    for number, batch in enumerate(batches):
+        draft.apply(Streamed(NOW + number, batch))
+    draft.apply(finished(NOW + 99))
+
+    assert draft.event_count == sum(map(len, batches))
+    assert len(draft.event_types) <= MAX_EVENT_TYPES + 1
+    assert all(isinstance(kind, str) for kind in draft.event_types)
+
+
+@given(st.lists(st.lists(_texts, min_size=1, max_size=5), min_size=1, max_size=12))
+def test_the_output_is_as_long_as_the_texts_however_they_are_batched(batches: list[list[str]]) -> None:
+    draft = draft_of(make_turn(), opening())
+    for number, batch in enumerate(batches):
+        draft.apply(Streamed(NOW + number, [text_delta(text) for text in batch]))
+    whole = draft_of(make_turn(), opening())
+    whole.apply(Streamed(NOW, [text_delta(text) for batch in batches for text in batch]))
+
+    assert draft.output_chars == whole.output_chars == sum(len(text) for batch in batches for text in batch)
+    assert draft.event_types == whole.event_types
+
+
+@given(st.lists(st.floats(min_value=NOW - 10, max_value=NOW + 10), min_size=7, max_size=7))
+def test_phases_are_in_order_for_any_clock(times: list[float]) -> None:
+    draft = Draft(make_turn())
+    for at, event in zip(times, course(), strict=True):
+        draft.apply(type(event)(at, *[getattr(event, name) for name in event.__match_args__[1:]]))
+
+    known = [at for at in (getattr(draft, name) for name in _PHASES) if at is not None]
+    assert known == sorted(known)
+
+
+def test_a_body_can_be_let_go_of_and_its_measures_stay() -> None:
+    body = {
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "four"}]},
+            {"role": "user", "content": "six!!!"},
+        ],
+        "system": [{"type": "text", "text": "sys"}],
+        "tools": [{"name": "a"}, {"name": "b"}],
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+    }
+    draft = Draft(make_turn(body=body))
+    draft.release_body()
+
+    facts = draft.facts
+    assert draft.body is None
+    assert (facts.message_count, facts.prompt_chars, facts.system_chars) == (2, 10, 3)
+    assert (facts.tool_count, facts.thinking) == (2, True)
+
+
+@given(st.dictionaries(st.sampled_from(["messages", "system", "tools", "thinking", "model"]), _garbage))
+def test_a_body_of_any_shape_can_be_measured(body: dict[str, Any]) -> None:
+    assert Draft(make_turn(body=body)).facts.prompt_chars >= 0

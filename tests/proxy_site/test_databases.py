@@ -1,0 +1,118 @@
+"""What the gateway keeps: the state folder, its signing key, the database's description, the channel layer's."""
+
+import sqlite3
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from proxy_site.databases import (
+    channel_layer,
+    kept_secret_key,
+    parse_database_url,
+    prepare_state_dir,
+    sqlite_database,
+)
+from proxy_site.env import SettingError
+from proxy_site.variables import DATABASE_URL
+
+
+def test_the_state_folder_is_made_for_this_user_only(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    prepare_state_dir(folder)
+    prepare_state_dir(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match=r"CLAUDE_PROXY_STATE_DIR: .*file/state.* cannot be made"):
+        prepare_state_dir(tmp_path / "file" / "state")
+
+
+def test_the_signing_key_is_made_once_and_only_this_user_can_read_it(tmp_path: Path) -> None:
+    key = kept_secret_key(tmp_path)
+    assert len(key) >= 50
+    assert kept_secret_key(tmp_path) == key
+    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+
+
+def test_starts_at_the_same_moment_agree_on_one_signing_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: kept_secret_key(tmp_path), range(32)))) == 1
+
+
+def test_an_empty_signing_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").touch()
+    with pytest.raises(SettingError, match="is empty"):
+        kept_secret_key(tmp_path)
+
+
+def test_sqlite_takes_the_write_lock_at_the_start_of_a_transaction(tmp_path: Path) -> None:
+    description = sqlite_database(tmp_path / "db.sqlite3")
+    assert description["ENGINE"] == "django.db.backends.sqlite3"
+    assert description["NAME"] == str(tmp_path / "db.sqlite3")
+    assert description["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"), [("sqlite:////srv/a%20b.db", Path("/srv/a b.db")), ("sqlite:///a.db", Path.cwd() / "a.db")]
+)
+def test_a_sqlite_url_names_a_path(url: str, path: Path) -> None:
+    assert parse_database_url(url)["NAME"] == str(path)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_a_postgres_url_gives_every_part_unquoted(scheme: str) -> None:
+    url = f"{scheme}://us%40er:p%2Fw@db.example:5433/name?sslmode=require"
+    assert parse_database_url(url) == {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "name",
+        "USER": "us@er",
+        "PASSWORD": "p/w",
+        "HOST": "db.example",
+        "PORT": "5433",
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "pool": {"timeout": 3.0, "reconnect_timeout": 5.0},
+            "connect_timeout": "5",
+            "tcp_user_timeout": "10000",
+            "sslmode": "require",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://u:hunter2@h/n",
+        "postgres://u:hunter2@h",
+        "postgres://u:hunter2@h:port/n",
+        "postgres://u:hunter2@[h/n",
+        "sqlite://hunter2",
+        "hunter2",
+    ],
+)
+def test_another_database_is_refused_without_showing_its_password(url: str) -> None:
+    with pytest.raises(SettingError, match="DATABASE_URL: its value is not allowed") as caught:
+        DATABASE_URL.read({"DATABASE_URL": url})
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.django_db
+def test_sqlite_writes_ahead_and_waits_for_others() -> None:
+    with connection.cursor() as cursor:
+        pragmas = {name: cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "busy_timeout")}
+    assert pragmas == {"journal_mode": "wal", "busy_timeout": 5000}
+    assert isinstance(connection.connection, sqlite3.Connection)
+
+
+def test_live_updates_stay_in_the_process_without_redis() -> None:
+    assert channel_layer(None)["BACKEND"] == "channels.layers.InMemoryChannelLayer"
+    layer = channel_layer("redis://cache.example:6379/1")
+    assert layer["BACKEND"] == "channels_redis.core.RedisChannelLayer"
+    assert layer["CONFIG"] == {"hosts": ["redis://cache.example:6379/1"]}

@@ -1,0 +1,174 @@
+"""How many runs may keep the processor busy at once, and what counts as that."""
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from apiproxy.runs import admission as admission_module
+from apiproxy.runs import slot as slot_module
+from apiproxy.runs.admission import Admission, QueueSnapshot
+from apiproxy.runs.slot import Slot
+from tests.runs.test_admission import Waiter, settled
+from tests.runs.test_starting import admission
+
+FOREVER_S = 60.0
+
+
+@dataclass
+class Clock:
+    """`time`, as far as slots look at it."""
+
+    now: float = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Nobody:
+    """A line that does not care."""
+
+    def start_is_over(self) -> None: ...
+
+    def released(self, slot: Slot, *, held_s: float) -> None: ...
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(slot_module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def working(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has asked the upstream is at work for as long as a test lasts, and nobody runs out of patience."""
+    monkeypatch.setattr(slot_module, "_ASKED_S", FOREVER_S)
+    monkeypatch.setattr(admission_module, "_PATIENCE_S", FOREVER_S)
+
+
+async def two_that_have_asked(line: Admission) -> list[Slot]:
+    slots = []
+    for _ in range(2):
+        slots.append(await Waiter(line).slot())
+        slots[-1].started()
+    return slots
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_third_run_waits_while_two_are_at_work_though_there_are_free_slots() -> None:
+    line = admission(slots=5)
+    slots = await two_that_have_asked(line)
+    third = Waiter(line)
+    await settled()
+    assert not third.task.done()
+    assert line.snapshot() == QueueSnapshot(active=2, waiting=1, max=5)
+
+    slots[0].release()
+
+    await third.slot()
+
+
+@pytest.mark.usefixtures("working")
+async def test_twice_as_many_are_at_work_as_may_start() -> None:
+    line = admission(slots=5, starting=2)
+    await two_that_have_asked(line)
+    await two_that_have_asked(line)
+    fifth = Waiter(line)
+    await settled()
+
+    assert line.snapshot() == QueueSnapshot(active=4, waiting=1, max=5)
+    assert not fifth.task.done()
+
+
+async def test_who_waits_for_the_upstream_is_not_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot_module, "_ASKED_S", 0.005)
+    monkeypatch.setattr(admission_module, "_PATIENCE_S", FOREVER_S)
+    line = admission(slots=5)
+    await two_that_have_asked(line)
+
+    await Waiter(line).slot()
+
+
+async def test_when_all_stay_at_work_the_next_one_comes_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot_module, "_ASKED_S", FOREVER_S)
+    monkeypatch.setattr(admission_module, "_PATIENCE_S", 0.01)
+    line = admission(slots=5)
+    await two_that_have_asked(line)
+
+    await Waiter(line).slot()
+
+
+async def test_who_is_put_in_order_is_at_work_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot_module, "_ASKED_S", 0.0)
+    monkeypatch.setattr(slot_module, "AT_WORK_LIMIT_S", FOREVER_S)
+    monkeypatch.setattr(admission_module, "_PATIENCE_S", FOREVER_S)
+    line = admission(slots=5)
+    slots = await two_that_have_asked(line)
+    for slot in slots:
+        slot.at_work()
+    third = Waiter(line)
+    await settled()
+    assert not third.task.done()
+
+    slots[1].release()
+
+    await third.slot()
+
+
+async def test_a_stream_as_slow_as_models_are_is_no_work(clock: Clock) -> None:
+    slot = new_slot()
+    slot.started()
+    clock.now += FOREVER_S
+    at_work_s = 0.0
+    for _ in range(100):  # a second of it
+        slot.streamed(1)
+        at_work_s += slot.at_work_until - clock.now
+        clock.now += 0.01
+
+    assert at_work_s == pytest.approx(0.05)
+
+
+async def test_a_stream_that_comes_at_once_is_work_all_the_time(clock: Clock) -> None:
+    slot = new_slot()
+    slot.started()
+    clock.now += FOREVER_S
+    for _ in range(1_000):
+        slot.streamed(8)
+        clock.now += 0.004
+        assert slot.at_work_until >= clock.now
+
+    clock.now += 0.01
+    assert slot.at_work_until < clock.now, "it stops with the stream"
+
+
+async def test_a_stream_never_makes_a_run_less_at_work_than_it_is(clock: Clock) -> None:
+    slot = new_slot()
+    before = slot.at_work_until
+
+    slot.streamed(1)
+
+    assert slot.at_work_until >= before
+
+
+def new_slot() -> Slot:
+    return Slot(Nobody(), asyncio.get_running_loop())
+
+
+@pytest.mark.usefixtures("working")
+async def test_start_another_key_at_once_beside_a_busy_one() -> None:
+    """10,000 bad requests of one key made the first tokens of another eight times as slow."""
+    line = admission(slots=5)
+    busy = await two_that_have_asked(line)
+
+    other = await Waiter(line, key=2).slot()
+    third = Waiter(line, key=1)
+    await settled()
+
+    assert not third.task.done()
+    other.release()
+    busy[0].release()
+    await settled()
+    assert not third.task.done(), "one place at work is the other key's"
+    busy[1].release()
+    assert isinstance(await third.slot(), Slot)

@@ -1,0 +1,315 @@
+"""When the upstream is given up, and when it is asked again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.engines.base import Broken, EngineRequest
+from apiproxy.engines.sdk.pool import Pool
+from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerState, Guarded
+from tests.support.engine import MODEL, body_of, engine_request, finish, mark, pool_in
+from tests.support.stand_in import StandInProcess
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FORMAT = {"type": "json_schema", "schema": {"type": "object"}}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def breaker_of(clock: Clock, *, failures: int = 3, window_s: float = 60, open_s: float = 10) -> Breaker:
+    return Breaker(BreakerLimits(failures=failures, window_s=window_s, open_s=open_s), clock=clock)
+
+
+def attempt(breaker: Breaker, *, failed: bool | None, key: int = 1, request: str = "") -> None:
+    breaker.leave(breaker.enter(key, request=request), failed=failed)
+
+
+def is_refused(breaker: Breaker, key: int = 1) -> bool:
+    try:
+        breaker.check(key)
+    except ProxyError as error:
+        return error.kind is FailureKind.UPSTREAM_DOWN and (error.retry_after_s or 0) >= 1
+    return False
+
+
+def opened(clock: Clock, *, open_s: float = 10) -> Breaker:
+    breaker = breaker_of(clock, open_s=open_s)
+    for key in (1, 2, 1):
+        attempt(breaker, failed=True, key=key)
+    return breaker
+
+
+async def test_so_many_failures_in_a_row_give_the_upstream_up_and_fewer_do_not(clock: Clock) -> None:
+    breaker = breaker_of(clock)
+    for _ in range(2):
+        attempt(breaker, failed=True)
+    assert not is_refused(breaker)
+    attempt(breaker, failed=True)
+    assert is_refused(breaker)
+    found = breaker.snapshot()
+    assert (found.state, found.failures, found.opened, found.retry_after_s) == (BreakerState.OPEN, 3, 1, 10)
+
+
+async def test_a_success_between_them_begins_the_count_anew(clock: Clock) -> None:
+    breaker = breaker_of(clock)
+    for failed in (True, True, False, True, True):
+        attempt(breaker, failed=failed)
+    assert not is_refused(breaker)
+
+
+async def test_what_says_nothing_of_the_upstream_does_not_count_either_way(clock: Clock) -> None:
+    breaker = breaker_of(clock)
+    for failed in (True, None, True, None, True):
+        attempt(breaker, failed=failed)
+    assert is_refused(breaker)
+
+
+async def test_failures_that_are_longer_apart_than_the_window_do_not_count_together(clock: Clock) -> None:
+    breaker = breaker_of(clock, window_s=60)
+    for _ in range(20):
+        attempt(breaker, failed=True)
+        clock.now += 31
+    assert not is_refused(breaker)
+
+
+async def test_when_its_time_is_over_one_attempt_of_a_key_tries(clock: Clock) -> None:
+    breaker = opened(clock)
+    clock.now += 10
+    assert not is_refused(breaker)
+    probe = breaker.enter(1)
+    assert probe.probe
+    assert breaker.snapshot().state is BreakerState.PROBING
+    assert is_refused(breaker)
+    breaker.leave(probe, failed=False)
+    assert breaker.snapshot().state is BreakerState.CLOSED
+    assert breaker.snapshot().failures == 0
+
+
+async def test_a_slow_try_holds_up_no_other_key_and_its_own_for_a_time(clock: Clock) -> None:
+    breaker = opened(clock)
+    clock.now += 10
+    slow = breaker.enter(1)
+    clock.now += 1
+    assert not is_refused(breaker, 2)
+    assert is_refused(breaker, 1)
+    clock.now += 9
+    assert not is_refused(breaker, 1)
+    again = breaker.enter(1)
+    breaker.leave(slow, failed=None)
+    assert is_refused(breaker, 1), "the second try is under way"
+    breaker.leave(again, failed=False)
+    assert breaker.snapshot().state is BreakerState.CLOSED
+
+
+async def test_one_key_alone_is_refused_alone(clock: Clock) -> None:
+    breaker = breaker_of(clock)
+    for _ in range(50):
+        if not is_refused(breaker, 1):
+            attempt(breaker, failed=True, key=1)
+    assert is_refused(breaker, 1)
+    assert not is_refused(breaker, 2)
+    attempt(breaker, failed=False, key=2)
+    assert not is_refused(breaker, 1)
+
+
+async def test_a_second_key_that_fails_too_is_enough(clock: Clock) -> None:
+    breaker = breaker_of(clock)
+    for _ in range(3):
+        attempt(breaker, failed=True, key=1)
+    attempt(breaker, failed=True, key=2)
+    assert all(is_refused(breaker, key) for key in (1, 2, 3))
+    assert breaker.snapshot().opened == 1
+
+
+async def test_the_failed_tries_of_one_key_keep_it_open_for_no_other(clock: Clock) -> None:
+    breaker = opened(clock)
+    for _ in range(5):
+        clock.now += 10
+        attempt(breaker, failed=True, key=1)
+        assert is_refused(breaker, 1)
+        assert not is_refused(breaker, 3)
+    attempt(breaker, failed=True, key=3)
+    assert is_refused(breaker, 4)
+
+
+async def test_the_attempts_of_a_request_are_one_failure(clock: Clock) -> None:
+    breaker = breaker_of(clock)
+    for request in ("a", "a", "a", "b", "b"):
+        attempt(breaker, failed=True, request=request)
+    assert breaker.snapshot().failures == 2
+    assert not is_refused(breaker)
+
+
+async def test_the_request_that_opens_it_keeps_its_retry(clock: Clock) -> None:
+    breaker = breaker_of(clock)
+    for request in ("a", "b", "c"):
+        attempt(breaker, failed=True, request=request)
+    attempt(breaker, failed=True, request="c")
+    with pytest.raises(ProxyError):
+        attempt(breaker, failed=True, request="d")
+
+
+async def test_a_try_that_fails_makes_it_wait_again_and_is_not_given_up_twice(clock: Clock) -> None:
+    breaker = opened(clock)
+    clock.now += 10
+    attempt(breaker, failed=True)
+    assert is_refused(breaker)
+    assert breaker.snapshot().opened == 1
+    clock.now += 10
+    assert not is_refused(breaker)
+
+
+async def test_a_try_that_says_nothing_leaves_the_next_one_to_try(clock: Clock) -> None:
+    breaker = opened(clock)
+    clock.now += 10
+    attempt(breaker, failed=None)
+    assert breaker.enter().probe
+
+
+async def test_what_began_before_it_opened_may_close_it_and_not_reopen_it(clock: Clock) -> None:
+    breaker = breaker_of(clock)
+    early = [breaker.enter(key) for key in range(5)]
+    clock.now += 1
+    for old in early[:3]:
+        breaker.leave(old, failed=True)
+    clock.now += 10
+    probe = breaker.enter(1)
+    breaker.leave(early[4], failed=True)
+    assert breaker.snapshot().state is BreakerState.PROBING
+    breaker.leave(early[3], failed=False)
+    assert breaker.snapshot().state is BreakerState.CLOSED
+    breaker.leave(probe, failed=None)
+    assert not is_refused(breaker)
+
+
+async def test_with_no_number_of_failures_it_never_opens(clock: Clock) -> None:
+    breaker = breaker_of(clock, failures=0)
+    for _ in range(1_000):
+        attempt(breaker, failed=True)
+    assert not is_refused(breaker)
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([True, False, None]), st.integers(0, 20)), max_size=60))
+async def test_it_never_refuses_for_longer_than_its_time(steps: Sequence[tuple[int, bool | None, int]]) -> None:
+    clock = Clock()
+    breaker = breaker_of(clock)
+    for key, failed, pause_s in steps:
+        if not is_refused(breaker, key):
+            attempt(breaker, failed=failed, key=key)
+        assert breaker.snapshot().retry_after_s <= 10
+        clock.now += pause_s
+    clock.now += 10
+    assert not any(is_refused(breaker, key) for key in (1, 2, 3))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), max_size=60))
+async def test_one_key_can_never_have_another_refused(steps: Sequence[tuple[bool, int]]) -> None:
+    clock = Clock()
+    breaker = breaker_of(clock)
+    held = []
+    for leaves, pause_s in steps:
+        if not is_refused(breaker, 1):
+            held.append(breaker.enter(1))
+        if leaves and held:
+            breaker.leave(held.pop(), failed=True)
+        assert not is_refused(breaker, 2)
+        clock.now += pause_s
+
+
+# With the real engine: what an attempt says of the upstream.
+
+
+@pytest.mark.parametrize(
+    ("prompt", "failures"),
+    [
+        ("[[status=500]]", 1), ("[[status=503]]", 1), ("[[status=529]]", 1), ("[[drop]]", 1), ("[[miderror=0]]", 0),
+        ("[[status=400]]", 0), ("[[status=401]]", 0), ("[[status=429]]", 0), ("[[n=2]]", 0),
+        ("[[n=9]] [[gap=0.1]] [[cut=2]]", 0), ("[[status=404]]", 0),
+    ],
+)  # fmt: skip
+async def test_an_attempt_fails_by_server_errors_and_lost_connections_alone(
+    pool: Pool, clock: Clock, prompt: str, failures: int
+) -> None:
+    breaker = breaker_of(clock)
+    await play_guarded(Guarded(pool, breaker), engine_request(prompt))
+    assert breaker.snapshot().failures == failures
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": {"a": 1}},
+        {"output_format": FORMAT, "output_config": {"format": FORMAT}},
+        {"messages": [None]},
+    ],
+)
+async def test_what_was_never_sent_is_no_failure_of_the_upstream(
+    pool: Pool, clock: Clock, stand_in: StandInProcess, fields: dict[str, Any]
+) -> None:
+    """The dialects refuse these; the CLI would throw before it sends them."""
+    breaker = breaker_of(clock)
+    before = stand_in.mark()
+    request = EngineRequest(run_id=mark(), model=MODEL, body={**body_of("[[n=1]]"), **fields})
+    played = await finish(await Guarded(pool, breaker).begin(request))
+    assert isinstance(played.outcome, Broken)
+    assert played.outcome.error.kind is FailureKind.INVALID_REQUEST
+    assert breaker.snapshot().failures == 0
+    assert stand_in.recorded(since=before) == []
+
+
+async def test_a_refusal_costs_no_worker_and_the_next_success_closes_it(pool: Pool, clock: Clock) -> None:
+    breaker = opened(clock)
+    engine = Guarded(pool, breaker)
+    with pytest.raises(ProxyError) as refused:
+        await engine.begin(engine_request("[[n=1]]"))
+    assert refused.value.kind is FailureKind.UPSTREAM_DOWN
+    clock.now += 10
+    await play_guarded(engine, engine_request("[[n=1]]"))
+    assert breaker.snapshot().state is BreakerState.CLOSED
+
+
+async def test_a_try_whose_client_leaves_is_left_to_the_next(pool: Pool, clock: Clock) -> None:
+    breaker = opened(clock)
+    clock.now += 10
+    answer = await Guarded(pool, breaker).begin(engine_request("[[silent]]"))
+    assert breaker.snapshot().state is BreakerState.PROBING
+    answer.stop()
+    await finish(answer)
+    assert breaker.snapshot().state is BreakerState.OPEN
+    assert not is_refused(breaker)
+
+
+async def test_a_try_without_a_worker_is_left_to_the_next(clock: Clock, tmp_path: Path) -> None:
+    cli = tmp_path / "cli"
+    cli.write_text("#!/bin/sh\nexit 1\n")
+    cli.chmod(0o755)
+    breaker = opened(clock)
+    clock.now += 10
+    pool = pool_in(tmp_path / "workers", upstream="http://127.0.0.1:9", cli=cli)
+    try:
+        with pytest.raises(ProxyError):
+            await Guarded(pool, breaker).begin(engine_request("[[n=1]]"))
+    finally:
+        await pool.close()
+    assert not is_refused(breaker)
+
+
+async def play_guarded(engine: Guarded, request: EngineRequest) -> None:
+    await finish(await engine.begin(request))

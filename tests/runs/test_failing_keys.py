@@ -1,0 +1,111 @@
+"""A key most of whose runs fail: it must not slow others down."""
+
+import pytest
+
+from apiproxy.runs import admission as admission_module
+from apiproxy.runs import slot as slot_module
+from apiproxy.runs.admission import Admission
+from apiproxy.runs.slot import Slot
+from tests.runs.test_admission import Waiter, settled
+from tests.runs.test_at_work import Clock
+
+GOOD, BAD = 1, 2
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Both modules' clock."""
+    clock = Clock()
+    monkeypatch.setattr(slot_module, "time", clock)
+    monkeypatch.setattr(admission_module, "time", clock)
+    return clock
+
+
+def line() -> Admission:
+    return Admission(max_active=5, max_waiting=10, wait_limit_s=60, max_starting=1)
+
+
+async def run_of(queue: Admission, key: int, *, failed: bool, priority: int = 0) -> None:
+    slot = await Waiter(queue, key=key, priority=priority).slot()
+    slot.failed = failed
+    slot.release()
+
+
+async def failed_often(queue: Admission, clock: Clock) -> None:
+    """The bad key has failed five times, and the good one was here just now."""
+    for _ in range(5):
+        await run_of(queue, BAD, failed=True)
+        clock.now += 2
+    await run_of(queue, BAD, failed=True)
+    await run_of(queue, GOOD, failed=False)
+
+
+async def waits(waiter: Waiter) -> bool:
+    await settled()
+    return not waiter.task.done()
+
+
+def look(queue: Admission) -> None:
+    """As its timer does."""
+    queue._looked()
+
+
+async def test_a_failing_key_starts_five_times_a_second_while_no_run_is_at_work(clock: Clock) -> None:
+    queue = line()
+    await failed_often(queue, clock)
+    bad = Waiter(queue, key=BAD)
+    assert await waits(bad)
+    clock.now += 0.1
+    look(queue)
+    assert await waits(bad)
+    clock.now += 0.11
+    look(queue)
+    (await bad.slot()).release()
+
+
+async def test_a_failing_key_waits_for_those_at_work_but_a_second_at_most(clock: Clock) -> None:
+    queue = line()
+    await failed_often(queue, clock)
+    working: Slot = await Waiter(queue, key=GOOD).slot()
+    bad = Waiter(queue, key=BAD)
+    for _ in range(9):
+        clock.now += 0.1
+        working.at_work()
+        look(queue)
+        assert await waits(bad)
+    clock.now += 0.11
+    working.at_work()
+    look(queue)
+    await bad.slot()
+
+
+async def test_a_key_that_fails_alone_does_not_wait(clock: Clock) -> None:
+    queue = line()
+    for _ in range(20):
+        await run_of(queue, BAD, failed=True)
+
+
+async def test_one_failure_in_three_is_no_failing_key(clock: Clock) -> None:
+    queue = line()
+    for turn in range(30):
+        await run_of(queue, GOOD, failed=False)
+        await run_of(queue, BAD, failed=turn % 3 == 0)
+
+
+async def test_a_key_whose_runs_succeed_again_does_not_wait_any_more(clock: Clock) -> None:
+    queue = line()
+    await failed_often(queue, clock)
+    for _ in range(4):
+        clock.now += 2
+        await run_of(queue, BAD, failed=False)
+    await run_of(queue, GOOD, failed=False)
+    await run_of(queue, BAD, failed=False)
+
+
+async def test_a_failing_key_does_not_hold_up_a_later_priority(clock: Clock) -> None:
+    queue = line()
+    await failed_often(queue, clock)
+    bad, later = Waiter(queue, key=BAD), Waiter(queue, key=3, priority=5)
+    await settled()
+    assert not bad.task.done()
+    await later.slot()

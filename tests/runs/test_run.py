@@ -1,0 +1,428 @@
+"""A run on real workers: its order of events, what ends it, what is tried again, and that its slot comes back."""
+
+import asyncio
+import os
+import signal
+import time
+from functools import partial
+
+import pytest
+
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.events import (
+    Admitted,
+    Cancelled,
+    CancelReason,
+    Failed,
+    Finished,
+    Queued,
+    Retrying,
+    Streamed,
+    WorkerReady,
+)
+from apiproxy.engines.base import Answer, EngineRequest
+from apiproxy.engines.sdk.pool import Pool
+from tests.support.engine import mark
+from tests.support.runs import Desk, limits, turn_of
+from tests.support.stand_in import StandInProcess
+from tests.support.waiting import eventually_async
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FREE_WITHIN_S = 2.0
+"""Twice what is promised: the machine may be busy with other tests."""
+
+
+@pytest.fixture
+def desk(pool: Pool) -> Desk:
+    return Desk(pool)
+
+
+def asked(stand_in: StandInProcess, sent: str, *, times: int) -> bool:
+    return len(stand_in.recorded(containing=sent)) == times
+
+
+def failure(ending: object) -> ProxyError:
+    assert isinstance(ending, Failed), ending
+    return ending.error
+
+
+class CountingEngine:
+    """The real pool, and how many of its workers were ever busy at once."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._busy = 0
+        self.most = 0
+
+    async def begin(self, request: EngineRequest) -> Answer:
+        self._busy += 1
+        self.most = max(self.most, self._busy)
+        answer = await self._pool.begin(request)
+        settle = answer.settle
+
+        async def counted_settle() -> None:
+            await settle()
+            self._busy -= 1
+
+        answer.settle = counted_settle  # type: ignore[method-assign]  # to see when the worker is free
+        return answer
+
+
+class LateEngine:
+    """The real pool, whose workers are late."""
+
+    def __init__(self, pool: Pool, *, delay_s: float) -> None:
+        self._pool = pool
+        self._delay_s = delay_s
+
+    async def begin(self, request: EngineRequest) -> Answer:
+        await asyncio.sleep(self._delay_s)
+        return await self._pool.begin(request)
+
+
+class TestOrder:
+    async def test_a_run_is_queued_admitted_worked_on_streamed_and_finished(self, desk: Desk) -> None:
+        started = desk.start(turn_of("[[n=3]] [[out=9]]"))
+
+        ending = await started.read_to_the_end()
+
+        assert started.kinds() == [Queued, Admitted, WorkerReady, Streamed, Finished]
+        assert started.text == "tok0 tok1 tok2 "
+        assert isinstance(ending, Finished)
+        assert (ending.stop_reason, ending.usage.output_tokens, ending.usage.cost_usd) == ("end_turn", 9, 9.0)
+        assert ending is started.ending
+        times = [event.at for event in started.heard]
+        assert times == sorted(times)
+        assert desk.free()
+
+    async def test_the_slot_stays_taken_until_the_worker_is_free_even_when_clients_leave(self, pool: Pool) -> None:
+        engine = CountingEngine(pool)
+        desk = Desk(engine, slots=2)
+        started = [desk.start(turn_of("[[n=1000]] [[gap=0.01]]")) for _ in range(6)]
+
+        for run in started:
+            await run.read_until(Streamed)
+            run.run.stop(CancelReason.CLIENT_DISCONNECT)
+        for run in started:
+            await run.over()
+
+        assert engine.most == 2
+        assert desk.free()
+
+
+class TestRetries:
+    @pytest.mark.fault("The CLI", "is killed before the first byte", trace="completed, tried again")
+    async def test_a_worker_killed_before_the_first_byte_is_not_noticed_by_the_client(
+        self, desk: Desk, stand_in: StandInProcess
+    ) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"{sent} [[first=0.4]] [[n=2]]"))
+        await eventually_async(lambda: stand_in.recorded(containing=sent))
+
+        os.kill(started.last(WorkerReady).pid, signal.SIGKILL)
+        ending = await started.read_to_the_end()
+
+        assert isinstance(ending, Finished)
+        assert started.text == "tok0 tok1 "
+        assert [event["type"] for event in started.events].count("message_start") == 1
+        assert started.last(Retrying).error.kind is FailureKind.WORKER_DIED
+        assert len(stand_in.recorded(containing=sent)) == 2
+
+    async def test_a_worker_killed_after_the_first_byte_is_a_failure_and_not_tried_again(
+        self, desk: Desk, stand_in: StandInProcess
+    ) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"{sent} [[n=5]] [[midhang=2]]"))
+        await started.read_until(Streamed)
+
+        os.kill(started.last(WorkerReady).pid, signal.SIGKILL)
+
+        assert failure(await started.read_to_the_end()).kind is FailureKind.WORKER_DIED
+        assert started.last(Retrying) is None
+        stand_in.only(sent)
+        assert desk.free()
+
+    async def test_workers_that_keep_dying_are_a_failure_in_the_end(self, desk: Desk, stand_in: StandInProcess) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"{sent} [[silent]]"))
+
+        for attempt in range(1, 4):
+            await eventually_async(partial(asked, stand_in, sent, times=attempt), within_s=20)
+            os.kill(started.last(WorkerReady).pid, signal.SIGKILL)
+
+        assert failure(await started.read_to_the_end()).kind is FailureKind.WORKER_DIED
+        assert desk.free()
+
+    @pytest.mark.parametrize("fault", ["500", "529", "drop"])
+    async def test_what_passes_is_tried_once_more(self, desk: Desk, stand_in: StandInProcess, fault: str) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"[[flaky={sent}:1:{fault}]] [[n=2]]"))
+
+        ending = await started.read_to_the_end()
+
+        assert isinstance(ending, Finished)
+        assert started.text == "tok0 tok1 "
+        assert started.kinds() == [Queued, Admitted, WorkerReady, Retrying, WorkerReady, Streamed, Finished]
+        assert len(stand_in.recorded(containing=sent)) == 2
+
+    @pytest.mark.parametrize(("retries", "calls"), [(0, 1), (1, 2), (2, 3)])
+    async def test_what_does_not_pass_is_tried_as_often_as_set(
+        self, desk: Desk, stand_in: StandInProcess, retries: int, calls: int
+    ) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"{sent} [[status=529]]"), limits(upstream_retries=retries))
+
+        error = failure(await started.read_to_the_end())
+
+        assert error.upstream is not None
+        assert (error.upstream.status, error.upstream.type) == (529, "overloaded_error")
+        assert len(stand_in.recorded(containing=sent)) == calls
+        assert desk.free()
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 413, 429, 503])
+    async def test_other_statuses_are_the_clients_to_retry(
+        self, desk: Desk, stand_in: StandInProcess, status: int
+    ) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"{sent} [[status={status}]]"))
+
+        error = failure(await started.read_to_the_end())
+
+        assert error.upstream is not None
+        assert error.upstream.status == status
+        stand_in.only(sent)
+
+    @pytest.mark.parametrize("fault", ["[[cut=2]] [[gap=0.05]]", "[[miderror=2]]"])
+    async def test_nothing_is_tried_again_after_the_first_byte(
+        self, desk: Desk, stand_in: StandInProcess, fault: str
+    ) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"{sent} [[n=5]] {fault}"))
+
+        assert isinstance(await started.read_to_the_end(), Failed)
+        assert started.events
+        stand_in.only(sent)
+
+    async def test_a_stop_during_the_pause_before_a_retry_ends_the_run(
+        self, desk: Desk, stand_in: StandInProcess
+    ) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"{sent} [[status=529]]"), limits(upstream_retries=100))
+        await eventually_async(lambda: started.last(Retrying))
+
+        started.run.stop(CancelReason.OPERATOR)
+
+        assert isinstance(await started.over(), Cancelled)
+        stand_in.only(sent)
+
+
+class TestLimits:
+    @pytest.mark.parametrize("prompt", ["[[n=5]] [[midhang=2]]", "[[silent]]", "[[hang]]"])
+    async def test_an_upstream_that_falls_silent_is_a_stall(
+        self, desk: Desk, stand_in: StandInProcess, prompt: str
+    ) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"{sent} {prompt}"), limits(stall_timeout_s=1.5))
+
+        error = failure(await started.read_to_the_end())
+
+        assert error.kind is FailureKind.STALL
+        assert "1.5 seconds" in error.message
+        assert stand_in.ended(sent, within_s=FREE_WITHIN_S).closed_by_client
+        assert desk.free()
+
+    async def test_an_upstream_that_is_slow_but_not_silent_is_no_stall(self, desk: Desk) -> None:
+        started = desk.start(turn_of("[[n=14]] [[gap=0.25]]"), limits(stall_timeout_s=3))
+
+        assert isinstance(await started.read_to_the_end(), Finished)
+
+    async def test_a_worker_that_is_long_in_starting_is_no_stall_of_the_upstream(self, pool: Pool) -> None:
+        desk = Desk(LateEngine(pool, delay_s=2.5))
+        started = desk.start(turn_of("[[n=1]]"), limits(stall_timeout_s=1.5))
+
+        assert isinstance(await started.read_to_the_end(), Finished)
+
+    async def test_a_run_that_takes_too_long_ends(self, desk: Desk, stand_in: StandInProcess) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"{sent} [[n=10000]] [[gap=0.01]]"), limits(max_duration_s=0.5))
+
+        error = failure(await started.read_to_the_end())
+
+        assert error.kind is FailureKind.MAX_DURATION
+        assert started.text.startswith("tok0 ")
+        assert stand_in.ended(sent, within_s=FREE_WITHIN_S).closed_by_client
+
+    @pytest.mark.parametrize(
+        "answer", ["[[n=10000]] [[gap=0.005]]", '[[tool=f:{"x": "aaaaaaaaaaaaaaaa"}]] [[gap=0.05]]']
+    )
+    async def test_an_answer_that_is_too_long_ends(self, desk: Desk, stand_in: StandInProcess, answer: str) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"{sent} {answer}"), limits(max_output_chars=10))
+
+        error = failure(await started.read_to_the_end())
+
+        assert error.kind is FailureKind.MAX_OUTPUT
+        assert stand_in.ended(sent, within_s=FREE_WITHIN_S).closed_by_client
+        assert desk.free()
+
+    async def test_a_run_that_waits_too_long_for_a_slot_is_refused(self, pool: Pool) -> None:
+        desk = Desk(pool, slots=1, wait_limit_s=0.1)
+        running = desk.start(turn_of("[[n=5]] [[midhang=2]]"))
+        await running.read_until(Streamed)
+        waiting = desk.start(turn_of("[[n=1]]"))
+
+        error = failure(await waiting.read_to_the_end())
+
+        assert error.kind is FailureKind.QUEUE_TIMEOUT
+        assert error.retry_after_s is not None
+        assert waiting.kinds() == [Queued, Failed]
+        running.run.stop(CancelReason.OPERATOR)
+        await running.over()
+        assert desk.free()
+
+
+class TestStops:
+    @pytest.mark.parametrize(
+        ("cause", "ending"), [(CancelReason.OPERATOR, "cancelled"), (CancelReason.CLIENT_DISCONNECT, "client")]
+    )
+    async def test_a_stop_in_the_middle_closes_the_upstream_call_and_frees_the_slot(
+        self, desk: Desk, stand_in: StandInProcess, cause: CancelReason, ending: str
+    ) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"{sent} [[n=1000]] [[gap=0.01]]"))
+        await started.read_until(Streamed)
+
+        stopped_at = time.monotonic()
+        started.run.stop(cause)
+        started.run.stop(CancelReason.OPERATOR)
+        over = await started.over()
+        took_s = time.monotonic() - stopped_at
+
+        assert isinstance(over, Cancelled)
+        assert over.reason is cause
+        assert over.usage.input_tokens > 0
+        assert took_s < FREE_WITHIN_S
+        assert stand_in.ended(sent, within_s=FREE_WITHIN_S).closed_by_client
+        assert desk.free()
+
+    async def test_a_stop_in_the_queue_is_heard_at_once(self, pool: Pool) -> None:
+        desk = Desk(pool, slots=1)
+        running = desk.start(turn_of("[[n=5]] [[midhang=2]]"))
+        await running.read_until(Streamed)
+        waiting = desk.start(turn_of("[[n=1]]"))
+        await eventually_async(lambda: waiting.last(Queued))
+
+        waiting.run.stop(CancelReason.CLIENT_DISCONNECT)
+
+        assert isinstance(await waiting.over(), Cancelled)
+        assert waiting.kinds() == [Queued, Cancelled]
+        assert not running.task.done()
+        running.run.stop(CancelReason.OPERATOR)
+        await running.over()
+
+    async def test_a_stop_before_the_owner_has_begun_starts_nothing(self, desk: Desk, stand_in: StandInProcess) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"{sent} [[silent]]"))
+
+        started.run.stop(CancelReason.CLIENT_DISCONNECT)
+
+        assert isinstance(await started.over(), Cancelled)
+        assert started.last(WorkerReady) is None
+        assert not stand_in.recorded(containing=sent)
+        assert desk.free()
+
+    async def test_a_stop_after_the_end_changes_nothing(self, desk: Desk) -> None:
+        started = desk.start(turn_of("[[n=1]]"))
+        await started.read_to_the_end()
+
+        started.run.stop(CancelReason.CLIENT_DISCONNECT)
+
+        assert isinstance(started.ending, Finished)
+
+    async def test_a_stop_by_an_error_is_a_failure_with_that_error(self, desk: Desk) -> None:
+        started = desk.start(turn_of("[[n=5]] [[midhang=2]]"))
+        await started.read_until(Streamed)
+        draining = ProxyError(FailureKind.DRAINING, "going down")
+
+        started.run.stop(draining)
+
+        assert failure(await started.over()) is draining
+
+
+class TestSlowClients:
+    async def test_a_client_that_reads_slowly_costs_little_memory_and_loses_nothing(self, desk: Desk) -> None:
+        started = desk.start(turn_of("[[n=20000]]"))
+        await eventually_async(lambda: started.run.outbox.full, within_s=20)
+        waiting = [event for event in started.heard if isinstance(event, Streamed)]
+        size = sum(len(event.events) for event in waiting)
+
+        assert size < 20_000, "the whole answer is waiting"
+        assert isinstance(await started.read_to_the_end(), Finished)
+        assert started.text == "".join(f"tok{number} " for number in range(20_000))
+
+    async def test_a_client_that_reads_nothing_loses_its_slot(self, desk: Desk, stand_in: StandInProcess) -> None:
+        sent = mark()
+        started = desk.start(turn_of(f"{sent} [[n=20000]]"), limits(stall_timeout_s=0.5))
+
+        over = await started.over()
+
+        assert isinstance(over, Cancelled)
+        assert over.reason is CancelReason.CLIENT_DISCONNECT
+        stand_in.ended(sent, within_s=FREE_WITHIN_S)
+        assert desk.free()
+
+
+class BrokenEngine:
+    """An engine with a bug, or one that has nothing to offer."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def begin(self, request: EngineRequest) -> Answer:
+        raise self._error
+
+
+class TestFaults:
+    async def test_a_bug_is_an_internal_error_and_the_slot_comes_back(self, caplog: pytest.LogCaptureFixture) -> None:
+        desk = Desk(BrokenEngine(RuntimeError("secret detail")))
+
+        error = failure(await desk.start(turn_of("hi")).read_to_the_end())
+
+        assert error.kind is FailureKind.INTERNAL
+        assert "secret detail" not in error.message
+        assert "secret detail" in caplog.text
+        assert desk.free()
+
+    async def test_an_engine_without_workers_is_a_failure(self) -> None:
+        desk = Desk(BrokenEngine(ProxyError(FailureKind.WORKER_UNAVAILABLE, "none")))
+
+        started = desk.start(turn_of("hi"))
+
+        assert failure(await started.read_to_the_end()).kind is FailureKind.WORKER_UNAVAILABLE
+        assert started.kinds() == [Queued, Admitted, Failed]
+        assert desk.free()
+
+    async def test_a_stop_while_the_engine_has_no_worker_is_told_at_once_and_the_slot_kept(
+        self, pool: Pool, stand_in: StandInProcess
+    ) -> None:
+        gate = asyncio.Event()
+
+        class SlowEngine:
+            async def begin(self, request: EngineRequest) -> Answer:
+                await gate.wait()
+                return await pool.begin(request)
+
+        sent = mark()
+        desk = Desk(SlowEngine())
+        started = desk.start(turn_of(f"{sent} [[hang]]"))
+        await eventually_async(lambda: started.last(Admitted))
+
+        started.run.stop(CancelReason.CLIENT_DISCONNECT)
+
+        await eventually_async(lambda: started.last(Cancelled), within_s=FREE_WITHIN_S)
+        assert not desk.free()
+        gate.set()
+        await started.over()
+        assert desk.free()
+        await eventually_async(lambda: all(it.ended_at for it in stand_in.recorded(containing=sent)))
