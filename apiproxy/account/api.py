@@ -6,10 +6,10 @@ from ninja import NinjaAPI
 from apiproxy.account import sessions
 from apiproxy.account.usage import usage_of
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic import errors
 from apiproxy.http.exception_handlers import answer_mishaps
 from apiproxy.keys.authentication import authenticate, require
-from apiproxy.keys.cache import Principal
 
 api = NinjaAPI(title="Account", urls_namespace="account", docs_url=None, openapi_url=None)
 

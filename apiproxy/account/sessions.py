@@ -8,7 +8,7 @@ from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 
 from apiproxy.core.limits import MICRO
-from apiproxy.keys.cache import Principal
+from apiproxy.core.principal import Principal
 from apiproxy.models import Session
 from apiproxy.sessions.eviction import evict
 

@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.limits import MICRO, BudgetState, Gauge, LimitState
-from apiproxy.keys.cache import Principal
+from apiproxy.core.principal import Principal
 from apiproxy.limits.budget import day_of, renewed_ms
 from apiproxy.limits.ledger import current_state
 from apiproxy.limits.usage import SUMMED, rows_of

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 from apiproxy.core.limits import NO_LIMITS, KeyLimits
-from apiproxy.limits.rows import limits_of
-from apiproxy.models import ApiKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,23 +26,3 @@ class Principal:
     expires_at: float | None = None
     previous_secret: bool = False
     """Whether the key was presented by its secret before the last rotation."""
-
-
-def principal_of(row: ApiKey, *, previous_secret: bool = False) -> Principal:
-    """The principal of a key's row. previous_secret: see `Principal`."""
-    ends = [row.expires_at, row.previous_until if previous_secret else None]
-    return Principal(
-        key_id=row.pk,
-        label=row.name,
-        scopes=frozenset(row.scopes),
-        allowed_models=tuple(row.allowed_models),
-        allowed_dialects=tuple(row.allowed_dialects),
-        allowed_betas=tuple(row.allowed_betas),
-        allowed_server_tools=tuple(row.allowed_server_tools),
-        allowed_mcp_hosts=tuple(row.allowed_mcp_hosts),
-        limits=limits_of(row),
-        priority=row.priority,
-        store_bodies=row.store_bodies,
-        expires_at=min((end.timestamp() for end in ends if end is not None), default=None),
-        previous_secret=previous_secret,
-    )

@@ -12,9 +12,9 @@ from django.http import HttpRequest
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import Rejected
+from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Caller, DialectName, Turn, new_id
 from apiproxy.keys.authentication import client_ip
-from apiproxy.keys.cache import Principal
 from apiproxy.runs.observers import observers
 from apiproxy.sessions.conversation_id import conversation_id
 

@@ -9,9 +9,10 @@ from apiproxy.catalog import ResolvedModel, resolve
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.offload import offload
+from apiproxy.core.principal import Principal
 from apiproxy.core.turns import DialectName
 from apiproxy.keys.allow_lists import Policy, check_betas, check_body, matches_name
-from apiproxy.keys.cache import Principal, digest_of, find
+from apiproxy.keys.cache import digest_of, find
 from apiproxy.keys.login_throttle import whole_seconds, wrong_keys
 
 _BEARER = "bearer "

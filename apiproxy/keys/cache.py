@@ -23,8 +23,7 @@ from django.db.models.signals import post_delete, post_save
 from django.utils import timezone
 
 from apiproxy.conf import gateway_settings
-from apiproxy.core.principal import Principal as Principal
-from apiproxy.core.principal import principal_of
+from apiproxy.core.principal import Principal
 from apiproxy.db.guarded_query import DatabaseAwayError, Lookup, apart, lookup
 from apiproxy.models import ENV_KEY_NAME, PREFIX_LENGTH, ApiKey
 
@@ -262,3 +261,23 @@ keyring = Keyring()
 async def find(secret: str) -> Principal | None:
     """`Keyring.find` of this process's keyring."""
     return await keyring.find(secret)
+
+
+def principal_of(row: ApiKey, *, previous_secret: bool = False) -> Principal:
+    """The principal of a key's row. previous_secret: see `Principal`."""
+    ends = [row.expires_at, row.previous_until if previous_secret else None]
+    return Principal(
+        key_id=row.pk,
+        label=row.name,
+        scopes=frozenset(row.scopes),
+        allowed_models=tuple(row.allowed_models),
+        allowed_dialects=tuple(row.allowed_dialects),
+        allowed_betas=tuple(row.allowed_betas),
+        allowed_server_tools=tuple(row.allowed_server_tools),
+        allowed_mcp_hosts=tuple(row.allowed_mcp_hosts),
+        limits=row.limits,
+        priority=row.priority,
+        store_bodies=row.store_bodies,
+        expires_at=min((end.timestamp() for end in ends if end is not None), default=None),
+        previous_secret=previous_secret,
+    )

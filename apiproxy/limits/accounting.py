@@ -11,10 +11,10 @@ from apiproxy.core.errors import FailureKind
 from apiproxy.core.events import Cancelled, Ending, Event, Failed, Finished, Usage
 from apiproxy.core.limits import MICRO, NO_STATE, LimitError, LimitState
 from apiproxy.core.offload import offload
+from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
 from apiproxy.db.batch_worker import Desk, DeskFullError
 from apiproxy.db.guarded_query import DatabaseAwayError
-from apiproxy.keys.cache import Principal
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.estimate import most_used, untold_usage
 from apiproxy.limits.jobs import Abandon, Job, Release, Reserve, Settle

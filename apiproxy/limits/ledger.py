@@ -23,7 +23,6 @@ from apiproxy.limits.jobs import Abandon, Job, Release, Reserve, Settle, by_key
 from apiproxy.limits.locks import PROBE_MS, WAIT_APART_MS, WAIT_MS, LockedKeys, is_lock_timeout, lock_timeout
 from apiproxy.limits.open_runs import OpenRuns
 from apiproxy.limits.policy import Book, refusal, state_of
-from apiproxy.limits.rows import limits_of
 from apiproxy.limits.settlement import settle
 from apiproxy.limits.usage import spent
 from apiproxy.limits.window import WINDOW_MS, Entry
@@ -166,7 +165,7 @@ class Ledger:
             if row is None:
                 answers[job.run_id] = LimitError(FailureKind.UNAUTHENTICATED, "invalid x-api-key", retryable=False)
                 continue
-            limits = limits_of(row)
+            limits = row.limits
             known = books.get((job.key_id, job.need.day)) or _book(row, limits, job.need.day)
             book = books[job.key_id, job.need.day] = replace(known, entries=entries[job.key_id])
             error = refusal(book, job.need, now_ms=now_ms)
@@ -198,7 +197,7 @@ class Ledger:
 def current_state(key_id: int, *, day: date, now_ms: int) -> LimitState:
     """How the key's limits stand, without a lock."""
     row = ApiKey.objects.filter(pk=key_id).first()
-    limits = NO_LIMITS if row is None else limits_of(row)
+    limits = NO_LIMITS if row is None else row.limits
     if row is None or limits.unlimited:
         return NO_STATE
     book = replace(_book(row, limits, day), entries=_entries({key_id: row}, now_ms)[key_id])

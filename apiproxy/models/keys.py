@@ -11,6 +11,7 @@ from django.db import models
 from django.utils import timezone
 
 from apiproxy.conf import gateway_settings
+from apiproxy.core.limits import MICRO, KeyLimits, Period
 from apiproxy.models.names import validate_hosts, validate_names
 
 PREFIX_LENGTH = 14
@@ -196,6 +197,22 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def limits(self) -> KeyLimits:
+        """The limits of this key; its budgets in millionths of a dollar."""
+        amounts: dict[Period, Decimal | None] = {
+            Period.DAY: self.budget_day_usd,
+            Period.MONTH: self.budget_month_usd,
+            Period.TOTAL: self.budget_total_usd,
+        }
+        return KeyLimits(
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+            concurrent_runs=self.concurrent_runs,
+            budgets={period: int(amount * MICRO) for period, amount in amounts.items() if amount is not None},
+            warn_percent=self.budget_warn_percent,
+        )
 
     def clean(self) -> None:
         """Raises ValidationError where a key takes the name of the environment's: it would be taken for that one."""

@@ -9,11 +9,11 @@ from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import CancelReason, Usage
 from apiproxy.core.limits import LimitState
+from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
 from apiproxy.engines.sdk.launch import LaunchSpec, bundled_cli, sweep
 from apiproxy.engines.sdk.pool import Pool, PoolLimits, WorkerSnapshot
 from apiproxy.keys.authentication import require_allowed
-from apiproxy.keys.cache import Principal
 from apiproxy.limits.accounting import bookkeeper
 from apiproxy.runs.admission import Admission, QueueSnapshot
 from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot, Guarded

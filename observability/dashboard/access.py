@@ -8,7 +8,6 @@ from typing import Any, Concatenate, ParamSpec, cast
 
 from asgiref.sync import sync_to_async
 from django.contrib import admin
-from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template.loader import render_to_string
@@ -16,16 +15,13 @@ from django.urls import reverse
 
 from observability.dashboard.port import ConsolePort, console
 from observability.debug_api.access import LATE, patient
+from observability.permissions import CHANGE, User, may_look
 from observability.service import Service, holder
 
 logger = logging.getLogger(__name__)
 
-LOOK = "observability.view_trace"
-CHANGE = "observability.cancel_run"
-
 P = ParamSpec("P")
 Answer = Coroutine[Any, Any, HttpResponseBase]
-User = AbstractUser | AnonymousUser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +41,6 @@ class Desk:
 
 DeskView = Callable[Concatenate[HttpRequest, Desk, P], Answer]
 View = Callable[Concatenate[HttpRequest, P], Answer]
-
-
-def may_look(user: User) -> bool:
-    """Whether the user is staff and may see traces. Blocks: permissions come from the database."""
-    return bool(user.is_active and user.is_staff and user.has_perm(LOOK))
 
 
 def page(view: DeskView[P]) -> View[P]:

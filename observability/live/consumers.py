@@ -13,8 +13,8 @@ from django.contrib.auth import get_user
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from observability.dashboard.access import may_look
 from observability.live.broadcast import Broadcaster, broadcasters, encoded
+from observability.permissions import may_look
 
 LOGIN_CHECK_S = 15.0
 """How long a socket outlives the login that it was opened with."""

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from apiproxy.catalog import ResolvedModel
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.principal import Principal
 from apiproxy.keys.authentication import authenticate, client_ip, may_use, presented_secret, require, require_model
-from apiproxy.keys.cache import Principal, create_key, digest_of
+from apiproxy.keys.cache import create_key, digest_of
 
 OPUS = ResolvedModel(
     id="claude-opus-5-5", max_output_tokens=128_000, names=frozenset({"claude-opus-5-5", "opus", "best"})

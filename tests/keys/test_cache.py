@@ -9,6 +9,7 @@ from asgiref.sync import async_to_sync
 from django.db import OperationalError, connection
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
+from apiproxy.core.principal import Principal
 from apiproxy.db.guarded_query import DatabaseAwayError, Lookup
 from apiproxy.keys import cache
 from apiproxy.keys.cache import (
@@ -17,7 +18,6 @@ from apiproxy.keys.cache import (
     STALE_MAX_S,
     KeyFields,
     Keyring,
-    Principal,
     create_key,
 )
 from apiproxy.models import ApiKey

@@ -15,10 +15,9 @@ from pytest_django import DjangoDbBlocker
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import Cancelled, CancelReason, Ending, Failed, Finished, Usage
 from apiproxy.core.limits import NO_STATE, LimitError, LimitState
+from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Caller, Turn, new_id
-from apiproxy.keys.cache import Principal
 from apiproxy.limits.accounting import Bookkeeper
-from apiproxy.limits.rows import limits_of
 from apiproxy.models import ApiKey, Reservation
 from apiproxy.models import Usage as UsageRow
 from tests.limits.support import make_key
@@ -54,7 +53,7 @@ def turn_of(key: ApiKey, model: str = "claude-haiku-4-5") -> Turn:
 
 async def key_with(**limits: Any) -> tuple[ApiKey, Principal]:
     key = await sync_to_async(make_key)(**limits)
-    return key, Principal(key_id=key.pk, label=key.name, scopes=frozenset({"api"}), limits=limits_of(key))
+    return key, Principal(key_id=key.pk, label=key.name, scopes=frozenset({"api"}), limits=key.limits)
 
 
 async def open_runs(key: ApiKey) -> int:

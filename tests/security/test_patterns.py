@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from apiproxy.catalog import ResolvedModel
+from apiproxy.core.principal import Principal
 from apiproxy.engines.sdk.errors import error_in, framed_message
 from apiproxy.keys.authentication import may_use
-from apiproxy.keys.cache import Principal
 from apiproxy.sessions.conversation_id import conversation_id
 from observability.tracing.redact import PATTERNS, Redactor
 

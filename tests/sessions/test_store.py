@@ -10,7 +10,7 @@ from django.core.management import call_command
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from apiproxy.account import sessions as account
-from apiproxy.keys.cache import Principal
+from apiproxy.core.principal import Principal
 from apiproxy.limits.usage import Sums
 from apiproxy.models import Session, SessionHistory
 from apiproxy.sessions.jobs import Forget, Found, Note, Recall

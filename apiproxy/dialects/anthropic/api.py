@@ -11,6 +11,7 @@ from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.offload import offload
+from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
 from apiproxy.dialects.anthropic import count_tokens, errors, models
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
@@ -21,7 +22,6 @@ from apiproxy.http.exception_handlers import answer_mishaps
 from apiproxy.http.request import caller_of, note_refusal, request_id
 from apiproxy.http.response import respond
 from apiproxy.keys.authentication import authenticate, require, require_dialect, require_model
-from apiproxy.keys.cache import Principal
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runs.runtime import holder
 from apiproxy.sessions.conversation_id import conversation_id

@@ -5,11 +5,11 @@ from django.http import HttpRequest, JsonResponse
 from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
 from apiproxy.core.offload import offload
+from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.parse import beta_names, check_body
 from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.keys.authentication import require_allowed, require_model
-from apiproxy.keys.cache import Principal
 from apiproxy.limits.count_tokens import limiter
 
 ESTIMATE_HEADER = "x-proxy-token-count"

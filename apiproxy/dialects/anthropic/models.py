@@ -9,8 +9,8 @@ from django.http import HttpRequest, JsonResponse, QueryDict
 
 from apiproxy.catalog import CatalogModel, catalog
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.principal import Principal
 from apiproxy.keys.authentication import may_use
-from apiproxy.keys.cache import Principal
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000

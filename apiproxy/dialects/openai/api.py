@@ -12,6 +12,7 @@ from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.offload import offload
+from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
 from apiproxy.dialects.openai import errors, models
 from apiproxy.dialects.openai.chat.completion import completion
@@ -32,7 +33,6 @@ from apiproxy.http.request import caller_of, note_refusal, request_id
 from apiproxy.http.response import StreamEncoder, respond
 from apiproxy.http.sse import dumps
 from apiproxy.keys.authentication import authenticate, require, require_dialect, require_model
-from apiproxy.keys.cache import Principal
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runs.runtime import holder
 from apiproxy.sessions.conversation_id import conversation_id

@@ -5,8 +5,8 @@ from typing import Any
 from django.http import JsonResponse
 
 from apiproxy.catalog import CatalogModel, catalog
+from apiproxy.core.principal import Principal
 from apiproxy.keys.authentication import may_use
-from apiproxy.keys.cache import Principal
 
 _LISTED = ("active", "deprecated")
 

@@ -15,8 +15,8 @@ from openai.types import Model as OpenAIModel
 
 from apiproxy.catalog import CatalogModel, catalog
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.models import PageRequest, list_models, page, retrieve_model
-from apiproxy.keys.cache import Principal
 from apiproxy.models import Model
 
 ANTHROPIC = {"anthropic-version": "2023-06-01"}

@@ -18,9 +18,9 @@ from pytest_django import Settings
 from apiproxy import standin
 from apiproxy.conf import Credential
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.count_tokens import Counters, count_tokens, counters
 from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
-from apiproxy.keys.cache import Principal
 from apiproxy.standin.recorder import Recorder
 
 PRINCIPAL = Principal(key_id=1, label="ci", scopes=frozenset({"api"}))

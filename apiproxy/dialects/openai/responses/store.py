@@ -10,12 +10,12 @@ from typing import Any
 
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.principal import Principal
 from apiproxy.core.turns import new_id
 from apiproxy.dialects.openai.responses.parse import Kept, ResponsesReply
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
 from apiproxy.dialects.openai.translate.ignored import refuse
-from apiproxy.keys.cache import Principal
 from apiproxy.sessions.recorder import recorder
 
 
