@@ -8,8 +8,8 @@ from django.db import connections, transaction
 
 from observability.stats.figures import FINE_KEPT_S
 from observability.stats.rollup import Sums
-from observability.synthetic import synthetic_traces
 from observability.tracing.store import write_sums, write_traces
+from observability.tracing.synthetic import synthetic_traces
 
 _LOTS = ((2_400, 7.0), (500, 1.0), (120, 1 / 24), (40, 5 / 24 / 60))
 """How many, and over how many days until now: so that each of the charts' windows has something to show."""

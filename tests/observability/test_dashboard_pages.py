@@ -22,10 +22,10 @@ from observability.dashboard.waterfall import waterfall
 from observability.models import Trace
 from observability.service import Config, Service, holder, install
 from observability.stats.rollup import Sums
-from observability.synthetic import synthetic_traces
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.redact import Redactor
 from observability.tracing.store import Record, Store, write_sums, write_traces
+from observability.tracing.synthetic import synthetic_traces
 from tests.observability.builders import Gateway, course, draft_of, failed, make_turn, opening, refused
 from tests.observability.dashboards import Console, make_user
 

@@ -11,8 +11,8 @@ from django.db import connection, transaction
 
 from observability.stats.figures import FINE_KEPT_S, MINUTES_KEPT_S
 from observability.stats.rollup import Sums
-from observability.synthetic import synthetic_traces
 from observability.tracing.store import write_sums, write_traces
+from observability.tracing.synthetic import synthetic_traces
 
 _CHUNK = 5_000
 

@@ -19,10 +19,10 @@ from observability.debug_api import urls as observability_urls
 from observability.models import Trace
 from observability.ports import Operator
 from observability.service import Config, Service, holder, install
-from observability.synthetic import synthetic_traces
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.redact import Redactor
 from observability.tracing.store import Record, Store, write_traces
+from observability.tracing.synthetic import synthetic_traces
 from tests.observability.builders import Gateway, course, draft_of, failed, make_turn, opening, refused
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]

@@ -13,8 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from observability.models import Trace
 from observability.stats import queries
 from observability.stats.queries import Page, TraceFilter
-from observability.synthetic import synthetic_traces
 from observability.tracing.store import write_traces
+from observability.tracing.synthetic import synthetic_traces
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
