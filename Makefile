@@ -31,6 +31,9 @@ check: $(VENV)/.dev ## Check style, types, migrations, settings and locks; chang
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	@find apiproxy observability proxy_site bench -name '*.py' ! -path '*/migrations/*' -exec wc -l {} + \
+		| awk '$$1 > 300 && $$2 != "total" { print $$2 " has " $$1 " lines; 300 are the limit."; bad = 1 } END { exit bad }'
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --fail-level WARNING
 	@! grep -nE '://|--(extra-)?index-url|--find-links' requirements.lock requirements-dev.lock \

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.patterns import faults
-from tests.test_architecture import sources
+from tests.support.sources import sources
 
 _PRODUCT = ("apiproxy", "observability", "proxy_site")
 _CALLS = frozenset({"match", "search", "sub", "subn", "fullmatch", "finditer", "findall", "split"})
