@@ -17,6 +17,7 @@ from apiproxy.keys.login_throttle import wrong_keys, wrong_passwords
 
 pytest_plugins = [
     "tests.support.fixtures",
+    "tests.support.clock",
     "tests.support.engine",
     "tests.support.postgres",
     "tests.support.redis",

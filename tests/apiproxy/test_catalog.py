@@ -16,7 +16,7 @@ from apiproxy.catalog import CACHE_TTL_S, DEFAULT_MAX_OUTPUT_TOKENS, Catalog, Re
 from apiproxy.core.events import Usage
 from apiproxy.db.guarded_query import DatabaseAwayError, Lookup
 from apiproxy.models import Model
-from tests.apiproxy.conftest import Clock
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.django_db
 

@@ -7,7 +7,7 @@ from django.db import DataError, InterfaceError, OperationalError
 
 from apiproxy.core.errors import FailureKind
 from apiproxy.db.guarded_query import PAUSE_S, DatabaseAwayError, Lookup
-from tests.apiproxy.conftest import Clock
+from tests.support.clock import Clock
 from tests.support.waiting import eventually_async
 
 SHORT_S = 0.02

@@ -21,7 +21,7 @@ from apiproxy.keys.cache import (
     create_key,
 )
 from apiproxy.models import ApiKey
-from tests.apiproxy.conftest import Clock
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.django_db
 

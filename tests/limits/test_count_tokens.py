@@ -7,7 +7,7 @@ import pytest
 from apiproxy.core.errors import FailureKind
 from apiproxy.core.limits import LimitError
 from apiproxy.limits.count_tokens import DEFAULT_PER_MINUTE, MAX_AT_ONCE, MAX_KEYS, CountLimiter
-from tests.apiproxy.conftest import Clock
+from tests.support.clock import Clock
 
 
 @pytest.fixture
