@@ -24,7 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from observability.cluster.states import MemberState
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Status
 
 _PREFIX = "claude_proxy"
@@ -94,17 +94,17 @@ class Metrics:
         )
         self._dropped_before: dict[str, int] = {}
 
-    def started(self, draft: Draft) -> None:
+    def started(self, draft: ActiveTrace) -> None:
         """Running requests are counted where the metrics are read."""
 
-    def changed(self, draft: Draft) -> None:
+    def changed(self, draft: ActiveTrace) -> None:
         """Phases are counted when the request ends."""
 
-    def stalled(self, draft: Draft) -> None:
+    def stalled(self, draft: ActiveTrace) -> None:
         """Counts the check."""
         self._stalls.inc()
 
-    def ended(self, draft: Draft) -> None:
+    def ended(self, draft: ActiveTrace) -> None:
         """Counts the request."""
         model, usage = draft.counted_as, draft.usage
         reason = draft.end_reason.value if draft.end_reason else ""

@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from apiproxy.core.text import storable
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Status
 
 SERVICE = "claude-sdk-proxy"
@@ -41,16 +41,16 @@ class SpanExport:
         self._tracer = self._provider.get_tracer(SERVICE, version)
         self._propagator = TraceContextTextMapPropagator()
 
-    def started(self, draft: Draft) -> None:
+    def started(self, draft: ActiveTrace) -> None:
         """A span is made at the end."""
 
-    def changed(self, draft: Draft) -> None:
+    def changed(self, draft: ActiveTrace) -> None:
         """A span is made at the end."""
 
-    def stalled(self, draft: Draft) -> None:
+    def stalled(self, draft: ActiveTrace) -> None:
         """A span is made at the end."""
 
-    def ended(self, draft: Draft) -> None:
+    def ended(self, draft: ActiveTrace) -> None:
         """Makes the span, below the client's own where its `traceparent` says which."""
         carrier = {"traceparent": draft.turn.traceparent} if draft.turn.traceparent else {}
         span = self._tracer.start_span(
@@ -74,7 +74,7 @@ class SpanExport:
         self._provider.shutdown()
 
 
-def attributes_of(draft: Draft) -> Mapping[str, Attribute]:
+def attributes_of(draft: ActiveTrace) -> Mapping[str, Attribute]:
     """The span's attributes; those of unknown value are left out."""
     turn, usage, failure, body = draft.turn, draft.usage, draft.failure, draft.body or {}
     found: dict[str, Attribute | None] = {

@@ -10,7 +10,7 @@ from observability.models import Trace
 from observability.ports import WorkerSnapshot
 from observability.stats.figures import Percentiles, Point, Totals
 from observability.tracing.columns import span_ms
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 
 MESSAGE_CHARS = 300
 """What the feed shows of an error's message."""
@@ -184,7 +184,7 @@ class Tick(TypedDict):
 Payload = Snapshot | Tick
 
 
-def run_row(draft: Draft, *, node: str, process: str) -> RunRow:
+def run_row(draft: ActiveTrace, *, node: str, process: str) -> RunRow:
     """The row of a request under way, in that process."""
     turn, first, last = draft.turn, draft.first_token_at, draft.last_event_at
     writing = first is not None and last is not None and last - first > 0.2

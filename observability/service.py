@@ -31,7 +31,7 @@ from observability.tracing.recorder import Listener, Recorder
 from observability.tracing.redact import Redactor
 from observability.tracing.refusal_sampling import RefusalLimit
 from observability.tracing.store import Store
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 from observability.tracing.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class Service:
         everyone = await self.cluster.everyone()
         self.collector.tell([state for state in everyone if state["node"] == self.config.node])
 
-    def active(self) -> list[Draft]:
+    def active(self) -> list[ActiveTrace]:
         """The requests under way in this process, the oldest first."""
         return self.recorder.active()
 

@@ -77,7 +77,7 @@ class Console:
 
 
 class Dashboard:
-    """An `apiproxy.server.lifecycle.Companion`: gives the dashboard its console."""
+    """An `apiproxy.server.lifecycle.BackgroundService`: gives the dashboard its console."""
 
     async def start(self) -> None:
         """From now on the pages have it."""

@@ -15,7 +15,7 @@ from apiproxy.db import process_id
 from apiproxy.engines.sdk.launch import bundled_cli
 from apiproxy.engines.sdk.pool import WorkerSnapshot
 from apiproxy.keys.authentication import authenticate, presented_secret
-from apiproxy.limits.accounting import Bookkeeper, bookkeeper
+from apiproxy.limits.accounting import UsageAccounting, usage_accounting
 from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import BreakerSnapshot
 from apiproxy.runs.runtime import holder
@@ -54,11 +54,11 @@ class Gateway:
 
     def lost(self, process: str) -> None:
         """Gives back what it had reserved."""
-        bookkeeper.give_back(process)
+        usage_accounting.give_back(process)
 
-    def settlements(self) -> Bookkeeper:
+    def settlements(self) -> UsageAccounting:
         """How far what keys have used is in the database."""
-        return bookkeeper
+        return usage_accounting
 
     def config(self) -> Mapping[str, Any]:
         """The settings to show."""
@@ -104,7 +104,7 @@ class Gateway:
 
 
 class Observability:
-    """An `apiproxy.server.lifecycle.Companion`: logs, traces, metrics."""
+    """An `apiproxy.server.lifecycle.BackgroundService`: logs, traces, metrics."""
 
     def __init__(self) -> None:
         gateway: GatewaySettings = settings.GATEWAY

@@ -8,7 +8,7 @@ from apiproxy.account.usage import usage_of
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic import errors
-from apiproxy.http.exception_handlers import answer_mishaps
+from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.keys.authentication import authenticate, require
 
 api = NinjaAPI(title="Account", urls_namespace="account", docs_url=None, openapi_url=None)
@@ -51,4 +51,4 @@ api.get("/sessions")(list_sessions)
 api.api_operation(["GET", "POST"], "/sessions/cleanup")(clean_up)
 api.delete("/sessions/{path:conversation_id}")(delete_session)
 
-answer_mishaps(api, errors.error_response)
+register_exception_handlers(api, errors.error_response)

@@ -54,7 +54,7 @@ class Work(Protocol[JobT]):
         ...
 
 
-class Desk(Generic[_J]):
+class BatchWorker(Generic[_J]):
     """A bounded queue and the thread that empties it, started by the first job. Jobs may come from any thread."""
 
     def __init__(

@@ -47,7 +47,7 @@ def checkpoint_now() -> None:
 
 
 class Checkpoints:
-    """A `companions.Companion`: looks every few seconds, in a thread, whether there is anything to be moved.
+    """A `BackgroundService`: looks every few seconds, in a thread, whether there is anything to be moved.
 
     Where nothing was written since the last look, the file of the writes is emptied; otherwise no writer is held up.
     """

@@ -15,7 +15,7 @@ from apiproxy.http.request import UNREADABLE, request_id
 logger = logging.getLogger(__name__)
 
 
-def answer_mishaps(api: NinjaAPI, form: Callable[[ProxyError, str], HttpResponse]) -> None:
+def register_exception_handlers(api: NinjaAPI, form: Callable[[ProxyError, str], HttpResponse]) -> None:
     """Registers the handlers. form: makes the response of an error and a request's id."""
 
     @api.exception_handler(ProxyError)

@@ -87,7 +87,7 @@ async def respond(run: Run, *, dialect: Dialect, encoder: StreamEncoder | None, 
 async def _plain(run: Run, dialect: Dialect) -> HttpResponse:
     fold = MessageFold()
     while True:
-        for event in await run.outbox.take(_POLL_S):
+        for event in await run.event_buffer.take(_POLL_S):
             if isinstance(event, Streamed):
                 fold.add(event.events)
             elif (error := _error_of(event)) is not None:
@@ -99,7 +99,7 @@ async def _plain(run: Run, dialect: Dialect) -> HttpResponse:
 
 
 async def _first_events(run: Run) -> list[RunEvent]:
-    return await run.outbox.take(FIRST_EVENT_GRACE_S)
+    return await run.event_buffer.take(FIRST_EVENT_GRACE_S)
 
 
 def _error_of(event: RunEvent) -> ProxyError | None:
@@ -143,7 +143,7 @@ class StreamBody:
 
     async def _take(self) -> list[RunEvent]:
         try:
-            return await self._run.outbox.take(self._heartbeat_s)
+            return await self._run.event_buffer.take(self._heartbeat_s)
         except asyncio.CancelledError:
             self._run.stop(CancelReason.CLIENT_DISCONNECT)
             raise

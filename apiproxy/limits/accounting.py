@@ -13,7 +13,7 @@ from apiproxy.core.limits import MICRO, NO_STATE, LimitError, LimitState
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
-from apiproxy.db.batch_worker import Desk, DeskFullError
+from apiproxy.db.batch_worker import BatchWorker, DeskFullError
 from apiproxy.db.guarded_query import DatabaseAwayError
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.estimate import most_used, untold_usage
@@ -39,13 +39,13 @@ _NEVER_RAN = frozenset(
 at the end of a drain has used something.)"""
 
 
-class Bookkeeper:
+class UsageAccounting:
     """An `observers.Observer`. `reserve` and `on_event` on the event loop's thread, the database in others."""
 
     def __init__(self) -> None:
         self._runs = OpenRuns()
         self._ledger = Ledger(runs=self._runs)
-        self._desk: Desk[Job] = Desk("ledger", self._ledger, tick_s=BEAT_S)
+        self._desk: BatchWorker[Job] = BatchWorker("ledger", self._ledger, tick_s=BEAT_S)
         self._seen_keys: set[int] = set()
 
     async def reserve(self, principal: Principal, turn: Turn) -> LimitState:
@@ -196,5 +196,5 @@ def sums_of(ending: Ending) -> Sums:
     )
 
 
-bookkeeper = Bookkeeper()
+usage_accounting = UsageAccounting()
 """The bookkeeper of this process."""

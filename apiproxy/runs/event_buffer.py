@@ -9,7 +9,7 @@ _MAX_BATCHES = 32
 """Of at most one read of the worker's pipe each (256 KB), so a client that stops reading costs 8 MB at the most."""
 
 
-class Outbox:
+class EventBuffer:
     """Streamed batches and the ending, in order. The run puts, the response takes."""
 
     def __init__(self) -> None:

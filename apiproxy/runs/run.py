@@ -30,7 +30,7 @@ from apiproxy.core.events import (
 from apiproxy.core.turns import Turn
 from apiproxy.engines.base import Answer, Broken, Completed, Engine, EngineRequest, Outcome, Stopped
 from apiproxy.runs.admission import Admission
-from apiproxy.runs.event_buffer import Outbox
+from apiproxy.runs.event_buffer import EventBuffer
 from apiproxy.runs.metering import Estimate, Meter, Price
 from apiproxy.runs.slot import Slot
 
@@ -53,7 +53,7 @@ class RunLimits:
 
 
 class Run:
-    """One run. Made by `Runtime.start`; `outbox` is for the one response that answers it.
+    """One run. Made by `Runtime.start`; `event_buffer` is for the one response that answers it.
 
     marks: when the first event of each kind happened, in Unix seconds.
     """
@@ -70,7 +70,7 @@ class Run:
         estimate: Estimate,
     ) -> None:
         self.turn = turn
-        self.outbox = Outbox()
+        self.event_buffer = EventBuffer()
         self.marks: dict[type[RunEvent], float] = {}
         self._engine = engine
         self._admission = admission
@@ -94,7 +94,7 @@ class Run:
         self._stop_cause = cause
         self._stopped.set()
         if cause is CancelReason.CLIENT_DISCONNECT:
-            self.outbox.abandon()
+            self.event_buffer.abandon()
         if self._answer is not None:
             self._answer.stop()
 
@@ -219,16 +219,16 @@ class Run:
         self._started = True
         batch = Streamed(time.time(), events)
         self._tell(batch)
-        self.outbox.put(batch)
+        self.event_buffer.put(batch)
         self._meter.add(events)
         if self._meter.output_chars > self._limits.max_output_chars:
             limit = self._limits.max_output_chars
             self.stop(ProxyError(FailureKind.MAX_OUTPUT, f"The answer is longer than {limit} characters."))
-        if self.outbox.full:
+        if self.event_buffer.full:
             await self._wait_for_client()
 
     async def _wait_for_client(self) -> None:
-        room = asyncio.ensure_future(self.outbox.wait_for_room())
+        room = asyncio.ensure_future(self.event_buffer.wait_for_room())
         stop = asyncio.ensure_future(self._stopped.wait())
         try:
             timeout_s = self._limits.stall_timeout_s
@@ -245,7 +245,7 @@ class Run:
         while True:
             idle_s = time.monotonic() - self._last_progress
             # Without an answer it is a worker, and with a full outbox the client, that is waited for.
-            if self._answer is None or self.outbox.full or idle_s < limit_s:
+            if self._answer is None or self.event_buffer.full or idle_s < limit_s:
                 await asyncio.sleep(max(limit_s - idle_s, limit_s / 10))
                 continue
             message = f"The upstream sent nothing for {limit_s:g} seconds."
@@ -296,4 +296,4 @@ class Run:
             return
         self._ended = True
         self._tell(ending)
-        self.outbox.put(ending)
+        self.event_buffer.put(ending)

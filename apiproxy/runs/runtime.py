@@ -14,7 +14,7 @@ from apiproxy.core.turns import Turn
 from apiproxy.engines.sdk.launch import LaunchSpec, bundled_cli, sweep
 from apiproxy.engines.sdk.pool import Pool, PoolLimits, WorkerSnapshot
 from apiproxy.keys.authentication import require_allowed
-from apiproxy.limits.accounting import bookkeeper
+from apiproxy.limits.accounting import usage_accounting
 from apiproxy.runs.admission import Admission, QueueSnapshot
 from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot, Guarded
 from apiproxy.runs.key_watch import KeyWatch
@@ -80,7 +80,7 @@ class Runtime:
         self._active: dict[str, _Active] = {}
         self._keys = KeyWatch(self.active_runs)
         self._draining = False
-        observers.register(bookkeeper)
+        observers.register(usage_accounting)
         observers.register(recorder)
         sweep(folders)
 
@@ -93,17 +93,17 @@ class Runtime:
         """Starts a run within the limits of its key; the run, and how the limits stand.
 
         mode: see `SessionRecorder.continued`. Raises what that, `require_allowed` (which sees the kept messages too),
-        `Bookkeeper.reserve` and `start` raise, and ProxyError(UPSTREAM_DOWN) while the upstream is not asked: such a
-        request must not wait for a slot.
+        `UsageAccounting.reserve` and `start` raise, and ProxyError(UPSTREAM_DOWN) while the upstream is not asked: such
+        a request must not wait for a slot.
         """
         self.breaker.check(turn.caller.key_id)
         turn = await recorder.continued(turn, mode)
         await require_allowed(principal, turn.body, betas=turn.betas, body_bytes=turn.body_bytes)
-        limits = await bookkeeper.reserve(principal, turn)
+        limits = await usage_accounting.reserve(principal, turn)
         try:
             return self.start(turn), limits
         except BaseException:  # whatever it is: no run will give it back
-            bookkeeper.release(turn)
+            usage_accounting.release(turn)
             raise
 
     def start(self, turn: Turn) -> Run:
@@ -120,7 +120,7 @@ class Runtime:
             limits=self._limits,
             publish=observers.publish,
             price=_with_cost,
-            estimate=bookkeeper.estimate,
+            estimate=usage_accounting.estimate,
         )
         task = asyncio.create_task(run.own(), name=f"run {turn.id}")
         self._active[turn.id] = _Active(run, task)
@@ -163,7 +163,7 @@ class Runtime:
         await self._wait_for_runs(_FORCED_END_S)
         await self.pool.close()
         await recorder.stop()
-        await bookkeeper.stop()
+        await usage_accounting.stop()
 
     def stop_all(self) -> None:
         """Ends every active run, with an error for its client."""

@@ -24,7 +24,7 @@ from apiproxy.server.body_memory import BodyMemory
 from apiproxy.server.channel import ErrorBody, given_id, id_headers
 from apiproxy.server.gated_request import KeyGate
 from apiproxy.server.incoming import IncomingRequest
-from apiproxy.server.listener import Door, GatewayChannel
+from apiproxy.server.listener import FairAccept, GatewayChannel
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         self.socket_paths = socket_paths
         self.extra_headers = extra_headers
         self._port: Any = None
-        self._door: Door | None = None
+        self._door: FairAccept | None = None
 
     def listen(self, listener: socket.socket, *, shared: bool) -> None:
         """Takes connections from now on. shared: other processes do so too, and get their share."""
@@ -188,7 +188,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         self._port = adopt.adoptStreamPort(listener.fileno(), listener.family, self.http_factory)
         self.listen_success(self._port)
         if shared:
-            self._door = Door(self._port, lambda: len(self.http_factory.channels))
+            self._door = FairAccept(self._port, lambda: len(self.http_factory.channels))
 
     async def leave(self, *, timeout_s: float) -> None:
         """Takes no connections any more, and waits until those that are open have ended, at most so long.

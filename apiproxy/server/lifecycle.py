@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class Companion(Protocol):
+class BackgroundService(Protocol):
     """Started before the first request is taken, stopped after the last one was answered. Made without arguments."""
 
     async def start(self) -> None:

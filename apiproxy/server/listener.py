@@ -69,7 +69,7 @@ class GatewayChannel(GatedChannel):
             self.transport.abortConnection()
 
 
-class Door:
+class FairAccept:
     """Lets connections in one by one; the more a process has, the longer it leaves the next one to the others.
 
     They all hear of a new connection at the same time. Without this, the one that is quickest takes all that has come

@@ -21,11 +21,11 @@ from apiproxy.db.sqlite_file import database_file
 from apiproxy.dialects.anthropic.count_tokens import counters
 from apiproxy.http.body import MAX_BODY_BYTES
 from apiproxy.keys.cache import keyring
-from apiproxy.limits.accounting import bookkeeper
+from apiproxy.limits.accounting import usage_accounting
 from apiproxy.runs.runtime import Runtime, holder
 from apiproxy.server.child import ChildSide
 from apiproxy.server.daphne import GatewayServer
-from apiproxy.server.lifecycle import Companion
+from apiproxy.server.lifecycle import BackgroundService
 
 logger = logging.getLogger(__name__)
 
@@ -59,11 +59,11 @@ class Gateway:
         self._file_watch: asyncio.Task[None] | None = None
         self._stopping = False
         self._opened = False
-        self._begun: list[Companion] = []
+        self._begun: list[BackgroundService] = []
         self.failure: str | None = None
         application: ASGIApplication = import_string(settings.ASGI_APPLICATION)
         # After that import, which sets Django up anew and its logging with it.
-        self._companions: list[Companion] = [import_string(path)() for path in settings.GATEWAY_COMPANIONS]
+        self._companions: list[BackgroundService] = [import_string(path)() for path in settings.GATEWAY_COMPANIONS]
         self._server = GatewayServer(
             application=application,
             signal_handlers=False,
@@ -134,7 +134,9 @@ class Gateway:
 
     async def _clear(self) -> None:
         """Ends what a failed start had begun, as far as that can be done."""
-        ends: list[Callable[[], Awaitable[object]]] = [companion.stop for companion in reversed(self._begun)]
+        ends: list[Callable[[], Awaitable[object]]] = [
+            background_service.stop for background_service in reversed(self._begun)
+        ]
         if self._stand_in is not None:
             ends.insert(0, self._stand_in.close)
         if self._opened:
@@ -151,10 +153,10 @@ class Gateway:
         runtime = Runtime(self._config)
         holder.install(runtime)
         self._opened = True
-        for companion in self._companions:
-            self._begun.append(companion)
-            await companion.start()
-        bookkeeper.start()  # gives back what a process that was killed had reserved
+        for background_service in self._companions:
+            self._begun.append(background_service)
+            await background_service.start()
+        usage_accounting.start()  # gives back what a process that was killed had reserved
         warm = await runtime.pool.warm()
         _keep_for_good()
         self._child.tell(warm)  # first: the supervisor may be taking connections itself, to refuse them
@@ -201,8 +203,8 @@ class Gateway:
             await keyring.settle()
             if self._stand_in is not None:
                 await self._stand_in.close()
-            for companion in reversed(self._companions):
-                await companion.stop()
+            for background_service in reversed(self._companions):
+                await background_service.stop()
         except Exception:  # whatever it is, the process must end
             logger.exception("gateway.stop_failed")
         finally:

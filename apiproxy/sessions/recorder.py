@@ -14,7 +14,7 @@ from apiproxy.core.events import Cancelled, Ending, Event, Failed, Finished, Str
 from apiproxy.core.message import MessageFold
 from apiproxy.core.offload import offload
 from apiproxy.core.turns import Turn
-from apiproxy.db.batch_worker import Desk, DeskFullError
+from apiproxy.db.batch_worker import BatchWorker, DeskFullError
 from apiproxy.db.guarded_query import DatabaseAwayError
 from apiproxy.limits.accounting import sums_of
 from apiproxy.sessions.jobs import Conversation, Forget, Found, Job, Note, Recall
@@ -55,7 +55,7 @@ class SessionRecorder:
     """An `observers.Observer`, and the way to a conversation's kept messages."""
 
     def __init__(self) -> None:
-        self._desk: Desk[Job] = Desk("sessions", SessionStore(), tick_s=EVICT_EVERY_S)
+        self._desk: BatchWorker[Job] = BatchWorker("sessions", SessionStore(), tick_s=EVICT_EVERY_S)
         self._folds: dict[str, MessageFold] = {}
         self._lock = threading.Lock()
         self._waiting_bytes = 0

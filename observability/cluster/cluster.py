@@ -227,7 +227,7 @@ class Cluster:
             logger.warning("cluster.disowned", extra={"active": len(self._recorder.active())})
             for draft in self._recorder.active():
                 draft.disowned = True
-        for kind, subject in found.errands:
+        for kind, subject in found.commands:
             self._obey(kind, subject)
 
     def _may_judge(self) -> bool:

@@ -34,7 +34,7 @@ class Beat:
     """
 
     lost: list[str] = field(default_factory=list)
-    errands: list[tuple[str, str]] = field(default_factory=list)
+    commands: list[tuple[str, str]] = field(default_factory=list)
     disowned: bool = False
 
 
@@ -61,14 +61,14 @@ class Register:
     def enter(self) -> list[str]:
         """Adds this process; gives up what processes that have ended left. Those found dead."""
         self._renew("")
-        lost = self._bury(judge=False)
+        lost = self._mark_dead(judge=False)
         self._store.mark_orphans()
         return lost
 
     def beat(self, state: str, *, judge: bool) -> Beat:
         """Renews this process's row. judge: also those of other machines that are silent count as dead."""
         disowned = self._renew(state)
-        return Beat(self._bury(judge=judge), self._errands(), disowned)
+        return Beat(self._mark_dead(judge=judge), self._errands(), disowned)
 
     def leave(self) -> None:
         """Takes this process away; to be called when its last trace is written."""
@@ -99,7 +99,7 @@ class Register:
         again, self._entered = self._entered, True
         return again
 
-    def _bury(self, *, judge: bool) -> list[str]:
+    def _mark_dead(self, *, judge: bool) -> list[str]:
         silent = Q(seen_at__lt=_ago(DEAD_AFTER_S))
         rows = Member.objects.exclude(pk=self._here.process).filter(silent | Q(node=self._here.node))
         marked = rows.annotate(silent=ExpressionWrapper(silent, output_field=BooleanField()))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 from observability.payloads import Load, ProcessRow, Queue, RunRow, Upstream, WorkerRow, run_row
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 
 MAX_TOLD_RUNS = 300
 """Runs that a process tells of, the oldest first."""
@@ -69,7 +69,7 @@ def label_of(node: str, pid: int) -> str:
     return f"{node}:{pid}"
 
 
-def active_run(draft: Draft, here: Here) -> ActiveRun:
+def active_run(draft: ActiveTrace, here: Here) -> ActiveRun:
     """The request as another process shows it."""
     turn, facts = draft.turn, draft.facts
     return {

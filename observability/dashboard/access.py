@@ -25,7 +25,7 @@ Answer = Coroutine[Any, Any, HttpResponseBase]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class PageContext:
     """Who looks, and at what. console is None where the composition brought none."""
 
     user: Any
@@ -39,21 +39,21 @@ class Desk:
         return self.console is not None and self.console.demo
 
 
-DeskView = Callable[Concatenate[HttpRequest, Desk, P], Answer]
+PageView = Callable[Concatenate[HttpRequest, PageContext, P], Answer]
 View = Callable[Concatenate[HttpRequest, P], Answer]
 
 
-def page(view: DeskView[P]) -> View[P]:
+def page(view: PageView[P]) -> View[P]:
     """Makes a view that answers GET, for those who may look."""
     return _guarded(view, method="GET", changes=False)
 
 
-def action(view: DeskView[P]) -> View[P]:
+def action(view: PageView[P]) -> View[P]:
     """Makes a view that answers POST, for those who may change something. Django's middleware checks the CSRF token."""
     return _guarded(view, method="POST", changes=True)
 
 
-def _guarded(view: DeskView[P], *, method: str, changes: bool) -> View[P]:
+def _guarded(view: PageView[P], *, method: str, changes: bool) -> View[P]:
     allowed = ("GET", "HEAD") if method == "GET" else (method,)
 
     @wraps(view)
@@ -73,7 +73,7 @@ def _guarded(view: DeskView[P], *, method: str, changes: bool) -> View[P]:
         service = holder.current()
         if service is None:
             return refusal(request, 503, "This process serves nothing: the gateway has not started here.")
-        desk = Desk(user=user, service=service, console=console.current(), may_change=change)
+        desk = PageContext(user=user, service=service, console=console.current(), may_change=change)
         return await view(request, desk, *args, **kwargs)
 
     named = cast("View[P]", guarded)  # `wraps` says that the arguments have no names
@@ -112,14 +112,14 @@ def refusal(
 
 
 async def answer(
-    request: HttpRequest, desk: Desk, template: str, context: dict[str, Any], *, status: int = 200
+    request: HttpRequest, desk: PageContext, template: str, context: dict[str, Any], *, status: int = 200
 ) -> HttpResponse:
     """The template with the theme's context and the desk's; nobody keeps it. For a fragment without the theme's."""
     body = await sync_to_async(_rendered)(request, desk, template, context)
     return HttpResponse(body, status=status, headers={"Cache-Control": "no-store", "Vary": "HX-Request"})
 
 
-def _rendered(request: HttpRequest, desk: Desk, template: str, context: dict[str, Any]) -> str:
+def _rendered(request: HttpRequest, desk: PageContext, template: str, context: dict[str, Any]) -> str:
     theirs = {} if template.rpartition("/")[2].startswith("_") else admin.site.each_context(request)
     ours = {"may_change": desk.may_change, "demo": desk.demo, "is_fullwidth": "1"}
     return render_to_string(template, theirs | ours | context, request=request)

@@ -7,14 +7,14 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
-from observability.dashboard.access import Desk, answer, page, wants_fragment
+from observability.dashboard.access import PageContext, answer, page, wants_fragment
 from observability.dashboard.curl import curl_line
 from observability.dashboard.waterfall import waterfall
 from observability.models import StoredBody, Trace
 from observability.stats import queries
 from observability.tracing.columns import trace_values
 from observability.tracing.redact import Redactor
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Status
 
 PHASES = (
@@ -24,7 +24,7 @@ _MAX_SHOWN_CHARS = 200_000
 
 
 @page
-async def request_detail(request: HttpRequest, desk: Desk, trace_id: str) -> HttpResponseBase:
+async def request_detail(request: HttpRequest, desk: PageContext, trace_id: str) -> HttpResponseBase:
     """The page; for a script only what changes while the request runs."""
     draft = desk.service.recorder.find(trace_id)
     trace = _as_trace(draft, desk) if draft is not None else await queries.trace(trace_id)
@@ -43,7 +43,7 @@ async def request_detail(request: HttpRequest, desk: Desk, trace_id: str) -> Htt
     return await answer(request, desk, f"observability/{template}.html", context)
 
 
-def _as_trace(draft: Draft, desk: Desk) -> Trace:
+def _as_trace(draft: ActiveTrace, desk: PageContext) -> Trace:
     """The row that the request would have now."""
     return Trace(
         **trace_values(

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
-from observability.dashboard.access import Desk, answer, page
+from observability.dashboard.access import PageContext, answer, page
 from observability.models import Dimension, Trace
 from observability.stats import figures
 from observability.stats.figures import Group
@@ -50,7 +50,7 @@ class ErrorGroup:
 
 
 @page
-async def error_list(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+async def error_list(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
     """The groups of a span, the most frequent first."""
     span = SPANS.get(request.GET.get("span", ""), SPANS["24h"])
     since = None if span.seconds is None else time.time() - span.seconds

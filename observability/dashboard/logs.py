@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from django.http import HttpRequest, HttpResponseBase
 
-from observability.dashboard.access import Desk, answer, page, refusal, wants_fragment
+from observability.dashboard.access import PageContext, answer, page, refusal, wants_fragment
 from observability.logs import log_files
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -32,7 +32,7 @@ class LogLine:
 
 
 @page
-async def log_tail(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+async def log_tail(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
     """The page; for a script only the lines."""
     folder = desk.service.config.log_dir
     files = await asyncio.to_thread(log_files.list_files, folder)

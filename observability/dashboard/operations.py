@@ -8,21 +8,21 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, Jso
 from django.urls import reverse
 
 from observability.dashboard import demo
-from observability.dashboard.access import Desk, action, answer, page, refusal
+from observability.dashboard.access import PageContext, action, answer, page, refusal
 from observability.live.broadcast import broadcasters
 
 logger = logging.getLogger(__name__)
 
 
 @page
-async def workers(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+async def workers(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
     """GET /dashboard/workers: the CLI processes; the socket keeps them up to date."""
     broadcaster = broadcasters.current()
     assert broadcaster is not None  # the desk has a service
     context = {
         "title": "Workers",
         "live_page": True,
-        "snapshot": await broadcaster.glance(),
+        "snapshot": await broadcaster.figures_now(),
         "config": dict(desk.service.port.config()),
         "quick": desk.service.cluster.quick,
     }
@@ -30,7 +30,7 @@ async def workers(request: HttpRequest, desk: Desk) -> HttpResponseBase:
 
 
 @action
-async def cancel(request: HttpRequest, desk: Desk, run_id: str) -> HttpResponseBase:
+async def cancel(request: HttpRequest, desk: PageContext, run_id: str) -> HttpResponseBase:
     """POST /dashboard/requests/{id}/cancel: ends a queued or running request."""
     if not await desk.service.cluster.cancel(run_id):
         return refusal(request, 404, "This request is over already.")
@@ -39,7 +39,7 @@ async def cancel(request: HttpRequest, desk: Desk, run_id: str) -> HttpResponseB
 
 
 @action
-async def retire(request: HttpRequest, desk: Desk, worker_id: str) -> HttpResponseBase:
+async def retire(request: HttpRequest, desk: PageContext, worker_id: str) -> HttpResponseBase:
     """POST /dashboard/workers/{id}/retire: ends a worker, after its turn where it is busy."""
     if not await desk.service.cluster.retire(worker_id):
         return refusal(request, 404, "This worker is gone or going already.")
@@ -48,7 +48,7 @@ async def retire(request: HttpRequest, desk: Desk, worker_id: str) -> HttpRespon
 
 
 @action
-async def fill_demo(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+async def fill_demo(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
     """POST /dashboard/demo: adds made-up traces, in demo mode only."""
     if not desk.demo:
         return refusal(request, 404, "Made-up data is for demo mode only.")

@@ -2,13 +2,13 @@
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
-from observability.dashboard.access import Desk, answer, page, refusal
+from observability.dashboard.access import PageContext, answer, page, refusal
 from observability.dashboard.charts import DEFAULT_WINDOW, WINDOWS, read_charts
 from observability.live.broadcast import broadcasters
 
 
 @page
-async def overview(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+async def overview(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
     """The page, with a snapshot in it, so that it has its figures before the socket is open."""
     broadcaster = broadcasters.current()
     assert broadcaster is not None  # the desk has a service
@@ -17,7 +17,7 @@ async def overview(request: HttpRequest, desk: Desk) -> HttpResponseBase:
     context = {
         "title": "Overview",
         "live_page": True,
-        "snapshot": await broadcaster.glance(),
+        "snapshot": await broadcaster.figures_now(),
         "charts": await read_charts(WINDOWS[window]),
         "windows": list(WINDOWS.values()),
         "window": window,
@@ -26,7 +26,7 @@ async def overview(request: HttpRequest, desk: Desk) -> HttpResponseBase:
 
 
 @page
-async def charts(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+async def charts(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
     """GET /dashboard/charts?window=1h: the charts' data."""
     window = WINDOWS.get(request.GET.get("window", DEFAULT_WINDOW))
     if window is None:
@@ -35,6 +35,6 @@ async def charts(request: HttpRequest, desk: Desk) -> HttpResponseBase:
 
 
 @page
-async def login_state(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+async def login_state(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
     """GET /dashboard/login-state: 204 while the login is good; tells a page whose socket was refused why that was."""
     return HttpResponse(status=204, headers={"Cache-Control": "no-store"})

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponseBase
 
-from observability.dashboard.access import Desk, answer, page, refusal, wants_fragment
+from observability.dashboard.access import PageContext, answer, page, refusal, wants_fragment
 from observability.models import Dimension, Rollup
 from observability.stats import queries
 from observability.stats.rollup import HOUR_S
@@ -77,7 +77,7 @@ class Filters:
 
 
 @page
-async def request_list(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+async def request_list(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
     """The page; for a script only the rows that follow the cursor."""
     fragment = wants_fragment(request)
     now = datetime.now(UTC)

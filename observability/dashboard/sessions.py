@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
-from observability.dashboard.access import Desk, answer, page, refusal, wants_fragment
+from observability.dashboard.access import PageContext, answer, page, refusal, wants_fragment
 from observability.dashboard.port import SessionRow
 from observability.models import Trace
 
@@ -21,7 +21,7 @@ _COLUMNS = (
 
 
 @page
-async def session_list(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+async def session_list(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
     """The page; for a script only the rows that follow the cursor."""
     text = request.GET.get("q", "").strip()[:_MAX_PARAM_CHARS]
     cursor = request.GET.get("cursor", "")[:_MAX_PARAM_CHARS]

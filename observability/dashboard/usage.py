@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
-from observability.dashboard.access import Desk, answer, page
+from observability.dashboard.access import PageContext, answer, page
 from observability.dashboard.port import KeyRow, UsageRow
 
 DAYS = {"7": 7, "30": 30, "90": 90}
@@ -57,7 +57,7 @@ class KeyUsage:
 
 
 @page
-async def usage(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+async def usage(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
     """The page."""
     days = DAYS.get(request.GET.get("days", ""), DAYS[DEFAULT_DAYS])
     today = datetime.now(UTC).date()

@@ -27,7 +27,7 @@ from observability.payloads import (
     run_row,
 )
 from observability.service import Service, holder
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Broadcaster:
             "pulse": self._pulse,
         }
 
-    async def glance(self) -> Snapshot:
+    async def figures_now(self) -> Snapshot:
         """A snapshot for a page that is being made; it looks by itself where nobody watches yet."""
         if not self._watchers:
             self._workers_at = 0.0
@@ -130,16 +130,16 @@ class Broadcaster:
         """What is read from the database is read again by the next page, or the next tick."""
         self._pulse, self._pulse_at, self._something_ended = None, float("-inf"), True
 
-    def started(self, draft: Draft) -> None:
+    def started(self, draft: ActiveTrace) -> None:
         """The next tick sees it."""
 
-    def changed(self, draft: Draft) -> None:
+    def changed(self, draft: ActiveTrace) -> None:
         """The next tick sees it."""
 
-    def stalled(self, draft: Draft) -> None:
+    def stalled(self, draft: ActiveTrace) -> None:
         """The next tick sees it."""
 
-    def ended(self, draft: Draft) -> None:
+    def ended(self, draft: ActiveTrace) -> None:
         """Keeps how it ended for the next tick."""
         self._something_ended = True
         if self._watchers and len(self._outcomes) < _MAX_OUTCOMES:

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from observability.tracing.columns import span_ms
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import EndReason, Phase, Status
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ _LEVELS = {Status.ERROR: logging.ERROR, Status.CANCELLED: logging.WARNING, Statu
 class RunLog:
     """The listener that writes those lines."""
 
-    def started(self, draft: Draft) -> None:
+    def started(self, draft: ActiveTrace) -> None:
         """Tells of the request and whether it waits."""
         turn = draft.turn
         _log(
@@ -45,7 +45,7 @@ class RunLog:
         if draft.queue_position:
             _log(logging.INFO, "queue.enqueued", draft, position=draft.queue_position)
 
-    def changed(self, draft: Draft) -> None:
+    def changed(self, draft: ActiveTrace) -> None:
         """Tells of the slot, the worker and the first token."""
         match draft.phase:
             case Phase.ADMITTED if draft.retries:
@@ -58,13 +58,13 @@ class RunLog:
             case Phase.STREAMING:
                 _log(logging.DEBUG, "request.first_token", draft, ttftMs=span_ms(draft.received_at, draft.latest))
 
-    def stalled(self, draft: Draft) -> None:
+    def stalled(self, draft: ActiveTrace) -> None:
         """Tells of the silence."""
         since = draft.last_event_at or draft.worker_ready_at
         silent = span_ms(since, time.time())
         _log(logging.WARNING, "request.stalled", draft, stallCount=draft.stalls, silentMs=silent, pid=draft.worker_pid)
 
-    def ended(self, draft: Draft) -> None:
+    def ended(self, draft: ActiveTrace) -> None:
         """Tells how it ended, and what it took."""
         reason, failure = draft.end_reason or EndReason.INTERNAL, draft.failure
         fields: dict[str, Any] = {
@@ -93,5 +93,5 @@ class RunLog:
         _log(_LEVELS.get(draft.status, logging.INFO), _END_EVENTS.get(reason, "request.error"), draft, **fields)
 
 
-def _log(level: int, event: str, draft: Draft, **fields: Any) -> None:
+def _log(level: int, event: str, draft: ActiveTrace, **fields: Any) -> None:
     logger.log(level, event, extra={"reqId": draft.id, **{name: it for name, it in fields.items() if it is not None}})

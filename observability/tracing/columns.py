@@ -10,7 +10,7 @@ from observability.models import ID_CHARS, MESSAGE_CHARS, NAME_CHARS, UNPRICED_C
 from observability.tracing.body_stats import words_of
 from observability.tracing.prompt_masking import Prompt
 from observability.tracing.redact import Redactor
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Phase, Status
 
 _MAX_COUNT = 2**62
@@ -43,7 +43,9 @@ def span_ms(start: float | None, end: float | None) -> int | None:
     return None if start is None or end is None else max(0, round((end - start) * 1000))
 
 
-def trace_values(draft: Draft, *, final: bool, node: str, redactor: Redactor, process: str = "") -> dict[str, Any]:
+def trace_values(
+    draft: ActiveTrace, *, final: bool, node: str, redactor: Redactor, process: str = ""
+) -> dict[str, Any]:
     """The columns of the draft's trace: those of a running one, whatever the draft says, unless `final`."""
     values = _who(draft) | {"node": node, "process": process}
     values |= {"status": Status.ACTIVE.value, "phase": draft.phase.value, "end_reason": ""}
@@ -59,7 +61,7 @@ def trace_values(draft: Draft, *, final: bool, node: str, redactor: Redactor, pr
     return values
 
 
-def _who(draft: Draft) -> dict[str, Any]:
+def _who(draft: ActiveTrace) -> dict[str, Any]:
     turn, caller, facts = draft.turn, draft.turn.caller, draft.facts
     return {
         "id": storable(turn.id, ID_CHARS),
@@ -81,7 +83,7 @@ def _who(draft: Draft) -> dict[str, Any]:
     }
 
 
-def _phases(draft: Draft) -> dict[str, Any]:
+def _phases(draft: ActiveTrace) -> dict[str, Any]:
     received = draft.received_at
     return {
         "received_at": moment(received),
@@ -98,7 +100,7 @@ def _phases(draft: Draft) -> dict[str, Any]:
     }
 
 
-def _output(draft: Draft) -> dict[str, Any]:
+def _output(draft: ActiveTrace) -> dict[str, Any]:
     usage, types = draft.usage, draft.event_types.copy()
     return {
         "stop_reason": storable(draft.stop_reason or "", 64),
@@ -119,7 +121,7 @@ def _output(draft: Draft) -> dict[str, Any]:
     }
 
 
-def _failure(draft: Draft, redactor: Redactor) -> dict[str, Any]:
+def _failure(draft: ActiveTrace, redactor: Redactor) -> dict[str, Any]:
     failure = draft.failure
     if failure is None:
         return {
@@ -135,7 +137,7 @@ def _failure(draft: Draft, redactor: Redactor) -> dict[str, Any]:
     }
 
 
-def message_of(draft: Draft, redactor: Redactor) -> str:
+def message_of(draft: ActiveTrace, redactor: Redactor) -> str:
     """The error's message without secrets and without the client's words; empty for a turn that did not fail."""
     if draft.failure is None:
         return ""
@@ -147,14 +149,14 @@ def message_of(draft: Draft, redactor: Redactor) -> str:
     return redactor.text(error.message, prompt=prompt_of(draft), limit=MESSAGE_CHARS)
 
 
-def prompt_of(draft: Draft) -> Prompt | None:
+def prompt_of(draft: ActiveTrace) -> Prompt | None:
     """What must not be quoted of the draft's request: nothing where the key keeps bodies anyway."""
     if draft.turn.caller.store_bodies or draft.body is None:
         return None
     return Prompt(words_of(draft.body))
 
 
-def dump_values(draft: Draft, values: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
+def dump_values(draft: ActiveTrace, values: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     """The error dump of a failed run, given the columns of its trace."""
     failure = draft.failure
     assert failure is not None
@@ -203,7 +205,7 @@ def _options(body: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def body_values(draft: Draft, redactor: Redactor) -> dict[str, Any]:
+def body_values(draft: ActiveTrace, redactor: Redactor) -> dict[str, Any]:
     """The request and the answer of a turn whose key keeps bodies, without credentials; None for what is too large."""
     body, answer = draft.body, draft.answer
     small = body is not None and draft.turn.body_bytes <= _MAX_BODY_BYTES

@@ -11,7 +11,7 @@ MAX_ANSWER_CHARS = 1_000_000
 _TEXT_OF_DELTA = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 
 
-class AnswerFold:
+class MessageDigest:
     """The content blocks of one answer as far as they have come."""
 
     __slots__ = ("_blocks", "_chars")

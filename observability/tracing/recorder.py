@@ -9,7 +9,7 @@ from typing import Protocol
 from apiproxy.core.events import Cancelled, Event, Failed, Finished, Queued, Rejected, Streamed
 from apiproxy.core.turns import Turn
 from observability.tracing.model_labels import ModelNames
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 
 logger = logging.getLogger(__name__)
 
@@ -27,19 +27,19 @@ _OPENINGS = (Queued, Rejected, Finished, Failed, Cancelled)
 class Listener(Protocol):
     """Hears of turns, on the event loop's thread. Must return at once; one that raises disturbs nobody."""
 
-    def started(self, draft: Draft) -> None:
+    def started(self, draft: ActiveTrace) -> None:
         """The first event of a turn came; not told of turns that end with it."""
         ...
 
-    def changed(self, draft: Draft) -> None:
+    def changed(self, draft: ActiveTrace) -> None:
         """The turn is in another phase or tried again; not told of every batch of the stream."""
         ...
 
-    def stalled(self, draft: Draft) -> None:
+    def stalled(self, draft: ActiveTrace) -> None:
         """The upstream has been silent for long; told again while it is."""
         ...
 
-    def ended(self, draft: Draft) -> None:
+    def ended(self, draft: ActiveTrace) -> None:
         """The turn is over: the draft does not change any more."""
         ...
 
@@ -60,7 +60,7 @@ class Recorder:
         self._listeners = list(listeners)
         self._names = names
         self._on_gap = on_gap
-        self._active: dict[str, Draft] = {}
+        self._active: dict[str, ActiveTrace] = {}
         # A late event must not bring a turn back to life, nor a second ending count it twice.
         self._ended: deque[str] = deque(maxlen=_MAX_ENDED)
         self._ended_ids: set[str] = set()
@@ -84,11 +84,11 @@ class Recorder:
         """Adds a listener for all that comes from now on."""
         self._listeners.append(listener)
 
-    def active(self) -> list[Draft]:
+    def active(self) -> list[ActiveTrace]:
         """The turns under way, the oldest first."""
         return list(self._active.values())
 
-    def find(self, turn_id: str) -> Draft | None:
+    def find(self, turn_id: str) -> ActiveTrace | None:
         """The turn under way with that id."""
         return self._active.get(turn_id)
 
@@ -109,7 +109,7 @@ class Recorder:
         if len(self._active) >= MAX_ACTIVE:
             self.overflowed += 1
             return
-        draft = Draft(turn)
+        draft = ActiveTrace(turn)
         draft.apply(event)
         if draft.ended:
             self._close(draft)
@@ -117,12 +117,12 @@ class Recorder:
             self._active[turn.id] = draft
             self._tell("started", draft)
 
-    def _phase_changed(self, draft: Draft) -> None:
+    def _phase_changed(self, draft: ActiveTrace) -> None:
         if draft.response_id:
             self._names.learn(draft.turn.model)
         self._tell("changed", draft)
 
-    def _close(self, draft: Draft) -> None:
+    def _close(self, draft: ActiveTrace) -> None:
         if draft.response_id:
             self._names.learn(draft.turn.model)
         draft.counted_as = self._names.label(draft.turn.model)
@@ -133,7 +133,7 @@ class Recorder:
         self._ended_ids.add(draft.id)
         self._tell("ended", draft)
 
-    def _tell(self, what: str, draft: Draft) -> None:
+    def _tell(self, what: str, draft: ActiveTrace) -> None:
         for listener in self._listeners:
             try:
                 getattr(listener, what)(draft)

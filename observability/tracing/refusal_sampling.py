@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from observability.tracing.recorder import Listener
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Status
 
 ROWS_PER_S = 10.0
@@ -30,19 +30,19 @@ class RefusalLimit:
         self._at = clock()
         self.left_out = 0
 
-    def started(self, draft: Draft) -> None:
+    def started(self, draft: ActiveTrace) -> None:
         """Passed on: what starts has a key."""
         self._writer.started(draft)
 
-    def changed(self, draft: Draft) -> None:
+    def changed(self, draft: ActiveTrace) -> None:
         """Passed on."""
         self._writer.changed(draft)
 
-    def stalled(self, draft: Draft) -> None:
+    def stalled(self, draft: ActiveTrace) -> None:
         """Passed on."""
         self._writer.stalled(draft)
 
-    def ended(self, draft: Draft) -> None:
+    def ended(self, draft: ActiveTrace) -> None:
         """Passed on, unless it is one refusal too many."""
         if draft.status is not Status.REFUSED or draft.turn.caller.key_id is not None or self._take():
             self._writer.ended(draft)

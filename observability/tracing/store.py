@@ -15,7 +15,7 @@ from observability.stats.upsert import Upsert
 from observability.tracing.columns import body_values, dump_values, moment, trace_values
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.redact import Redactor
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import EndReason, Status
 
 _INTERRUPTED_CHUNK = 1_000
@@ -61,7 +61,7 @@ _BUCKETS = Upsert(RollupBucket, columns=(*BucketKey._fields, "count"), unique=Bu
 class Record:
     """One write that is due: of a trace that began, or (`final`) of one that ended."""
 
-    draft: Draft
+    draft: ActiveTrace
     final: bool
 
 
@@ -131,19 +131,19 @@ class Store:
         for name in known.distinct():
             self._names.learn(name)
 
-    def _sums(self, finals: Sequence[tuple[Draft, dict[str, Any]]]) -> Sums:
+    def _sums(self, finals: Sequence[tuple[ActiveTrace, dict[str, Any]]]) -> Sums:
         sums = Sums()
         for draft, values in finals:
             sums.add(values, at=draft.finished_at or draft.latest, model=draft.counted_as)
         return sums
 
-    def _dumps(self, draft: Draft, values: dict[str, Any]) -> list[dict[str, Any]]:
+    def _dumps(self, draft: ActiveTrace, values: dict[str, Any]) -> list[dict[str, Any]]:
         if draft.status is not Status.ERROR or draft.failure is None:
             return []
         data = dump_values(draft, values, self._redactor)
         return [{"trace_id": values["id"], "created_at": moment(draft.latest), "data": data}]
 
-    def _bodies(self, draft: Draft, values: dict[str, Any]) -> list[dict[str, Any]]:
+    def _bodies(self, draft: ActiveTrace, values: dict[str, Any]) -> list[dict[str, Any]]:
         if not draft.turn.caller.store_bodies:
             return []
         kept = body_values(draft, self._redactor)

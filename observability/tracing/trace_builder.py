@@ -22,7 +22,7 @@ from apiproxy.core.events import (
 )
 from apiproxy.core.turns import Turn
 from observability.tracing.body_stats import BodyFacts, body_facts
-from observability.tracing.message_fold import AnswerFold
+from observability.tracing.message_fold import MessageDigest
 from observability.vocabulary import EndReason, Phase, Status, end_reason_of, status_of
 
 MAX_EVENT_TYPES = 32
@@ -42,7 +42,7 @@ class Failure:
     diagnostics: Mapping[str, Any]
 
 
-class Draft:
+class ActiveTrace:
     """What is known of one turn so far. Times are Unix seconds and never go back, even where the clock does.
 
     disowned: another process may have counted it as interrupted already.
@@ -88,7 +88,7 @@ class Draft:
         self.turn = turn
         self.body: Mapping[str, Any] | None = turn.body
         self._facts: BodyFacts | None = None
-        self.answer = AnswerFold() if turn.caller.store_bodies else None
+        self.answer = MessageDigest() if turn.caller.store_bodies else None
         self.phase = Phase.RECEIVED
         self.status = Status.ACTIVE
         self.end_reason: EndReason | None = None
@@ -120,7 +120,7 @@ class Draft:
         self.response_model = ""
         self.usage = Usage()
         if self.answer is not None:
-            self.answer = AnswerFold()
+            self.answer = MessageDigest()
 
     @property
     def id(self) -> str:

@@ -14,7 +14,7 @@ from typing import Protocol
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
 from observability.tracing.store import Record
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +71,11 @@ class Writer:
         """Starts the thread."""
         self._thread.start()
 
-    def started(self, draft: Draft) -> None:
+    def started(self, draft: ActiveTrace) -> None:
         """A turn began: its row is due."""
         self._put(Record(draft, final=False), room=int(self._max_pending * _START_SHARE))
 
-    def ended(self, draft: Draft) -> None:
+    def ended(self, draft: ActiveTrace) -> None:
         """A turn ended: its row is due in its last form."""
         needed = draft.failure is not None or draft.turn.caller.store_bodies
         size = draft.turn.body_bytes if needed else 0
@@ -84,10 +84,10 @@ class Writer:
             size = 0
         self._put(Record(draft, final=True), room=self._max_pending, body_bytes=size)
 
-    def changed(self, draft: Draft) -> None:
+    def changed(self, draft: ActiveTrace) -> None:
         """Not written: a trace has two rows' worth of writes, its beginning and its end."""
 
-    def stalled(self, draft: Draft) -> None:
+    def stalled(self, draft: ActiveTrace) -> None:
         """Not written either."""
 
     @property

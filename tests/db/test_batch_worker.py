@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from apiproxy.db.batch_worker import MAX_BATCH, Desk, DeskFullError
+from apiproxy.db.batch_worker import MAX_BATCH, BatchWorker, DeskFullError
 from apiproxy.db.jobs import LATER, DeskTimeoutError
 from tests.support.waiting import eventually
 
@@ -46,25 +46,25 @@ def work() -> Work:
 
 
 @pytest.fixture
-def desk(work: Work) -> Iterator[Desk[int]]:
-    made: Desk[int] = Desk("test", work, tick_s=60, max_pending=5, linger_s=0.01)
+def desk(work: Work) -> Iterator[BatchWorker[int]]:
+    made: BatchWorker[int] = BatchWorker("test", work, tick_s=60, max_pending=5, linger_s=0.01)
     yield made
     work.gate.set()
     made.stop(WITHIN_S)
 
 
-def test_whoever_asks_gets_the_answer(desk: Desk[int]) -> None:
+def test_whoever_asks_gets_the_answer(desk: BatchWorker[int]) -> None:
     assert desk.ask(4).result(WITHIN_S) == 40
 
 
-def test_the_work_is_opened_at_the_start_and_not_with_the_first_job(work: Work, desk: Desk[int]) -> None:
+def test_the_work_is_opened_at_the_start_and_not_with_the_first_job(work: Work, desk: BatchWorker[int]) -> None:
     desk.start()
     eventually(lambda: work.opened == 1, within_s=WITHIN_S)
     assert desk.ask(4).result(WITHIN_S) == 40
     assert work.opened == 1
 
 
-def test_what_comes_while_a_batch_is_done_is_done_together_and_in_order(work: Work, desk: Desk[int]) -> None:
+def test_what_comes_while_a_batch_is_done_is_done_together_and_in_order(work: Work, desk: BatchWorker[int]) -> None:
     work.gate.clear()
     first = desk.ask(0)
     eventually(lambda: not desk._pending, why="the thread has taken it")
@@ -75,7 +75,9 @@ def test_what_comes_while_a_batch_is_done_is_done_together_and_in_order(work: Wo
     assert MAX_BATCH >= 5
 
 
-def test_what_is_too_much_is_refused_or_counted(work: Work, desk: Desk[int], caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_too_much_is_refused_or_counted(
+    work: Work, desk: BatchWorker[int], caplog: pytest.LogCaptureFixture
+) -> None:
     def fill() -> None:
         for number in range(20):
             desk.ask(number)
@@ -88,13 +90,13 @@ def test_what_is_too_much_is_refused_or_counted(work: Work, desk: Desk[int], cap
     assert "desk.dropped" in caplog.text
 
 
-def test_a_locked_database_is_asked_again(work: Work, desk: Desk[int]) -> None:
+def test_a_locked_database_is_asked_again(work: Work, desk: BatchWorker[int]) -> None:
     failures = [OperationalError("database is locked"), OperationalError("database is locked")]
     work.fail = lambda jobs: failures.pop() if failures else None
     assert desk.ask(1).result(WITHIN_S) == 10
 
 
-def test_one_bad_job_does_not_stop_the_others(work: Work, desk: Desk[int]) -> None:
+def test_one_bad_job_does_not_stop_the_others(work: Work, desk: BatchWorker[int]) -> None:
     work.fail = lambda jobs: ValueError("bad") if 2 in jobs else None
     work.gate.clear()
     answers: list[Any] = [desk.ask(number) for number in (1, 2, 3)]
@@ -104,20 +106,20 @@ def test_one_bad_job_does_not_stop_the_others(work: Work, desk: Desk[int]) -> No
         answers[1].result(WITHIN_S)
 
 
-def test_what_was_left_is_done_before_the_end(work: Work, desk: Desk[int]) -> None:
+def test_what_was_left_is_done_before_the_end(work: Work, desk: BatchWorker[int]) -> None:
     for number in range(5):
         desk.put(number)
     assert desk.stop(WITHIN_S) == 0
     assert sorted(job for batch in work.batches for job in batch) == [0, 1, 2, 3, 4]
 
 
-def test_a_desk_that_was_stopped_begins_again_with_the_next_job(desk: Desk[int]) -> None:
+def test_a_desk_that_was_stopped_begins_again_with_the_next_job(desk: BatchWorker[int]) -> None:
     desk.put(1)
     desk.stop(WITHIN_S)
     assert desk.ask(2).result(WITHIN_S) == 20
 
 
-def test_a_flush_waits_for_what_is_there(work: Work, desk: Desk[int]) -> None:
+def test_a_flush_waits_for_what_is_there(work: Work, desk: BatchWorker[int]) -> None:
     desk.put(7)
     assert desk.flush(WITHIN_S)
     assert work.batches == [[7]]
@@ -126,7 +128,7 @@ def test_a_flush_waits_for_what_is_there(work: Work, desk: Desk[int]) -> None:
     assert not desk.flush(0.05)
 
 
-def test_put_a_locked_job_aside_while_others_go_on(work: Work, desk: Desk[int]) -> None:
+def test_put_a_locked_job_aside_while_others_go_on(work: Work, desk: BatchWorker[int]) -> None:
     work.locked = {1}
     first = desk.ask(1)
     assert [desk.ask(number).result(WITHIN_S) for number in (2, 3, 4)] == [20, 30, 40]
@@ -137,7 +139,7 @@ def test_put_a_locked_job_aside_while_others_go_on(work: Work, desk: Desk[int]) 
     assert desk.flush(WITHIN_S)
 
 
-def test_give_up_a_locked_job_when_its_asker_does(work: Work, desk: Desk[int]) -> None:
+def test_give_up_a_locked_job_when_its_asker_does(work: Work, desk: BatchWorker[int]) -> None:
     work.locked = {1}
     with pytest.raises(DeskTimeoutError):
         desk.ask(1, patience_s=0.2).result(WITHIN_S)
@@ -145,7 +147,7 @@ def test_give_up_a_locked_job_when_its_asker_does(work: Work, desk: Desk[int]) -
     assert desk.dropped == 0
 
 
-def test_bound_the_jobs_put_aside(work: Work, desk: Desk[int]) -> None:
+def test_bound_the_jobs_put_aside(work: Work, desk: BatchWorker[int]) -> None:
     work.locked = {1}
     for _ in range(5):
         desk.put(1)
@@ -154,7 +156,7 @@ def test_bound_the_jobs_put_aside(work: Work, desk: Desk[int]) -> None:
     assert desk.dropped == 1
 
 
-def test_stop_with_a_locked_job_at_the_deadline(work: Work, desk: Desk[int]) -> None:
+def test_stop_with_a_locked_job_at_the_deadline(work: Work, desk: BatchWorker[int]) -> None:
     work.locked = {1}
     desk.put(1)
     waiting = desk.ask(1)
@@ -163,7 +165,7 @@ def test_stop_with_a_locked_job_at_the_deadline(work: Work, desk: Desk[int]) -> 
     assert desk.dropped == 2
 
 
-def test_survive_an_asker_that_cancelled(work: Work, desk: Desk[int]) -> None:
+def test_survive_an_asker_that_cancelled(work: Work, desk: BatchWorker[int]) -> None:
     work.gate.clear()
     first = desk.ask(1)
     assert first.cancel()
@@ -171,7 +173,7 @@ def test_survive_an_asker_that_cancelled(work: Work, desk: Desk[int]) -> None:
     assert desk.ask(2).result(WITHIN_S) == 20
 
 
-def test_survive_an_asker_that_cancelled_a_failing_job(work: Work, desk: Desk[int]) -> None:
+def test_survive_an_asker_that_cancelled_a_failing_job(work: Work, desk: BatchWorker[int]) -> None:
     work.fail = lambda jobs: ValueError("bad") if 1 in jobs else None
     work.gate.clear()
     first = desk.ask(1)

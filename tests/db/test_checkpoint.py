@@ -99,13 +99,13 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Checkpoints]:
 
 
 async def test_empties_the_writes_when_idle(database: Path, watched: Callable[[Path], Checkpoints]) -> None:
-    companion = watched(database)
-    await companion.start()
+    background_service = watched(database)
+    await background_service.start()
     write(database)
     await eventually_async(lambda: ahead(database) == 0, within_s=10)
     assert copied(database) == 1
     write(database)
-    await companion.stop()
+    await background_service.stop()
     assert copied(database) == 2
 
 
@@ -119,16 +119,16 @@ async def test_goes_on_after_a_checkpoint_that_failed(
         Path(f"{broken}-wal").write_bytes(b"x")  # SQLite deletes one that belongs to no database
         return caplog.text.count("database.checkpoint_failed") >= 3
 
-    companion = watched(broken)
+    background_service = watched(broken)
     with caplog.at_level("INFO"):
-        await companion.start()
+        await background_service.start()
         await eventually_async(failed_again, within_s=10)
-        await companion.stop()
+        await background_service.stop()
 
 
 async def test_does_nothing_for_another_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "_sqlite_file", lambda: None)
-    companion = Checkpoints()
-    await companion.start()
-    await companion.stop()
-    assert companion._task is None
+    background_service = Checkpoints()
+    await background_service.start()
+    await background_service.stop()
+    assert background_service._task is None

@@ -17,7 +17,7 @@ from apiproxy.core.events import Cancelled, CancelReason, Ending, Failed, Finish
 from apiproxy.core.limits import NO_STATE, LimitError, LimitState
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Caller, Turn, new_id
-from apiproxy.limits.accounting import Bookkeeper
+from apiproxy.limits.accounting import UsageAccounting
 from apiproxy.models import ApiKey, Reservation
 from apiproxy.models import Usage as UsageRow
 from tests.limits.support import make_key
@@ -29,8 +29,8 @@ FINISHED = Finished(0.0, "end_turn", USED)
 
 
 @pytest.fixture
-async def bookkeeper() -> AsyncIterator[Bookkeeper]:
-    made = Bookkeeper()
+async def usage_accounting() -> AsyncIterator[UsageAccounting]:
+    made = UsageAccounting()
     yield made
     await made.stop()
 
@@ -61,17 +61,17 @@ async def open_runs(key: ApiKey) -> int:
 
 
 async def test_a_key_without_limits_costs_no_query(
-    bookkeeper: Bookkeeper, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker
+    usage_accounting: UsageAccounting, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker
 ) -> None:
     key, principal = await key_with()
 
     def never(*_: object) -> None:
         raise AssertionError("asked")
 
-    monkeypatch.setattr(bookkeeper._desk, "ask", never)
+    monkeypatch.setattr(usage_accounting._desk, "ask", never)
     monkeypatch.setattr("apiproxy.limits.accounting.resolve", never)
     with django_db_blocker.block():
-        assert await bookkeeper.reserve(principal, turn_of(key)) is NO_STATE
+        assert await usage_accounting.reserve(principal, turn_of(key)) is NO_STATE
 
 
 @pytest.mark.parametrize(
@@ -82,14 +82,14 @@ async def test_a_key_without_limits_costs_no_query(
         (Cancelled(0.0, CancelReason.CLIENT_DISCONNECT, USED), 0),
     ],
 )
-async def test_every_ending_settles(bookkeeper: Bookkeeper, ending: Ending, failures: int) -> None:
+async def test_every_ending_settles(usage_accounting: UsageAccounting, ending: Ending, failures: int) -> None:
     key, principal = await key_with(tokens_per_minute=10_000)
     turn = turn_of(key)
-    state = await bookkeeper.reserve(principal, turn)
+    state = await usage_accounting.reserve(principal, turn)
     assert isinstance(state, LimitState)
     assert await open_runs(key) == 1
-    bookkeeper.on_event(turn, ending)
-    assert await bookkeeper.flush()
+    usage_accounting.on_event(turn, ending)
+    assert await usage_accounting.flush()
     assert await open_runs(key) == 0
     row = await UsageRow.objects.aget(key_id=key.pk)
     assert (row.requests, row.failures, row.cost_micro_usd) == (1, failures, 200)
@@ -100,71 +100,71 @@ async def test_every_ending_settles(bookkeeper: Bookkeeper, ending: Ending, fail
     assert key.first_used_from == "192.0.2.7"
 
 
-async def test_what_the_gateway_itself_refused_costs_nothing(bookkeeper: Bookkeeper) -> None:
+async def test_what_the_gateway_itself_refused_costs_nothing(usage_accounting: UsageAccounting) -> None:
     key, principal = await key_with(requests_per_minute=1)
     for _ in range(3):
         turn = turn_of(key)
-        await bookkeeper.reserve(principal, turn)
-        bookkeeper.on_event(turn, Failed(0.0, ProxyError(FailureKind.QUEUE_FULL, "full")))
-    assert await bookkeeper.flush()
+        await usage_accounting.reserve(principal, turn)
+        usage_accounting.on_event(turn, Failed(0.0, ProxyError(FailureKind.QUEUE_FULL, "full")))
+    assert await usage_accounting.flush()
     assert not await UsageRow.objects.filter(key_id=key.pk).aexists()
 
 
-async def test_a_run_that_the_drain_stopped_has_used_what_it_had_used(bookkeeper: Bookkeeper) -> None:
+async def test_a_run_that_the_drain_stopped_has_used_what_it_had_used(usage_accounting: UsageAccounting) -> None:
     key, principal = await key_with(requests_per_minute=1)
     turn = turn_of(key)
-    await bookkeeper.reserve(principal, turn)
-    bookkeeper.on_event(turn, Failed(0.0, ProxyError(FailureKind.DRAINING, "stopped"), USED))
-    assert await bookkeeper.flush()
+    await usage_accounting.reserve(principal, turn)
+    usage_accounting.on_event(turn, Failed(0.0, ProxyError(FailureKind.DRAINING, "stopped"), USED))
+    assert await usage_accounting.flush()
     assert (await UsageRow.objects.aget(key_id=key.pk)).input_tokens == 100
 
 
-async def test_a_turn_that_was_not_started_gives_back_what_it_had(bookkeeper: Bookkeeper) -> None:
+async def test_a_turn_that_was_not_started_gives_back_what_it_had(usage_accounting: UsageAccounting) -> None:
     key, principal = await key_with(requests_per_minute=1)
     turn = turn_of(key)
-    await bookkeeper.reserve(principal, turn)
+    await usage_accounting.reserve(principal, turn)
     with pytest.raises(LimitError):
-        await bookkeeper.reserve(principal, turn_of(key))
-    bookkeeper.release(turn)
-    assert isinstance(await bookkeeper.reserve(principal, turn_of(key)), LimitState)
+        await usage_accounting.reserve(principal, turn_of(key))
+    usage_accounting.release(turn)
+    assert isinstance(await usage_accounting.reserve(principal, turn_of(key)), LimitState)
 
 
-async def test_a_client_that_leaves_while_it_is_asked_leaves_nothing_behind(bookkeeper: Bookkeeper) -> None:
+async def test_a_client_that_leaves_while_it_is_asked_leaves_nothing_behind(usage_accounting: UsageAccounting) -> None:
     key, principal = await key_with(concurrent_runs=1)
     for _ in range(5):
-        task = asyncio.create_task(bookkeeper.reserve(principal, turn_of(key)))
+        task = asyncio.create_task(usage_accounting.reserve(principal, turn_of(key)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert await bookkeeper.flush()
-    assert await bookkeeper.flush()
+    assert await usage_accounting.flush()
+    assert await usage_accounting.flush()
     assert await open_runs(key) == 0
 
 
 async def test_without_an_answer_of_the_database_there_is_no_permission(
-    bookkeeper: Bookkeeper, monkeypatch: pytest.MonkeyPatch
+    usage_accounting: UsageAccounting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, principal = await key_with(requests_per_minute=1)
     failed: Future[Any] = Future()
     failed.set_exception(OperationalError("gone"))
-    monkeypatch.setattr(bookkeeper._desk, "ask", lambda job, **_: failed)
+    monkeypatch.setattr(usage_accounting._desk, "ask", lambda job, **_: failed)
     with pytest.raises(ProxyError) as refused:
-        await bookkeeper.reserve(principal, turn_of(key))
+        await usage_accounting.reserve(principal, turn_of(key))
     assert refused.value.kind is FailureKind.DATABASE_AWAY
 
 
-async def test_a_model_without_a_price_is_not_for_a_key_with_a_budget(bookkeeper: Bookkeeper) -> None:
+async def test_a_model_without_a_price_is_not_for_a_key_with_a_budget(usage_accounting: UsageAccounting) -> None:
     key, principal = await key_with(budget_total_usd=Decimal(1))
     with pytest.raises(LimitError) as refused:
-        await bookkeeper.reserve(principal, turn_of(key, "no-such-model"))
+        await usage_accounting.reserve(principal, turn_of(key, "no-such-model"))
     assert refused.value.kind is FailureKind.FORBIDDEN
 
 
-async def test_a_name_that_no_database_takes_is_kept_in_another_form(bookkeeper: Bookkeeper) -> None:
+async def test_a_name_that_no_database_takes_is_kept_in_another_form(usage_accounting: UsageAccounting) -> None:
     key, _ = await key_with()
-    bookkeeper.on_event(turn_of(key, "a\x00b\ud800" + "x" * 300), FINISHED)
-    assert await bookkeeper.flush()
+    usage_accounting.on_event(turn_of(key, "a\x00b\ud800" + "x" * 300), FINISHED)
+    assert await usage_accounting.flush()
     row = await UsageRow.objects.aget(key_id=key.pk)
     assert row.model.startswith("a\ufffdb\ufffdxxx")
     assert len(row.model) == 200

@@ -25,7 +25,7 @@ from apiproxy.core.events import (
 from apiproxy.core.text import storable
 from apiproxy.core.turns import Caller, Turn, new_id
 from observability.ports import Operator
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 
 NOW = 1_790_000_000.0
 USAGE = Usage(100, 20, 30, 40, 0.0123)
@@ -109,8 +109,8 @@ def course(at: float = NOW, ending: Event | None = None) -> list[Event]:
     return [*opening(at), *answer(at), ending or finished(at)]
 
 
-def draft_of(turn: Turn, events: Sequence[Event]) -> Draft:
-    draft = Draft(turn)
+def draft_of(turn: Turn, events: Sequence[Event]) -> ActiveTrace:
+    draft = ActiveTrace(turn)
     for event in events:
         draft.apply(event)
     draft.counted_as = storable(turn.model, 200)

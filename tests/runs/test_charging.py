@@ -11,7 +11,7 @@ from apiproxy.core.events import Cancelled, CancelReason, Failed, Finished, Stre
 from apiproxy.engines.base import Answer, EngineRequest
 from apiproxy.engines.sdk.pool import Pool
 from tests.support.engine import mark, pool_in
-from tests.support.runs import ESTIMATED, Desk, limits, turn_of
+from tests.support.runs import ESTIMATED, RunDesk, limits, turn_of
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually_async
 
@@ -21,8 +21,8 @@ SILENT = ["[[silent]]", "[[headers]]", "[[first=20]]"]
 
 
 @pytest.fixture
-def desk(pool: Pool) -> Desk:
-    return Desk(pool)
+def desk(pool: Pool) -> RunDesk:
+    return RunDesk(pool)
 
 
 class HeldEngine:
@@ -65,7 +65,7 @@ class FaultyEngine:
 
 
 async def test_charge_the_input_of_a_turn_that_we_failed(pool: Pool) -> None:
-    ending = await Desk(FaultyEngine(pool)).start(turn_of("[[n=1]]")).read_to_the_end()  # type: ignore[arg-type]
+    ending = await RunDesk(FaultyEngine(pool)).start(turn_of("[[n=1]]")).read_to_the_end()  # type: ignore[arg-type]
     assert isinstance(ending, Failed)
     assert ending.error.kind is FailureKind.INTERNAL
     assert (ending.usage.input_tokens, ending.usage.estimated) == (ESTIMATED, True)
@@ -73,7 +73,7 @@ async def test_charge_the_input_of_a_turn_that_we_failed(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("prompt", SILENT)
-async def test_charge_the_input_of_a_turn_cancelled_early(desk: Desk, stand_in: StandInProcess, prompt: str) -> None:
+async def test_charge_the_input_of_a_turn_cancelled_early(desk: RunDesk, stand_in: StandInProcess, prompt: str) -> None:
     sent = mark()
     started = desk.start(turn_of(f"{sent} {prompt}"))
     await eventually_async(lambda: stand_in.recorded(containing=sent))
@@ -84,7 +84,7 @@ async def test_charge_the_input_of_a_turn_cancelled_early(desk: Desk, stand_in: 
     assert ending.usage.cost_usd is not None
 
 
-async def test_charge_the_input_of_a_turn_that_stalled(desk: Desk) -> None:
+async def test_charge_the_input_of_a_turn_that_stalled(desk: RunDesk) -> None:
     started = desk.start(turn_of("[[silent]]"), limits(stall_timeout_s=1.5))
     ending = await started.read_to_the_end()
     assert isinstance(ending, Failed)
@@ -93,20 +93,20 @@ async def test_charge_the_input_of_a_turn_that_stalled(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (2, 3)])
-async def test_charge_every_attempt_whose_connection_broke(desk: Desk, retries: int, attempts: int) -> None:
+async def test_charge_every_attempt_whose_connection_broke(desk: RunDesk, retries: int, attempts: int) -> None:
     ending = await desk.start(turn_of("[[drop]]"), limits(upstream_retries=retries)).read_to_the_end()
     assert isinstance(ending, Failed)
     assert ending.usage.input_tokens == attempts * ESTIMATED
 
 
-async def test_charge_the_attempt_before_the_one_answered(desk: Desk) -> None:
+async def test_charge_the_attempt_before_the_one_answered(desk: RunDesk) -> None:
     ending = await desk.start(turn_of(f"[[flaky={mark()}:1:drop]] [[in=7]] [[n=1]]")).read_to_the_end()
     assert isinstance(ending, Finished)
     assert (ending.usage.input_tokens, ending.usage.estimated) == (7 + ESTIMATED, True)
 
 
 @pytest.mark.parametrize("status", [400, 401, 429, 500, 529])
-async def test_charge_nothing_for_what_the_upstream_refused(desk: Desk, status: int) -> None:
+async def test_charge_nothing_for_what_the_upstream_refused(desk: RunDesk, status: int) -> None:
     ending = await desk.start(turn_of(f"[[status={status}]]")).read_to_the_end()
     assert isinstance(ending, Failed)
     assert ending.usage.prompt_tokens == ending.usage.output_tokens == 0
@@ -115,7 +115,7 @@ async def test_charge_nothing_for_what_the_upstream_refused(desk: Desk, status: 
 async def test_charge_nothing_without_a_connection(tmp_path: Path) -> None:
     unreachable = pool_in(tmp_path, upstream="http://127.0.0.1:9")
     try:
-        ending = await Desk(unreachable).start(turn_of("hi")).read_to_the_end()
+        ending = await RunDesk(unreachable).start(turn_of("hi")).read_to_the_end()
     finally:
         await unreachable.close()
     assert isinstance(ending, Failed)
@@ -125,7 +125,7 @@ async def test_charge_nothing_without_a_connection(tmp_path: Path) -> None:
 
 async def test_charge_nothing_before_the_upstream_is_asked(pool: Pool, stand_in: StandInProcess) -> None:
     engine, sent = HeldEngine(pool), mark()
-    started = Desk(engine).start(turn_of(f"{sent} [[n=1]]"))
+    started = RunDesk(engine).start(turn_of(f"{sent} [[n=1]]"))
     await engine.asked.wait()
     started.run.stop(CancelReason.CLIENT_DISCONNECT)
     engine.free.set()
@@ -134,14 +134,14 @@ async def test_charge_nothing_before_the_upstream_is_asked(pool: Pool, stand_in:
 
 
 @pytest.mark.parametrize("usage", ["null", "{}", '{"input_tokens": 0}', '{"input_tokens": "x", "output_tokens": []}'])
-async def test_charge_the_estimate_where_no_usage_is_told(desk: Desk, usage: str) -> None:
+async def test_charge_the_estimate_where_no_usage_is_told(desk: RunDesk, usage: str) -> None:
     ending = await desk.start(turn_of(f"[[say=twenty characters....]] [[usage={usage}]]")).read_to_the_end()
     assert isinstance(ending, Finished)
     assert (ending.usage.input_tokens, ending.usage.output_tokens) == (ESTIMATED, 11)
     assert ending.usage.estimated
 
 
-async def test_charge_the_larger_of_absurd_usage_and_estimate(desk: Desk) -> None:
+async def test_charge_the_larger_of_absurd_usage_and_estimate(desk: RunDesk) -> None:
     ending = await desk.start(
         turn_of('[[n=1]] [[usage={"input_tokens": 5000, "output_tokens": -1}]]')
     ).read_to_the_end()
@@ -151,7 +151,7 @@ async def test_charge_the_larger_of_absurd_usage_and_estimate(desk: Desk) -> Non
 
 
 @pytest.mark.parametrize(("text", "tokens"), [("word " * 8, 20), ("\U0001f600" * 10, 20), ("x" * 4000, 100)])
-async def test_charge_the_output_of_a_turn_cut_off(desk: Desk, text: str, tokens: int) -> None:
+async def test_charge_the_output_of_a_turn_cut_off(desk: RunDesk, text: str, tokens: int) -> None:
     started = desk.start(turn_of(f"[[say={text}]] [[in=9]] [[n=0]] [[midhang={1 if ' ' not in text else 8}]]"))
     while len(started.text) < len(text.rstrip()):
         await started.read_until(Streamed)

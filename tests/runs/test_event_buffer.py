@@ -6,7 +6,7 @@ from typing import Any
 
 from apiproxy.core.events import Finished, Streamed, Usage
 from apiproxy.runs import event_buffer
-from apiproxy.runs.event_buffer import Outbox
+from apiproxy.runs.event_buffer import EventBuffer
 
 SOON_S = 1.0
 
@@ -22,7 +22,7 @@ async def is_waiting(task: "asyncio.Task[Any]") -> bool:
 
 
 async def test_events_come_out_together_and_in_order() -> None:
-    box, ending = Outbox(), Finished(0.0, "end_turn", Usage())
+    box, ending = EventBuffer(), Finished(0.0, "end_turn", Usage())
     for event in (batch(1), batch(2), ending):
         box.put(event)
 
@@ -30,7 +30,7 @@ async def test_events_come_out_together_and_in_order() -> None:
 
 
 async def test_a_taker_waits_for_the_first_event() -> None:
-    box = Outbox()
+    box = EventBuffer()
     taking = asyncio.create_task(box.take(60))
     assert await is_waiting(taking)
 
@@ -43,12 +43,12 @@ async def test_a_taker_waits_for_the_first_event() -> None:
 async def test_without_events_the_time_is_told_by_an_empty_handful() -> None:
     started = time.monotonic()
 
-    assert await Outbox().take(0.02) == []
+    assert await EventBuffer().take(0.02) == []
     assert 0.02 <= time.monotonic() - started < SOON_S
 
 
 async def test_a_run_waits_while_the_client_is_too_far_behind() -> None:
-    box = Outbox()
+    box = EventBuffer()
     for number in range(event_buffer._MAX_BATCHES):
         assert not box.full
         box.put(batch(number))
@@ -64,7 +64,7 @@ async def test_a_run_waits_while_the_client_is_too_far_behind() -> None:
 
 
 async def test_an_ending_is_never_refused() -> None:
-    box = Outbox()
+    box = EventBuffer()
     for number in range(event_buffer._MAX_BATCHES):
         box.put(batch(number))
 
@@ -74,7 +74,7 @@ async def test_an_ending_is_never_refused() -> None:
 
 
 async def test_when_nobody_takes_any_more_nothing_is_kept_and_nobody_waits() -> None:
-    box = Outbox()
+    box = EventBuffer()
     for number in range(event_buffer._MAX_BATCHES):
         box.put(batch(number))
     waiting = asyncio.create_task(box.wait_for_room())

@@ -23,7 +23,7 @@ from apiproxy.core.events import (
 from apiproxy.engines.base import Answer, EngineRequest
 from apiproxy.engines.sdk.pool import Pool
 from tests.support.engine import mark
-from tests.support.runs import Desk, limits, turn_of
+from tests.support.runs import RunDesk, limits, turn_of
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually_async
 
@@ -34,8 +34,8 @@ FREE_WITHIN_S = 2.0
 
 
 @pytest.fixture
-def desk(pool: Pool) -> Desk:
-    return Desk(pool)
+def desk(pool: Pool) -> RunDesk:
+    return RunDesk(pool)
 
 
 def asked(stand_in: StandInProcess, sent: str, *, times: int) -> bool:
@@ -82,7 +82,7 @@ class LateEngine:
 
 
 class TestOrder:
-    async def test_a_run_is_queued_admitted_worked_on_streamed_and_finished(self, desk: Desk) -> None:
+    async def test_a_run_is_queued_admitted_worked_on_streamed_and_finished(self, desk: RunDesk) -> None:
         started = desk.start(turn_of("[[n=3]] [[out=9]]"))
 
         ending = await started.read_to_the_end()
@@ -98,7 +98,7 @@ class TestOrder:
 
     async def test_the_slot_stays_taken_until_the_worker_is_free_even_when_clients_leave(self, pool: Pool) -> None:
         engine = CountingEngine(pool)
-        desk = Desk(engine, slots=2)
+        desk = RunDesk(engine, slots=2)
         started = [desk.start(turn_of("[[n=1000]] [[gap=0.01]]")) for _ in range(6)]
 
         for run in started:
@@ -114,7 +114,7 @@ class TestOrder:
 class TestRetries:
     @pytest.mark.fault("The CLI", "is killed before the first byte", trace="completed, tried again")
     async def test_a_worker_killed_before_the_first_byte_is_not_noticed_by_the_client(
-        self, desk: Desk, stand_in: StandInProcess
+        self, desk: RunDesk, stand_in: StandInProcess
     ) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[first=0.4]] [[n=2]]"))
@@ -130,7 +130,7 @@ class TestRetries:
         assert len(stand_in.recorded(containing=sent)) == 2
 
     async def test_a_worker_killed_after_the_first_byte_is_a_failure_and_not_tried_again(
-        self, desk: Desk, stand_in: StandInProcess
+        self, desk: RunDesk, stand_in: StandInProcess
     ) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[n=5]] [[midhang=2]]"))
@@ -143,7 +143,9 @@ class TestRetries:
         stand_in.only(sent)
         assert desk.free()
 
-    async def test_workers_that_keep_dying_are_a_failure_in_the_end(self, desk: Desk, stand_in: StandInProcess) -> None:
+    async def test_workers_that_keep_dying_are_a_failure_in_the_end(
+        self, desk: RunDesk, stand_in: StandInProcess
+    ) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[silent]]"))
 
@@ -155,7 +157,7 @@ class TestRetries:
         assert desk.free()
 
     @pytest.mark.parametrize("fault", ["500", "529", "drop"])
-    async def test_what_passes_is_tried_once_more(self, desk: Desk, stand_in: StandInProcess, fault: str) -> None:
+    async def test_what_passes_is_tried_once_more(self, desk: RunDesk, stand_in: StandInProcess, fault: str) -> None:
         sent = mark()
         started = desk.start(turn_of(f"[[flaky={sent}:1:{fault}]] [[n=2]]"))
 
@@ -168,7 +170,7 @@ class TestRetries:
 
     @pytest.mark.parametrize(("retries", "calls"), [(0, 1), (1, 2), (2, 3)])
     async def test_what_does_not_pass_is_tried_as_often_as_set(
-        self, desk: Desk, stand_in: StandInProcess, retries: int, calls: int
+        self, desk: RunDesk, stand_in: StandInProcess, retries: int, calls: int
     ) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[status=529]]"), limits(upstream_retries=retries))
@@ -182,7 +184,7 @@ class TestRetries:
 
     @pytest.mark.parametrize("status", [400, 401, 403, 413, 429, 503])
     async def test_other_statuses_are_the_clients_to_retry(
-        self, desk: Desk, stand_in: StandInProcess, status: int
+        self, desk: RunDesk, stand_in: StandInProcess, status: int
     ) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[status={status}]]"))
@@ -195,7 +197,7 @@ class TestRetries:
 
     @pytest.mark.parametrize("fault", ["[[cut=2]] [[gap=0.05]]", "[[miderror=2]]"])
     async def test_nothing_is_tried_again_after_the_first_byte(
-        self, desk: Desk, stand_in: StandInProcess, fault: str
+        self, desk: RunDesk, stand_in: StandInProcess, fault: str
     ) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[n=5]] {fault}"))
@@ -205,7 +207,7 @@ class TestRetries:
         stand_in.only(sent)
 
     async def test_a_stop_during_the_pause_before_a_retry_ends_the_run(
-        self, desk: Desk, stand_in: StandInProcess
+        self, desk: RunDesk, stand_in: StandInProcess
     ) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[status=529]]"), limits(upstream_retries=100))
@@ -220,7 +222,7 @@ class TestRetries:
 class TestLimits:
     @pytest.mark.parametrize("prompt", ["[[n=5]] [[midhang=2]]", "[[silent]]", "[[hang]]"])
     async def test_an_upstream_that_falls_silent_is_a_stall(
-        self, desk: Desk, stand_in: StandInProcess, prompt: str
+        self, desk: RunDesk, stand_in: StandInProcess, prompt: str
     ) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} {prompt}"), limits(stall_timeout_s=1.5))
@@ -232,18 +234,18 @@ class TestLimits:
         assert stand_in.ended(sent, within_s=FREE_WITHIN_S).closed_by_client
         assert desk.free()
 
-    async def test_an_upstream_that_is_slow_but_not_silent_is_no_stall(self, desk: Desk) -> None:
+    async def test_an_upstream_that_is_slow_but_not_silent_is_no_stall(self, desk: RunDesk) -> None:
         started = desk.start(turn_of("[[n=14]] [[gap=0.25]]"), limits(stall_timeout_s=3))
 
         assert isinstance(await started.read_to_the_end(), Finished)
 
     async def test_a_worker_that_is_long_in_starting_is_no_stall_of_the_upstream(self, pool: Pool) -> None:
-        desk = Desk(LateEngine(pool, delay_s=2.5))
+        desk = RunDesk(LateEngine(pool, delay_s=2.5))
         started = desk.start(turn_of("[[n=1]]"), limits(stall_timeout_s=1.5))
 
         assert isinstance(await started.read_to_the_end(), Finished)
 
-    async def test_a_run_that_takes_too_long_ends(self, desk: Desk, stand_in: StandInProcess) -> None:
+    async def test_a_run_that_takes_too_long_ends(self, desk: RunDesk, stand_in: StandInProcess) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[n=10000]] [[gap=0.01]]"), limits(max_duration_s=0.5))
 
@@ -256,7 +258,7 @@ class TestLimits:
     @pytest.mark.parametrize(
         "answer", ["[[n=10000]] [[gap=0.005]]", '[[tool=f:{"x": "aaaaaaaaaaaaaaaa"}]] [[gap=0.05]]']
     )
-    async def test_an_answer_that_is_too_long_ends(self, desk: Desk, stand_in: StandInProcess, answer: str) -> None:
+    async def test_an_answer_that_is_too_long_ends(self, desk: RunDesk, stand_in: StandInProcess, answer: str) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} {answer}"), limits(max_output_chars=10))
 
@@ -267,7 +269,7 @@ class TestLimits:
         assert desk.free()
 
     async def test_a_run_that_waits_too_long_for_a_slot_is_refused(self, pool: Pool) -> None:
-        desk = Desk(pool, slots=1, wait_limit_s=0.1)
+        desk = RunDesk(pool, slots=1, wait_limit_s=0.1)
         running = desk.start(turn_of("[[n=5]] [[midhang=2]]"))
         await running.read_until(Streamed)
         waiting = desk.start(turn_of("[[n=1]]"))
@@ -287,7 +289,7 @@ class TestStops:
         ("cause", "ending"), [(CancelReason.OPERATOR, "cancelled"), (CancelReason.CLIENT_DISCONNECT, "client")]
     )
     async def test_a_stop_in_the_middle_closes_the_upstream_call_and_frees_the_slot(
-        self, desk: Desk, stand_in: StandInProcess, cause: CancelReason, ending: str
+        self, desk: RunDesk, stand_in: StandInProcess, cause: CancelReason, ending: str
     ) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[n=1000]] [[gap=0.01]]"))
@@ -307,7 +309,7 @@ class TestStops:
         assert desk.free()
 
     async def test_a_stop_in_the_queue_is_heard_at_once(self, pool: Pool) -> None:
-        desk = Desk(pool, slots=1)
+        desk = RunDesk(pool, slots=1)
         running = desk.start(turn_of("[[n=5]] [[midhang=2]]"))
         await running.read_until(Streamed)
         waiting = desk.start(turn_of("[[n=1]]"))
@@ -321,7 +323,9 @@ class TestStops:
         running.run.stop(CancelReason.OPERATOR)
         await running.over()
 
-    async def test_a_stop_before_the_owner_has_begun_starts_nothing(self, desk: Desk, stand_in: StandInProcess) -> None:
+    async def test_a_stop_before_the_owner_has_begun_starts_nothing(
+        self, desk: RunDesk, stand_in: StandInProcess
+    ) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[silent]]"))
 
@@ -332,7 +336,7 @@ class TestStops:
         assert not stand_in.recorded(containing=sent)
         assert desk.free()
 
-    async def test_a_stop_after_the_end_changes_nothing(self, desk: Desk) -> None:
+    async def test_a_stop_after_the_end_changes_nothing(self, desk: RunDesk) -> None:
         started = desk.start(turn_of("[[n=1]]"))
         await started.read_to_the_end()
 
@@ -340,7 +344,7 @@ class TestStops:
 
         assert isinstance(started.ending, Finished)
 
-    async def test_a_stop_by_an_error_is_a_failure_with_that_error(self, desk: Desk) -> None:
+    async def test_a_stop_by_an_error_is_a_failure_with_that_error(self, desk: RunDesk) -> None:
         started = desk.start(turn_of("[[n=5]] [[midhang=2]]"))
         await started.read_until(Streamed)
         draining = ProxyError(FailureKind.DRAINING, "going down")
@@ -351,9 +355,9 @@ class TestStops:
 
 
 class TestSlowClients:
-    async def test_a_client_that_reads_slowly_costs_little_memory_and_loses_nothing(self, desk: Desk) -> None:
+    async def test_a_client_that_reads_slowly_costs_little_memory_and_loses_nothing(self, desk: RunDesk) -> None:
         started = desk.start(turn_of("[[n=20000]]"))
-        await eventually_async(lambda: started.run.outbox.full, within_s=20)
+        await eventually_async(lambda: started.run.event_buffer.full, within_s=20)
         waiting = [event for event in started.heard if isinstance(event, Streamed)]
         size = sum(len(event.events) for event in waiting)
 
@@ -361,7 +365,7 @@ class TestSlowClients:
         assert isinstance(await started.read_to_the_end(), Finished)
         assert started.text == "".join(f"tok{number} " for number in range(20_000))
 
-    async def test_a_client_that_reads_nothing_loses_its_slot(self, desk: Desk, stand_in: StandInProcess) -> None:
+    async def test_a_client_that_reads_nothing_loses_its_slot(self, desk: RunDesk, stand_in: StandInProcess) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[n=20000]]"), limits(stall_timeout_s=0.5))
 
@@ -385,7 +389,7 @@ class BrokenEngine:
 
 class TestFaults:
     async def test_a_bug_is_an_internal_error_and_the_slot_comes_back(self, caplog: pytest.LogCaptureFixture) -> None:
-        desk = Desk(BrokenEngine(RuntimeError("secret detail")))
+        desk = RunDesk(BrokenEngine(RuntimeError("secret detail")))
 
         error = failure(await desk.start(turn_of("hi")).read_to_the_end())
 
@@ -395,7 +399,7 @@ class TestFaults:
         assert desk.free()
 
     async def test_an_engine_without_workers_is_a_failure(self) -> None:
-        desk = Desk(BrokenEngine(ProxyError(FailureKind.WORKER_UNAVAILABLE, "none")))
+        desk = RunDesk(BrokenEngine(ProxyError(FailureKind.WORKER_UNAVAILABLE, "none")))
 
         started = desk.start(turn_of("hi"))
 
@@ -414,7 +418,7 @@ class TestFaults:
                 return await pool.begin(request)
 
         sent = mark()
-        desk = Desk(SlowEngine())
+        desk = RunDesk(SlowEngine())
         started = desk.start(turn_of(f"{sent} [[hang]]"))
         await eventually_async(lambda: started.last(Admitted))
 

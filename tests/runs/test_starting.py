@@ -8,7 +8,7 @@ from apiproxy.engines.sdk.pool import Pool
 from apiproxy.runs import slot as slot_module
 from apiproxy.runs.admission import Admission, QueueSnapshot
 from tests.runs.test_admission import Waiter, settled
-from tests.support.runs import Desk, turn_of
+from tests.support.runs import RunDesk, turn_of
 from tests.support.waiting import eventually_async
 
 
@@ -88,7 +88,7 @@ async def test_whoever_has_priority_starts_first() -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_run_that_waits_for_the_upstream_lets_the_next_start(pool: Pool) -> None:
-    desk = Desk(pool, starting=1)
+    desk = RunDesk(pool, starting=1)
     desk.start(turn_of("[[n=1]]"))  # a worker's first turn may start slowly
     await eventually_async(desk.free, within_s=20)
     waits, next_one = desk.start(turn_of("[[first=60]]")), desk.start(turn_of("[[n=1]]"))

@@ -85,7 +85,7 @@ class Started:
         """Reads as a client does, up to the first such event."""
         async with asyncio.timeout(_END_S):
             while True:
-                events = await self.run.outbox.take(_END_S)
+                events = await self.run.event_buffer.take(_END_S)
                 self._read(events)
                 if any(isinstance(event, kind) for event in events):
                     return
@@ -94,7 +94,7 @@ class Started:
         """Reads as a client does; the ending that it gets, once the slot is free again."""
         async with asyncio.timeout(_END_S):
             while True:
-                events = await self.run.outbox.take(_END_S)
+                events = await self.run.event_buffer.take(_END_S)
                 self._read(events)
                 if events and isinstance(events[-1], Finished | Failed | Cancelled):
                     await self.task
@@ -113,7 +113,7 @@ class Started:
 
 
 @dataclass
-class Desk:
+class RunDesk:
     """Starts runs on an engine, with an admission of its own."""
 
     engine: Engine
@@ -158,4 +158,4 @@ def _price(turn: Turn, usage: Usage) -> Usage:
     return replace(usage, cost_usd=float(usage.output_tokens))
 
 
-__all__ = ["ESTIMATED", "Desk", "Ending", "Queued", "Started", "limits", "turn_of"]
+__all__ = ["ESTIMATED", "Ending", "Queued", "RunDesk", "Started", "limits", "turn_of"]

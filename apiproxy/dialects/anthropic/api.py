@@ -18,7 +18,7 @@ from apiproxy.dialects.anthropic.limit_headers import limit_headers
 from apiproxy.dialects.anthropic.parse import beta_names, check_body, completed_body
 from apiproxy.dialects.anthropic.stream import AnthropicStream, plain
 from apiproxy.http.body import read_json_object, take_body
-from apiproxy.http.exception_handlers import answer_mishaps
+from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import caller_of, note_refusal, request_id
 from apiproxy.http.response import respond
 from apiproxy.keys.authentication import authenticate, require, require_dialect, require_model
@@ -133,4 +133,4 @@ for prefix, documented in (("/v1", True), ("", False)):
         ["GET", "POST", "DELETE"], prefix + "/messages/batches/{path:rest}", include_in_schema=documented
     )(batch)
 
-answer_mishaps(api, errors.error_response)
+register_exception_handlers(api, errors.error_response)

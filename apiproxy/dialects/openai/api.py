@@ -28,7 +28,7 @@ from apiproxy.dialects.openai.responses.stream import ResponsesStream
 from apiproxy.dialects.openai.translate.ignored import HEADER
 from apiproxy.dialects.openai.translate.messages_body import Target, Translation
 from apiproxy.http.body import read_json_object, take_body
-from apiproxy.http.exception_handlers import answer_mishaps
+from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import caller_of, note_refusal, request_id
 from apiproxy.http.response import StreamEncoder, respond
 from apiproxy.http.sse import dumps
@@ -237,4 +237,4 @@ for prefix, documented in (("/v1", True), ("", False)):
     api.get(prefix + "/responses/{str:response_id}", include_in_schema=documented)(retrieve_response)
     api.delete(prefix + "/responses/{str:response_id}", include_in_schema=documented)(delete_response)
 
-answer_mishaps(api, lambda error, _: errors.error_response(error))
+register_exception_handlers(api, lambda error, _: errors.error_response(error))

@@ -6,7 +6,7 @@ from typing import Any
 Message = dict[str, Any]
 
 
-class Inbox:
+class MessageBuffer:
     """Messages of the CLI, in order, at most `limit_bytes` of them waiting (plus one read's worth).
 
     The reader waits in `put` while it is full, so a client that reads slowly slows the CLI down, and through it the

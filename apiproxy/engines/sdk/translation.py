@@ -9,7 +9,7 @@ from apiproxy.engines.base import Broken, Completed, Outcome, Stopped
 from apiproxy.engines.sdk.counts import bounded_event
 from apiproxy.engines.sdk.errors import failure_of, was_unsent
 from apiproxy.engines.sdk.usage import UsageFold
-from apiproxy.engines.sdk.validation import StreamShape
+from apiproxy.engines.sdk.validation import StreamValidator
 
 _WITH_USAGE = ("message_start", "message_delta")
 
@@ -27,7 +27,7 @@ class Translation:
         self._model = model
         self._held: list[StreamEvent] = []
         self._usage = UsageFold()
-        self._shape = StreamShape()
+        self._shape = StreamValidator()
         self._failing = False
         self._absurd_counts = False
 

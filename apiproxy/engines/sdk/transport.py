@@ -22,7 +22,7 @@ from claude_agent_sdk import CLIConnectionError, Transport
 
 from apiproxy.core.errors import ProxyError
 from apiproxy.engines.sdk.errors import asks_again, error_in, error_of_retry
-from apiproxy.engines.sdk.message_buffer import Inbox, Message
+from apiproxy.engines.sdk.message_buffer import Message, MessageBuffer
 from apiproxy.engines.sdk.pipes import READ_BYTES, Brake, Lines, lines_of, reader_of
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class CliTransport(Transport):
         self._brake: Brake | None = None
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._inbox: Inbox | None = None
+        self._inbox: MessageBuffer | None = None
         self._writing = asyncio.Lock()
         self._on_asked: Callable[[], None] = _nothing
         self.upstream_error: ProxyError | None = None
@@ -113,7 +113,7 @@ class CliTransport(Transport):
                 stdin.write(memoryview(data)[start : start + _WRITE_BYTES])
                 await stdin.drain()
 
-    def start_turn(self, inbox: Inbox, *, on_asked: Callable[[], None]) -> None:
+    def start_turn(self, message_buffer: MessageBuffer, *, on_asked: Callable[[], None]) -> None:
         """From now on the messages of a turn go there. on_asked: called when the CLI says that it asks the upstream."""
         self._on_asked = on_asked
         self.upstream_error = self.final_error = None
@@ -121,7 +121,7 @@ class CliTransport(Transport):
         self._stderr.clear()
         if self._brake is not None:
             self._brake.hold()
-        self._inbox = inbox
+        self._inbox = message_buffer
 
     def expect(self, control_id: str) -> asyncio.Future[dict[str, Any]]:
         """The answer to a control request that the caller writes itself; `forget` it when it is no longer awaited."""

@@ -11,7 +11,7 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import StreamEvent
 from apiproxy.core.offload import LARGE_BYTES, offload
 from apiproxy.engines.base import Broken, EngineRequest, Outcome, Stopped
-from apiproxy.engines.sdk.message_buffer import Inbox, Message
+from apiproxy.engines.sdk.message_buffer import Message, MessageBuffer
 from apiproxy.engines.sdk.overlay import large_turn_lines, overlay_body, rest_line, turn_lines
 from apiproxy.engines.sdk.translation import Translation
 from apiproxy.engines.sdk.transport import ControlError, new_control_id
@@ -34,7 +34,7 @@ class WorkerAnswer:
         self._request = request
         self._on_settled = on_settled
         self._message_uuid = str(uuid.uuid4())
-        self._inbox = Inbox(limit_bytes=_INBOX_BYTES)
+        self._inbox = MessageBuffer(limit_bytes=_INBOX_BYTES)
         self._translation = Translation(model=request.model)
         self._bound: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._result_seen = False

@@ -19,7 +19,7 @@ _FIXED = frozenset({"id", "type", "role", "content", "model"})
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
-class StreamShape:
+class StreamValidator:
     """Give it the events in order; the first that does not fit is the end of trust in that stream."""
 
     __slots__ = ("_blocks", "_ended", "_open", "_started")

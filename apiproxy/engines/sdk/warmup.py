@@ -8,7 +8,7 @@ no further. Should a CLI open that door, it finds a request that no upstream ans
 import asyncio
 import uuid
 
-from apiproxy.engines.sdk.message_buffer import Inbox
+from apiproxy.engines.sdk.message_buffer import MessageBuffer
 from apiproxy.engines.sdk.overlay import resting_overlay, turn_lines
 from apiproxy.engines.sdk.transport import CliTransport, new_control_id
 
@@ -22,14 +22,14 @@ async def rehearse(transport: CliTransport) -> str:
     Takes 0.1 s on a free core; the caller sets the deadline.
     """
     message_uuid, control_id = str(uuid.uuid4()), new_control_id()
-    inbox = Inbox(limit_bytes=_INBOX_BYTES)
-    transport.start_turn(inbox, on_asked=_nobody_waits)
+    message_buffer = MessageBuffer(limit_bytes=_INBOX_BYTES)
+    transport.start_turn(message_buffer, on_asked=_nobody_waits)
     transport.expect(control_id).add_done_callback(_retrieve)
     overlay = resting_overlay()
     await transport.write_bytes(
         turn_lines(overlay, control_id=control_id, message_uuid=message_uuid, content=_WORDS),
     )
-    while (messages := await inbox.take()) is not None:
+    while (messages := await message_buffer.take()) is not None:
         if any(message["type"] == "result" for message in messages):
             return message_uuid
     raise ConnectionResetError("the worker ended in its rehearsal")

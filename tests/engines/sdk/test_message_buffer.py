@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from apiproxy.engines.sdk.message_buffer import Inbox
+from apiproxy.engines.sdk.message_buffer import MessageBuffer
 
 SOON_S = 1.0
 
@@ -25,88 +25,88 @@ async def is_waiting(task: "asyncio.Task[Any]") -> bool:
 
 
 async def test_messages_come_out_together_and_in_order() -> None:
-    inbox = Inbox(limit_bytes=100)
-    await inbox.put([event(1), event(2)], 10)
-    await inbox.put([event(3)], 10)
+    message_buffer = MessageBuffer(limit_bytes=100)
+    await message_buffer.put([event(1), event(2)], 10)
+    await message_buffer.put([event(3)], 10)
 
-    assert await inbox.take() == [event(1), event(2), event(3)]
+    assert await message_buffer.take() == [event(1), event(2), event(3)]
 
 
 async def test_a_taker_waits_for_the_first_message() -> None:
-    inbox = Inbox(limit_bytes=100)
-    taking = asyncio.create_task(inbox.take())
+    message_buffer = MessageBuffer(limit_bytes=100)
+    taking = asyncio.create_task(message_buffer.take())
     assert await is_waiting(taking)
 
-    await inbox.put([event(1)], 10)
+    await message_buffer.put([event(1)], 10)
 
     async with asyncio.timeout(SOON_S):
         assert await taking == [event(1)]
 
 
 async def test_the_reader_waits_while_more_than_the_limit_lies_there() -> None:
-    inbox = Inbox(limit_bytes=100)
-    await inbox.put([event(1)], 100)
-    putting = asyncio.create_task(inbox.put([event(2)], 1))
+    message_buffer = MessageBuffer(limit_bytes=100)
+    await message_buffer.put([event(1)], 100)
+    putting = asyncio.create_task(message_buffer.put([event(2)], 1))
     assert await is_waiting(putting)
 
-    assert await inbox.take() == [event(1), event(2)]
+    assert await message_buffer.take() == [event(1), event(2)]
 
     async with asyncio.timeout(SOON_S):
         await putting
 
 
 async def test_a_wake_gives_an_empty_handful() -> None:
-    inbox = Inbox(limit_bytes=100)
-    taking = asyncio.create_task(inbox.take())
+    message_buffer = MessageBuffer(limit_bytes=100)
+    taking = asyncio.create_task(message_buffer.take())
     assert await is_waiting(taking)
 
-    inbox.wake()
+    message_buffer.wake()
 
     async with asyncio.timeout(SOON_S):
         assert await taking == []
 
 
 async def test_after_the_end_what_is_left_comes_out_and_then_none() -> None:
-    inbox = Inbox(limit_bytes=100)
-    await inbox.put([event(1)], 10)
+    message_buffer = MessageBuffer(limit_bytes=100)
+    await message_buffer.put([event(1)], 10)
 
-    inbox.close()
+    message_buffer.close()
 
-    assert await inbox.take() == [event(1)]
-    assert await inbox.take() is None
-    assert await inbox.take() is None
+    assert await message_buffer.take() == [event(1)]
+    assert await message_buffer.take() is None
+    assert await message_buffer.take() is None
 
 
 async def test_a_taker_that_waits_hears_of_the_end() -> None:
-    inbox = Inbox(limit_bytes=100)
-    taking = asyncio.create_task(inbox.take())
+    message_buffer = MessageBuffer(limit_bytes=100)
+    taking = asyncio.create_task(message_buffer.take())
     assert await is_waiting(taking)
 
-    inbox.close()
+    message_buffer.close()
 
     async with asyncio.timeout(SOON_S):
         assert await taking is None
 
 
-@pytest.mark.parametrize("end", [Inbox.discard, Inbox.close])
+@pytest.mark.parametrize("end", [MessageBuffer.discard, MessageBuffer.close])
 async def test_a_reader_that_waits_goes_on_when_nobody_takes_any_more(end: Any) -> None:
-    inbox = Inbox(limit_bytes=100)
-    putting = asyncio.create_task(inbox.put([event(1)], 1000))
+    message_buffer = MessageBuffer(limit_bytes=100)
+    putting = asyncio.create_task(message_buffer.put([event(1)], 1000))
     assert await is_waiting(putting)
 
-    end(inbox)
+    end(message_buffer)
 
     async with asyncio.timeout(SOON_S):
         await putting
-        await inbox.put([event(2)], 1000)
-        await inbox.put([event(3)], 1000)
+        await message_buffer.put([event(2)], 1000)
+        await message_buffer.put([event(3)], 1000)
 
 
 async def test_after_discard_only_the_result_is_kept() -> None:
-    inbox = Inbox(limit_bytes=100)
-    await inbox.put([event(1)], 10)
+    message_buffer = MessageBuffer(limit_bytes=100)
+    await message_buffer.put([event(1)], 10)
 
-    inbox.discard()
-    await inbox.put([event(2), RESULT, event(3)], 10)
+    message_buffer.discard()
+    await message_buffer.put([event(2), RESULT, event(3)], 10)
 
-    assert await inbox.take() == [RESULT]
+    assert await message_buffer.take() == [RESULT]

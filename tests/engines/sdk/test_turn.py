@@ -208,11 +208,11 @@ async def test_whatever_an_answer_is_the_upstream_is_asked_once_and_the_worker_g
 async def test_nobody_reading_makes_the_upstream_wait_and_loses_nothing(pool: Pool) -> None:
     answer = await pool.begin(engine_request("[[n=30000]]"))
     await first_text(answer)
-    inbox = answer._inbox
-    await eventually_async(lambda: inbox._bytes > inbox._limit_bytes, within_s=20)
-    full_bytes = inbox._bytes
+    message_buffer = answer._inbox
+    await eventually_async(lambda: message_buffer._bytes > message_buffer._limit_bytes, within_s=20)
+    full_bytes = message_buffer._bytes
 
-    assert full_bytes < 2 * inbox._limit_bytes
+    assert full_bytes < 2 * message_buffer._limit_bytes
     rest = await finish(answer)
     assert rest.text.endswith("tok29999 ")
     assert isinstance(rest.outcome, Completed)

@@ -13,7 +13,7 @@ from apiproxy.dialects.openai.chat.stream import ChatStream
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.stream import ResponsesStream
 from apiproxy.dialects.openai.translate.messages_body import Reply
-from apiproxy.engines.sdk.validation import StreamShape
+from apiproxy.engines.sdk.validation import StreamValidator
 from tests.dialects.openai.support import responses
 from tests.fuzz.inputs import spoiled
 from tests.fuzz.upstream import GOOD
@@ -30,7 +30,7 @@ def delta(**fields: Any) -> dict[str, Any]:
 
 def fitting(events: Any) -> list[dict[str, Any]]:
     """The events up to the first that does not fit."""
-    shape, found = StreamShape(), []
+    shape, found = StreamValidator(), []
     for event in events:
         if not shape.fits(event):
             break

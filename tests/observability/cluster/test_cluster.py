@@ -120,8 +120,8 @@ def test_an_errand_is_done_once_and_one_for_a_dead_process_goes_with_it() -> Non
     b.enter()
     b.send("a", "cancel", "req_1")
     b.send("a", "retire", "w1")
-    assert a.beat("", judge=False).errands == [("cancel", "req_1"), ("retire", "w1")]
-    assert a.beat("", judge=False).errands == []
+    assert a.beat("", judge=False).commands == [("cancel", "req_1"), ("retire", "w1")]
+    assert a.beat("", judge=False).commands == []
     b.send("a", "cancel", "req_2")
     silent_for("a", DEAD_AFTER_S + 1)
     assert b.beat("", judge=True).lost == ["a"]

@@ -12,7 +12,7 @@ from observability.tracing import recorder as recorder_module
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.recorder import Recorder
 from observability.tracing.refusal_sampling import RefusalLimit
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Phase
 from tests.observability.builders import (
     NOW,
@@ -31,27 +31,27 @@ from tests.observability.builders import (
 class Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[str, str, Phase]] = []
-        self.drafts: list[Draft] = []
+        self.drafts: list[ActiveTrace] = []
 
-    def _note(self, what: str, draft: Draft) -> None:
+    def _note(self, what: str, draft: ActiveTrace) -> None:
         self.heard.append((what, draft.id, draft.phase))
 
-    def started(self, draft: Draft) -> None:
+    def started(self, draft: ActiveTrace) -> None:
         self._note("started", draft)
 
-    def changed(self, draft: Draft) -> None:
+    def changed(self, draft: ActiveTrace) -> None:
         self._note("changed", draft)
 
-    def stalled(self, draft: Draft) -> None:
+    def stalled(self, draft: ActiveTrace) -> None:
         self._note("stalled", draft)
 
-    def ended(self, draft: Draft) -> None:
+    def ended(self, draft: ActiveTrace) -> None:
         self._note("ended", draft)
         self.drafts.append(draft)
 
 
 class Broken(Listener):
-    def _note(self, what: str, draft: Draft) -> None:
+    def _note(self, what: str, draft: ActiveTrace) -> None:
         raise RuntimeError("broken listener")
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import Admitted, Cancelled, CancelReason, Event, Failed, Queued, Retrying, Streamed, Usage
-from observability.tracing.trace_builder import MAX_EVENT_TYPES, Draft
+from observability.tracing.trace_builder import MAX_EVENT_TYPES, ActiveTrace
 from observability.vocabulary import EndReason, Phase, Status, end_reason_of, status_of
 from tests.observability.builders import (
     NOW,
@@ -193,7 +193,7 @@ def test_the_output_is_as_long_as_the_texts_however_they_are_batched(batches: li
 
 @given(st.lists(st.floats(min_value=NOW - 10, max_value=NOW + 10), min_size=7, max_size=7))
 def test_phases_are_in_order_for_any_clock(times: list[float]) -> None:
-    draft = Draft(make_turn())
+    draft = ActiveTrace(make_turn())
     for at, event in zip(times, course(), strict=True):
         draft.apply(type(event)(at, *[getattr(event, name) for name in event.__match_args__[1:]]))
 
@@ -211,7 +211,7 @@ def test_a_body_can_be_let_go_of_and_its_measures_stay() -> None:
         "tools": [{"name": "a"}, {"name": "b"}],
         "thinking": {"type": "enabled", "budget_tokens": 1024},
     }
-    draft = Draft(make_turn(body=body))
+    draft = ActiveTrace(make_turn(body=body))
     draft.release_body()
 
     facts = draft.facts
@@ -222,4 +222,4 @@ def test_a_body_can_be_let_go_of_and_its_measures_stay() -> None:
 
 @given(st.dictionaries(st.sampled_from(["messages", "system", "tools", "thinking", "model"]), _garbage))
 def test_a_body_of_any_shape_can_be_measured(body: dict[str, Any]) -> None:
-    assert Draft(make_turn(body=body)).facts.prompt_chars >= 0
+    assert ActiveTrace(make_turn(body=body)).facts.prompt_chars >= 0

@@ -14,7 +14,7 @@ from observability.tracing.columns import WITHHELD
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.redact import Redactor
 from observability.tracing.store import Record, Store
-from observability.tracing.trace_builder import Draft
+from observability.tracing.trace_builder import ActiveTrace
 from observability.tracing.writer import Writer
 from tests.observability.builders import course, draft_of, failed, make_turn, opening
 from tests.support.waiting import eventually
@@ -47,11 +47,11 @@ def running(writer: Writer) -> Iterator[Writer]:
         writer.stop(5)
 
 
-def ended() -> Draft:
+def ended() -> ActiveTrace:
     return draft_of(make_turn(), course())
 
 
-def begun() -> Draft:
+def begun() -> ActiveTrace:
     return draft_of(make_turn(), opening())
 
 
