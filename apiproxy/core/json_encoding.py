@@ -11,6 +11,8 @@ import orjson
 
 PIECE_BYTES = 1024 * 1024
 _LONG_CHARS = 256 * 1024
+_MAX_OPEN = 1_000
+"""Texts that wait to be joined: orjson allocates 1 KiB for each, however short."""
 _MAX_DEPTH = 300
 """Levels that are written one by one: orjson refuses 255, and Python's own limit is 1,000 calls."""
 
@@ -69,7 +71,7 @@ class _Pieces:
     def _add(self, text: bytes) -> None:
         self._open.append(text)
         self._open_bytes += len(text)
-        if self._open_bytes >= PIECE_BYTES or len(self._open) >= 10_000:
+        if self._open_bytes >= PIECE_BYTES or len(self._open) >= _MAX_OPEN:
             self._close()
 
     def _close(self) -> None:

@@ -27,6 +27,8 @@ _MOST_INPUT_TOKENS = 1_000_000
 _UNSEEN_FIELDS = ("mcp_servers", "thread", "container")
 """Fields that add input which the request does not contain: tool lists, earlier messages, skills."""
 _LONG_CHARS = 256 * 1024
+_MAX_VALUES = 1_000
+"""Parts of messages that wait to be counted: each is a copy of its mapping."""
 _CLIENT_TOOLS = ("custom", "bash_", "computer_", "memory_", "text_editor_")
 """How the types of tools begin that the client runs itself. The others read on the upstream's side."""
 
@@ -125,6 +127,8 @@ class _Walk:
                 self.size_bytes += len(value) + 1
                 for message in value:
                     self._with_content(message)
+                    if len(self._values) > _MAX_VALUES:
+                        self._count_values()
             elif name == "system":
                 self._content(value)
             else:
