@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiproxy.standin import Recorder, start
+from apiproxy.standin.scripted import Recorder, start
 from bench import questions
 from bench.__main__ import measured_line
 from bench.client import Connections

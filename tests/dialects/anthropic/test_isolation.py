@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from apiproxy.engines.sdk.overlay import IDENTITY_BLOCK
-from apiproxy.standin import Exchange
+from apiproxy.standin.scripted import Exchange
 from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 
