@@ -20,7 +20,7 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.count_tokens import Counters, count_tokens, counters
 from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
-from apiproxy.standin.scripted import Recorder, start
+from tests.upstream import Recorder, start
 
 PRINCIPAL = Principal(key_id=1, label="ci", scopes=frozenset({"api"}))
 

@@ -7,11 +7,11 @@ from apiproxy.standin.asgi import Application
 from apiproxy.standin.errors import send_error
 from apiproxy.standin.prompt import Body, last_user_text
 from apiproxy.standin.responder import Responder
-from apiproxy.standin.scripted.answer import directed_answer
-from apiproxy.standin.scripted.directives import Directives, Flaky, parse
-from apiproxy.standin.scripted.recorder import Recorder, RecordingApp
-from apiproxy.standin.scripted.stream import cut, stream_steps
 from apiproxy.standin.server import serve
+from tests.upstream.answer import directed_answer
+from tests.upstream.directives import Directives, Flaky, parse
+from tests.upstream.recorder import Recorder, RecordingApp
+from tests.upstream.stream import cut, stream_steps
 
 _FLAKY_KEYS = 1_024
 

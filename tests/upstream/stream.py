@@ -7,7 +7,7 @@ from typing import Any
 from apiproxy.standin.answer import Answer
 from apiproxy.standin.responder import Responder, ResponseEndedError, Step
 from apiproxy.standin.script import encode_event
-from apiproxy.standin.scripted.directives import Directives
+from tests.upstream.directives import Directives
 
 _PING = encode_event({"type": "ping"})
 _GARBAGE = b'event: content_block_delta\ndata: {"type": "content_block_delta", "index": \n\n'

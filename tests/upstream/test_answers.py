@@ -9,7 +9,7 @@ import pytest
 from anthropic.types import Message, TextBlock
 
 from apiproxy.standin.errors import ERROR_TYPES
-from apiproxy.standin.scripted import start
+from tests.upstream import start
 
 MODEL = "claude-sonnet-5"
 

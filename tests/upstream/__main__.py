@@ -6,13 +6,13 @@ import os
 import signal
 import sys
 
-from apiproxy.standin.scripted.app import start
-from apiproxy.standin.scripted.recorder import Recorder
+from tests.upstream.app import start
+from tests.upstream.recorder import Recorder
 
 
 def main() -> None:
     """Serve until SIGINT, SIGTERM or, with --until-eof, the end of standard input."""
-    parser = argparse.ArgumentParser(prog="python -m apiproxy.standin.scripted", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.upstream", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: a free port")
     parser.add_argument("--record", action="store_true", help="keep the last requests: GET and DELETE /_recorded")

@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from apiproxy.standin.asgi import Message
-from apiproxy.standin.scripted import DirectedStandIn, Recorder, start
 from tests.support.waiting import eventually_async
+from tests.upstream import DirectedStandIn, Recorder, start
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import orjson
 from apiproxy.standin.answer import Answer, compose
 from apiproxy.standin.blocks import Block, JsonObject, text_block, thinking_block, tool_block, words
 from apiproxy.standin.prompt import Body, last_user_text
-from apiproxy.standin.scripted.directives import Directives
 from apiproxy.standin.usage import PromptCache, content_blocks, prompt_blocks
+from tests.upstream.directives import Directives
 
 _DEFAULT_DELTAS = 20
 _REFUSAL: JsonObject = {"type": "refusal", "category": None, "explanation": "A directive asked for a refusal."}
