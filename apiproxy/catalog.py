@@ -20,8 +20,11 @@ from apiproxy.models import Model
 from apiproxy.models.names import read_rates
 
 DEFAULT_MAX_OUTPUT_TOKENS = 32_000
-"""For models not in the table: the lowest limit since Claude 4 (Opus 4 and 4.1); a value above the model's limit is
-rejected. Source: https://platform.claude.com/docs/en/about-claude/models/overview"""
+"""For models not in the table: the lowest limit since Claude 4 (Opus 4 and 4.1).
+
+The upstream rejects values above a model's limit.
+Source: https://platform.claude.com/docs/en/about-claude/models/overview
+"""
 
 CACHE_TTL_S = 10.0
 """Maximum age of the cached table. Changes by this process take effect at once."""
@@ -29,7 +32,10 @@ CACHE_TTL_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedModel:
-    """A model after alias resolution. names: its id and aliases. prices: None if unknown."""
+    """A model after alias resolution.
+
+    names: its id and aliases. prices: None if unknown.
+    """
 
     id: str
     max_output_tokens: int
@@ -77,7 +83,7 @@ class Catalog:
         post_delete.connect(self._on_change, sender=Model)
 
     async def resolve(self, name: str) -> ResolvedModel:
-        """Resolve a name: by the operator's aliases, then the table's, else as a model id, known or not."""
+        """Resolve an alias of the operator or the table; other names are model ids."""
         table = await self._current()
         operator_aliases = gateway_settings().model_aliases
         target = operator_aliases.get(name, name)
@@ -104,9 +110,9 @@ class Catalog:
         )
 
     def priced(self, model_id: str, usage: Usage, *, body: Mapping[str, Any] | None = None) -> Usage:
-        """Add cost_usd and unpriced to a usage, from the cached table. Never waits, never queries.
+        """Add cost_usd and unpriced to a usage, from the cached table.
 
-        body: the request's; it decides whether code execution is free.
+        Never waits, never queries. body: the request's; it decides whether code execution is free.
         """
         charged = charge(model_id, without_free_tools(usage, body or {}), self.prices().of)
         if charged is None:

@@ -8,7 +8,10 @@ from enum import StrEnum
 
 
 class FailureKind(StrEnum):
-    """Why a turn was rejected or a run failed. Values are stored in traces and metrics: never rename one."""
+    """Reason for a rejected turn or failed run.
+
+    Values are stored in traces and metrics: never rename one.
+    """
 
     INVALID_REQUEST = "invalid_request"
     TOO_LARGE = "too_large"
@@ -40,7 +43,7 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UpstreamError:
-    """The upstream's HTTP status (400–599) and `error.type`, such as `rate_limit_error`."""
+    """HTTP status (400–599) and `error.type` (`rate_limit_error`) of the upstream."""
 
     status: int
     type: str

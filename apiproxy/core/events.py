@@ -1,5 +1,6 @@
-"""Events of a run, in order: any number of lifecycle events and stream batches, then exactly one ending.
+"""Events of a run.
 
+In order: any number of lifecycle events and stream batches, then exactly one ending.
 `at` is Unix time in seconds, taken when the event happened.
 """
 
@@ -11,7 +12,7 @@ from typing import Any, TypeAlias
 from apiproxy.core.errors import ProxyError
 
 StreamEvent: TypeAlias = dict[str, Any]
-"""Event of the Messages API's stream (`message_start`, `content_block_delta`, …), as sent by the upstream."""
+"""Unmodified stream event of the Messages API (`message_start`, …)."""
 
 
 class CancelReason(StrEnum):
@@ -101,7 +102,7 @@ class WorkerReady:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """The attempt failed before the first byte to the client and is retried on a new worker."""
+    """The attempt failed before the first byte was sent; retried on a new worker."""
 
     at: float
     error: ProxyError
@@ -126,7 +127,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The run failed. diagnostics: stderr tail and options, for error dumps only, never for a client."""
+    """The run failed.
+
+    diagnostics: stderr tail and options, for error dumps only, never for a client.
+    """
 
     at: float
     error: ProxyError

@@ -1,4 +1,7 @@
-"""Hosts of URLs, parsed strictly so that no other parser sees a different host, and host patterns. Pure."""
+"""Host names of URLs, and host patterns. Pure.
+
+URLs are parsed so strictly that no other parser can see a different host.
+"""
 
 import re
 from functools import lru_cache
@@ -7,7 +10,7 @@ from urllib.parse import urlsplit
 
 MAX_URL_CHARS = 8_192
 _NOT_IN_URLS = re.compile(r"[^!-~]|[\\\"<>^`{|}]")
-"""Whitespace, control and non-ASCII characters, and those rewritten by WHATWG parsers, such as `\\` to `/`."""
+"""Whitespace, control, non-ASCII, and what WHATWG parsers rewrite (`\\` to `/`)."""
 _NETLOC = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:@]+)(?::[0-9]*)?")
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 _MAX_HOST_CHARS = 253
@@ -15,7 +18,7 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 def host_of(url: str) -> str | None:
-    """Normalized host of an http or https URL; None if it has none or an ambiguous one.
+    """Normalized host of an http or https URL; None if missing or ambiguous.
 
     Ambiguous: user names (`https://allowed@other`), hosts that are not ASCII or contain `%`, unusual spellings of
     addresses (`127.1`, `0x7f000001`) and invalid ports. A trailing dot is ignored.
@@ -34,9 +37,9 @@ def host_of(url: str) -> str | None:
 
 @lru_cache(maxsize=1_024)
 def host_pattern(text: str) -> str:
-    """Normalize an allow-list entry: a host name, an address, `*.example.com`, `*` or `none`.
+    """Normalize an allow-list entry.
 
-    Raises ValueError for anything else.
+    Entries are host names, addresses, `*.example.com`, `*` and `none`. Raises ValueError for anything else.
     """
     if text in ("*", "none"):
         return text

@@ -1,7 +1,7 @@
-"""JSON encoding, for large values in pieces so that other threads can take the GIL in between.
+"""JSON encoding, in pieces for large values.
 
-`orjson.dumps` of a string of 32 MB holds the GIL for up to 0.1 s; JSON inside a JSON string, as in the overlay, doubles
-that and takes four times the memory.
+Other threads can take the GIL between pieces: `orjson.dumps` of a string of 32 MB holds it for up to 0.1 s.
+JSON inside a JSON string, as in the overlay, doubles that and takes four times the memory.
 """
 
 import json
@@ -16,7 +16,10 @@ _MAX_DEPTH = 300
 
 
 def dumps(value: object) -> bytes:
-    """Compact JSON, also for values that orjson rejects: over 254 levels, integers over 64 bits, lone surrogates."""
+    """Compact JSON, also for values that orjson rejects.
+
+    Those are over 254 levels, integers over 64 bits and lone surrogates.
+    """
     try:
         return orjson.dumps(value)
     except TypeError:

@@ -1,7 +1,7 @@
-"""Parser for large JSON texts in pieces: one `orjson.loads` would hold the GIL for over 0.1 s.
+"""Parser for large JSON texts, in pieces: `orjson.loads` holds the GIL to its end.
 
-The text is scanned once, from bracket to bracket. Elements are parsed together, up to `_PIECE_BYTES` at a time;
-a larger container or string is assembled from its pieces.
+That is 0.1 s and more. The text is scanned once, from bracket to bracket. Elements are parsed together, up to
+`_PIECE_BYTES` at a time; a larger container or string is assembled from its pieces.
 """
 
 import re
@@ -137,12 +137,15 @@ class _Parser:
 
 
 def parse(raw: bytes) -> object:
-    """Parse a JSON text. Raises PiecesError or orjson.JSONDecodeError, with a position within a piece."""
+    """Parse a JSON text.
+
+    Raises PiecesError, or orjson.JSONDecodeError with a position within a piece.
+    """
     return _Parser(raw).parse()
 
 
 def _tokens(raw: bytes) -> Iterator[tuple[int, int, int]]:
-    """Kind, start and end of brackets and commas outside of strings, and of long strings."""
+    """Kind, start and end of brackets and commas outside strings, and long strings."""
     quote = -1
     for start, masked in masked_pieces(raw):
         at = start
@@ -162,7 +165,10 @@ def _tokens(raw: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def masked_pieces(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """Pieces of the text with their offsets; escaped quotes are masked, so each quote delimits a string."""
+    """Pieces of the text and their offsets.
+
+    Escaped quotes are masked, so every quote delimits a string.
+    """
     start = 0
     while start < len(raw):
         piece = raw[start : start + _PIECE_BYTES]

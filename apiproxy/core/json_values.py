@@ -11,7 +11,7 @@ from apiproxy.core.json_pieces import masked_pieces, parse
 from apiproxy.core.offload import LARGE_BYTES
 
 MAX_BODY_VALUES = 300_000
-"""Per request. The Messages API accepts 100,000 messages; the shortest one counts as three values."""
+"""Per request. The API accepts 100,000 messages; the shortest counts as three."""
 
 _PIECE_BYTES = 256 * 1024
 
@@ -20,7 +20,10 @@ _MANY_VALUES = 50_000
 
 
 class ValueBudget:
-    """Values a request may still have. Shared, because tool call arguments are JSON texts inside its JSON."""
+    """Number of JSON values a request may still have.
+
+    Shared by its texts: tool call arguments are JSON inside its JSON.
+    """
 
     def __init__(self, limit: int = MAX_BODY_VALUES, *, at_once: int = _MANY_VALUES) -> None:
         """at_once: maximum number of values parsed in one call."""
@@ -29,7 +32,10 @@ class ValueBudget:
         self._at_once = at_once
 
     def loads(self, text: bytes | str) -> object:
-        """Parse a text. Raises ProxyError (INVALID_REQUEST) over the limit, ValueError for invalid JSON."""
+        """Parse a text.
+
+        Raises ProxyError (INVALID_REQUEST) over the limit, ValueError for invalid JSON.
+        """
         raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         count = most_values(raw)
         if count > self._left:
@@ -42,7 +48,10 @@ class ValueBudget:
 
 
 def parse_counted(raw: bytes) -> object:
-    """Parse a text that is within the limit, in pieces if it is large. Raises ValueError for invalid JSON."""
+    """Parse a text that is within the limit, in pieces if it is large.
+
+    Raises ValueError for invalid JSON.
+    """
     return parse(raw) if len(raw) > LARGE_BYTES or most_values(raw) > _MANY_VALUES else orjson.loads(raw)
 
 
@@ -66,7 +75,10 @@ def values_in(value: object) -> int:
 
 
 def most_values(raw: bytes) -> int:
-    """Upper bound of `exact_values`: fast, but counts inside strings too and is often far too high."""
+    """Fast upper bound of `exact_values`.
+
+    It counts inside strings too and is often far too high.
+    """
     total = 0
     for start in range(0, len(raw), _PIECE_BYTES):  # a single count would hold the GIL
         end = start + _PIECE_BYTES
@@ -75,7 +87,10 @@ def most_values(raw: bytes) -> int:
 
 
 def exact_values(raw: bytes) -> int:
-    """Number of commas, objects and arrays outside of strings: at least the number of values less one."""
+    """Number of commas, objects and arrays outside of strings.
+
+    At least the number of values less one.
+    """
     total = 0
     within = False
     for _, piece in masked_pieces(raw):

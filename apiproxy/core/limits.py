@@ -1,4 +1,7 @@
-"""Values for key limits: configuration, current state and rejection. Amounts are in millionths of a USD."""
+"""Key limits: configuration, state and rejection.
+
+Amounts are in millionths of a USD.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,7 +39,10 @@ class KeyLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauge:
-    """State of a per-minute limit. full_at_ms: Unix milliseconds at which all of it is available again."""
+    """State of a per-minute limit.
+
+    full_at_ms: Unix time in milliseconds at which all of it is available again if nothing more is used.
+    """
 
     limit: int
     remaining: int
@@ -60,7 +66,10 @@ class BudgetState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitState:
-    """State of a key's limits at `at_ms`, for response headers. Empty for a key without limits."""
+    """State of a key's limits, for response headers.
+
+    at_ms: Unix time in milliseconds. Empty for a key without limits.
+    """
 
     at_ms: int = 0
     requests: Gauge | None = None
@@ -70,7 +79,10 @@ class LimitState:
 
     @property
     def warning(self) -> str:
-        """Value of `x-proxy-budget-warning`: budgets nearly spent, as `day 4.21 of 5.00 USD`; else empty."""
+        """Value of `x-proxy-budget-warning`, empty without a warning.
+
+        Lists the budgets that are nearly spent, as `day 4.21 of 5.00 USD`.
+        """
         near = [state for state in self.budgets if state.used_percent >= self.warn_percent]
         return ", ".join(f"{state.period} {usd(state.spent)} of {usd(state.limit)} USD" for state in near)
 

@@ -72,9 +72,10 @@ class MessageFold:
 
 
 def _tool_input(text: str) -> Any:
-    """Parse a tool input; if `max_tokens` truncated it, the part that the official client returns too.
+    """Parse a tool input.
 
-    Not with orjson, which changes large numbers and rejects lone surrogates.
+    If `max_tokens` truncated it, returns the part that the official client returns too. Not with
+    orjson, which changes large numbers and rejects lone surrogates.
     """
     try:
         return json.loads(text)

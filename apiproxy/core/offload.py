@@ -1,4 +1,4 @@
-"""Thread offloading for request bodies: small ones on the event loop, larger ones in threads.
+"""Thread offloading for the work on large request bodies.
 
 A thread that runs Python releases the GIL every `SWITCH_INTERVAL_S`; a call into C holds it until it returns, at most
 50 ms thanks to the limits in `json_values.py`. Few threads compete for the GIL: one for bodies above `OFFLOAD_BYTES`
@@ -14,8 +14,11 @@ OFFLOAD_BYTES = 64 * 1024
 """Up to this size, all work on any body takes less than 50 ms."""
 LARGE_BYTES = 1024 * 1024
 SWITCH_INTERVAL_S = 0.0005
-"""GIL switch interval: the event loop waits this long each of the dozen times that a request needs the GIL.
-With Python's default of 5 ms, /healthz took 100 ms during one large body."""
+"""GIL switch interval.
+
+The event loop waits this long each of the dozen times that a request needs the GIL. With Python's default of 5 ms,
+/healthz took 100 ms during one large body.
+"""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

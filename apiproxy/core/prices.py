@@ -1,4 +1,4 @@
-"""Prices of tokens, server tools and serving options, and the cost of a usage. Pure."""
+"""Prices of tokens, tools and serving options, and the cost of a usage. Pure."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ CODE_EXECUTION = "code_execution_requests"
 WEB_SEARCH = "web_search_requests"
 WEB_FETCH = "web_fetch_requests"
 _FREE_CODE_SINCE = 20260209
-"""Code execution is free together with a web search or web fetch tool of at least this version."""
+"""With a web search or web fetch tool since this version, code execution is free."""
 _MAX_TOOLS_CHECKED = 1_000
 
 
@@ -61,7 +61,7 @@ class Prices:
         return (read + written) / _MILLION
 
     def factor(self, usage: Usage) -> tuple[Decimal, tuple[str, ...]]:
-        """Factor for speed, geo and tier, and the values without one, which count as standard."""
+        """Factor for speed, geo and tier; unknown values count as standard and are listed."""
         factor, missing = _ONE, list[str]()
         for name, value, known in (
             ("speed", usage.speed, self.speeds),
@@ -75,7 +75,10 @@ class Prices:
         return factor, tuple(missing)
 
     def cost(self, usage: Usage) -> float:
-        """Cost in USD of a usage without iterations of other models, excluding parts without a price."""
+        """Cost in USD, excluding parts without a price.
+
+        The usage must have no iterations of other models.
+        """
         charged = charge("", usage, lambda _: self)
         assert charged is not None
         return float(charged.usd)
@@ -127,8 +130,9 @@ def charge(model: str, usage: Usage, prices_of: Callable[[str], Prices | None]) 
 
 
 def without_free_tools(usage: Usage, body: Mapping[str, Any]) -> Usage:
-    """Remove code execution from a usage if the request has a web tool that makes it free.
+    """Remove code execution from a usage if it is free.
 
+    It is with a recent web tool in the request.
     Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use/code-execution-tool
     """
     if not any(name == CODE_EXECUTION for name, _ in usage.server_tools) or not _has_new_web_tool(body):

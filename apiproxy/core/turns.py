@@ -12,17 +12,23 @@ _BASE62 = string.digits + string.ascii_letters
 _ID_LENGTH = 24
 
 MOST_MAX_TOKENS = 10_000_000
-"""Upper bound of `max_tokens`: far above any model's limit, and small enough to add up without overflow."""
+"""Upper bound of `max_tokens`: above any model's limit; sums do not overflow."""
 
 
 def new_id(prefix: str) -> str:
-    """Random id in the API's format: prefix (`req_`, `msg_`, `chatcmpl-`) and 24 base62 characters."""
+    """Random id in the API's format.
+
+    A prefix (`req_`, `msg_`, `chatcmpl-`) and 24 base62 characters.
+    """
     return prefix + "".join(_BASE62[byte % len(_BASE62)] for byte in secrets.token_bytes(_ID_LENGTH))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Client of a request. key_id, key_label: copied from the API key. priority: lower values are served first."""
+    """Client of a request.
+
+    key_id, key_label: copied from the API key. priority: lower values are served first.
+    """
 
     key_id: int | None
     key_label: str

@@ -1,6 +1,7 @@
-"""Embedded stand-in for the Messages API on loopback: the upstream of a gateway without a credential (demo mode).
+"""Embedded stand-in for the Messages API: the upstream in demo mode.
 
-Its answers are scripts (`scenarios.py`), chosen by the code that starts it; a prompt cannot choose one.
+Served on loopback. Its answers are scripts (`scenarios.py`), chosen by the code that starts it; a prompt
+cannot choose one.
 """
 
 from apiproxy.standin.app import StandIn

@@ -14,7 +14,10 @@ _PING: JsonObject = {"type": "ping"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A complete assistant message. usage: at its end; opening_usage: in `message_start`."""
+    """A complete assistant message.
+
+    usage: at its end. opening_usage: in `message_start`.
+    """
 
     id: str
     model: str
@@ -55,7 +58,10 @@ class Answer:
 def compose(
     body: Body, blocks: Sequence[Block], input_usage: Mapping[str, Any], *, limit_length: bool = True
 ) -> Answer:
-    """Build the answer to a valid body, cut at its stop sequences and, with limit_length, at `max_tokens`."""
+    """Build the answer to a valid body.
+
+    It is cut at the body's stop sequences and, with limit_length, at `max_tokens`.
+    """
     used_tool = any(block.complete["type"] == "tool_use" for block in blocks)
     stop = _Stop("tool_use" if used_tool else "end_turn")
     if sequences := [sequence for sequence in body.get("stop_sequences") or () if sequence]:

@@ -19,7 +19,7 @@ _WORD = re.compile(r"\s*\S+\s*$|\s*\S+")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A content block. announced: in content_block_start; deltas: add up to `complete`."""
+    """A content block: `announced` in its start event; `deltas` add up to `complete`."""
 
     announced: JsonObject
     deltas: Sequence[JsonObject]
@@ -49,7 +49,7 @@ def thinking_block(text: str) -> Block:
 
 
 def tool_block(name: str, tool_input: object) -> Block:
-    """A tool_use block; its input is streamed in pieces that are not valid JSON by themselves."""
+    """A tool_use block; the streamed pieces of its input are not valid JSON."""
     block = {"type": "tool_use", "id": new_id("toolu_"), "name": name}
     written = orjson.dumps(tool_input).decode() if tool_input else ""
     pieces = ["", *(written[at : at + _JSON_PIECE] for at in range(0, len(written), _JSON_PIECE))]

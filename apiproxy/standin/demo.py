@@ -18,7 +18,7 @@ _THOUGHT = "There is no model behind this answer, so there is little to think ab
 
 
 def demo_blocks(body: prompt.Body) -> list[Block]:
-    """Thinking if enabled, then a tool call if requested, else JSON if there is a schema, else a text."""
+    """Thinking if enabled; then a tool call, structured output or a text."""
     blocks = [thinking_block(_THOUGHT)] if prompt.wants_thinking(body) else []
     tool = _wanted_tool(body)
     if tool is not None:
@@ -32,7 +32,7 @@ def demo_blocks(body: prompt.Body) -> list[Block]:
 
 
 def demo_text(body: prompt.Body) -> str:
-    """The introduction, then the text, images and tool results of the last user message."""
+    """Introduction, then text, images and tool results of the last user message."""
     sentences = [INTRODUCTION]
     if said := prompt.spoken_text(body).strip():
         quote = said if len(said) <= _QUOTE_CHARS else said[:_QUOTE_CHARS] + "…"
@@ -44,7 +44,7 @@ def demo_text(body: prompt.Body) -> str:
 
 
 def _wanted_tool(body: prompt.Body) -> Mapping[str, Any] | None:
-    """The tool forced by tool_choice, else the one named in the text and not yet called."""
+    """Tool forced by tool_choice, else the one named in the text and not yet called."""
     tools: Sequence[Mapping[str, Any]] = prompt.offered_tools(body)
     choice = body.get("tool_choice") or {}
     match choice.get("type"):
@@ -62,7 +62,7 @@ def _wanted_tool(body: prompt.Body) -> Mapping[str, Any] | None:
 
 
 def _names(text: str, name: str) -> bool:
-    """Whether the text contains the name as a word; underscores may be written as spaces."""
+    """Whether the text has the name as a word; spaces may replace underscores."""
     spoken = re.escape(name).replace("_", "[_ ]")
     return re.search(rf"(?<!\w){spoken}(?!\w)", text, re.IGNORECASE) is not None
 

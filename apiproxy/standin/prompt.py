@@ -7,7 +7,7 @@ Body = Mapping[str, Any]
 
 
 class InvalidRequestError(ValueError):
-    """The body is not a valid Messages request. The text is the API's own wording where known."""
+    """Invalid Messages body; the text is the API's own where known."""
 
 
 def validate(body: object, *, counting: bool = False) -> Body:

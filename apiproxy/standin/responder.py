@@ -1,4 +1,4 @@
-"""HTTP response of the stand-in, whole or streamed, with detection of client disconnects."""
+"""HTTP responses, whole or streamed, with detection of client disconnects."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -12,11 +12,11 @@ from apiproxy.standin.asgi import Message, Receive, Send
 _EVENTS_PER_SEND = 64
 
 Step: TypeAlias = "bytes | Callable[[Responder], Awaitable[None]]"
-"""Part of a stream: bytes to send, or an action to await once all bytes before it are sent."""
+"""Part of a stream: bytes, or an action awaited once all bytes before it are sent."""
 
 
 class ResponseEndedError(Exception):
-    """Nothing more is sent: the client has disconnected, or the response is cut short on purpose."""
+    """The response ends: client disconnect, or cut short on purpose."""
 
 
 class Responder:

@@ -1,4 +1,7 @@
-"""Scenarios: each chooses the script for a request. Pass one to `start`; `demo` is the default."""
+"""Scenarios: functions that choose the script for a request.
+
+Pass one to `start`; the default is `demo`.
+"""
 
 from apiproxy.standin import prompt
 from apiproxy.standin.blocks import text_block, tool_block, words
@@ -12,7 +15,7 @@ _RETRY_AFTER_S = 1
 
 
 def demo(body: Body) -> Script:
-    """A text, or a call of the tool that the message names; thinking and structured output where requested."""
+    """A text, tool call or structured output, as the request asks for."""
     return Script(blocks=demo_blocks(body))
 
 
@@ -31,7 +34,7 @@ def tool_steps(body: Body) -> Script:
 
 
 def stall(body: Body) -> Script:
-    """A text that stops after a few deltas; the connection stays open until the client disconnects."""
+    """A text that stops after a few deltas, with the connection left open."""
     return Script(blocks=[text_block(words(demo_text(body)))], stall_after=_STALL_AFTER_DELTAS)
 
 

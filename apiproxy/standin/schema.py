@@ -20,9 +20,10 @@ Schema = Mapping[str, Any]
 
 
 def minimal(schema: object, *, root: Schema | None = None, depth: int = 0) -> Any:
-    """Build a minimal valid value: required properties, the first alternative, the smallest size.
+    """Build a minimal valid value.
 
-    Ignores `pattern`, `not` and `if`. None below a depth of 12, which a recursive schema reaches.
+    It has the required properties only, the first alternative and the smallest size. Ignores `pattern`,
+    `not` and `if`. None below a depth of 12, which a recursive schema reaches.
     """
     if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
         return None

@@ -25,7 +25,7 @@ _CLOSE_TIMEOUT_S = 5.0
 
 
 class StandInServer:
-    """A running stand-in: returned by `start` or `serve`, stopped by `close` in the same event loop."""
+    """A running stand-in. Stop it with `close` in the same event loop."""
 
     def __init__(self, server: asyncio.Server, connections: "set[_Connection]") -> None:
         self._server = server
@@ -50,12 +50,18 @@ class StandInServer:
 
 
 async def start(choose_script: ChooseScript = demo, *, pace_s: float = 0.0) -> StandInServer:
-    """Start a stand-in on a free loopback port. pace_s: seconds between the deltas of a stream."""
+    """Start a stand-in on a free loopback port.
+
+    pace_s: seconds between the deltas of a stream.
+    """
     return await serve(StandIn(choose_script, pace_s=pace_s))
 
 
 async def serve(app: Application, host: str = "127.0.0.1", port: int = 0) -> StandInServer:
-    """Serve on the running event loop; port 0 for a free one. Raises OSError if the port is in use."""
+    """Serve an application on the running event loop.
+
+    port: 0 for a free one. Raises OSError if it is in use.
+    """
     connections: set[_Connection] = set()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(app, connections), host, port)

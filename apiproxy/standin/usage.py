@@ -25,7 +25,10 @@ def count_tokens(body: Body) -> int:
 
 
 class PromptCache:
-    """Prompt prefixes seen so far, bounded: the first use is a cache write, later ones are reads."""
+    """Bounded set of prompt prefixes seen so far.
+
+    The first use of a prefix is a cache write, later ones are reads.
+    """
 
     def __init__(self) -> None:
         self._seen: OrderedDict[bytes, None] = OrderedDict()

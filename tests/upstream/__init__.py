@@ -1,4 +1,7 @@
-"""Upstream of tests and benchmarks: the stand-in, controlled by directives in prompts, with faults and a recorder."""
+"""Upstream of tests and benchmarks: the stand-in plus directives and a recorder.
+
+Directives in a prompt control the answer and inject faults.
+"""
 
 from tests.upstream.app import DirectedStandIn, start
 from tests.upstream.recorder import Exchange, Recorder

@@ -65,7 +65,7 @@ def _text(body: Body, directives: Directives) -> Sequence[str] | None:
 
 
 def _literal_block(block: Mapping[str, Any]) -> Block:
-    """A block without deltas, complete in content_block_start: redacted_thinking or any other."""
+    """A block without deltas, complete in content_block_start."""
     return Block(dict(block), (), dict(block))
 
 
@@ -97,7 +97,7 @@ def _worst_case_usage(body: Body) -> JsonObject:
 
 
 def _attachment_tokens(block: Any) -> int:
-    """Tokens of an image or document, less the bytes of its data, which are counted already."""
+    """Tokens of an image or document, less its data, which is counted already."""
     if not isinstance(block, Mapping) or not isinstance(source := block.get("source"), Mapping):
         return 0
     data = len(source["data"]) if source.get("type") == "base64" and isinstance(source.get("data"), str) else 0

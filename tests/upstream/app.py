@@ -19,8 +19,9 @@ _FLAKY_KEYS = 1_024
 async def start(
     host: str = "127.0.0.1", port: int = 0, *, recorder: Recorder | None = None, expose_recorder: bool = False
 ) -> StandInServer:
-    """Start the tests' upstream; port 0 for a free one. Raises OSError if the port is in use.
+    """Start the tests' upstream.
 
+    port: 0 for a free one. Raises OSError if it is in use.
     expose_recorder: GET and DELETE `/_recorded` read and clear the recorder.
     """
     app: Application = DirectedStandIn()
@@ -30,7 +31,7 @@ async def start(
 
 
 class DirectedStandIn(StandIn):
-    """Follows the directives of the last user text; without any, answers like the demo."""
+    """Follows the directives of the last user text; without any, it is the demo."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""Directives in the last user text: `[[name=value]]`, or `[[name]]` for `[[name=1]]`.
+"""Directives in the last user text: `[[name=value]]` or `[[name]]`.
+
+`[[name]]` is short for `[[name=1]]`.
 
 Content (of n, say, echo and huge the first given; thinking, blocks and tools go with any of them):
     [[n=50]]            50 text deltas `tok0 tok1 …`; 20 by default
@@ -59,7 +61,7 @@ class DirectiveError(InvalidRequestError):
 
 @dataclass(frozen=True, slots=True)
 class Flaky:
-    """Fault for the first `times` requests with `key`: a status, a closed connection or no response."""
+    """Fault for the first `times` requests with `key`."""
 
     key: str
     times: int
@@ -83,7 +85,7 @@ class Directives:
     stop: str | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
     exact_usage: tuple[Any, ...] = ()
-    """The value that replaces the usage, in a tuple: `null` is a value, the empty tuple is none."""
+    """The value that replaces the usage, in a tuple; empty if absent, unlike `null`."""
     dense: bool = False
     first_s: float = 0.0
     gap_s: float | None = None

@@ -19,8 +19,9 @@ _MAX_BYTES = 256 * 2**20
 
 @dataclass(slots=True, kw_only=True)
 class Exchange:
-    """A request and its response. Times are Unix seconds; ended_at is None while the request is in progress.
+    """A request and its response.
 
+    Times are Unix seconds; ended_at is None while the request is in progress.
     number: from 1, since the start. raw: the unparsed body. status: None until the response starts.
     closed_by_client: the client disconnected before the response was complete.
     """

@@ -25,7 +25,7 @@ class Upstream:
         return await self.http.post("/v1/messages", json=body(prompt, **options))
 
     async def received(self, prompt: str, *, timeout_s: float = 10) -> bytes:
-        """What arrives of a stream before it breaks, or before the client gives up waiting and leaves."""
+        """Bytes received before the stream breaks or the client times out."""
         got = b""
         with suppress(httpx.RemoteProtocolError, httpx.ReadTimeout):
             async with self.http.stream("POST", "/v1/messages", json=body(prompt), timeout=timeout_s) as response:
