@@ -1,4 +1,4 @@
-"""Which models there are, what a name means, and what a run costs; from the table of models, kept in memory."""
+"""In-memory model catalog: alias resolution and prices, from the model table."""
 
 import math
 import threading
@@ -20,16 +20,22 @@ from apiproxy.models import Model
 from apiproxy.models.names import read_rates
 
 DEFAULT_MAX_OUTPUT_TOKENS = 32_000
-"""For models that are not in the table: no model since Claude 4 has less (Opus 4 and 4.1 have this), and more than
-the model has would be refused. Source: https://platform.claude.com/docs/en/about-claude/models/overview"""
+"""For models not in the table: the lowest limit since Claude 4 (Opus 4 and 4.1).
+
+The upstream rejects values above a model's limit.
+Source: https://platform.claude.com/docs/en/about-claude/models/overview
+"""
 
 CACHE_TTL_S = 10.0
-"""How long another process's change of the table may go unnoticed here; this process's own counts at once."""
+"""Maximum age of the cached table. Changes by this process take effect at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedModel:
-    """What a client's word for a model means. names: the id and everything that means it; prices None if unknown."""
+    """A model after alias resolution.
+
+    names: its id and aliases. prices: None if unknown.
+    """
 
     id: str
     max_output_tokens: int
@@ -40,7 +46,7 @@ class ResolvedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogModel(ResolvedModel):
-    """A row of the table, as the Models API shows it. None: unknown."""
+    """A model from the table, with the fields of the Models API. None: unknown."""
 
     display_name: str
     family: str
@@ -61,8 +67,10 @@ class _Table:
 
 
 class Catalog:
-    """The table of models. Kept in memory for CACHE_TTL_S seconds, or until a row changes here; while the database does
-    not answer, the last one that was read stands."""
+    """Cached model table, reloaded after CACHE_TTL_S or a local change.
+
+    While the database is unavailable, the last table read remains in use.
+    """
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic, database: Lookup = lookup) -> None:
         self._monotonic = monotonic
@@ -70,31 +78,31 @@ class Catalog:
         self._table = _Table()
         self._changes = 0
         self._lock = threading.Lock()
-        # Weak: the signals do not keep a catalog alive.
+        # Signals hold weak references: they do not keep a catalog alive.
         post_save.connect(self._on_change, sender=Model)
         post_delete.connect(self._on_change, sender=Model)
 
     async def resolve(self, name: str) -> ResolvedModel:
-        """What the name means: one of the operator's aliases, else of the table's, else an id, known or not."""
+        """Resolve an alias of the operator or the table; other names are model ids."""
         table = await self._current()
-        operators = gateway_settings().model_aliases
-        target = operators.get(name, name)
+        operator_aliases = gateway_settings().model_aliases
+        target = operator_aliases.get(name, name)
         known = table.by_name.get(target)
         if known is not None:
-            return _with_aliases(known, operators)
-        return _with_aliases(ResolvedModel(id=target, max_output_tokens=DEFAULT_MAX_OUTPUT_TOKENS), operators)
+            return _with_aliases(known, operator_aliases)
+        return _with_aliases(ResolvedModel(id=target, max_output_tokens=DEFAULT_MAX_OUTPUT_TOKENS), operator_aliases)
 
     async def models(self) -> tuple[CatalogModel, ...]:
-        """All rows, newest first."""
-        operators = gateway_settings().model_aliases
-        return tuple([_with_aliases(model, operators) for model in (await self._current()).models])
+        """All models, newest first."""
+        operator_aliases = gateway_settings().model_aliases
+        return tuple([_with_aliases(model, operator_aliases) for model in (await self._current()).models])
 
     def known(self, model_id: str) -> CatalogModel | None:
-        """The model of that id or name in the table as it was last read. Never waits, never queries."""
+        """Model with that id or alias in the cached table. Never waits, never queries."""
         return self._table.by_name.get(model_id)
 
     def prices(self) -> PriceTable:
-        """The prices of all models, as they were last read. Never waits, never queries."""
+        """Prices in the cached table. Never waits, never queries."""
         table = self._table
         return PriceTable(
             of=lambda name: None if (known := table.by_name.get(name)) is None else known.prices,
@@ -102,9 +110,9 @@ class Catalog:
         )
 
     def priced(self, model_id: str, usage: Usage, *, body: Mapping[str, Any] | None = None) -> Usage:
-        """The usage with its cost by the price table as it was last read, and what that leaves out.
+        """Add cost_usd and unpriced to a usage, from the cached table.
 
-        body: the request's; it decides whether executed code has a fee. Never waits, never queries.
+        Never waits, never queries. body: the request's; it decides whether code execution is free.
         """
         charged = charge(model_id, without_free_tools(usage, body or {}), self.prices().of)
         if charged is None:
@@ -112,7 +120,7 @@ class Catalog:
         return replace(usage, cost_usd=float(charged.usd), unpriced=charged.unpriced)
 
     def forget(self) -> None:
-        """Makes the next look-up ask the database; prices stay known until it has."""
+        """Invalidate the cache. Prices remain available until the next reload."""
         with self._lock:
             self._changes += 1
             self._table = _Table(-math.inf, self._table.models, self._table.by_name)
@@ -122,7 +130,7 @@ class Catalog:
         if self._monotonic() - table.loaded_at < CACHE_TTL_S:
             return table
         try:
-            return await self._database.ask(self._read, what="the table of models cannot be read")
+            return await self._database.ask(self._read, what="cannot read the model table")
         except DatabaseAwayError:
             if not table.models:
                 raise
@@ -134,20 +142,20 @@ class Catalog:
         aliases = {name: model for model in models for name in model.names}
         table = _Table(loaded_at, models, aliases | {model.id: model for model in models})
         with self._lock:
-            if changes == self._changes:  # else the rows may be from before a change
+            if changes == self._changes:  # else the rows may predate a change
                 self._table = table
         return table
 
     def _on_change(self, *, using: str, **_signal: Any) -> None:
         self.forget()
-        # Until the commit others still read the old rows, and may have put them back.
+        # Again after the commit: until then, a concurrent reload may cache the old rows.
         transaction.on_commit(self.forget, using=using)
 
 
-def _with_aliases(model: _M, operators: Mapping[str, str]) -> _M:
-    """The model with the operator's aliases that lead to it among its names."""
+def _with_aliases(model: _M, operator_aliases: Mapping[str, str]) -> _M:
+    """Add the operator's aliases of the model to its names."""
     names = model.names | {model.id}
-    return replace(model, names=names | {alias for alias, target in operators.items() if target in names})
+    return replace(model, names=names | {alias for alias, target in operator_aliases.items() if target in names})
 
 
 def _catalog_model(row: Model) -> CatalogModel:
@@ -172,10 +180,10 @@ def _prices(row: Model) -> Prices | None:
     return Prices(
         input=row.input_price,
         output=row.output_price,
-        # The upstream's own ratios for most models, where an administrator gave no price.
-        cache_write=_given(row.cache_write_price, row.input_price * Decimal("1.25")),
-        cache_write_1h=_given(row.cache_write_1h_price, row.input_price * 2),
-        cache_read=_given(row.cache_read_price, row.input_price * Decimal("0.1")),
+        # Default ratios: the upstream's own for most models.
+        cache_write=_price_or(row.cache_write_price, row.input_price * Decimal("1.25")),
+        cache_write_1h=_price_or(row.cache_write_1h_price, row.input_price * 2),
+        cache_read=_price_or(row.cache_read_price, row.input_price * Decimal("0.1")),
         long_prompt_above=row.long_prompt_above,
         long_prompt_factor=row.long_prompt_factor,
         long_prompt_output_factor=row.long_prompt_output_factor,
@@ -186,19 +194,19 @@ def _prices(row: Model) -> Prices | None:
     )
 
 
-def _given(price: Decimal | None, otherwise: Decimal) -> Decimal:
-    return otherwise if price is None else price
+def _price_or(price: Decimal | None, default: Decimal) -> Decimal:
+    return default if price is None else price
 
 
 catalog = Catalog()
-"""The catalog of this process."""
+"""Catalog of this process."""
 
 
 async def resolve(name: str) -> ResolvedModel:
-    """`Catalog.resolve` of this process's catalog."""
+    """Resolve a model name; see `Catalog.resolve`."""
     return await catalog.resolve(name)
 
 
 def priced(model_id: str, usage: Usage, *, body: Mapping[str, Any] | None = None) -> Usage:
-    """`Catalog.priced` of this process's catalog."""
+    """Add the cost to a usage; see `Catalog.priced`."""
     return catalog.priced(model_id, usage, body=body)

@@ -1,6 +1,6 @@
 """What the contestants are asked: each question for the Messages API, and flattened into a prompt for `query()`. Pure.
 
-The stand-in's directives (`apiproxy/standin/directives.py`) say what the answer is, so every answer can be checked.
+The stand-in's directives (`tests/upstream/directives.py`) say what the answer is, so every answer can be checked.
 """
 
 import json

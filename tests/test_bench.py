@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiproxy.standin import Recorder, start
 from bench import questions
 from bench.__main__ import measured_line
 from bench.client import Connections
@@ -21,6 +20,7 @@ from bench.scenarios import SCENARIOS, Scenario
 from bench.sse import BadAnswerError, dechunk, events_of, text_of_events
 from bench.stage import Stage
 from bench.stats import Goal, Line, encode_line, finished_line, first_difference, milliseconds, percentile, ratio
+from tests.upstream import Recorder, start
 
 _NUMBERS = st.lists(st.floats(0, 1e6), min_size=1, max_size=50)
 

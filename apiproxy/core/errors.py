@@ -1,6 +1,6 @@
-"""The one exception that crosses layers, and the closed set of ways in which a turn can fail.
+"""The exception shared by all layers, and the kinds of failure.
 
-Nothing here knows HTTP: `dialects/*/failures.py` decides what a client sees of a `FailureKind`.
+Independent of HTTP: the dialects map a `FailureKind` to status and body.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,10 @@ from enum import StrEnum
 
 
 class FailureKind(StrEnum):
-    """Why a turn was refused or a run failed. The values are kept in traces and metrics: never rename one."""
+    """Reason for a rejected turn or failed run.
+
+    Values are stored in traces and metrics: never rename one.
+    """
 
     INVALID_REQUEST = "invalid_request"
     TOO_LARGE = "too_large"
@@ -40,20 +43,17 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UpstreamError:
-    """What the upstream said, without the CLI's decoration.
-
-    status: its HTTP status (400–599). type: its `error.type`, such as `rate_limit_error`.
-    """
+    """HTTP status (400–599) and `error.type` (`rate_limit_error`) of the upstream."""
 
     status: int
     type: str
 
 
 class ProxyError(Exception):
-    """A failure with its data; raised anywhere, put into words for the client by the dialect alone.
+    """A failure of a turn or run; a dialect turns it into an error response.
 
-    message is safe to show to the client. param names the request field at fault (`messages.0.content`).
-    retry_after_s is the earliest sensible retry in seconds. upstream is set for `UPSTREAM_ERROR` only.
+    message: safe to show to the client. param: the invalid request field (`messages.0.content`).
+    retry_after_s: seconds until a retry makes sense. upstream: only for `UPSTREAM_ERROR`.
     """
 
     def __init__(

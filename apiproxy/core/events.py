@@ -1,6 +1,7 @@
-"""What happens in a run, in order: zero or more lifecycle events and stream batches, then exactly one ending.
+"""Events of a run.
 
-`at` is Unix time in seconds, taken where the event happened.
+In order: any number of lifecycle events and stream batches, then exactly one ending.
+`at` is Unix time in seconds, taken when the event happened.
 """
 
 from collections.abc import Sequence
@@ -11,11 +12,11 @@ from typing import Any, TypeAlias
 from apiproxy.core.errors import ProxyError
 
 StreamEvent: TypeAlias = dict[str, Any]
-"""One event of the Messages API's stream (`message_start`, `content_block_delta`, …), as the upstream sent it."""
+"""Unmodified stream event of the Messages API (`message_start`, …)."""
 
 
 class CancelReason(StrEnum):
-    """Who ended a run that had not failed."""
+    """Who cancelled a run."""
 
     CLIENT_DISCONNECT = "client_disconnect"
     OPERATOR = "cancelled"
@@ -23,10 +24,10 @@ class CancelReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Iteration:
-    """One entry of `usage.iterations`. model: empty where it is the request's own.
+    """Entry of `usage.iterations`. model: empty for the request's own.
 
-    The four counts have the names and meanings of `Usage`; cache_creation_1h_input_tokens is a part of
-    cache_creation_input_tokens. apart: its tokens are not in the totals of `usage`.
+    Token counts are those of `Usage`; cache_creation_1h_input_tokens is part of cache_creation_input_tokens.
+    apart: its tokens are not included in the totals of `usage`.
     """
 
     type: str
@@ -41,12 +42,13 @@ class Iteration:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The upstream's own token counts; cost_usd is an estimate, None where nothing of it has a price.
+    """The upstream's token counts. cost_usd: an estimate, None if no part has a price.
 
-    estimated: some counts are the gateway's, because the upstream told none or some that cannot be.
-    cache_creation_1h_input_tokens: the part of the cache writes that is kept for an hour. server_tools: uses by the
-    names of `usage.server_tool_use`. unknown: other counts that the upstream told and that may be billed. unpriced: the
-    parts of this usage that cost_usd leaves out, because the price table lacks them.
+    estimated: some counts are the gateway's, because the upstream's were missing or impossible.
+    cache_creation_1h_input_tokens: the cache writes with a lifetime of an hour.
+    server_tools: uses by their names in `usage.server_tool_use`.
+    unknown: other counts in the upstream's usage that may be billed.
+    unpriced: parts of the usage without a price, which cost_usd excludes.
     """
 
     input_tokens: int = 0
@@ -66,18 +68,18 @@ class Usage:
 
     @property
     def partly_unpriced(self) -> bool:
-        """Whether cost_usd is only the part of the cost that is known."""
+        """Whether cost_usd excludes a part of the usage."""
         return self.cost_usd is not None and bool(self.unpriced)
 
     @property
     def prompt_tokens(self) -> int:
-        """The whole input. 0: the upstream did not tell, since every request has some."""
+        """All input tokens. 0 means unknown: no prompt is empty."""
         return self.input_tokens + self.cache_read_input_tokens + self.cache_creation_input_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The run waits for a slot; position counts from 1. Published also when a slot was free at once (position 0)."""
+    """The run is queued at that position, from 1; 0 if a slot was free at once."""
 
     at: float
     position: int
@@ -85,14 +87,14 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The run has a slot and now waits for a worker."""
+    """The run has a slot and waits for a worker."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """The turn was handed to the CLI process with this pid."""
+    """The turn was passed to the CLI process with this pid."""
 
     at: float
     pid: int
@@ -100,7 +102,7 @@ class WorkerReady:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """The attempt failed before a byte went to the client and is made again on a fresh worker."""
+    """The attempt failed before the first byte was sent; retried on a new worker."""
 
     at: float
     error: ProxyError
@@ -108,7 +110,7 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """Upstream events that arrived together, in order; never empty."""
+    """A batch of upstream events; never empty."""
 
     at: float
     events: Sequence[StreamEvent]
@@ -125,7 +127,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The run ended in an error. diagnostics: for error dumps only, never shown to a client (stderr tail, options)."""
+    """The run failed.
+
+    diagnostics: stderr tail and options, for error dumps only, never for a client.
+    """
 
     at: float
     error: ProxyError
@@ -135,7 +140,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Somebody ended the run before it was complete."""
+    """The run was cancelled before it was complete."""
 
     at: float
     reason: CancelReason
@@ -144,7 +149,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The request was refused before there was a run (401, 400, 429 …)."""
+    """The request was rejected before a run was created (401, 400, 429 …)."""
 
     at: float
     error: ProxyError

@@ -1,4 +1,7 @@
-"""Host names of URLs, read so strictly that no other parser can see another host, and patterns of them. Pure."""
+"""Host names of URLs, and host patterns. Pure.
+
+URLs are parsed so strictly that no other parser can see a different host.
+"""
 
 import re
 from functools import lru_cache
@@ -7,7 +10,7 @@ from urllib.parse import urlsplit
 
 MAX_URL_CHARS = 8_192
 _NOT_IN_URLS = re.compile(r"[^!-~]|[\\\"<>^`{|}]")
-"""Blanks, control and non-ASCII characters, and those that browsers' parsers (WHATWG) rewrite, as `\\` into `/`."""
+"""Whitespace, control, non-ASCII, and what WHATWG parsers rewrite (`\\` to `/`)."""
 _NETLOC = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:@]+)(?::[0-9]*)?")
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 _MAX_HOST_CHARS = 253
@@ -15,16 +18,16 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 def host_of(url: str) -> str | None:
-    """The host of an http or https URL in its one spelling; None where there is none, or it is spelt oddly.
+    """Normalized host of an http or https URL; None if missing or ambiguous.
 
-    Refused are user names (`https://allowed@other`), hosts that are not ASCII or have `%`, addresses that are not
-    spelt as usual (`127.1`, `0x7f000001`), and ports that are none. A dot at the end does not count.
+    Ambiguous: user names (`https://allowed@other`), hosts that are not ASCII or contain `%`, unusual spellings of
+    addresses (`127.1`, `0x7f000001`) and invalid ports. A trailing dot is ignored.
     """
     if len(url) > MAX_URL_CHARS or _NOT_IN_URLS.search(url):
         return None
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises ValueError where it is no port
+        _ = parts.port  # raises ValueError if invalid
     except ValueError:
         return None
     if parts.scheme not in ("http", "https") or not _NETLOC.fullmatch(parts.netloc) or not parts.hostname:
@@ -34,9 +37,9 @@ def host_of(url: str) -> str | None:
 
 @lru_cache(maxsize=1_024)
 def host_pattern(text: str) -> str:
-    """An entry of an allow-list in its one spelling: a host name, an address, `*.example.com`, `*` or `none`.
+    """Normalize an allow-list entry.
 
-    Raises ValueError for anything else.
+    Entries are host names, addresses, `*.example.com`, `*` and `none`. Raises ValueError for anything else.
     """
     if text in ("*", "none"):
         return text
@@ -51,8 +54,10 @@ def host_pattern(text: str) -> str:
 
 
 def matches_host(pattern: str, host: str) -> bool:
-    """Whether an entry of an allow-list covers the host (as `host_of` has it). `*.example.com` does not cover
-    `example.com`; an entry that is not a pattern covers nothing."""
+    """Whether an allow-list entry matches a host from `host_of`.
+
+    `*.example.com` does not match `example.com`; an invalid entry matches nothing.
+    """
     try:
         wanted = host_pattern(pattern)
     except ValueError:

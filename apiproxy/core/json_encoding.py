@@ -1,7 +1,7 @@
-"""JSON in pieces: no call into C takes longer than a piece, so that other threads get the interpreter's lock between.
+"""JSON encoding, in pieces for large values.
 
-`orjson.dumps` of one string of 32 MB keeps the lock for up to 0.1 s, and the JSON text within a JSON string, which the
-overlay is, takes that once more and four times the memory.
+Other threads can take the GIL between pieces: `orjson.dumps` of a string of 32 MB holds it for up to 0.1 s.
+JSON inside a JSON string, as in the overlay, doubles that and takes four times the memory.
 """
 
 import json
@@ -18,7 +18,10 @@ _MAX_DEPTH = 300
 
 
 def dumps(value: object) -> bytes:
-    """JSON in one line, also of what orjson refuses: more than 254 levels, numbers over 64 bits, lone surrogates."""
+    """Compact JSON, also for values that orjson rejects.
+
+    Those are over 254 levels, integers over 64 bits and lone surrogates.
+    """
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -26,14 +29,14 @@ def dumps(value: object) -> bytes:
 
 
 def dump_pieces(value: object) -> list[bytes]:
-    """The same JSON in pieces of about `PIECE_BYTES`. Raises RecursionError, as `dumps` does."""
+    """`dumps` in pieces of about `PIECE_BYTES`. Raises RecursionError like `dumps`."""
     pieces = _Pieces()
     pieces.add_value(value, 0)
     return pieces.finish()
 
 
 def within_string(piece: bytes) -> bytes:
-    """Part of a JSON text in one line, as it looks within a JSON string."""
+    """Escape part of a compact JSON text for use inside a JSON string."""
     return piece.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 

@@ -1,7 +1,7 @@
-"""A large JSON text parsed in pieces: `orjson.loads` of it all would keep the interpreter's lock for 0.1 s and more.
+"""Parser for large JSON texts, in pieces: `orjson.loads` holds the GIL to its end.
 
-The text is walked once from bracket to bracket. Elements are collected until they have `_PIECE_BYTES` and are parsed
-together; a container or a string that is larger than that is put together from its pieces.
+That is 0.1 s and more. The text is scanned once, from bracket to bracket. Elements are parsed together, up to
+`_PIECE_BYTES` at a time; a larger container or string is assembled from its pieces.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 _PIECE_BYTES = 256 * 1024
-_MAX_DEPTH = 1_000  # a few less than orjson's
+_MAX_DEPTH = 1_000  # slightly below orjson's limit
 _STRUCTURE = re.compile(rb"[\[\]{},]")
 _HALF_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _SPACE = b" \t\n\r"
@@ -21,18 +21,18 @@ _COMMA, _STRING, _LIST = ord(","), ord('"'), ord("[")
 
 
 class PiecesError(ValueError):
-    """The text is not valid JSON, or has a key that is too long to be one."""
+    """Invalid JSON, or an object key that is too long."""
 
     def __init__(self, reason: str = "a comma, a value or a bracket is missing") -> None:
         super().__init__(reason)
 
 
 @dataclass(slots=True)
-class _Open:
-    """A container that is not closed yet.
+class _OpenContainer:
+    """A container whose end is not reached yet.
 
-    value: what is parsed of it; pending: where the text begins that is not; comma: the last one, -1 before the first;
-    whole: what stands before `pending` is an element put together from pieces.
+    value: its parsed elements. pending: start of the text not parsed yet. comma: position of the last one, else -1.
+    assembled: an element assembled from pieces ends at `pending`.
     """
 
     kind: int
@@ -40,13 +40,13 @@ class _Open:
     value: Any
     pending: int
     comma: int = -1
-    whole: bool = False
+    assembled: bool = False
 
 
 class _Parser:
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
-        self._stack = [_Open(_LIST, -1, [], 0)]  # the text as the one element of a list
+        self._stack = [_OpenContainer(_LIST, -1, [], 0)]  # the text is the only element of a list
 
     def parse(self) -> object:
         for token, at, end in _tokens(self._raw):
@@ -59,7 +59,7 @@ class _Parser:
             elif len(self._stack) > _MAX_DEPTH:
                 raise PiecesError("it is nested too deeply")
             else:
-                self._stack.append(_Open(token, at, [] if token == _LIST else {}, at + 1))
+                self._stack.append(_OpenContainer(token, at, [] if token == _LIST else {}, at + 1))
         root = self._stack[0]
         if len(self._stack) > 1 or root.comma >= 0:
             raise PiecesError
@@ -71,7 +71,7 @@ class _Parser:
     def _comma(self, at: int) -> None:
         top = self._stack[-1]
         top.comma = at
-        if top.whole or at - top.pending > _PIECE_BYTES:
+        if top.assembled or at - top.pending > _PIECE_BYTES:
             self._flush(top, at)
             top.pending = at + 1
 
@@ -79,9 +79,9 @@ class _Parser:
         top = self._stack.pop()
         if top.kind != kind or not self._stack:
             raise PiecesError
-        if top.pending == top.start + 1 and not top.whole and at - top.start <= _PIECE_BYTES:
-            return  # small: it stays in the text of its parent
-        if top.comma >= 0 or top.value or top.whole or self._raw[top.pending : at].strip(_SPACE):
+        if top.pending == top.start + 1 and not top.assembled and at - top.start <= _PIECE_BYTES:
+            return  # small: parsed with its parent
+        if top.comma >= 0 or top.value or top.assembled or self._raw[top.pending : at].strip(_SPACE):
             self._flush(top, at)
         self._put(top.value, top.start, at + 1)
 
@@ -92,12 +92,12 @@ class _Parser:
         self._put(_text(self._raw, start + 1, end - 1), start, end)
 
     def _put(self, value: object, start: int, end: int) -> None:
-        """Adds an element that is put together already to the container on top."""
+        """Add an assembled element to the innermost container."""
         top = self._stack[-1]
         before = self._before(top, start)
         if top.comma >= top.pending:
             self._flush(top, top.comma)
-        if top.whole:
+        if top.assembled:
             raise PiecesError
         if top.kind == _LIST:
             if before:
@@ -110,19 +110,19 @@ class _Parser:
             if not isinstance(key, str):
                 raise PiecesError
             top.value[key] = value
-        top.pending, top.whole = end, True
+        top.pending, top.assembled = end, True
 
-    def _before(self, top: _Open, start: int) -> bytes:
-        """The text between the last comma and an element."""
+    def _before(self, top: _OpenContainer, start: int) -> bytes:
+        """Text between the last comma and an element."""
         return self._raw[max(top.pending, top.comma + 1) : start].strip(_SPACE)
 
-    def _flush(self, top: _Open, end: int) -> None:
-        """Parses what is pending: it must be elements, or nothing after one that was put together."""
+    def _flush(self, top: _OpenContainer, end: int) -> None:
+        """Parse the pending text: elements, or nothing after an assembled one."""
         text = self._raw[top.pending : end]
-        if top.whole:
+        if top.assembled:
             if text.strip(_SPACE):
                 raise PiecesError
-            top.whole = False
+            top.assembled = False
             top.pending = end
         elif top.kind == _LIST:
             found = orjson.loads(b"[" + text + b"]")
@@ -137,12 +137,15 @@ class _Parser:
 
 
 def parse(raw: bytes) -> object:
-    """The value of the text. Raises PiecesError and orjson.JSONDecodeError, whose positions are those in a piece."""
+    """Parse a JSON text.
+
+    Raises PiecesError, or orjson.JSONDecodeError with a position within a piece.
+    """
     return _Parser(raw).parse()
 
 
 def _tokens(raw: bytes) -> Iterator[tuple[int, int, int]]:
-    """Brackets and commas outside of strings, and long strings: what it is, where it begins, where it ends."""
+    """Kind, start and end of brackets and commas outside strings, and long strings."""
     quote = -1
     for start, masked in masked_pieces(raw):
         at = start
@@ -162,19 +165,22 @@ def _tokens(raw: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def masked_pieces(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """The text in pieces, with the place of each, whose quotes are those around strings: escaped ones are masked."""
+    """Pieces of the text and their offsets.
+
+    Escaped quotes are masked, so every quote delimits a string.
+    """
     start = 0
     while start < len(raw):
         piece = raw[start : start + _PIECE_BYTES]
         if start + len(piece) < len(raw) and (len(piece) - len(piece.rstrip(b"\\"))) % 2:
-            piece = piece[:-1]  # not between a backslash and what it escapes
-        # An escaped backslash first: what then follows a backslash is escaped.
+            piece = piece[:-1]  # do not split an escape
+        # Escaped backslashes first: a backslash that remains escapes the next character.
         yield start, piece.replace(b"\\\\", b"__").replace(b'\\"', b"__")
         start += len(piece)
 
 
 def _text(raw: bytes, start: int, end: int) -> str:
-    """The string between two quotes."""
+    """Decode the string between two quotes."""
     parts = []
     while start < end:
         piece = raw[start : min(end, start + _PIECE_BYTES)]
@@ -186,7 +192,7 @@ def _text(raw: bytes, start: int, end: int) -> str:
 
 
 def _safe_length(piece: bytes) -> int:
-    """How much of it ends neither within a character, nor within an escape, nor between the two of a pair."""
+    """Length of the longest prefix that splits no character, escape or surrogate pair."""
     length = len(piece)
     while length > len(piece) - 4 and piece[length - 1] & 0xC0 == 0x80:
         length -= 1

@@ -1,8 +1,7 @@
-"""How many values a JSON text has, counted without parsing it.
+"""Limit on the number of values in a JSON text, counted without parsing it.
 
-Parsed, a value takes up to 70 times its bytes, and orjson holds the interpreter's lock until it has made the last one.
-So the text is counted first and refused above `MAX_BODY_VALUES`: what is left takes less than 50 ms
-(docs/decisions/0014-large-bodies.md).
+A parsed value takes up to 70 times its bytes, and orjson holds the GIL until the last one. Texts above
+`MAX_BODY_VALUES` are rejected; the others take less than 50 ms (docs/decisions/0014-large-bodies.md).
 """
 
 import orjson
@@ -12,25 +11,31 @@ from apiproxy.core.json_pieces import masked_pieces, parse
 from apiproxy.core.offload import LARGE_BYTES
 
 MAX_BODY_VALUES = 300_000
-"""Of a request. The Messages API takes 100,000 messages, of which the shortest form has three each by this count."""
+"""Per request. The API accepts 100,000 messages; the shortest counts as three."""
 
 _PIECE_BYTES = 256 * 1024
 
 _MANY_VALUES = 50_000
-"""More of them, or more than a megabyte, are parsed in pieces."""
+"""Texts with more values, or over a megabyte, are parsed in pieces."""
 
 
 class ValueBudget:
-    """How many more values a request may have: its arguments of tool calls are JSON texts within its JSON."""
+    """Number of JSON values a request may still have.
+
+    Shared by its texts: tool call arguments are JSON inside its JSON.
+    """
 
     def __init__(self, limit: int = MAX_BODY_VALUES, *, at_once: int = _MANY_VALUES) -> None:
-        """at_once: how many values are parsed in one call."""
+        """at_once: maximum number of values parsed in one call."""
         self._limit = limit
         self._left = limit
         self._at_once = at_once
 
     def loads(self, text: bytes | str) -> object:
-        """The value of the text. Raises ProxyError (INVALID_REQUEST) above the limit, ValueError for no JSON."""
+        """Parse a text.
+
+        Raises ProxyError (INVALID_REQUEST) over the limit, ValueError for invalid JSON.
+        """
         raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         count = most_values(raw)
         if count > self._left:
@@ -43,17 +48,20 @@ class ValueBudget:
 
 
 def parse_counted(raw: bytes) -> object:
-    """The value of a text whose values have been counted; in pieces if it is large. Raises ValueError for no JSON."""
+    """Parse a text that is within the limit, in pieces if it is large.
+
+    Raises ValueError for invalid JSON.
+    """
     return parse(raw) if len(raw) > LARGE_BYTES or most_values(raw) > _MANY_VALUES else orjson.loads(raw)
 
 
 def has_more_values(raw: bytes, limit: int) -> bool:
-    """Whether the text, or the texts on its lines, have more values."""
+    """Whether a text, or the lines of a text together, exceed the limit."""
     return most_values(raw) > limit and exact_values(raw) > limit
 
 
 def values_in(value: object) -> int:
-    """How many a value holds, as `exact_values` counts them in its text."""
+    """Number of values in a parsed value, counted like `exact_values`."""
     total, waiting = 0, [value]
     while waiting:
         part = waiting.pop()
@@ -67,16 +75,22 @@ def values_in(value: object) -> int:
 
 
 def most_values(raw: bytes) -> int:
-    """As `exact_values`, but counting what stands within strings as well: quick, and often far too high."""
+    """Fast upper bound of `exact_values`.
+
+    It counts inside strings too and is often far too high.
+    """
     total = 0
-    for start in range(0, len(raw), _PIECE_BYTES):  # one count over all would be one call
+    for start in range(0, len(raw), _PIECE_BYTES):  # a single count would hold the GIL
         end = start + _PIECE_BYTES
         total += raw.count(b",", start, end) + raw.count(b"{", start, end) + raw.count(b"[", start, end)
     return total
 
 
 def exact_values(raw: bytes) -> int:
-    """Commas, objects and arrays outside of strings: at least as many as there are values, less one."""
+    """Number of commas, objects and arrays outside of strings.
+
+    At least the number of values less one.
+    """
     total = 0
     within = False
     for _, piece in masked_pieces(raw):

@@ -1,4 +1,7 @@
-"""What is said about limits: a key's own, how they stand, and the refusal. Amounts are in millionths of a dollar."""
+"""Key limits: configuration, state and rejection.
+
+Amounts are in millionths of a USD.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,11 +10,11 @@ from enum import StrEnum
 from apiproxy.core.errors import FailureKind, ProxyError
 
 MICRO = 1_000_000
-"""Millionths in a dollar."""
+"""Millionths per USD."""
 
 
 class Period(StrEnum):
-    """How long a budget has to last: a day or a calendar month, both in UTC, or for ever."""
+    """Period of a budget: a UTC day, a UTC calendar month, or unlimited."""
 
     DAY = "day"
     MONTH = "month"
@@ -20,7 +23,7 @@ class Period(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
-    """What a key is limited to; None, and a period that is not in budgets: no limit."""
+    """Limits of a key. None, or no entry in budgets: no limit."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -30,14 +33,16 @@ class KeyLimits:
 
     @property
     def unlimited(self) -> bool:
-        """Whether there is nothing to keep."""
         rates = (self.requests_per_minute, self.tokens_per_minute, self.concurrent_runs)
         return not self.budgets and all(limit is None for limit in rates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauge:
-    """One limit per minute: how much of it is free, and when (Unix milliseconds) all of it is if nothing more comes."""
+    """State of a per-minute limit.
+
+    full_at_ms: Unix time in milliseconds at which all of it is available again if nothing more is used.
+    """
 
     limit: int
     remaining: int
@@ -46,7 +51,7 @@ class Gauge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetState:
-    """One budget: what was spent of it, and what runs that go on may still cost."""
+    """State of a budget. held: reserved by active runs."""
 
     period: Period
     limit: int
@@ -55,13 +60,16 @@ class BudgetState:
 
     @property
     def used_percent(self) -> int:
-        """The part that is spent, rounded down; a budget of nothing is used up."""
+        """Percentage spent, rounded down; 100 for a budget of zero."""
         return 100 * self.spent // self.limit if self.limit else 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitState:
-    """How a key's limits stand at `at_ms`; a dialect shows it in headers. Empty for a key without limits."""
+    """State of a key's limits, for response headers.
+
+    at_ms: Unix time in milliseconds. Empty for a key without limits.
+    """
 
     at_ms: int = 0
     requests: Gauge | None = None
@@ -71,7 +79,10 @@ class LimitState:
 
     @property
     def warning(self) -> str:
-        """For `x-proxy-budget-warning`: the budgets that are nearly spent, as `day 4.21 of 5.00 USD`; else empty."""
+        """Value of `x-proxy-budget-warning`, empty without a warning.
+
+        Lists the budgets that are nearly spent, as `day 4.21 of 5.00 USD`.
+        """
         near = [state for state in self.budgets if state.used_percent >= self.warn_percent]
         return ", ".join(f"{state.period} {usd(state.spent)} of {usd(state.limit)} USD" for state in near)
 
@@ -81,10 +92,9 @@ NO_STATE = LimitState()
 
 
 class LimitError(ProxyError):
-    """A request that a key's limits do not let through.
+    """Request rejected by a key's limits.
 
-    retry_after_s is exact where the limits alone decide it. retryable is False where the same request cannot pass
-    before that, or ever: a client's own quick retries are of no use.
+    retry_after_s: exact if it depends only on the limits. retryable: False if a retry before that cannot succeed.
     """
 
     def __init__(
@@ -102,6 +112,6 @@ class LimitError(ProxyError):
 
 
 def usd(micro: int) -> str:
-    """An amount in words: two decimals, or as many as it needs."""
+    """Format an amount with at least two decimals."""
     text = f"{micro / MICRO:.6f}"
     return text[: max(len(text.rstrip("0")), text.index(".") + 3)]

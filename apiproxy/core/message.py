@@ -1,4 +1,4 @@
-"""The fold of a stream into the message that the Messages API would have answered without streaming."""
+"""Accumulator that rebuilds the complete message from a Messages API stream."""
 
 import json
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ _APPENDED = {"text_delta": "text", "thinking_delta": "thinking", "signature_delt
 
 
 class MessageFold:
-    """Add the events in order; `message` is then the whole message. Inverse of what the upstream does to stream it."""
+    """Accumulates stream events, added in order, into `message`."""
 
     def __init__(self) -> None:
         self.message: dict[str, Any] = {}
@@ -20,7 +20,7 @@ class MessageFold:
         self._text: dict[tuple[int, str], list[str]] = {}
 
     def add(self, events: Iterable[StreamEvent]) -> None:
-        """Takes events into account; `ping` and events of unknown kinds change nothing."""
+        """Add events; `ping` and unknown events are ignored."""
         for event in events:
             match event["type"]:
                 case "content_block_delta":
@@ -47,7 +47,7 @@ class MessageFold:
             self._unknown_delta(index, delta)
 
     def _unknown_delta(self, index: int, delta: dict[str, Any]) -> None:
-        """Deltas that do not exist yet: text grows, anything else takes the place of what was there."""
+        """Apply a delta of an unknown type: append strings, replace other values."""
         block = self.message["content"][index]
         for name, value in delta.items():
             if name == "type":
@@ -72,8 +72,11 @@ class MessageFold:
 
 
 def _tool_input(text: str) -> Any:
-    """What the model wrote, numbers of any size and lone surrogates included (orjson changes the one and refuses the
-    other); of an input that `max_tokens` cut off, the part that the official client shows too."""
+    """Parse a tool input.
+
+    If `max_tokens` truncated it, returns the part that the official client returns too. Not with
+    orjson, which changes large numbers and rejects lone surrogates.
+    """
     try:
         return json.loads(text)
     except ValueError:
@@ -81,6 +84,6 @@ def _tool_input(text: str) -> Any:
     try:
         return from_json(text, allow_partial=True)
     except ValueError:
-        # In the API's own words for it, in which a client may send it back to the model. Source:
+        # The API's form for invalid JSON, which a client may send back to the model. Source:
         # https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming
         return {"INVALID_JSON": text}

@@ -1,9 +1,8 @@
-"""Where the work on a request's body is done: small bodies on the event loop, larger ones in threads.
+"""Thread offloading for the work on large request bodies.
 
-A thread that runs Python gives the interpreter's lock back every `SWITCH_INTERVAL_S`, one call into C keeps it to its
-end. So no call may be longer than 50 ms by itself, which the limits of `wire/values.py` see to. This module bounds how
-many threads want the lock at once: one for bodies above `OFFLOAD_BYTES`, and one for those above `LARGE_BYTES`, so that
-a medium body never waits for a large one.
+A thread that runs Python releases the GIL every `SWITCH_INTERVAL_S`; a call into C holds it until it returns, at most
+50 ms thanks to the limits in `json_values.py`. Few threads compete for the GIL: one for bodies above `OFFLOAD_BYTES`
+and one for those above `LARGE_BYTES`, so that a medium body never waits for a large one.
 """
 
 import asyncio
@@ -12,11 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 OFFLOAD_BYTES = 64 * 1024
-"""Up to this size all the work on a body together takes less than 50 ms, whatever is in it."""
+"""Up to this size, all work on any body takes less than 50 ms."""
 LARGE_BYTES = 1024 * 1024
 SWITCH_INTERVAL_S = 0.0005
-"""How long the event loop waits for a thread that runs Python, at each of the dozen times that a request needs the
-interpreter's lock. With Python's own 5 ms, /healthz took 100 ms beside one large body."""
+"""GIL switch interval.
+
+The event loop waits this long each of the dozen times that a request needs the GIL. With Python's default of 5 ms,
+/healthz took 100 ms during one large body.
+"""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -26,7 +28,7 @@ _large = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-body")
 
 
 async def offload(size_bytes: int, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
-    """Does the work on a body of that size and gives its result; raises what it raises."""
+    """Run the work on a body of that size in its thread, or right here if it is small."""
     if size_bytes <= OFFLOAD_BYTES:
         return work(*args, **kwargs)
     thread = _medium if size_bytes <= LARGE_BYTES else _large

@@ -1,4 +1,4 @@
-"""Child processes that die with this one."""
+"""Child processes that the kernel kills when this process dies."""
 
 import shutil
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from functools import cache
 
 _PROBE_TIMEOUT_S = 5.0
-_TIE = (
+_PRCTL_PROGRAM = (
     "import ctypes, os, sys\n"
     "ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL\n"
     "os.execv(sys.argv[1], sys.argv[1:])"
@@ -14,22 +14,22 @@ _TIE = (
 
 
 @cache
-def tied_to_us() -> tuple[str, ...]:
-    """What to put before a command so that the kernel kills it when this process dies, however it dies.
+def parent_death_prefix() -> tuple[str, ...]:
+    """Command prefix that sets PR_SET_PDEATHSIG to SIGKILL.
 
-    An idle CLI exits when its stdin ends; one in the middle of a turn goes on to the turn's end, and the upstream bills
-    it. Linux only: elsewhere such a worker outlives a `kill -9` of the server until its turn is over.
+    Without it, an idle CLI exits at the end of stdin, but a busy one completes its turn, which the upstream bills.
+    Linux only; empty elsewhere.
     """
     if not sys.platform.startswith("linux"):
         return ()
     setpriv = shutil.which("setpriv")
-    if setpriv is not None and _knows_pdeathsig(setpriv):
+    if setpriv is not None and _supports_pdeathsig(setpriv):
         return (setpriv, "--pdeathsig", "KILL")
-    return (sys.executable, "-S", "-E", "-c", _TIE)
+    return (sys.executable, "-S", "-E", "-c", _PRCTL_PROGRAM)
 
 
-def _knows_pdeathsig(setpriv: str) -> bool:
-    """util-linux's setpriv does, busybox's does not."""
+def _supports_pdeathsig(setpriv: str) -> bool:
+    """Whether this is util-linux's setpriv; busybox's lacks --pdeathsig."""
     command = [setpriv, "--pdeathsig", "KILL", "true"]
     try:
         probe = subprocess.run(command, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False)  # noqa: S603

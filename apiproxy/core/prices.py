@@ -1,4 +1,4 @@
-"""The price of tokens, server tools and ways of serving, and the cost of a usage at them. Pure."""
+"""Prices of tokens, tools and serving options, and the cost of a usage. Pure."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from apiproxy.core.events import Iteration, Usage
 _MILLION = Decimal(1_000_000)
 _ONE = Decimal(1)
 _STANDARD = frozenset({"", "standard", "standard_only", "auto", "global", "not_available"})
-"""Values of `speed`, `inference_geo` and `service_tier` that cost what the table says."""
+"""Values of `speed`, `inference_geo` and `service_tier` at the base price."""
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _HOUR_COUNT = "cache_creation_1h_input_tokens"
 
@@ -18,17 +18,17 @@ CODE_EXECUTION = "code_execution_requests"
 WEB_SEARCH = "web_search_requests"
 WEB_FETCH = "web_fetch_requests"
 _FREE_CODE_SINCE = 20260209
-"""Code execution has no fee of its own beside a web search or web fetch tool of this version or a later one."""
-_LOOKED_AT_TOOLS = 1_000
+"""With a web search or web fetch tool since this version, code execution is free."""
+_MAX_TOOLS_CHECKED = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """A model's prices: USD per million tokens, factors on them by how it is served, and USD per use of server tools.
+    """Prices of a model in USD: per million tokens and per use of server tools.
 
-    cache_write is that of the five-minute cache, cache_write_1h that of the one-hour cache. A request whose prompt has
-    more than long_prompt_above tokens costs the factor times as much, its output long_prompt_output_factor times.
-    speeds, geos and tiers: factors by the values of `usage.speed`, `usage.inference_geo` and `usage.service_tier`.
+    cache_write: five-minute cache. cache_write_1h: one-hour cache. long_prompt_factor applies to requests whose prompt
+    has more than long_prompt_above tokens, long_prompt_output_factor to their output. speeds, geos, tiers: factors by
+    the values of `usage.speed`, `usage.inference_geo` and `usage.service_tier`.
     """
 
     input: Decimal
@@ -45,7 +45,7 @@ class Prices:
     tools: Mapping[str, Decimal] = field(default_factory=dict)
 
     def tokens_usd(self, counts: Usage | Iteration) -> Decimal:
-        """The cost of the tokens, served at standard speed, anywhere, in the standard tier."""
+        """Cost of the tokens at the base price."""
         prompt = counts.input_tokens + counts.cache_creation_input_tokens + counts.cache_read_input_tokens
         hour = min(counts.cache_creation_1h_input_tokens, counts.cache_creation_input_tokens)
         read = (
@@ -61,7 +61,7 @@ class Prices:
         return (read + written) / _MILLION
 
     def factor(self, usage: Usage) -> tuple[Decimal, tuple[str, ...]]:
-        """The factor for how a request was served, and the values that have none: they count as standard."""
+        """Factor for speed, geo and tier; unknown values count as standard and are listed."""
         factor, missing = _ONE, list[str]()
         for name, value, known in (
             ("speed", usage.speed, self.speeds),
@@ -75,7 +75,10 @@ class Prices:
         return factor, tuple(missing)
 
     def cost(self, usage: Usage) -> float:
-        """The cost in USD of a usage that has no iterations of other models; what has no price is left out."""
+        """Cost in USD, excluding parts without a price.
+
+        The usage must have no iterations of other models.
+        """
         charged = charge("", usage, lambda _: self)
         assert charged is not None
         return float(charged.usd)
@@ -83,7 +86,7 @@ class Prices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTable:
-    """The prices of all models: by a model's id or another of its names, and all of them."""
+    """Prices of all models. of: by id or alias. all: every model's."""
 
     of: Callable[[str], Prices | None]
     all: Callable[[], Collection[Prices]] = tuple
@@ -94,17 +97,17 @@ NO_PRICES = PriceTable(of=lambda _: None)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """The known cost of a usage, and the parts of it that have no price."""
+    """Cost of a usage, and its parts without a price."""
 
     usd: Decimal
     unpriced: tuple[str, ...] = ()
 
 
 def charge(model: str, usage: Usage, prices_of: Callable[[str], Prices | None]) -> Charge | None:
-    """The cost of a usage; None where nothing of it has a price. model: the request's.
+    """Cost of a usage; None if no part has a price. model: the request's.
 
-    The tokens of `iterations` are charged at the prices of the models that they name. Where the totals of the usage say
-    more than those entries add up to, the rest is charged at the request's model, so that no count is free.
+    `iterations` are charged at the prices of their models. Tokens in the totals beyond their sum are charged at the
+    request's model, so that none is free.
     """
     total, missing, priced = Decimal(0), list(usage.unknown), False
     for name, counts in _parts(model, usage):
@@ -127,8 +130,9 @@ def charge(model: str, usage: Usage, prices_of: Callable[[str], Prices | None]) 
 
 
 def without_free_tools(usage: Usage, body: Mapping[str, Any]) -> Usage:
-    """The usage without code execution, where the request has a web tool with which that is free.
+    """Remove code execution from a usage if it is free.
 
+    It is with a recent web tool in the request.
     Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use/code-execution-tool
     """
     if not any(name == CODE_EXECUTION for name, _ in usage.server_tools) or not _has_new_web_tool(body):
@@ -138,7 +142,7 @@ def without_free_tools(usage: Usage, body: Mapping[str, Any]) -> Usage:
 
 def _has_new_web_tool(body: Mapping[str, Any]) -> bool:
     tools = body.get("tools")
-    for tool in tools[:_LOOKED_AT_TOOLS] if isinstance(tools, list) else ():
+    for tool in tools[:_MAX_TOOLS_CHECKED] if isinstance(tools, list) else ():
         kind = tool.get("type") if isinstance(tool, Mapping) else None
         if isinstance(kind, str) and kind.startswith(("web_search_", "web_fetch_")):
             version = kind.rpartition("_")[2]
@@ -148,14 +152,14 @@ def _has_new_web_tool(body: Mapping[str, Any]) -> bool:
 
 
 def _parts(model: str, usage: Usage) -> Iterator[tuple[str, Usage | Iteration]]:
-    """The usage in parts that each have one model."""
+    """Split a usage by model."""
     if not usage.iterations:
         yield model, usage
         return
     for entry in usage.iterations:
         yield entry.model or model, entry
-    told = {name: sum(getattr(entry, name) for entry in usage.iterations if not entry.apart) for name in _COUNTS}
-    rest = {name: max(0, getattr(usage, name) - told[name]) for name in _COUNTS}
+    counted = {name: sum(getattr(entry, name) for entry in usage.iterations if not entry.apart) for name in _COUNTS}
+    rest = {name: max(0, getattr(usage, name) - counted[name]) for name in _COUNTS}
     if any(rest.values()):
         hour = sum(entry.cache_creation_1h_input_tokens for entry in usage.iterations if not entry.apart)
         rest[_HOUR_COUNT] = min(

@@ -1,4 +1,4 @@
-"""The caller that an API key stands for."""
+"""The authenticated caller."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,10 @@ from apiproxy.core.limits import NO_LIMITS, KeyLimits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who a key stands for. expires_at is Unix time in seconds; an empty list of what is allowed means everything.
+    """Caller authenticated by an API key. Empty allow-lists allow everything.
 
-    limits tell whether there are any and may be some seconds old; what counts is decided under the key's lock.
+    expires_at: Unix time in seconds. limits: cached, possibly some seconds old; enforcement reads them under the key's
+    lock.
     """
 
     key_id: int
@@ -25,4 +26,4 @@ class Principal:
     store_bodies: bool = False
     expires_at: float | None = None
     previous_secret: bool = False
-    """Whether the key was presented by its secret before the last rotation."""
+    """Whether the caller used the key's secret from before the last rotation."""

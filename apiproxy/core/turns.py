@@ -1,4 +1,4 @@
-"""What a client asked: values without behaviour, made by a dialect's parser and never changed afterwards."""
+"""Parsed requests: immutable values created by a dialect's parser."""
 
 import secrets
 import string
@@ -12,17 +12,23 @@ _BASE62 = string.digits + string.ascii_letters
 _ID_LENGTH = 24
 
 MOST_MAX_TOKENS = 10_000_000
-"""The largest `max_tokens` that a dialect accepts: far above any model's, and small enough for every sum of it."""
+"""Upper bound of `max_tokens`: above any model's limit; sums do not overflow."""
 
 
 def new_id(prefix: str) -> str:
-    """An id that looks like the real API's: prefix (`req_`, `msg_`, `chatcmpl-`) and 24 random base62 characters."""
+    """Random id in the API's format.
+
+    A prefix (`req_`, `msg_`, `chatcmpl-`) and 24 base62 characters.
+    """
     return prefix + "".join(_BASE62[byte % len(_BASE62)] for byte in secrets.token_bytes(_ID_LENGTH))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asked. key_id and key_label are copied from the API key's row; priority: the lower, the sooner served."""
+    """Client of a request.
+
+    key_id, key_label: copied from the API key. priority: lower values are served first.
+    """
 
     key_id: int | None
     key_label: str
@@ -34,15 +40,13 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One request, whatever dialect it came in.
+    """A request in any dialect.
 
-    id is the run's, the trace's and the `request-id` header. body is a body of the Anthropic Messages API as the
-    client sent it (the canonical form; another dialect's parser translates into it) with `max_tokens` filled in.
-    model is the id after aliases, requested_model the client's own word. betas are the values of `anthropic-beta`.
-    received_at is Unix time in seconds; body_bytes the size of the body as it came. kept_messages: how many of the
-    body's messages the gateway itself put before the client's, None where it was not asked to; unstored_turns: how
-    many answered turns of the conversation could not be kept. form: what the dialect
-    needs to write the answer once more, if that is kept.
+    id: also the run's, the trace's and the `request-id` header. body: a Messages API body with `max_tokens` set;
+    other dialects are translated into it. model: id after alias resolution. requested_model: as sent by the client.
+    betas: values of `anthropic-beta`. received_at: Unix time in seconds. body_bytes: size of the received body.
+    kept_messages: number of stored messages prepended to the client's, None if not requested. unstored_turns: answered
+    turns of the conversation that could not be stored. form: data the dialect needs to render a stored answer again.
     """
 
     id: str

@@ -1,3 +1,3 @@
-"""The gateway's version, as pyproject.toml has it."""
+"""The gateway's version, the same as in pyproject.toml."""
 
 VERSION = "0.1.0"

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from apiproxy.core.parent_death import tied_to_us
+from apiproxy.core.parent_death import parent_death_prefix
 from apiproxy.server.child import ChildSide
 from apiproxy.server.children import Child
 from apiproxy.server.orphans import reap_orphans
@@ -138,7 +138,7 @@ class Supervisor:
         option = ChildSide.option(self._listener, theirs, seat if self._processes > 1 else None)
         try:
             process = await asyncio.create_subprocess_exec(
-                *(*tied_to_us(), *self._command, "--as-child", option),
+                *(*parent_death_prefix(), *self._command, "--as-child", option),
                 pass_fds=(self._listener.fileno(), theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, which passes it on once

@@ -1,12 +1,11 @@
-"""A stand-in for the Messages API on loopback: the upstream of the tests, and of a gateway without a credential.
+"""Embedded stand-in for the Messages API: the upstream in demo mode.
 
-What it answers is steered from the last user text (`directives.py`); without directives it gives a friendly demo
-answer that says what it is (`demo.py`). Started in this process by `start`, or in its own by
-`python -m apiproxy.standin`.
+Served on loopback. Its answers are scripts (`scenarios.py`), chosen by the code that starts it; a prompt
+cannot choose one.
 """
 
 from apiproxy.standin.app import StandIn
-from apiproxy.standin.recorder import Exchange, Recorder
+from apiproxy.standin.script import ChooseScript, Script
 from apiproxy.standin.server import StandInServer, start
 
-__all__ = ["Exchange", "Recorder", "StandIn", "StandInServer", "start"]
+__all__ = ["ChooseScript", "Script", "StandIn", "StandInServer", "start"]

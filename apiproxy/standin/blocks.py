@@ -1,7 +1,7 @@
-"""Content blocks: as they are announced, as they are streamed, and complete."""
+"""Content blocks: start, deltas and final form."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from apiproxy.core.turns import new_id
 
 JsonObject = dict[str, Any]
 SIGNATURE = "c3RhbmQtaW4gc2lnbmF0dXJl"
-"""The signature of every thinking block: base64 as the real ones, and nothing more."""
+"""Signature of every thinking block: valid base64 and nothing else."""
 
 _JSON_PIECE = 9
 _WORD = re.compile(r"\s*\S+\s*$|\s*\S+")
@@ -19,7 +19,7 @@ _WORD = re.compile(r"\s*\S+\s*$|\s*\S+")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`announced` in content_block_start, then `deltas`, which together make `complete`."""
+    """A content block: `announced` in its start event; `deltas` add up to `complete`."""
 
     announced: JsonObject
     deltas: Sequence[JsonObject]
@@ -27,30 +27,18 @@ class Block:
 
 
 def words(text: str) -> list[str]:
-    """The text in small pieces, as a model writes it; joined they are the text again."""
+    """Split a text into deltas of about a word; joined, they are the text."""
     return _WORD.findall(text) or ([text] if text else [])
 
 
-def text_block(pieces: Sequence[str], *, cited: str | None = None) -> Block:
-    """A text block, with one citation where a text to cite is given."""
+def text_block(pieces: Sequence[str]) -> Block:
+    """A text block, streamed in these pieces."""
     deltas: list[JsonObject] = [{"type": "text_delta", "text": piece} for piece in pieces]
-    complete: JsonObject = {"type": "text", "text": "".join(pieces)}
-    if cited is not None:
-        citation = {
-            "type": "char_location",
-            "cited_text": cited,
-            "document_index": 0,
-            "document_title": None,
-            "start_char_index": 0,
-            "end_char_index": len(cited),
-        }
-        deltas.append({"type": "citations_delta", "citation": citation})
-        complete["citations"] = [citation]
-    return Block({"type": "text", "text": "", **({"citations": []} if cited is not None else {})}, deltas, complete)
+    return Block({"type": "text", "text": ""}, deltas, {"type": "text", "text": "".join(pieces)})
 
 
 def thinking_block(text: str) -> Block:
-    """A thinking block; the signature comes in a delta of its own, as from the API."""
+    """A thinking block; the signature has its own delta, as in the API."""
     deltas: list[JsonObject] = [{"type": "thinking_delta", "thinking": piece} for piece in words(text)]
     deltas.append({"type": "signature_delta", "signature": SIGNATURE})
     return Block(
@@ -60,13 +48,8 @@ def thinking_block(text: str) -> Block:
     )
 
 
-def literal_block(block: Mapping[str, Any]) -> Block:
-    """A block that is announced whole and has no deltas: redacted_thinking, web_search_tool_result, anything."""
-    return Block(dict(block), (), dict(block))
-
-
 def tool_block(name: str, tool_input: object) -> Block:
-    """A tool_use block; the input's JSON is streamed in pieces that are no JSON themselves."""
+    """A tool_use block; the streamed pieces of its input are not valid JSON."""
     block = {"type": "tool_use", "id": new_id("toolu_"), "name": name}
     written = orjson.dumps(tool_input).decode() if tool_input else ""
     pieces = ["", *(written[at : at + _JSON_PIECE] for at in range(0, len(written), _JSON_PIECE))]

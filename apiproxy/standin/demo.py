@@ -1,4 +1,4 @@
-"""What the stand-in answers where no directive says so: honest about what it is, and close to what a model would do."""
+"""Demo answers: they say that they are a demo, and otherwise resemble a model's."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,14 @@ from apiproxy.standin.blocks import Block, text_block, thinking_block, tool_bloc
 from apiproxy.standin.schema import minimal
 
 INTRODUCTION = "This is a demo answer from claude-sdk-proxy's built-in stand-in: no upstream credential is set."
-"""How every demo text starts."""
+"""Start of every demo text."""
 
 _QUOTE_CHARS = 2_000
 _THOUGHT = "There is no model behind this answer, so there is little to think about: I repeat what I was told."
 
 
 def demo_blocks(body: prompt.Body) -> list[Block]:
-    """Thinking where it is on; then a tool call where one is asked for, JSON where a schema is, or else a text."""
+    """Thinking if enabled; then a tool call, structured output or a text."""
     blocks = [thinking_block(_THOUGHT)] if prompt.wants_thinking(body) else []
     tool = _wanted_tool(body)
     if tool is not None:
@@ -32,7 +32,7 @@ def demo_blocks(body: prompt.Body) -> list[Block]:
 
 
 def demo_text(body: prompt.Body) -> str:
-    """The introduction, and what was said, shown and returned by tools in the last user message."""
+    """Introduction, then text, images and tool results of the last user message."""
     sentences = [INTRODUCTION]
     if said := prompt.spoken_text(body).strip():
         quote = said if len(said) <= _QUOTE_CHARS else said[:_QUOTE_CHARS] + "…"
@@ -44,7 +44,7 @@ def demo_text(body: prompt.Body) -> str:
 
 
 def _wanted_tool(body: prompt.Body) -> Mapping[str, Any] | None:
-    """The tool to call: the one that tool_choice forces, or else the one that the person names, once."""
+    """Tool forced by tool_choice, else the one named in the text and not yet called."""
     tools: Sequence[Mapping[str, Any]] = prompt.offered_tools(body)
     choice = body.get("tool_choice") or {}
     match choice.get("type"):
@@ -62,12 +62,12 @@ def _wanted_tool(body: prompt.Body) -> Mapping[str, Any] | None:
 
 
 def _names(text: str, name: str) -> bool:
-    """Whether the name stands in the text as a word, with spaces in place of its underscores too."""
+    """Whether the text has the name as a word; spaces may replace underscores."""
     spoken = re.escape(name).replace("_", "[_ ]")
     return re.search(rf"(?<!\w){spoken}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def _wanted_schema(body: prompt.Body) -> object:
-    """The schema that structured output asks for."""
+    """The JSON schema for structured output."""
     form = (body.get("output_config") or {}).get("format") or body.get("output_format") or {}
     return form.get("schema") if form.get("type") == "json_schema" else None

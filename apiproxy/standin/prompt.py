@@ -1,4 +1,4 @@
-"""What of a Messages body the stand-in looks at, and the few mistakes that it refuses like the real API."""
+"""Reading and basic validation of Messages bodies."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
@@ -7,11 +7,14 @@ Body = Mapping[str, Any]
 
 
 class InvalidRequestError(ValueError):
-    """The body is not a Messages request; the text is the API's own wording where that is known."""
+    """Invalid Messages body; the text is the API's own where known."""
 
 
 def validate(body: object, *, counting: bool = False) -> Body:
-    """The body, when the real API would accept its outline. counting: for count_tokens, which needs no max_tokens."""
+    """Return the body if its outline is valid, else raise InvalidRequestError.
+
+    counting: for count_tokens, which needs no `max_tokens`.
+    """
     if not _is_object(body):
         raise InvalidRequestError("The request body is not valid JSON: expected an object")
     for name, kind in (("model", str), ("messages", list), *(() if counting else (("max_tokens", int),))):
@@ -29,7 +32,7 @@ def validate(body: object, *, counting: bool = False) -> Body:
 
 
 _KINDS = {str: "string", list: "list", int: "integer"}
-_ROLES = ("user", "assistant", "system")  # "system" in the middle of a conversation is a beta of the API
+_ROLES = ("user", "assistant", "system")  # "system" inside a conversation is a beta of the API
 
 
 def _validate_message(number: int, message: object) -> None:
@@ -44,7 +47,7 @@ def _validate_message(number: int, message: object) -> None:
 
 
 def last_user_blocks(body: Body) -> list[Mapping[str, Any]]:
-    """The content blocks of the last user message, a plain string as one text block."""
+    """Content blocks of the last user message; a string becomes one text block."""
     for message in reversed(body["messages"]):
         if message["role"] == "user":
             content = message["content"]
@@ -53,35 +56,47 @@ def last_user_blocks(body: Body) -> list[Mapping[str, Any]]:
 
 
 def last_user_text(body: Body) -> str:
-    """The text of the last user message, with that of its tool results."""
+    """Text of the last user message, including its tool results."""
     return "\n".join(_texts(last_user_blocks(body)))
 
 
 def spoken_text(body: Body) -> str:
-    """The text of the last user message alone: what the person said."""
+    """Text of the last user message, without its tool results."""
     return "\n".join(block.get("text", "") for block in last_user_blocks(body) if block.get("type") == "text")
 
 
 def tool_results(body: Body) -> list[str]:
-    """The texts of the tool results in the last user message."""
+    """Text of each tool result in the last user message."""
     return ["\n".join(_texts([block])) for block in last_user_blocks(body) if block.get("type") == "tool_result"]
 
 
 def count_images(body: Body) -> int:
-    """How many images the last user message holds, tool results included."""
+    """Number of images in the last user message, including its tool results."""
     blocks = last_user_blocks(body)
     inner = [part for block in blocks for part in _parts(block.get("content"))]
     return sum(1 for block in (*blocks, *inner) if block.get("type") == "image")
 
 
 def offered_tools(body: Body) -> list[Mapping[str, Any]]:
-    """The tools that the client runs itself and described with a schema."""
+    """Client-side tools: those with an input schema."""
     tools = body.get("tools") or []
     return [tool for tool in tools if _is_object(tool) and isinstance(tool.get("input_schema"), Mapping)]
 
 
+def called_tools(body: Body) -> set[str]:
+    """Names of the tools called since the last user message that is not a tool result."""
+    called: set[str] = set()
+    for message in reversed(body["messages"]):
+        blocks = _parts(message["content"])
+        if message["role"] == "assistant":
+            called.update(block["name"] for block in blocks if block.get("type") == "tool_use")
+        elif not any(block.get("type") == "tool_result" for block in blocks):
+            break
+    return called
+
+
 def wants_thinking(body: Body) -> bool:
-    """Whether extended thinking is on."""
+    """Whether extended thinking is enabled."""
     thinking = body.get("thinking")
     return _is_object(thinking) and thinking.get("type") in {"enabled", "adaptive"}
 

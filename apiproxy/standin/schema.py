@@ -1,4 +1,4 @@
-"""The smallest sensible value that fits a JSON schema: what a demo tool call passes."""
+"""Minimal value for a JSON schema: the arguments of demo tool calls."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,9 +20,10 @@ Schema = Mapping[str, Any]
 
 
 def minimal(schema: object, *, root: Schema | None = None, depth: int = 0) -> Any:
-    """A value that fits: required properties only, the first of what may be chosen, the least of what is counted.
+    """Build a minimal valid value.
 
-    `pattern`, `not` and `if` are not looked at. Below a depth of 12 (a schema that requires itself) it gives None.
+    It has the required properties only, the first alternative and the smallest size. Ignores `pattern`,
+    `not` and `if`. None below a depth of 12, which a recursive schema reaches.
     """
     if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
         return None
@@ -69,7 +70,7 @@ def _number(schema: Schema) -> float:
     step = schema.get("multipleOf", 1)
     least = schema.get("minimum", schema.get("exclusiveMinimum", 0))
     most = schema.get("maximum", schema.get("exclusiveMaximum"))
-    value = -(-least // step) * step  # the first multiple that is not below the least
+    value = -(-least // step) * step  # first multiple that is not below the minimum
     if "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
         value += step
     if most is not None and value > most:

@@ -1,8 +1,8 @@
-"""An HTTP/1.1 server for one ASGI application, just exact enough for a stand-in.
+"""Minimal HTTP/1.1 server for the stand-in's ASGI application.
 
-It exists because faults have to be exact: a connection that is reset in the middle of a chunk, one that stays silent,
-a client whose leaving is noticed at once. No ASGI server offers the first, and Daphne cannot be started twice in a
-process. Loopback only: it speaks no TLS, takes bodies by Content-Length alone, and trusts its clients to mean well.
+Daphne cannot be started twice in a process, and faults must be exact: an application that returns before its response
+is complete closes the connection, and a client disconnect is reported at once. For trusted clients on loopback only:
+no TLS, and bodies need a Content-Length.
 """
 
 import asyncio
@@ -13,8 +13,9 @@ from http import HTTPStatus
 from urllib.parse import unquote
 
 from apiproxy.standin.app import StandIn
-from apiproxy.standin.asgi import ABORT, Application, Message, Scope
-from apiproxy.standin.recorder import Recorder
+from apiproxy.standin.asgi import Application, Message, Scope
+from apiproxy.standin.scenarios import demo
+from apiproxy.standin.script import ChooseScript
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ _CLOSE_TIMEOUT_S = 5.0
 
 
 class StandInServer:
-    """A running stand-in. Made by `start`, ended by `close`, in the same event loop."""
+    """A running stand-in. Stop it with `close` in the same event loop."""
 
     def __init__(self, server: asyncio.Server, connections: "set[_Connection]") -> None:
         self._server = server
@@ -33,11 +34,10 @@ class StandInServer:
 
     @property
     def base_url(self) -> str:
-        """What a client's base URL is set to."""
         return f"http://{self.host}:{self.port}"
 
     async def close(self) -> None:
-        """Stops listening, breaks every connection and waits for the applications on them; twice does no harm."""
+        """Stop listening, abort all connections and wait for their requests. Idempotent."""
         self._server.close()
         tasks = [connection.task for connection in self._connections if connection.task is not None]
         for connection in list(self._connections):
@@ -49,16 +49,19 @@ class StandInServer:
         await self._server.wait_closed()
 
 
-async def start(
-    host: str = "127.0.0.1",
-    port: int = 0,
-    *,
-    recorder: Recorder | None = None,
-    expose_recorder: bool = False,
-    pace_s: float = 0.0,
-) -> StandInServer:
-    """Starts a stand-in on the running loop; port 0 lets the system choose. Raises OSError where the port is taken."""
-    app = StandIn(recorder=recorder, expose_recorder=expose_recorder, pace_s=pace_s)
+async def start(choose_script: ChooseScript = demo, *, pace_s: float = 0.0) -> StandInServer:
+    """Start a stand-in on a free loopback port.
+
+    pace_s: seconds between the deltas of a stream.
+    """
+    return await serve(StandIn(choose_script, pace_s=pace_s))
+
+
+async def serve(app: Application, host: str = "127.0.0.1", port: int = 0) -> StandInServer:
+    """Serve an application on the running event loop.
+
+    port: 0 for a free one. Raises OSError if it is in use.
+    """
     connections: set[_Connection] = set()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(app, connections), host, port)
@@ -66,12 +69,12 @@ async def start(
 
 
 class _BadRequestError(Exception):
-    """What came in is not a request that this server takes."""
+    """Malformed or unsupported HTTP request."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """A parsed request head. size: bytes up to the body; length: of the body."""
+    """Request line and headers. size: their bytes; length: bytes of the body."""
 
     scope: Scope
     size: int
@@ -79,7 +82,7 @@ class _Head:
 
 
 def _parse_head(data: bytes) -> _Head:
-    """Reads the request line and headers, which end with an empty line. Raises _BadRequestError."""
+    """Parse a request head including its final empty line. Raises _BadRequestError."""
     try:
         request_line, *lines = data.removesuffix(b"\r\n\r\n").split(b"\r\n")
         method, target, version = request_line.decode("latin-1").split(" ")
@@ -91,7 +94,7 @@ def _parse_head(data: bytes) -> _Head:
     except ValueError as error:
         raise _BadRequestError("malformed head") from error
     if b"transfer-encoding" in dict(headers):
-        raise _BadRequestError("only bodies with a Content-Length are taken")
+        raise _BadRequestError("a body needs a Content-Length")
     if not 0 <= length <= _MAX_BODY_BYTES:
         raise _BadRequestError("body too large")
     path, _, query = target.partition("?")
@@ -105,13 +108,12 @@ def _parse_head(data: bytes) -> _Head:
         "raw_path": path.encode("latin-1"),
         "query_string": query.encode("latin-1"),
         "headers": headers,
-        "extensions": {ABORT: {}},
     }
     return _Head(scope, len(data), length)
 
 
 class _Connection(asyncio.Protocol):
-    """One client. Its requests are answered one after the other, each by a task of its own."""
+    """Client connection; its requests are answered in order, each in its own task."""
 
     def __init__(self, app: Application, connections: "set[_Connection]") -> None:
         self.task: asyncio.Task[None] | None = None
@@ -143,26 +145,26 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._incoming += data
         if self._response is None:
-            self._take_request()
+            self._start_next_request()
 
     def abort(self) -> None:
-        """Resets the connection; what is not sent yet is lost."""
+        """Close without sending what is buffered."""
         self._transport.abort()
 
     def close(self) -> None:
-        """Closes the connection once what was written is sent."""
+        """Close after sending what is buffered."""
         self._transport.close()
 
     async def write(self, data: bytes) -> None:
-        """Sends; returns when the client has read enough of it. Raises ConnectionResetError once it has left."""
+        """Send with back-pressure. Raises ConnectionResetError after a disconnect."""
         if not self._transport.is_closing():
             self._transport.write(data)
             await self._writable.wait()
         if self._transport.is_closing():
-            raise ConnectionResetError("the client has left")
+            raise ConnectionResetError("client disconnected")
 
-    def _take_request(self) -> None:
-        """Starts on the next request where all of it has arrived."""
+    def _start_next_request(self) -> None:
+        """Start answering the next request once it is complete."""
         try:
             if self._head is None:
                 end = self._incoming.find(b"\r\n\r\n", 0, _MAX_HEAD_BYTES)
@@ -185,36 +187,35 @@ class _Connection(asyncio.Protocol):
     async def _run(self, scope: Scope, response: "_Response") -> None:
         try:
             await self._app(scope, response.receive, response.send)
-        except Exception:  # whatever fails in the application costs this connection alone
+        except Exception:  # an application error ends only this connection
             logger.exception("standin.failed")
         self._response = None
         if self._transport.is_closing():
             return
         if response.complete:
-            self._take_request()
+            self._start_next_request()
         else:
-            self.abort()
+            self.close()
 
 
 class _Response:
-    """The ASGI side of one request: `receive` and `send`."""
+    """ASGI `receive` and `send` of one request."""
 
     def __init__(self, connection: _Connection, body: bytes) -> None:
         self.complete = False
         self._connection = connection
         self._arrived: deque[Message] = deque([{"type": "http.request", "body": body, "more_body": False}])
-        self._gone = asyncio.Event()
+        self._disconnected = asyncio.Event()
         self._chunked = False
         self._head = b""
 
     def disconnect(self) -> None:
-        """The connection is closed."""
-        self._gone.set()
+        self._disconnected.set()
 
     async def receive(self) -> Message:
         if self._arrived:
             return self._arrived.popleft()
-        await self._gone.wait()
+        await self._disconnected.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -226,8 +227,6 @@ class _Response:
                 last = not message.get("more_body", False)
                 await self._connection.write(head + self._encode_body(message.get("body", b""), last=last))
                 self.complete = last
-            case "standin.abort":
-                self._connection.close()
             case unknown:
                 raise ValueError(f"unknown message {unknown}")
 

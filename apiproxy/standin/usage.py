@@ -1,4 +1,4 @@
-"""Token counts that look like the API's: about four characters a token, and a prompt cache that remembers."""
+"""Token estimates and a prompt cache, for plausible `usage` objects."""
 
 import hashlib
 from collections import OrderedDict
@@ -11,58 +11,31 @@ from apiproxy.standin.prompt import Body
 
 _CHARS_PER_TOKEN = 4
 _IMAGE_TOKENS = 1_600
-_REMEMBERED = 4_096
-_DENSE_IMAGE_TOKENS = 4_784
-_DENSE_DOCUMENT_TOKENS = 150_000
-_WINDOW_TOKENS = 200_000
-_UNREAD = frozenset({"model", "stream", "max_tokens", "temperature", "top_p", "top_k", "metadata"})
+_MAX_PREFIXES = 4_096
 
 
 def tokens(text_length: int) -> int:
-    """How many tokens a text of so many characters has, at least one."""
+    """Tokens of a text of that many characters: one per four, at least one."""
     return max(1, text_length // _CHARS_PER_TOKEN)
 
 
 def count_tokens(body: Body) -> int:
-    """The input tokens of a body; images count for a fixed number."""
-    return max(1, sum(_size(block) for block in _prompt_blocks(body)))
-
-
-def dense_usage(body: Body) -> dict[str, Any]:
-    """The input side of a `usage` at its worst, as for random characters and long PDFs: a token for every byte."""
-    read = {name: value for name, value in body.items() if name not in _UNREAD}
-    total = len(orjson.dumps(read))
-    for block in _prompt_blocks(body):
-        for part in (block, *_blocks(block.get("content") if isinstance(block, Mapping) else None)):
-            total += _attachment(part)
-    return {
-        "input_tokens": min(total, _WINDOW_TOKENS),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
-    }
-
-
-def _attachment(block: Any) -> int:
-    """What an image or a document counts for beyond the bytes of the rest of its block."""
-    if not isinstance(block, Mapping) or not isinstance(source := block.get("source"), Mapping):
-        return 0
-    data = len(source["data"]) if source.get("type") == "base64" and isinstance(source.get("data"), str) else 0
-    if block.get("type") == "image":
-        return _DENSE_IMAGE_TOKENS - data
-    if block.get("type") == "document" and source.get("type") not in {"text", "content"}:
-        return _DENSE_DOCUMENT_TOKENS - data
-    return 0
+    """Input tokens of a body; each image or document counts as 1,600."""
+    return max(1, sum(_size(block) for block in prompt_blocks(body)))
 
 
 class PromptCache:
-    """Which cached prefixes have been seen: the first use of one writes it, a later one reads it. Bounded."""
+    """Bounded set of prompt prefixes seen so far.
+
+    The first use of a prefix is a cache write, later ones are reads.
+    """
 
     def __init__(self) -> None:
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     def input_usage(self, body: Body) -> dict[str, Any]:
-        """The input side of a `usage` object: uncached tokens, and the prefix up to the last `cache_control`."""
-        blocks = list(_prompt_blocks(body))
+        """Input fields of `usage`. The cached prefix ends at the last `cache_control`."""
+        blocks = list(prompt_blocks(body))
         marks = [at for at, block in enumerate(blocks) if isinstance(block, Mapping) and block.get("cache_control")]
         prefix = blocks[: marks[-1] + 1] if marks else []
         cached = sum(_size(block) for block in prefix)
@@ -84,20 +57,21 @@ class PromptCache:
         known = digest in self._seen
         self._seen[digest] = None
         self._seen.move_to_end(digest)
-        if len(self._seen) > _REMEMBERED:
+        if len(self._seen) > _MAX_PREFIXES:
             self._seen.popitem(last=False)
         return known
 
 
-def _prompt_blocks(body: Body) -> Iterator[Any]:
-    """Tools, system and messages as one list of blocks, in the order in which the API caches them."""
+def prompt_blocks(body: Body) -> Iterator[Any]:
+    """Blocks of tools, system and messages, in the API's caching order."""
     yield from body.get("tools") or ()
-    yield from _blocks(body.get("system"))
+    yield from content_blocks(body.get("system"))
     for message in body.get("messages") or ():
-        yield from _blocks(message.get("content"))
+        yield from content_blocks(message.get("content"))
 
 
-def _blocks(content: object) -> Iterator[Any]:
+def content_blocks(content: object) -> Iterator[Any]:
+    """Blocks of a `content` or `system` field; a string is one text block."""
     if isinstance(content, str):
         yield {"type": "text", "text": content}
     elif isinstance(content, list):

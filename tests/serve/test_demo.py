@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from apiproxy.standin.demo import INTRODUCTION
 from tests.support.engine import body_of
 from tests.support.gateway import GatewayProcess
 
@@ -48,6 +49,15 @@ def test_marks_the_answers_of_a_demo(demo: GatewayProcess, path: str, stream: bo
         refused = client.post(path, json=body, headers={"x-api-key": "none"})
     assert (response.status_code, refused.status_code) == (200, 401)
     assert response.headers.get_list("x-proxy-demo") == refused.headers.get_list("x-proxy-demo") == ["1"]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+def test_answers_a_prompt_with_directives_like_any_other(demo: GatewayProcess, path: str) -> None:
+    with demo.http() as client:
+        response = client.post(path, json=body_of("[[status=500]]", model="sonnet"))
+    assert response.status_code == 200
+    assert INTRODUCTION in response.text
+    assert "You said: [[status=500]]" in response.text
 
 
 @pytest.mark.parametrize(

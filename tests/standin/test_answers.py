@@ -1,7 +1,6 @@
-"""The stand-in as the official client sees it: its answers, and what a demo says."""
+"""Answers of the embedded stand-in, read by the official client."""
 
 import base64
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,8 +8,7 @@ import anthropic
 import pytest
 from anthropic.types import Message, TextBlock, ToolUseBlock
 
-from apiproxy.standin import Recorder, start
-from apiproxy.standin.app import ERROR_TYPES
+from apiproxy.standin import start
 from apiproxy.standin.demo import INTRODUCTION
 
 MODEL = "claude-sonnet-5"
@@ -22,7 +20,7 @@ WEATHER: Any = {
 
 @pytest.fixture
 async def client() -> AsyncIterator[anthropic.AsyncAnthropic]:
-    server = await start(recorder=Recorder())
+    server = await start()
     async with anthropic.AsyncAnthropic(api_key="sk", base_url=server.base_url, max_retries=0) as client:
         yield client
     await server.close()
@@ -49,31 +47,6 @@ async def test_a_demo_answer_says_that_it_is_one_and_repeats_what_was_said(clien
     assert text_of(message) == f"{INTRODUCTION} You said: What is the capital of France?"
     assert message.stop_reason == "end_turn"
     assert message.model == MODEL
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        "Hello",
-        "[[n=7]]",
-        '[[say=Grüße, 🌍]] [[think=hm hm]] [[tool=look:{"at": ["ä", 1]}]]',
-        "[[redacted=abc]] [[cite=the grass]] [[say=It is green.]]",
-        '[[block={"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}]]',
-        "[[stop=refusal]] [[n=1]]",
-    ],
-)
-async def test_a_stream_adds_up_to_the_same_message(client: anthropic.AsyncAnthropic, prompt: str) -> None:
-    whole = await ask(client, prompt)
-    async with client.messages.stream(
-        model=MODEL, max_tokens=1000, messages=[{"role": "user", "content": prompt}]
-    ) as stream:
-        streamed = await stream.get_final_message()
-
-    def comparable(message: Message) -> Any:
-        content = [{**block.to_dict(), "id": None} for block in message.content]
-        return content, message.stop_reason, message.stop_sequence, message.usage.to_dict()
-
-    assert comparable(streamed) == comparable(whole)
 
 
 async def test_a_tool_that_the_prompt_names_is_called_with_arguments_that_fit(client: anthropic.AsyncAnthropic) -> None:
@@ -149,12 +122,6 @@ async def test_an_answer_that_is_too_long_ends_at_max_tokens(client: anthropic.A
     assert text_of(message) == INTRODUCTION[:20]
 
 
-async def test_a_stop_sequence_ends_the_text_before_it(client: anthropic.AsyncAnthropic) -> None:
-    message = await ask(client, "[[say=one two three two]]", stop_sequences=["three", "two"])
-
-    assert (message.stop_reason, message.stop_sequence, text_of(message)) == ("stop_sequence", "two", "one ")
-
-
 async def test_a_cached_prompt_is_written_once_and_then_read(client: anthropic.AsyncAnthropic) -> None:
     system: Any = [{"type": "text", "text": "You are kind. " * 100, "cache_control": {"type": "ephemeral"}}]
 
@@ -167,39 +134,6 @@ async def test_a_cached_prompt_is_written_once_and_then_read(client: anthropic.A
     assert plain.cache_read_input_tokens == plain.cache_creation_input_tokens == 0
 
 
-async def test_usage_can_be_dictated(client: anthropic.AsyncAnthropic) -> None:
-    usage = (await ask(client, "[[in=11]] [[out=22]] [[read=33]] [[write=44]]")).usage
-
-    counts = (usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens)
-    assert counts == (11, 22, 33, 44)
-
-
-async def test_exact_usage_stands_in_both_events(client: anthropic.AsyncAnthropic) -> None:
-    usage = {"input_tokens": -5, "output_tokens": 7, "cache_creation": {"ephemeral_1h_input_tokens": 3}, "later": "x"}
-    body: Any = {"model": MODEL, "max_tokens": 9, "stream": True}
-    stream = await client.messages.create(
-        **body, messages=[{"role": "user", "content": f"[[usage={json.dumps(usage)}]]"}]
-    )
-    seen = [event.to_dict() async for event in stream]
-
-    assert [event["message"]["usage"] for event in seen if event["type"] == "message_start"] == [usage]
-    assert [event["usage"] for event in seen if event["type"] == "message_delta"] == [usage]
-
-
-@pytest.mark.parametrize("status", ERROR_TYPES)
-async def test_an_error_has_the_clients_own_class(client: anthropic.AsyncAnthropic, status: int) -> None:
-    with pytest.raises(anthropic.APIStatusError) as caught:
-        await ask(client, f"[[status={status}]] [[message=no luck]] [[retry_after=7]]")
-
-    assert caught.value.status_code == status
-    assert caught.value.body == {
-        "type": "error",
-        "error": {"type": ERROR_TYPES[status], "message": "no luck"},
-        "request_id": caught.value.request_id,
-    }
-    assert caught.value.response.headers["retry-after"] == "7"
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -209,7 +143,6 @@ async def test_an_error_has_the_clients_own_class(client: anthropic.AsyncAnthrop
         ({"messages": [{"role": "user"}]}, "messages.0.content: Field required"),
         ({"max_tokens": 0}, "max_tokens: Input should be greater than or equal to 1"),
         ({"extra_body": {"max_tokens": "many"}}, "max_tokens: Input should be a valid integer"),
-        ({"messages": [{"role": "user", "content": "[[n=x]]"}]}, "directive n: "),
     ],
 )
 async def test_a_body_that_is_no_request_is_refused(
@@ -231,3 +164,35 @@ async def test_models_are_listed_and_found(client: anthropic.AsyncAnthropic) -> 
     assert (await client.models.retrieve(listed[0])).id == listed[0]
     with pytest.raises(anthropic.NotFoundError):
         await client.models.retrieve("unheard-of")
+
+
+async def test_a_stream_adds_up_to_the_same_message(client: anthropic.AsyncAnthropic) -> None:
+    whole = await ask(client, "Use get weather", tools=[WEATHER])
+    async with client.messages.stream(
+        model=MODEL, max_tokens=1000, messages=[{"role": "user", "content": "Use get weather"}], tools=[WEATHER]
+    ) as stream:
+        streamed = await stream.get_final_message()
+
+    assert [block.type for block in streamed.content] == ["text", "tool_use"]
+    assert text_of(streamed) == text_of(whole)
+    assert tool_of(streamed).input == tool_of(whole).input
+    assert streamed.usage.to_dict() == whole.usage.to_dict()
+
+
+async def test_a_stop_sequence_ends_the_text_before_it(client: anthropic.AsyncAnthropic) -> None:
+    message = await ask(client, "one two three two", stop_sequences=["three", "two"])
+
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "two")
+    assert text_of(message) == f"{INTRODUCTION} You said: one "
+
+
+@pytest.mark.parametrize(
+    "prompt", ["[[status=500]]", "[[drop]]", "[[silent]]", "[[flaky=k:9:529]]", "[[say=x]]", "[[n=x]]"]
+)
+async def test_a_prompt_cannot_control_the_demo(client: anthropic.AsyncAnthropic, prompt: str) -> None:
+    message = await ask(client, prompt)
+    counted = await client.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": prompt}])
+
+    assert text_of(message) == f"{INTRODUCTION} You said: {prompt}"
+    assert message.stop_reason == "end_turn"
+    assert counted.input_tokens > 0

@@ -7,10 +7,10 @@ import httpx
 import orjson
 import pytest
 
-from apiproxy.standin import Recorder, start
 from tests.support.processes import LoggedProcess, clean_environment, is_alive
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually_async
+from tests.upstream import Recorder, start
 
 REQUEST = orjson.dumps({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "[[say=hi]]"}]})
 
@@ -141,7 +141,7 @@ def test_the_process_shows_what_it_was_asked_and_forgets_it_when_told(stand_in: 
 
 
 def test_the_process_shows_nothing_unless_it_records(tmp_path: Path) -> None:
-    process = LoggedProcess(["-m", "apiproxy.standin"], log=tmp_path / "log", env=clean_environment())
+    process = LoggedProcess(["-m", "tests.upstream"], log=tmp_path / "log", env=clean_environment())
     address = process.wait_for_line("listening on ", within_s=20)
 
     status = httpx.get(f"http://{address}/_recorded").status_code
@@ -152,7 +152,7 @@ def test_the_process_shows_nothing_unless_it_records(tmp_path: Path) -> None:
 
 def test_the_process_ends_with_whoever_started_it(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    process = LoggedProcess(["-m", "apiproxy.standin", "--until-eof"], log=log, env=clean_environment())
+    process = LoggedProcess(["-m", "tests.upstream", "--until-eof"], log=log, env=clean_environment())
     process.wait_for_line("listening on ", within_s=20)
 
     process.close_stdin()

@@ -5,9 +5,9 @@ from typing import Any
 
 import httpx
 
-from apiproxy.standin import Exchange
 from tests.support.processes import LoggedProcess, clean_environment
 from tests.support.waiting import eventually
+from tests.upstream import Exchange
 
 _START_S = 20.0
 _STOP_S = 5.0
@@ -17,7 +17,7 @@ class StandInProcess:
     """A stand-in on a port of its own that records what it is asked. Started by the constructor, ended by `stop`."""
 
     def __init__(self, folder: Path) -> None:
-        arguments = ["-m", "apiproxy.standin", "--port", "0", "--record", "--until-eof"]
+        arguments = ["-m", "tests.upstream", "--port", "0", "--record", "--until-eof"]
         self._process = LoggedProcess(arguments, log=folder / "standin.log", env=clean_environment())
         address = self._process.wait_for_line("listening on ", within_s=_START_S)
         self.base_url = f"http://{address}"

@@ -13,7 +13,7 @@ from pathlib import Path
 import claude_agent_sdk
 import psutil
 
-from apiproxy.core.parent_death import tied_to_us
+from apiproxy.core.parent_death import parent_death_prefix
 
 _FLAGS = (
     *("--output-format", "stream-json", "--verbose", "--input-format", "stream-json", "--include-partial-messages"),
@@ -64,7 +64,7 @@ class LaunchSpec:
 
     def command(self) -> list[str]:
         """The argument vector of a worker. Holds no secret and no text of a client."""
-        return [*tied_to_us(), str(self.cli), *_FLAGS]
+        return [*parent_death_prefix(), str(self.cli), *_FLAGS]
 
     def environment(self, folder: "WorkerFolder", inherited: Mapping[str, str]) -> dict[str, str]:
         """The whole environment of a worker that lives in this folder."""

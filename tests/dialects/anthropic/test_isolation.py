@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from apiproxy.engines.sdk.overlay import IDENTITY_BLOCK
-from apiproxy.standin import Exchange
 from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
+from tests.upstream import Exchange
 
 REQUESTS = 100
 AT_ONCE = 8

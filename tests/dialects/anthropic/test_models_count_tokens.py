@@ -15,13 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from apiproxy import standin
 from apiproxy.conf import Credential
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.count_tokens import Counters, count_tokens, counters
 from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
-from apiproxy.standin.recorder import Recorder
+from tests.upstream import Recorder, start
 
 PRINCIPAL = Principal(key_id=1, label="ci", scopes=frozenset({"api"}))
 
@@ -36,7 +35,7 @@ def prompt(text: str, **fields: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def upstream(recorder: Recorder | None = None) -> AsyncIterator[str]:
-    server = await standin.start(recorder=recorder)
+    server = await start(recorder=recorder)
     try:
         yield server.base_url
     finally:

@@ -1,4 +1,4 @@
-"""What the stand-in does wrong on demand, at the level of connections and bytes."""
+"""Faults injected by directives, at the level of connections and bytes."""
 
 import asyncio
 import time
@@ -11,9 +11,9 @@ import httpx
 import orjson
 import pytest
 
-from apiproxy.standin import Recorder, StandIn, start
-from apiproxy.standin.asgi import ConnectionCutError, Message
+from apiproxy.standin.asgi import Message
 from tests.support.waiting import eventually_async
+from tests.upstream import DirectedStandIn, Recorder, start
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Upstream:
         return await self.http.post("/v1/messages", json=body(prompt, **options))
 
     async def received(self, prompt: str, *, timeout_s: float = 10) -> bytes:
-        """What arrives of a stream before it breaks, or before the client gives up waiting and leaves."""
+        """Bytes received before the stream breaks or the client times out."""
         got = b""
         with suppress(httpx.RemoteProtocolError, httpx.ReadTimeout):
             async with self.http.stream("POST", "/v1/messages", json=body(prompt), timeout=timeout_s) as response:
@@ -127,7 +127,7 @@ async def test_pings_come_between_deltas(upstream: Upstream) -> None:
 
 async def test_a_split_stream_is_the_same_stream_in_small_pieces(upstream: Upstream) -> None:
     sent: list[Message] = []
-    app = StandIn()
+    app = DirectedStandIn()
 
     await app(scope(), messages_in(body("[[n=3]] [[split=7]] [[say=äöü🌍]]")), recording(sent))
 
@@ -139,7 +139,7 @@ async def test_a_split_stream_is_the_same_stream_in_small_pieces(upstream: Upstr
 async def test_twenty_thousand_deltas_take_a_few_hundred_sends(upstream: Upstream) -> None:
     sent: list[Message] = []
 
-    await StandIn()(scope(), messages_in(body("[[n=20000]]")), recording(sent))
+    await DirectedStandIn()(scope(), messages_in(body("[[n=20000]]")), recording(sent))
 
     assert len(sent) < 20_000 / 60
     assert b"".join(message.get("body", b"") for message in sent).count(b"text_delta") == 20_000
@@ -232,13 +232,15 @@ async def test_what_is_not_json_is_refused(upstream: Upstream) -> None:
     assert response.json()["error"]["type"] == "invalid_request_error"
 
 
-async def test_on_a_server_that_cannot_cut_the_application_fails_instead() -> None:
-    with pytest.raises(ConnectionCutError):
-        await StandIn()(scope(), messages_in(body("[[drop]]")), recording([]))
+async def test_a_drop_ends_the_application_before_it_sends_anything() -> None:
+    sent: list[Message] = []
+
+    await DirectedStandIn()(scope(), messages_in(body("[[drop]]")), recording(sent))
+
+    assert sent == []
 
 
 def scope() -> dict[str, Any]:
-    """A request on a server without the stand-in's extension."""
     return {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b"", "headers": []}
 
 

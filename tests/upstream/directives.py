@@ -1,33 +1,35 @@
-"""How a prompt steers the stand-in: `[[name=value]]`, or `[[name]]` for `[[name=1]]`, anywhere in the last user text.
+"""Directives in the last user text: `[[name=value]]` or `[[name]]`.
 
-What is answered (the first that is given; a thinking block, blocks and tools go with any of them):
-    [[n=50]]            50 text deltas `tok0 tok1 …`; 20 of them where the directives name nothing to answer
+`[[name]]` is short for `[[name=1]]`.
+
+Content (of n, say, echo and huge the first given; thinking, blocks and tools go with any of them):
+    [[n=50]]            50 text deltas `tok0 tok1 …`; 20 by default
     [[say=text]]        this text
-    [[echo]]            the last user text, directives and all
-    [[huge=1000000]]    one text delta of so many characters
+    [[echo]]            the last user text with its directives
+    [[huge=1000000]]    one text delta of that many characters
     [[tool=NAME:{…}]]   a tool_use block; may repeat
     [[block={…}]]       any content block, literally; may repeat
     [[think=text]]      a thinking block with a signature before the rest
     [[redacted=data]]   a redacted thinking block before the rest
     [[cite=text]]       a citation of that text, on the text block
     [[stop=reason]]     the stop reason
-    [[in=9]] [[out=9]]  the usage's tokens; [[read=9]] and [[write=9]] those of the prompt cache
-    [[dense]]           input tokens as of text made to have many: one for every byte of the body that may be read
+    [[in=9]] [[out=9]]  tokens of the usage; [[read=9]] and [[write=9]] of the prompt cache
+    [[dense]]           worst-case input tokens: one per byte of the body that counts
     [[usage={…}]]       exactly this `usage`, in message_start and in message_delta; any JSON value
-How it is sent:
+Delivery:
     [[first=0.2]]       seconds before the answer starts
     [[gap=0.01]]        seconds after each delta
     [[ping=3]]          a ping after every third delta
     [[split=7]]         the stream in pieces of seven bytes
     [[drip=0.01]]       seconds after each of these pieces
-What goes wrong:
+Faults:
     [[status=529]]      this error; its details by [[message=text]], [[type=api_error]] and [[retry_after=1]]
     [[html]]            the error's body is a web page
     [[bare]]            the error has no body
-    [[page]]            a web page where an event stream is due, with status 200
-    [[whole]]           a whole JSON answer where an event stream is due
-    [[flaky=KEY:2:529]] this error for the first two requests with that key; `drop` for the status closes,
-                        `silent` sends nothing
+    [[page]]            a web page instead of the event stream, with status 200
+    [[whole]]           a JSON response instead of the event stream
+    [[flaky=KEY:2:529]] this error for the first two requests with that key; instead of a status,
+                        `drop` closes the connection and `silent` sends nothing
     [[silent]]          nothing, not even headers
     [[headers]]         headers, then nothing
     [[hang]]            headers and message_start, then nothing
@@ -36,9 +38,9 @@ What goes wrong:
     [[cut=9]]           the connection is closed after 9 deltas
     [[miderror=9]]      an `error` event after 9 deltas, and the end; its details as for [[status]]
     [[garbage=9]]       an event that is not JSON after 9 deltas
-    [[odd={…}]]         this JSON as an event after the first delta, whatever it is
-    [[raw=BASE64]]      these bytes in place of the whole stream
-A name that is not in this list is text like any other.
+    [[odd={…}]]         this JSON as an event after the first delta, unchecked
+    [[raw=BASE64]]      these bytes instead of the stream
+Unknown names are plain text.
 """
 
 import base64
@@ -48,16 +50,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from apiproxy.standin.prompt import InvalidRequestError
+
 _OPENING = re.compile(r"\[\[(\w+)(?:=|(?=\]\]))")
 
 
-class DirectiveError(ValueError):
-    """A directive whose value does not fit; the text says which."""
+class DirectiveError(InvalidRequestError):
+    """A directive with an invalid value, named in the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flaky:
-    """A fault for the first `times` requests that carry `key`: a status, a closed connection, or silence."""
+    """Fault for the first `times` requests with `key`."""
 
     key: str
     times: int
@@ -66,7 +70,7 @@ class Flaky:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directives:
-    """What the last user text asked for; see the module's text. `given` is False where it asked for nothing."""
+    """Parsed directives; see the module. given: False if there are none."""
 
     given: bool = False
     n: int | None = None
@@ -81,7 +85,7 @@ class Directives:
     stop: str | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
     exact_usage: tuple[Any, ...] = ()
-    """The one value that replaces the whole usage; empty: none was given, which `null` is not."""
+    """The value that replaces the usage, in a tuple; empty if absent, unlike `null`."""
     dense: bool = False
     first_s: float = 0.0
     gap_s: float | None = None
@@ -120,11 +124,11 @@ def _flaky(value: str) -> Flaky:
 def _object(value: str) -> Mapping[str, Any]:
     read = json.loads(value)
     if not isinstance(read, dict):
-        raise ValueError(f"{value!r} is not a JSON object")  # noqa: TRY004 — what parse makes its own error of
+        raise ValueError(f"{value!r} is not a JSON object")  # noqa: TRY004 — parse turns it into its own error
     return read
 
 
-def _yes(value: str) -> bool:
+def _flag(value: str) -> bool:
     return value not in {"0", ""}
 
 
@@ -140,8 +144,8 @@ _SIMPLE: Mapping[str, tuple[str, Callable[[str], Any]]] = {
         name: (name, str)
         for name in ("say", "think", "redacted", "cite", "stop", "message", "type", "retry_after", "odd")
     },
-    **{name: (name, _yes) for name in ("echo", "html", "bare", "page", "whole", "silent", "headers", "hang", "drop")},
-    "dense": ("dense", _yes),
+    **{name: (name, _flag) for name in ("echo", "html", "bare", "page", "whole", "silent", "headers", "hang", "drop")},
+    "dense": ("dense", _flag),
     "first": ("first_s", float),
     "gap": ("gap_s", float),
     "drip": ("drip_s", float),
@@ -154,7 +158,7 @@ _KNOWN = _JSON_NAMES | _SIMPLE.keys() | _USAGE.keys()
 
 
 def parse(text: str) -> Directives:
-    """Reads the directives in a text. Raises DirectiveError where a known one has a value of the wrong kind."""
+    """Parse the directives of a text. Raises DirectiveError for an invalid value."""
     found: dict[str, Any] = {}
     usage: dict[str, int] = {}
     for name, value in _pairs(text):
@@ -185,7 +189,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _end_of_value(text: str, start: int, *, is_json: bool) -> int:
-    """Where the value that starts there ends; JSON may hold `]]` itself."""
+    """End of the value that starts there; JSON may contain `]]`."""
     end = text.find("]]", start)
     brace = text.find("{", start, end if end >= 0 else len(text)) if is_json else -1
     if brace >= 0:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiproxy.standin.directives import DirectiveError, Directives, Flaky, parse
+from tests.upstream.directives import DirectiveError, Directives, Flaky, parse
 
 
 def test_a_text_without_directives_asks_for_nothing() -> None:

@@ -1,4 +1,4 @@
-"""`python -m apiproxy.standin`: the stand-in as a process of its own, for tests and for trying things."""
+"""Run the tests' upstream in its own process."""
 
 import argparse
 import asyncio
@@ -6,18 +6,17 @@ import os
 import signal
 import sys
 
-from apiproxy.standin.recorder import Recorder
-from apiproxy.standin.server import start
+from tests.upstream.app import start
+from tests.upstream.recorder import Recorder
 
 
 def main() -> None:
-    """Serves until SIGINT, SIGTERM or, with --until-eof, the end of standard input."""
-    parser = argparse.ArgumentParser(prog="python -m apiproxy.standin", description=__doc__)
+    """Serve until SIGINT, SIGTERM or, with --until-eof, the end of standard input."""
+    parser = argparse.ArgumentParser(prog="python -m tests.upstream", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0: the system chooses")
+    parser.add_argument("--port", type=int, default=0, help="0: a free port")
     parser.add_argument("--record", action="store_true", help="keep the last requests: GET and DELETE /_recorded")
-    parser.add_argument("--pace", type=float, default=0.0, help="seconds between the deltas of demo answers")
-    parser.add_argument("--until-eof", action="store_true", help="end with whoever holds the other end of stdin")
+    parser.add_argument("--until-eof", action="store_true", help="stop when standard input is closed")
     asyncio.run(_serve(parser.parse_args()))
 
 
@@ -29,9 +28,7 @@ async def _serve(options: argparse.Namespace) -> None:
     if options.until_eof:
         loop.add_reader(sys.stdin, _stop_at_eof, stop)
     recorder = Recorder() if options.record else None
-    server = await start(
-        options.host, options.port, recorder=recorder, expose_recorder=options.record, pace_s=options.pace
-    )
+    server = await start(options.host, options.port, recorder=recorder, expose_recorder=options.record)
     sys.stdout.write(f"listening on {server.host}:{server.port}\n")
     sys.stdout.flush()
     try:

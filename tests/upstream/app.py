@@ -1,0 +1,107 @@
+"""The stand-in under the control of directives, optionally with a recorder."""
+
+from collections import OrderedDict
+
+from apiproxy.standin import StandIn, StandInServer
+from apiproxy.standin.asgi import Application
+from apiproxy.standin.errors import send_error
+from apiproxy.standin.prompt import Body, last_user_text
+from apiproxy.standin.responder import Responder
+from apiproxy.standin.server import serve
+from tests.upstream.answer import directed_answer
+from tests.upstream.directives import Directives, Flaky, parse
+from tests.upstream.recorder import Recorder, RecordingApp
+from tests.upstream.stream import cut, stream_steps
+
+_FLAKY_KEYS = 1_024
+
+
+async def start(
+    host: str = "127.0.0.1", port: int = 0, *, recorder: Recorder | None = None, expose_recorder: bool = False
+) -> StandInServer:
+    """Start the tests' upstream.
+
+    port: 0 for a free one. Raises OSError if it is in use.
+    expose_recorder: GET and DELETE `/_recorded` read and clear the recorder.
+    """
+    app: Application = DirectedStandIn()
+    if recorder is not None:
+        app = RecordingApp(app, recorder, expose=expose_recorder)
+    return await serve(app, host, port)
+
+
+class DirectedStandIn(StandIn):
+    """Follows the directives of the last user text; without any, it is the demo."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._failures: OrderedDict[str, int] = OrderedDict()
+
+    async def messages(self, responder: Responder, body: Body) -> None:
+        directives = parse(last_user_text(body))
+        if await self._injects_fault(responder, directives):
+            return
+        if not directives.given:
+            await super().messages(responder, body)
+        elif body.get("stream"):
+            await self._stream(responder, body, directives)
+        else:
+            await self._whole(responder, body, directives)
+
+    async def count_tokens(self, responder: Responder, body: Body) -> None:
+        if not await self._injects_fault(responder, parse(last_user_text(body))):
+            await super().count_tokens(responder, body)
+
+    async def _stream(self, responder: Responder, body: Body, directives: Directives) -> None:
+        answer = directed_answer(body, directives, self.prompt_cache)
+        if directives.page:
+            await responder.whole(200, b"<html><body>Welcome to nginx!</body></html>", content_type="text/html")
+        elif directives.whole:
+            await responder.json(200, answer.message())
+        else:
+            await responder.stream(stream_steps(answer, directives))
+
+    async def _whole(self, responder: Responder, body: Body, directives: Directives) -> None:
+        answer = directed_answer(body, directives, self.prompt_cache)
+        if directives.hang or directives.midhang is not None:
+            await responder.hang()
+        if directives.cut is not None:
+            await cut(responder)
+        if directives.gap_s:
+            await responder.pause(directives.gap_s * sum(len(block.deltas) for block in answer.blocks))
+        await responder.json(200, answer.message())
+
+    async def _injects_fault(self, responder: Responder, directives: Directives) -> bool:
+        """Delay or fail as directed; False if an answer is still due."""
+        if directives.first_s:
+            await responder.pause(directives.first_s)
+        flaky = directives.flaky
+        fault = flaky.fault if flaky is not None and self._fails_this_time(flaky) else directives.status
+        if directives.silent or fault == "silent":
+            await responder.hang()
+        if directives.drop or fault == "drop":
+            await cut(responder)
+        if not isinstance(fault, int):
+            return False
+        await _send_directed_error(responder, fault, directives)
+        return True
+
+    def _fails_this_time(self, flaky: Flaky) -> bool:
+        seen = self._failures.get(flaky.key, 0)
+        self._failures[flaky.key] = seen + 1
+        if len(self._failures) > _FLAKY_KEYS:
+            self._failures.popitem(last=False)
+        return seen < flaky.times
+
+
+async def _send_directed_error(responder: Responder, status: int, directives: Directives) -> None:
+    headers = {"retry-after": directives.retry_after} if directives.retry_after is not None else {}
+    if directives.bare:
+        await responder.whole(status, b"", headers=headers)
+        return
+    if directives.html:
+        page = f"<html><body><h1>{status}</h1>{directives.message or 'nginx'}</body></html>".encode()
+        await responder.whole(status, page, content_type="text/html", headers=headers)
+        return
+    message = directives.message or f"upstream says {status}"
+    await send_error(responder, status, message, error_type=directives.type, headers=headers)
