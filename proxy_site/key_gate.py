@@ -1,4 +1,4 @@
-"""Which requests may send a body: those whose key is good, and short ones to paths that need none."""
+"""Key gate: large bodies need a valid API key; paths without a key accept small ones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,17 +21,17 @@ _TURNS: Mapping[str, DialectName] = {"/messages": "anthropic", "/chat/completion
 class ApiKeyGate:
     """A `server.gated_request.KeyGate` for the API's paths."""
 
-    def takes_key(self, path: str) -> bool:
-        """Operations also take a login, and pages nothing else."""
+    def requires_key(self, path: str) -> bool:
+        """Operations also accept a login; pages accept only that."""
         return path.startswith(_KEYED)
 
-    def address_of(self, scope: Scope) -> str:
+    def client_network(self, scope: Scope) -> str:
         """The client's address, or the network of an IPv6 address."""
         request = head_only(scope, request_id="")
         trusted = gateway_settings().trusted_proxies
         return network_of(client_ip(request.headers, peer=_peer(request), trusted=trusted))
 
-    async def admit(self, scope: Scope, *, request_id: str) -> str:
+    async def authenticate(self, scope: Scope, *, request_id: str) -> str:
         """The key's id. Raises ProxyError: UNAUTHENTICATED, RATE_LIMITED after many wrong keys, DATABASE_AWAY."""
         request = head_only(scope, request_id=request_id)
         try:
@@ -43,7 +43,7 @@ class ApiKeyGate:
             raise
         return f"key:{principal.key_id}"
 
-    def extra_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
+    def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
         """What a browser needs to show a script the refusal, if the script's origin is one of the allowed."""
         if origin not in gateway_settings().cors_origins:
             return []
