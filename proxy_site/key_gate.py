@@ -1,15 +1,13 @@
 """Key gate: large bodies need a valid API key; paths without a key accept small ones."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from corsheaders.conf import conf as cors
 
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.turns import DialectName
-from apiproxy.http.request import head_only, note_refusal
-from apiproxy.keys.authentication import authenticate, client_ip
+from apiproxy.http.request import authenticated, client_address, head_only, note_refusal
 from apiproxy.keys.login_throttle import network_of
 from apiproxy.server.gated_request import Scope
 
@@ -28,14 +26,13 @@ class ApiKeyGate:
     def client_network(self, scope: Scope) -> str:
         """The client's address, or the network of an IPv6 address."""
         request = head_only(scope, request_id="")
-        trusted = gateway_settings().trusted_proxies
-        return network_of(client_ip(request.headers, peer=_peer(request), trusted=trusted))
+        return network_of(client_address(request))
 
     async def authenticate(self, scope: Scope, *, request_id: str) -> str:
         """The key's id. Raises ProxyError: UNAUTHENTICATED, RATE_LIMITED after many wrong keys, DATABASE_AWAY."""
         request = head_only(scope, request_id=request_id)
         try:
-            principal = await authenticate(request.headers, peer=_peer(request))
+            principal = await authenticated(request)
         except ProxyError as error:
             dialect = _TURNS.get(request.path.removeprefix("/v1"))
             if dialect is not None and request.method == "POST":
@@ -53,7 +50,3 @@ class ApiKeyGate:
             (b"Access-Control-Expose-Headers", exposed.encode("latin-1")),
             (b"Vary", b"origin"),
         ]
-
-
-def _peer(request: Any) -> str:
-    return request.META.get("REMOTE_ADDR") or ""
