@@ -10,8 +10,7 @@ from django.core.exceptions import ValidationError
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, AuthenticationForm, UserChangeForm, UserCreationForm
 
-from apiproxy.conf import gateway_settings
-from apiproxy.keys.authentication import client_ip
+from apiproxy.http.request import client_address
 from apiproxy.keys.login_throttle import whole_seconds, wrong_passwords
 
 logger = logging.getLogger(__name__)
@@ -26,8 +25,7 @@ class ThrottledLogin(AuthenticationForm):  # type: ignore[misc]  # unfold has no
 
     def clean(self) -> Any:
         """Raises ValidationError for a wrong password, and for any while there were too many from this address."""
-        peer = self.request.META.get("REMOTE_ADDR") or ""
-        address = client_ip(self.request.headers, peer=peer, trusted=gateway_settings().trusted_proxies)
+        address = client_address(self.request)
         if (wait_s := wrong_passwords.wait_s(address)) > 0:
             logger.warning("login.throttled", extra={"clientIp": address})
             raise ValidationError(

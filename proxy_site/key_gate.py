@@ -1,15 +1,13 @@
-"""Which requests may send a body: those whose key is good, and short ones to paths that need none."""
+"""Key gate: large bodies need a valid API key; paths without a key accept small ones."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from corsheaders.conf import conf as cors
 
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.turns import DialectName
-from apiproxy.http.request import head_only, note_refusal
-from apiproxy.keys.authentication import authenticate, client_ip
+from apiproxy.http.request import authenticated, client_address, head_only, note_refusal
 from apiproxy.keys.login_throttle import network_of
 from apiproxy.server.gated_request import Scope
 
@@ -21,21 +19,20 @@ _TURNS: Mapping[str, DialectName] = {"/messages": "anthropic", "/chat/completion
 class ApiKeyGate:
     """A `server.gated_request.KeyGate` for the API's paths."""
 
-    def takes_key(self, path: str) -> bool:
-        """Operations also take a login, and pages nothing else."""
+    def requires_key(self, path: str) -> bool:
+        """Operations also accept a login; pages accept only that."""
         return path.startswith(_KEYED)
 
-    def address_of(self, scope: Scope) -> str:
+    def client_network(self, scope: Scope) -> str:
         """The client's address, or the network of an IPv6 address."""
         request = head_only(scope, request_id="")
-        trusted = gateway_settings().trusted_proxies
-        return network_of(client_ip(request.headers, peer=_peer(request), trusted=trusted))
+        return network_of(client_address(request))
 
-    async def admit(self, scope: Scope, *, request_id: str) -> str:
+    async def authenticate(self, scope: Scope, *, request_id: str) -> str:
         """The key's id. Raises ProxyError: UNAUTHENTICATED, RATE_LIMITED after many wrong keys, DATABASE_AWAY."""
         request = head_only(scope, request_id=request_id)
         try:
-            principal = await authenticate(request.headers, peer=_peer(request))
+            principal = await authenticated(request)
         except ProxyError as error:
             dialect = _TURNS.get(request.path.removeprefix("/v1"))
             if dialect is not None and request.method == "POST":
@@ -43,7 +40,7 @@ class ApiKeyGate:
             raise
         return f"key:{principal.key_id}"
 
-    def extra_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
+    def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
         """What a browser needs to show a script the refusal, if the script's origin is one of the allowed."""
         if origin not in gateway_settings().cors_origins:
             return []
@@ -53,7 +50,3 @@ class ApiKeyGate:
             (b"Access-Control-Expose-Headers", exposed.encode("latin-1")),
             (b"Vary", b"origin"),
         ]
-
-
-def _peer(request: Any) -> str:
-    return request.META.get("REMOTE_ADDR") or ""

@@ -19,8 +19,7 @@ from apiproxy.dialects.anthropic.schemas import MessagesIn
 from apiproxy.dialects.openai.api import api as openai_api
 from apiproxy.dialects.openai.chat.schemas import ChatRequest
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
-from apiproxy.http.request import request_id
-from apiproxy.keys.authentication import authenticate
+from apiproxy.http.request import authenticated, request_id
 
 Json = dict[str, Any]
 
@@ -91,7 +90,7 @@ _PARAMETERS: dict[str, list[Json]] = {
 async def openapi(request: HttpRequest) -> HttpResponse:
     """The document, for whoever has a key."""
     try:
-        await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
+        await authenticated(request)
     except ProxyError as error:
         return errors.error_response(error, request_id(request))
     return JsonResponse(document())

@@ -14,7 +14,8 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.db import process_id
 from apiproxy.engines.sdk.launch import bundled_cli
 from apiproxy.engines.sdk.pool import WorkerSnapshot
-from apiproxy.keys.authentication import authenticate, presented_secret
+from apiproxy.http.request import authenticated
+from apiproxy.keys.authentication import presented_secret
 from apiproxy.limits.accounting import UsageAccounting, usage_accounting
 from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import BreakerSnapshot
@@ -89,7 +90,7 @@ class Gateway:
         """
         if presented_secret(request.headers):
             try:
-                principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
+                principal = await authenticated(request)
             except ProxyError as error:
                 if error.kind is FailureKind.UNAUTHENTICATED:
                     return None

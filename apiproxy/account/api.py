@@ -9,14 +9,15 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic import errors
 from apiproxy.http.exception_handlers import register_exception_handlers
-from apiproxy.keys.authentication import authenticate, require
+from apiproxy.http.request import authenticated
+from apiproxy.keys.authentication import require
 
 api = NinjaAPI(title="Account", urls_namespace="account", docs_url=None, openapi_url=None)
 
 
 async def usage(request: HttpRequest) -> HttpResponse:
     """GET /v1/usage?days=N: what the key itself has used, and how its limits stand."""
-    principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
+    principal = await authenticated(request)
     return JsonResponse(await usage_of(principal, request.GET.dict()))
 
 
@@ -39,7 +40,7 @@ async def delete_session(request: HttpRequest, conversation_id: str) -> HttpResp
 
 
 async def _principal_of(request: HttpRequest) -> Principal:
-    principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
+    principal = await authenticated(request)
     if "admin" not in principal.scopes:
         require(principal, scope="api")
     return principal

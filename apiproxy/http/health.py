@@ -1,4 +1,4 @@
-"""The three paths that answer without a key, and say nothing about traffic to those who have none."""
+"""Index, liveness and readiness: the paths without authentication. Only a key sees the queue."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
@@ -6,7 +6,7 @@ from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.version import VERSION
 from apiproxy.db.sqlite_file import database_file
-from apiproxy.keys.authentication import authenticate
+from apiproxy.http.request import authenticated
 from apiproxy.runs.runtime import holder
 
 ENDPOINTS = (
@@ -28,7 +28,7 @@ ENDPOINTS = (
 
 
 async def index(request: HttpRequest) -> HttpResponse:
-    """GET /: what this is; the queue for whoever has a key, the log folder for administrators."""
+    """GET /: name and endpoints; with a key also the queue, with an admin key the log folder."""
     info: dict[str, object] = {
         "status": "ok",
         "service": "claude-sdk-proxy",
@@ -37,7 +37,7 @@ async def index(request: HttpRequest) -> HttpResponse:
         "endpoints": list(ENDPOINTS),
     }
     try:
-        principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
+        principal = await authenticated(request)
     except ProxyError:
         return JsonResponse(info)
     queue = holder.current().queue_snapshot()
@@ -48,14 +48,14 @@ async def index(request: HttpRequest) -> HttpResponse:
 
 
 async def healthz(request: HttpRequest) -> HttpResponse:
-    """GET /healthz: the process answers."""
+    """GET /healthz: liveness of the process."""
     return JsonResponse({"status": "ok"})
 
 
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """GET /readyz: a request sent now would be answered.
+    """GET /readyz: whether a request sent now would be answered.
 
-    503 while the pool warms up, cannot start, or drains, and while the file of the database is not where it was.
+    503 while the pool starts, fails to start or drains, and while the SQLite file is missing or replaced.
     """
     ready = holder.current().ready and not database_file.was_lost
     return JsonResponse({"status": "ok" if ready else "unavailable"}, status=200 if ready else 503)

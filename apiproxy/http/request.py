@@ -1,4 +1,4 @@
-"""What both dialects do with a request before it is a turn: its id, its caller, and the note of a refusal."""
+"""Request helpers shared by all APIs: id, client address, authentication, caller, and the record of a rejection."""
 
 import io
 import re
@@ -14,45 +14,68 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import Rejected
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Caller, DialectName, Turn, new_id
-from apiproxy.keys.authentication import client_ip
+from apiproxy.keys.authentication import authenticate, client_ip, require, require_dialect
 from apiproxy.runs.observers import observers
 from apiproxy.sessions.conversation_id import conversation_id
 
 UNREADABLE = ProxyError(FailureKind.INVALID_REQUEST, "The request cannot be read")
-"""For what Django refuses on its own."""
+"""Replaces the errors of Django's own request parsing."""
 
 _REQUEST_ID = "gateway.request_id"
+_CLIENT_ADDRESS = "gateway.client_address"
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _MAX_HEADER_CHARS = 512
 
 
 def request_id(request: HttpRequest) -> str:
-    """The id of this request, made at its first use: the run's, the trace's and the `request-id` header."""
+    """Id of this request, created at its first use: also that of the run, the trace and the `request-id` header."""
     known: str = request.META.setdefault(_REQUEST_ID, new_id("req_"))
     return known
 
 
 def head_only(scope: Mapping[str, Any], *, request_id: str) -> HttpRequest:
-    """The request of an ASGI scope as Django would make it, before its body has been read."""
+    """Django request for an ASGI scope whose body has not been read."""
     request = ASGIRequest({**scope, "headers": list(scope["headers"])}, io.BytesIO())
     request.META[_REQUEST_ID] = request_id
     return request
 
 
 def client_request_id(request: HttpRequest) -> str | None:
-    """The client's own `x-request-id`, if it is one that can go into a header and a log line."""
+    """The client's own `x-request-id`, if it is safe in headers and log lines."""
     return well_formed_id(request.headers.get("x-request-id", ""))
 
 
 def well_formed_id(given: str) -> str | None:
-    """The id, if it is one that can go into a header and a log line."""
+    """The id, if it is safe in headers and log lines."""
     return given if _WELL_FORMED_ID.fullmatch(given) else None
 
 
+def client_address(request: HttpRequest) -> str:
+    """Client address, resolved once per request (`keys.authentication.client_ip`)."""
+    known: str | None = request.META.get(_CLIENT_ADDRESS)
+    if known is None:
+        peer = request.META.get("REMOTE_ADDR") or ""
+        known = client_ip(request.headers, peer=peer, trusted=gateway_settings().trusted_proxies)
+        request.META[_CLIENT_ADDRESS] = known
+    return known
+
+
+async def authenticated(request: HttpRequest) -> Principal:
+    """The principal of the request's API key. Raises what `keys.authentication.authenticate` raises."""
+    return await authenticate(request.headers, address=client_address(request))
+
+
+async def authorised(request: HttpRequest, dialect: DialectName) -> Principal:
+    """`authenticated`, for a key that may use the dialect. Also raises ProxyError: FORBIDDEN."""
+    principal = await authenticated(request)
+    require(principal, scope="api")
+    require_dialect(principal, dialect)
+    return principal
+
+
 def caller_of(request: HttpRequest, principal: Principal | None) -> Caller:
-    """Who asks; without a principal somebody unknown."""
-    peer = request.META.get("REMOTE_ADDR") or ""
-    ip = client_ip(request.headers, peer=peer, trusted=gateway_settings().trusted_proxies)
+    """Caller of a turn; without a key where the request was not authenticated."""
+    ip = client_address(request)
     agent = request.headers.get("user-agent", "")[:_MAX_HEADER_CHARS]
     if principal is None:
         return Caller(key_id=None, key_label="", client_ip=ip, user_agent=agent)
@@ -74,7 +97,7 @@ def note_refusal(
     principal: Principal | None = None,
     body: Mapping[str, Any] | None = None,
 ) -> None:
-    """Tells the observers of a request that was refused before it was a run."""
+    """Publishes a request that was rejected before it became a run."""
     model = (body or {}).get("model")
     named = model[:_MAX_HEADER_CHARS] if isinstance(model, str) else ""
     turn = Turn(

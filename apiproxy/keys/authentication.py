@@ -18,17 +18,16 @@ from apiproxy.keys.login_throttle import whole_seconds, wrong_keys
 _BEARER = "bearer "
 
 
-async def authenticate(headers: Mapping[str, str], *, peer: str = "") -> Principal:
+async def authenticate(headers: Mapping[str, str], *, address: str = "") -> Principal:
     """Whose key the request carries, in `x-api-key` or in `Authorization: Bearer`; of two, one that is good is enough.
 
-    headers: looked up in lower case (Django's own look up in any case). peer: the address at the other end of the
-    connection. Raises ProxyError: UNAUTHENTICATED, in the words of the Anthropic API (nothing in them tells an unknown
-    key from a revoked or expired one), and RATE_LIMITED after many wrong keys from the client's address.
+    headers: looked up in lower case (Django's own look up in any case). address: the client's (`client_ip`). Raises
+    ProxyError: UNAUTHENTICATED, worded as by the Anthropic API (unknown, revoked and expired keys look the same), and
+    RATE_LIMITED after many wrong keys from the client's address.
     """
     secrets = presented_secrets(headers)
     if not secrets:
         raise ProxyError(FailureKind.UNAUTHENTICATED, "x-api-key header is required")
-    address = client_ip(headers, peer=peer, trusted=gateway_settings().trusted_proxies)
     waits_s = {secret: wrong_keys.wait_s(address, digest_of(secret)) for secret in secrets}
     if (wait_s := min(waits_s.values())) > 0:
         message = "Too many requests with a wrong API key from this address."

@@ -1,4 +1,4 @@
-"""What an operator reads on the console when the gateway takes requests."""
+"""Startup banner, printed when the gateway accepts requests."""
 
 import shlex
 import sys
@@ -12,10 +12,10 @@ from apiproxy.keys.bootstrap import FirstSecrets
 
 _BODY = '{"model": "sonnet", "max_tokens": 256, "messages": [{"role": "user", "content": "Hello"}]}'
 KEY_VARIABLE = "GATEWAY_KEY"
-"""For a key in a line to try. Not one of CLAUDE_PROXY_…: the gateway refuses those that are not settings of its own."""
+"""Shell variable for the key in the example. Not CLAUDE_PROXY_…: the gateway rejects unknown ones of those."""
 
 
-def welcome(
+def banner_lines(
     url: str,
     *,
     demo: bool,
@@ -25,14 +25,15 @@ def welcome(
     setup: str = "",
     key_variable: str = KEY_VARIABLE,
 ) -> Iterator[str]:
-    """The lines, the address last. setup: how it is served. key_variable: what the shell has a key in.
+    """Lines of the banner; the address is the last one.
 
-    Secrets made just now stand here this once; where they are in a file (kept_in), its path stands here instead.
+    first: secrets created by this start. kept_in: file with those secrets, shown in place of them. setup: describes the
+    processes. key_variable: shell variable that has an API key.
     """
     yield style.MIGRATE_HEADING(f"Claude gateway {VERSION}")
     if demo:
         yield style.WARNING("DEMO MODE: no upstream credential is set; a built-in stand-in answers.")
-        yield "Set ANTHROPIC_API_KEY to get answers of a model."
+        yield "Set ANTHROPIC_API_KEY to get answers from a model."
     if setup:
         yield setup
     yield f"Dashboard: {url}/dashboard/"
@@ -54,7 +55,7 @@ def welcome(
 
 
 def _command(arguments: str) -> str:
-    """A command line for this installation, whose Python need not be the shell's."""
+    """Command line for this installation, whose Python may not be on PATH."""
     python = Path(sys.executable)
     here = Path.cwd()
     shown = python.relative_to(here) if python.is_relative_to(here) else python

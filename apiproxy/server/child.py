@@ -1,4 +1,4 @@
-"""The serve process's end of the line to its supervisor."""
+"""Control connection of a serve process to its supervisor."""
 
 import asyncio
 import contextlib
@@ -15,18 +15,22 @@ LEAVE = b"leave"
 READY = b"ready"
 UNREADY = b"unready"
 HEARTBEAT = b"alive"
-"""Lines between a process and its supervisor: that it takes requests, or would if a worker could be started; that its
-event loop runs; that it is to tell the operator, with or without workers, and that it has; and that it is to take no
-new connections and to end when those that it has are done."""
+"""Lines of the control protocol.
+
+From the process: READY (accepts requests), UNREADY (accepts requests, but no worker could be started), HEARTBEAT (the
+event loop runs), ANNOUNCED (the banner was printed). From the supervisor: ANNOUNCE and ANNOUNCE_UNREADY (print the
+banner, with or without workers), LEAVE (accept no new connections, and exit when the open ones have ended).
+"""
 
 HEARTBEAT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSide:
-    """What a serve process was given: the socket to listen on, the line to its supervisor, and its seat.
+    """Sockets and seat that a serve process inherits from its supervisor.
 
-    seat is None where it is the only process; then it does not share its connections either.
+    listener: shared listening socket. control: connection to the supervisor. seat: its number among several processes;
+    None where it is the only one.
     """
 
     listener: socket.socket
@@ -35,41 +39,39 @@ class ChildSide:
 
     @classmethod
     def parse(cls, text: str) -> "ChildSide":
-        """From the option that the supervisor set (`option`)."""
+        """Parses the `--as-child` option, as formatted by `option`."""
         listener, control, seat = text.split(",")
         return cls(socket.socket(fileno=int(listener)), socket.socket(fileno=int(control)), int(seat) if seat else None)
 
     @staticmethod
     def option(listener: socket.socket, control: socket.socket, seat: int | None) -> str:
-        """The same as text."""
+        """Value of the `--as-child` option."""
         return f"{listener.fileno()},{control.fileno()},{'' if seat is None else seat}"
 
     @property
     def shared(self) -> bool:
-        """Whether other processes take connections from the socket as well."""
+        """Whether other processes accept connections on the same socket."""
         return self.seat is not None
 
-    def tell(self, warm: bool) -> None:
-        """Says that the start is over."""
+    def report_started(self, warm: bool) -> None:
         self._send(READY if warm else UNREADY)
 
-    def announced(self) -> None:
-        """Says that the operator knows."""
+    def report_announced(self) -> None:
         self._send(ANNOUNCED)
 
     def watch(
         self, loop: asyncio.AbstractEventLoop, *, on_leave: Callable[[], None], on_announce: Callable[[bool], None]
     ) -> None:
-        """Listens to the supervisor, and lets it hear that the loop runs.
+        """Handles the supervisor's messages and sends heartbeats.
 
-        Where the supervisor has died, this process dies as well. (On Linux the kernel sees to it. The supervisor may
-        have died before it could be told.)
+        Kills this process when the supervisor has died. On Linux the kernel does so too, unless the supervisor died
+        before that was set up.
         """
         self.control.setblocking(False)
 
-        def heard() -> None:
+        def on_message() -> None:
             with contextlib.suppress(BlockingIOError):
-                lines = self.control.recv(64).splitlines()  # short enough to come whole
+                lines = self.control.recv(64).splitlines()  # short enough to arrive in one piece
                 if not lines:
                     os.kill(os.getpid(), signal.SIGKILL)
                 if ANNOUNCE in lines or ANNOUNCE_UNREADY in lines:
@@ -77,13 +79,13 @@ class ChildSide:
                 if LEAVE in lines:
                     on_leave()
 
-        def beat() -> None:
+        def send_heartbeat() -> None:
             self._send(HEARTBEAT)
-            loop.call_later(HEARTBEAT_S, beat)
+            loop.call_later(HEARTBEAT_S, send_heartbeat)
 
-        loop.add_reader(self.control.fileno(), heard)
-        beat()
+        loop.add_reader(self.control.fileno(), on_message)
+        send_heartbeat()
 
     def _send(self, line: bytes) -> None:
-        with contextlib.suppress(OSError):  # the supervisor is gone, or stopped and its buffer full
+        with contextlib.suppress(OSError):  # the supervisor has died, or is stopped and its buffer is full
             self.control.send(line + b"\n")

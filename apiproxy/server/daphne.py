@@ -1,11 +1,12 @@
-"""Daphne with what a gateway needs of it: back-pressure, a limit on bodies, JSON where it would write HTML.
+"""Daphne server with back-pressure, limits on request bodies, and JSON errors instead of HTML.
 
-Daphne's `handle_reply` never waits, so a client that reads slowly would have its whole answer in our memory; here a
-send waits while the socket is full. Daphne reads a body to its end before the application sees it; here one that is too
-large or has no good key is refused from its headers (`wire/gated.py`), and one that comes too slowly is given up.
-
-Two things that a client's header would do are left out: `Upgrade` counts where there are sockets and nowhere else, and
-`Daphne-Root-Path`, with which a client would move every link of a page, counts nowhere.
+- Daphne's `handle_reply` never waits, so the whole response for a slow client would be buffered in memory. Here a send
+  waits while the socket's buffer is full.
+- Daphne reads a whole body before it calls the application. Here a body that is too large or has no valid key is
+  rejected from its headers (`server/gated_request.py`), and a request that arrives too slowly times out
+  (`server/connection.py`).
+- `Upgrade` is ignored outside the WebSocket paths, and `Daphne-Root-Path`, with which a client could rewrite every link
+  of a page, everywhere.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from twisted.internet import reactor
 from apiproxy.core.errors import FailureKind
 from apiproxy.core.turns import new_id
 from apiproxy.server.body_memory import BodyMemory
-from apiproxy.server.channel import ErrorBody, given_id, id_headers
+from apiproxy.server.connection import ErrorBody, raw_request_id, request_id_headers
 from apiproxy.server.gated_request import KeyGate
 from apiproxy.server.incoming import IncomingRequest
 from apiproxy.server.listener import FairAccept, GatewayChannel
@@ -29,13 +30,13 @@ from apiproxy.server.listener import FairAccept, GatewayChannel
 logger = logging.getLogger(__name__)
 
 _IDLE_GRACE_S = 1.0
-"""How long a connection without a request is left open by a process that leaves: a client that is about to send one on
-it should get its answer, and with it be told to open another."""
+"""Idle time after which a draining process closes a connection: a request just being sent still gets its response, with
+`Connection: close`."""
 _LEAVE_CHECK_S = 0.1
-_KEYLESS_PART = 8
-"""Bodies without a key have memory of their own beside that of the others: so much less."""
+_KEYLESS_FRACTION = 8
+"""Bodies without a key have memory of their own, smaller by this factor."""
 SERVICE_RESTART = 4012
-"""Close code that tells a page to come back at once: autobahn refuses to send 1012, RFC 6455's code for it."""
+"""WebSocket close code after which a page reconnects at once. Autobahn refuses to send 1012 (Service Restart)."""
 _KINDS = {400: FailureKind.INVALID_REQUEST, 503: FailureKind.DRAINING}
 
 
@@ -48,7 +49,7 @@ class GatewayRequest(IncomingRequest):
         self._writable.set()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802 — Twisted's name
-        """The request is complete. Twisted would read forms here, megabytes of them, for nobody."""
+        """Passes on the complete request. Twisted's own method also parses forms, which can be megabytes."""
         self.content.seek(0)
         self.method, self.uri, self.clientproto = command, path, version
         self.path = path.partition(b"?")[0]
@@ -58,35 +59,30 @@ class GatewayRequest(IncomingRequest):
         self.process()
 
     def process(self) -> Any:
-        """Hands it to the application."""
+        """Passes the request to the application."""
         channel = self.channel
         done = super().process()
-        if self.transport is None:  # it has become a browser's socket
+        if self.transport is None:  # upgraded to a WebSocket
             self.release()
             channel.factory.channels.discard(channel)
         return done
 
-    # Twisted tells whether the socket takes more: we are its producer.
+    # Twisted's push producer interface: reports whether the socket's buffer is full.
 
     def pauseProducing(self) -> None:  # noqa: N802 — Twisted's name
-        """The socket's buffer is full."""
         self._writable.clear()
 
     def resumeProducing(self) -> None:  # noqa: N802 — Twisted's name
-        """The socket takes data again."""
         self._writable.set()
 
     def stopProducing(self) -> None:  # noqa: N802 — Twisted's name
-        """The connection is gone."""
         self._writable.set()
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 — Twisted's name
-        """The connection is gone."""
         self._writable.set()
         super().connectionLost(reason)
 
     def handle_reply(self, message: dict[str, Any]) -> None:
-        """A message of the application."""
         starts = message.get("type") == "http.response.start" and not self._response_started
         if starts and self.server.leaving and self.channel is not None:
             self.channel.last_response(self.responseHeaders)
@@ -97,13 +93,12 @@ class GatewayRequest(IncomingRequest):
             self.registerProducer(self, True)
 
     def finish(self) -> None:
-        """The response is complete."""
         if self.producer is not None:
             self.unregisterProducer()
         super().finish()
 
     async def writable(self, *, timeout_s: float) -> None:
-        """Waits while the client is behind with reading; one that reads nothing for so long is cut off."""
+        """Waits until the socket accepts data. Aborts the connection of a client that reads nothing for timeout_s."""
         if self._writable.is_set():
             return
         try:
@@ -115,7 +110,7 @@ class GatewayRequest(IncomingRequest):
                 self.channel.transport.abortConnection()
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:
-        """What Daphne itself has to say, as JSON."""
+        """Sends Daphne's own errors as JSON."""
         if self._response_started:
             self.finish()
             return
@@ -123,13 +118,13 @@ class GatewayRequest(IncomingRequest):
         path, kind = self.path.decode("ascii", "replace"), _KINDS.get(status, FailureKind.INTERNAL)
         content = self.server.error_body(path, kind, body, request_id=request_id)
         headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(content))]
-        headers += id_headers(request_id, given_id(self))
+        headers += request_id_headers(request_id, raw_request_id(self))
         self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
         self.handle_reply({"type": "http.response.body", "body": content})
 
 
 class GatewayFactory(HTTPFactory):  # type: ignore[misc]  # Daphne has no types
-    """Makes connections whose requests are ours. channels: those that are open, the browser's sockets left out."""
+    """Creates connections that use `GatewayRequest`. channels: the open ones, WebSockets excluded."""
 
     protocol = GatewayChannel
 
@@ -138,21 +133,18 @@ class GatewayFactory(HTTPFactory):  # type: ignore[misc]  # Daphne has no types
         self.channels: set[GatewayChannel] = set()
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 — Twisted's name
-        """A connection."""
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = GatewayRequest
         return protocol
 
 
 class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
-    """Daphne's server over our requests.
+    """Daphne's server on an existing socket, which other processes may share.
 
-    send_timeout_s: how long a client may read nothing of what is sent to it. request_timeout_s: how long it may take to
-    send a request; see `wire/deadline.py`. error_body: what is refused before the application sees it, in the dialect
-    of its path. key_gate: whose bodies are read; body_memory_bytes: how much those may take together. socket_paths: how
-    the paths of the application's sockets begin. extra_headers: of every response.
-
-    Told to `listen`, it takes connections from a socket that is not its own: other processes may do the same.
+    send_timeout_s: a client that reads nothing for so long is disconnected. request_timeout_s: limit for receiving a
+    request (`server/connection.py`). error_body: renders errors raised before the application is called. key_gate:
+    decides whose bodies are read. body_memory_bytes: limit for all bodies together. socket_paths: prefixes of WebSocket
+    paths. extra_headers: added to every response.
     """
 
     def __init__(
@@ -167,7 +159,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         extra_headers: tuple[tuple[bytes, bytes], ...] = (),
         **kwargs: Any,
     ) -> None:
-        # Daphne would listen by itself, as soon as its loop runs.
+        # Else Daphne would open a listening socket of its own.
         super().__init__(*args, endpoints=["none"], **kwargs)
         self.endpoints: list[str] = []
         self.leaving = False
@@ -176,31 +168,31 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         self.error_body = error_body
         self.key_gate = key_gate
         self.body_memory = BodyMemory(body_memory_bytes)
-        self.keyless_memory = BodyMemory(body_memory_bytes // _KEYLESS_PART)
+        self.keyless_memory = BodyMemory(body_memory_bytes // _KEYLESS_FRACTION)
         self.socket_paths = socket_paths
         self.extra_headers = extra_headers
         self._port: Any = None
-        self._door: FairAccept | None = None
+        self._fair_accept: FairAccept | None = None
 
     def listen(self, listener: socket.socket, *, shared: bool) -> None:
-        """Takes connections from now on. shared: other processes do so too, and get their share."""
+        """Accepts connections. shared: other processes accept from the same socket."""
         adopt: Any = reactor
         self._port = adopt.adoptStreamPort(listener.fileno(), listener.family, self.http_factory)
         self.listen_success(self._port)
         if shared:
-            self._door = FairAccept(self._port, lambda: len(self.http_factory.channels))
+            self._fair_accept = FairAccept(self._port, lambda: len(self.http_factory.channels))
 
     async def leave(self, *, timeout_s: float) -> None:
-        """Takes no connections any more, and waits until those that are open have ended, at most so long.
+        """Accepts no new connections and waits until the open ones have ended, up to timeout_s.
 
-        Each is told with its next response that it is the last; one without a request is closed after a short time.
+        The next response on each says `Connection: close`; idle ones are closed after a short time.
         """
         self.leaving = True
         await self.close_sockets()
         try:
             async with asyncio.timeout(timeout_s):
                 while self.http_factory.channels:
-                    self._close_open_sockets()
+                    self._close_websockets()
                     for channel in list(self.http_factory.channels):
                         channel.close_if_idle(_IDLE_GRACE_S)
                     await asyncio.sleep(_LEAVE_CHECK_S)
@@ -208,15 +200,15 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
             logger.warning("gateway.leave_cut_short", extra={"connections": len(self.http_factory.channels)})
 
     async def close_sockets(self) -> None:
-        """Takes no connections any more, and sends browsers' sockets away; they are closed within a second."""
-        if self._door is not None:
-            self._door.close()
+        """Accepts no new connections and closes all WebSockets, which takes up to a second."""
+        if self._fair_accept is not None:
+            self._fair_accept.close()
         if self._port is not None:
             port, self._port = self._port, None
             await port.stopListening().asFuture(asyncio.get_running_loop())
-        self._close_open_sockets()
+        self._close_websockets()
 
-    def _close_open_sockets(self) -> None:
+    def _close_websockets(self) -> None:
         for protocol in list(self.connections):
             if not isinstance(protocol, WebSocketProtocol):
                 continue
@@ -227,7 +219,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
 
     @property
     def http_factory(self) -> GatewayFactory:
-        """The factory of connections. Daphne's `run` sets its own; ours takes that one's place."""
+        """The connection factory. Daphne's `run` assigns its own, which the setter replaces."""
         return self._http_factory
 
     @http_factory.setter
@@ -235,7 +227,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         self._http_factory = GatewayFactory(self)
 
     async def answered(self, *, timeout_s: float) -> None:
-        """Waits until no request's application runs any more, at most so long."""
+        """Waits until no application task is running, up to timeout_s."""
         running = [
             details["application_instance"]
             for details in self.connections.values()
@@ -245,7 +237,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
             await asyncio.wait(running, timeout=timeout_s)
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        """Sends a message of the application and waits until the client has room for more."""
+        """Sends a message of the application and waits until the socket accepts more."""
         await super().handle_reply(protocol, message)
         if isinstance(protocol, GatewayRequest):
             await protocol.writable(timeout_s=self._send_timeout_s)

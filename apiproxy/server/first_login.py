@@ -1,6 +1,6 @@
-"""The first administrator's password and the first key, in a file where no terminal shows them.
+"""File with the first administrator's password and the first API key, written where there is no terminal.
 
-What a service writes to its output is kept: journald and `docker logs` have it for as long as they have anything.
+Printed, they would stay in the logs of the service (journald, `docker logs`).
 """
 
 import os
@@ -12,14 +12,14 @@ from apiproxy.keys.bootstrap import FirstSecrets
 FILE_NAME = "first-login.txt"
 _MODE = 0o600
 _MAX_FILES = 100
-# Never an existing file, and never through a link, to wherever that leads.
+# Neither overwrites a file nor follows a symbolic link.
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def keep_first_login(folder: Path, first: FirstSecrets) -> Path:
-    """Writes the secrets to a new file, which only this user can read, and returns its path. Raises OSError.
+def write_first_login(folder: Path, first: FirstSecrets) -> Path:
+    """Writes the secrets to a new file with mode 0600 and returns its path. Raises OSError.
 
-    Where an earlier one was not deleted, or somebody has put a link in its place, the next free name is taken.
+    Takes the next free name where an earlier file was not deleted, or a symbolic link is in its place.
     """
     for path in _paths(folder):
         try:
@@ -32,10 +32,10 @@ def keep_first_login(folder: Path, first: FirstSecrets) -> Path:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
-            path.unlink(missing_ok=True)  # half of it would be of no use, and in the next one's way
+            path.unlink(missing_ok=True)  # else a partial file would block the name
             raise
         return path
-    raise FileExistsError(f"{folder / FILE_NAME} and {_MAX_FILES - 1} more are there already: delete them.")
+    raise FileExistsError(f"{folder / FILE_NAME} and {_MAX_FILES - 1} more exist already: delete them.")
 
 
 def _paths(folder: Path) -> Iterator[Path]:
@@ -45,7 +45,7 @@ def _paths(folder: Path) -> Iterator[Path]:
 
 
 def _lines(first: FirstSecrets) -> Iterator[str]:
-    yield "The first login of claude-sdk-proxy. It is shown nowhere else: keep it, and delete this file."
+    yield "First login of claude-sdk-proxy, shown nowhere else. Save it, then delete this file."
     if first.admin_password:
         yield f"Administrator: {first.admin_name} / {first.admin_password}"
     if first.api_key:

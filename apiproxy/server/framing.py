@@ -1,7 +1,7 @@
-"""Which headers may say where a body ends, stricter than Twisted reads them, and chunks with a bound.
+"""Strict checks of the headers that frame a request body, and a bounded decoder for chunked bodies.
 
-A body of doubtful length is how a proxy in front and we come to see different requests in the same bytes. RFC 9112,
-section 6: one `content-length`, or one `transfer-encoding: chunked`, never both.
+An ambiguous body length lets a proxy in front and the gateway see different requests in the same bytes (request
+smuggling). RFC 9112, section 6: one `content-length`, or one `transfer-encoding: chunked`, never both.
 """
 
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from apiproxy.core.errors import FailureKind, ProxyError
 
 TOO_LARGE = ProxyError(FailureKind.TOO_LARGE, "Request exceeds the maximum size")
 _MAX_LENGTH_DIGITS = 15
-"""Python refuses to read numbers of more than 4,300 digits, and no body has a length of more than these."""
+"""Python raises ValueError for integers of more than 4,300 digits; no body length needs more than these."""
 _MAX_LEADING_ZEROS = 100
 _FREE_CHUNKS = 10_000
 _MIN_CHUNK_BYTES = 64
-"""What chunks have to hold on average, beyond the first ones: each costs as much work as a kilobyte."""
+"""Minimum average size of chunks after the free ones: each costs as much CPU time as a kilobyte of body."""
 
 
 def framing_fault(name: bytes, value: bytes, *, version: bytes, seen: Callable[[bytes], bool]) -> ProxyError | None:
-    """Why a request with this header is refused; None if the header is sound, or not about the body's length.
+    """The error for a header that frames the body wrongly; None for a valid or unrelated header.
 
-    name: in lower case. seen: whether the request has had a header of that name before.
+    name: in lower case. seen: whether the request has an earlier header of that name.
     """
     if name == b"content-length":
         return _length_fault(value, given=seen(b"content-length") or seen(b"transfer-encoding"))
@@ -32,15 +32,15 @@ def framing_fault(name: bytes, value: bytes, *, version: bytes, seen: Callable[[
     if version != b"HTTP/1.1":
         return _invalid("`transfer-encoding` needs HTTP/1.1")
     if seen(b"transfer-encoding") or seen(b"content-length"):
-        return _invalid("The length of the request's body is given more than once")
+        return _invalid("The request gives the length of its body more than once")
     if value.lower() != b"chunked":
-        return _invalid("The only `transfer-encoding` that is understood is `chunked`")
+        return _invalid("`transfer-encoding` must be `chunked`")
     return None
 
 
 def _length_fault(value: bytes, *, given: bool) -> ProxyError | None:
     if given:
-        return _invalid("The length of the request's body is given more than once")
+        return _invalid("The request gives the length of its body more than once")
     if not value.isdigit() or len(value) - len(value.lstrip(b"0")) > _MAX_LEADING_ZEROS:
         return _invalid("The request's `content-length` is not a number")
     return TOO_LARGE if len(value.lstrip(b"0")) > _MAX_LENGTH_DIGITS else None
@@ -54,7 +54,7 @@ _Decoder: Any = _ChunkedTransferDecoder
 
 
 class BoundedChunks(_Decoder):  # type: ignore[misc]  # Twisted's is private and has no types
-    """A body in chunks; `refuse` is called as soon as a chunk announces more than max_bytes for the whole body."""
+    """Chunked-body decoder that calls `reject` as soon as a chunk header exceeds max_bytes for the whole body."""
 
     def __init__(
         self,
@@ -62,26 +62,26 @@ class BoundedChunks(_Decoder):  # type: ignore[misc]  # Twisted's is private and
         finish_callback: Callable[[bytes], None],
         *,
         max_bytes: Callable[[], int],
-        refuse: Callable[[ProxyError], None],
+        reject: Callable[[ProxyError], None],
     ) -> None:
         super().__init__(data_callback, finish_callback)
         self._max_bytes = max_bytes
-        self._refuse = refuse
+        self._reject = reject
         self._announced_bytes = 0
         self._chunks = 0
 
     def _dataReceived_CHUNK_LENGTH(self) -> bool:  # noqa: N802 - Twisted's name
-        read: bool = super()._dataReceived_CHUNK_LENGTH()
-        if not read or self.state != "BODY":
-            return read
+        complete: bool = super()._dataReceived_CHUNK_LENGTH()
+        if not complete or self.state != "BODY":
+            return complete
         self._chunks += 1
         self._announced_bytes += self.length
         if self._announced_bytes > self._max_bytes():
-            self._give_up(TOO_LARGE)
+            self._fail(TOO_LARGE)
         if self._chunks > _FREE_CHUNKS + self._announced_bytes // _MIN_CHUNK_BYTES:
-            self._give_up(_invalid("The chunks of the request's body are too small"))
-        return read
+            self._fail(_invalid("The chunks of the request's body are too small"))
+        return complete
 
-    def _give_up(self, error: ProxyError) -> None:
-        self._refuse(error)
-        raise _MalformedChunkedDataError(error.message)  # ends the decoder; the channel has refused already
+    def _fail(self, error: ProxyError) -> None:
+        self._reject(error)
+        raise _MalformedChunkedDataError(error.message)  # stops the decoder; the channel has answered already

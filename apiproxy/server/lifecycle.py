@@ -1,15 +1,15 @@
-"""What lives and ends with a served gateway, which does not know it: the site names it in `GATEWAY_COMPANIONS`."""
+"""Background services started and stopped with the server; `GATEWAY_COMPANIONS` lists those of the site."""
 
 from typing import Protocol
 
 
 class BackgroundService(Protocol):
-    """Started before the first request is taken, stopped after the last one was answered. Made without arguments."""
+    """Started before the first request is accepted, stopped after the last response. Created without arguments."""
 
     async def start(self) -> None:
-        """Begins its work; an exception ends the start of the gateway."""
+        """Starts the service. An exception aborts the start of the gateway."""
         ...
 
     async def stop(self) -> None:
-        """Ends its work and keeps what must be kept; bounded in time."""
+        """Stops the service and writes what is pending, within a time limit."""
         ...

@@ -159,7 +159,7 @@ class Gateway:
         usage_accounting.start()  # gives back what a process that was killed had reserved
         warm = await runtime.pool.warm()
         _keep_for_good()
-        self._child.tell(warm)  # first: the supervisor may be taking connections itself, to refuse them
+        self._child.report_started(warm)  # first: the supervisor may be taking connections itself, to refuse them
         self._server.listen(self._child.listener, shared=self._child.shared)
 
     def _on_announce(self, warm: bool) -> None:
@@ -175,7 +175,7 @@ class Gateway:
             self._stopping = True
             await self._stop(drain_s=0.0)
         else:
-            self._child.announced()
+            self._child.report_announced()
 
     async def _enter_demo(self) -> None:
         self._stand_in = await standin.start(pace_s=_DEMO_PACE_S)

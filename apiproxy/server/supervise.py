@@ -1,7 +1,7 @@
-"""The supervisor as a program of its own: `serve` turns into it, with the same process id.
+"""Entry point of the supervisor: `serve` replaces itself with this program, under the same process id.
 
-It lives as long as the gateway does. With all that `serve` has imported by then it would take as much memory as a serve
-process (110 MB); without, it takes a tenth of that. So this module and those that it imports need nothing but Python.
+With everything that `serve` has imported, the supervisor would take 110 MB; without, a tenth of that. So this module
+and its imports need only the standard library.
 """
 
 import asyncio
@@ -18,14 +18,15 @@ from typing import NoReturn
 from apiproxy.server.supervisor import Supervisor
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from apiproxy.management import supervise; supervise.main()"
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from apiproxy.server import supervise; supervise.main()"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the supervisor is told. listener: a descriptor. command: what starts a serve process.
+    """Arguments of the supervisor.
 
-    counts: the folder in which the processes count together.
+    listener: file descriptor of the listening socket. command: starts a serve process. counts: folder of the metrics
+    that the processes share.
     """
 
     listener: int
@@ -38,10 +39,10 @@ class Plan:
 
 
 def become_supervisor(plan: Plan) -> NoReturn:
-    """Replaces this program. The plan goes through a pipe: its command may hold what not everyone is to see."""
+    """Replaces this program. The plan goes through a pipe: its command may contain secrets."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "w", encoding="utf-8") as pipe:
-        json.dump(asdict(plan), pipe)  # far less than a pipe holds
+        json.dump(asdict(plan), pipe)  # fits the buffer of a pipe
     for descriptor in (reading, plan.listener):
         os.set_inheritable(descriptor, True)
     sys.stdout.flush()
@@ -50,13 +51,13 @@ def become_supervisor(plan: Plan) -> NoReturn:
 
 
 def main() -> None:
-    """Supervises until a signal. Exits with 1 where a process cannot start at all."""
+    """Supervises until a signal. Exits with 1 where no process can start."""
     with os.fdopen(int(sys.argv[2]), encoding="utf-8") as pipe:
         plan = Plan(**json.load(pipe))
     listener = socket.socket(fileno=plan.listener)
     listener.set_inheritable(False)
 
-    def say(line: str) -> None:
+    def print_line(line: str) -> None:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
@@ -67,7 +68,7 @@ def main() -> None:
         drain_timeout_s=plan.drain_timeout_s,
         watchdog_s=plan.watchdog_s,
         on_terminal=plan.on_terminal,
-        say=say,
+        print_line=print_line,
     )
     shutil.rmtree(plan.counts, ignore_errors=True)
     try:

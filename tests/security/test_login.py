@@ -51,22 +51,22 @@ def test_wrong_keys_are_429_after_a_while_and_good_ones_in_use_are_not() -> None
     _, good = async_to_sync(create_key)("good")
     _, fresh = async_to_sync(create_key)("fresh")
     ask = async_to_sync(authenticate)
-    assert ask({"x-api-key": good}, peer="198.51.100.1").label == "good"
+    assert ask({"x-api-key": good}, address="198.51.100.1").label == "good"
     refusals = []
     for number in range(60):
         with pytest.raises(ProxyError) as caught:
-            ask({"x-api-key": f"sk-wrong-{number}"}, peer="198.51.100.1")
+            ask({"x-api-key": f"sk-wrong-{number}"}, address="198.51.100.1")
         refusals.append(caught.value)
     assert [error.kind for error in refusals] == [FailureKind.UNAUTHENTICATED] * 50 + [FailureKind.RATE_LIMITED] * 10
     assert refusals[-1].retry_after_s in (1, 2)
-    assert ask({"x-api-key": good}, peer="198.51.100.1").label == "good"
-    assert ask({"x-api-key": fresh}, peer="198.51.100.2").label == "fresh"
+    assert ask({"x-api-key": good}, address="198.51.100.1").label == "good"
+    assert ask({"x-api-key": fresh}, address="198.51.100.2").label == "fresh"
     with pytest.raises(ProxyError):  # it would be as good as a guess
-        ask({"x-api-key": fresh}, peer="198.51.100.1")
+        ask({"x-api-key": fresh}, address="198.51.100.1")
 
 
 def test_requests_without_a_key_do_not_count() -> None:
     for _ in range(60):
         with pytest.raises(ProxyError) as caught:
-            async_to_sync(authenticate)({}, peer="198.51.100.1")
+            async_to_sync(authenticate)({}, address="198.51.100.1")
         assert caught.value.kind is FailureKind.UNAUTHENTICATED

@@ -25,7 +25,7 @@ STAGES = (
     "observability.logs.handler:LineBuffer.emit:TypeError",  # what no lock did on Python 3.13
     "apiproxy.models:ApiKey.save",
     "apiproxy.management.commands.serve:welcome",
-    "apiproxy.management.commands.serve:keep_first_login:OSError",
+    "apiproxy.management.commands.serve:write_first_login:OSError",
 )
 IN_A_CHILD = ("proxy_site.operations:Observability.start", "apiproxy.engines.sdk.pool:Pool.warm:SystemExit")
 IN_THE_SUPERVISOR = ("apiproxy.management.commands.serve:welcome", "apiproxy.models:ApiKey.save")

@@ -15,7 +15,7 @@ def fill(memory: BodyMemory, owner: str, size: int = 10) -> int:
     taken = 0
     while True:
         try:
-            memory.take(owner, size)
+            memory.reserve(owner, size)
         except ProxyError:
             return taken
         taken += size
@@ -36,7 +36,7 @@ def test_refuse_an_owner_over_its_share_with_429() -> None:
     memory = BodyMemory(MAX)
     fill(memory, "a")
     with pytest.raises(ProxyError) as caught:
-        memory.take("a", 10)
+        memory.reserve("a", 10)
     assert caught.value.kind is FailureKind.RATE_LIMITED
     assert caught.value.retry_after_s
 
@@ -45,14 +45,14 @@ def test_refuse_a_newcomer_as_overloaded() -> None:
     memory = BodyMemory(MAX)
     fill(memory, "a")
     with pytest.raises(ProxyError) as caught:
-        memory.take("b", MAX // 2)
+        memory.reserve("b", MAX // 2)
     assert caught.value.kind is FailureKind.QUEUE_FULL
 
 
 def test_take_again_what_was_given_back() -> None:
     memory = BodyMemory(MAX)
     for _ in range(3):
-        memory.give_back("a", fill(memory, "a"))
+        memory.release("a", fill(memory, "a"))
         assert memory.held_bytes == 0
 
 
@@ -62,10 +62,10 @@ def test_never_hold_more_than_the_maximum(steps: list[tuple[str, int, bool]]) ->
     held: list[tuple[str, int]] = []
     for owner, size, gives_back in steps:
         if gives_back and held:
-            memory.give_back(*held.pop())
+            memory.release(*held.pop())
             continue
         try:
-            memory.take(owner, size)
+            memory.reserve(owner, size)
         except ProxyError:
             continue
         held.append((owner, size))

@@ -19,9 +19,9 @@ from apiproxy.dialects.anthropic.parse import beta_names, check_body, completed_
 from apiproxy.dialects.anthropic.stream import AnthropicStream, plain
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
-from apiproxy.http.request import caller_of, note_refusal, request_id
+from apiproxy.http.request import authorised, caller_of, note_refusal, request_id
 from apiproxy.http.response import respond
-from apiproxy.keys.authentication import authenticate, require, require_dialect, require_model
+from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runs.runtime import holder
 from apiproxy.sessions.conversation_id import conversation_id
@@ -48,7 +48,7 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
     principal: Principal | None = None
     body: dict[str, Any] | None = None
     try:
-        principal = await principal_of(request)
+        principal = await authorised(request, "anthropic")
         raw = take_body(request)
         body_bytes, body = len(raw), await read_json_object(raw)
         del raw
@@ -63,14 +63,6 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
     for name, value in (limit_headers(limits) | await recorder.headers(run.turn)).items():
         response[name] = value
     return response
-
-
-async def principal_of(request: HttpRequest) -> Principal:
-    """Whose key the request carries; raises ProxyError (UNAUTHENTICATED, FORBIDDEN)."""
-    principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
-    require(principal, scope="api")
-    require_dialect(principal, "anthropic")
-    return principal
 
 
 async def _turn(
@@ -97,22 +89,22 @@ async def _turn(
 
 async def list_models(request: HttpRequest) -> HttpResponse:
     """GET /v1/models."""
-    return await models.list_models(request, await principal_of(request))
+    return await models.list_models(request, await authorised(request, "anthropic"))
 
 
 async def retrieve_model(request: HttpRequest, model_id: str) -> HttpResponse:
     """GET /v1/models/{id}."""
-    return await models.retrieve_model(request, await principal_of(request), model_id)
+    return await models.retrieve_model(request, await authorised(request, "anthropic"), model_id)
 
 
 async def count(request: HttpRequest) -> HttpResponse:
     """POST /v1/messages/count_tokens."""
-    return await count_tokens.count_tokens(request, await principal_of(request))
+    return await count_tokens.count_tokens(request, await authorised(request, "anthropic"))
 
 
 async def batches(request: HttpRequest) -> HttpResponse:
     """Creating and listing batches: not built."""
-    await principal_of(request)
+    await authorised(request, "anthropic")
     raise ProxyError(FailureKind.NOT_IMPLEMENTED, "Message batches are not implemented by this gateway.")
 
 

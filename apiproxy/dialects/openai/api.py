@@ -29,10 +29,10 @@ from apiproxy.dialects.openai.translate.ignored import HEADER
 from apiproxy.dialects.openai.translate.messages_body import Target, Translation
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
-from apiproxy.http.request import caller_of, note_refusal, request_id
+from apiproxy.http.request import authorised, caller_of, note_refusal, request_id
 from apiproxy.http.response import StreamEncoder, respond
 from apiproxy.http.sse import dumps
-from apiproxy.keys.authentication import authenticate, require, require_dialect, require_model
+from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runs.runtime import holder
 from apiproxy.sessions.conversation_id import conversation_id
@@ -143,19 +143,19 @@ async def responses(request: HttpRequest) -> HttpResponseBase:
 
 async def retrieve_response(request: HttpRequest, response_id: str) -> HttpResponse:
     """GET /v1/responses/{id}: one that was stored for this key; as a whole, whatever `stream` says."""
-    principal = await _principal_of(request)
+    principal = await authorised(request, "openai")
     return _json(await store.retrieve(principal, response_id, request_id=request_id(request)))
 
 
 async def delete_response(request: HttpRequest, response_id: str) -> HttpResponse:
     """DELETE /v1/responses/{id}: one that was stored for this key."""
-    principal = await _principal_of(request)
+    principal = await authorised(request, "openai")
     return _json(await store.delete(principal, response_id, request_id=request_id(request)))
 
 
 async def chat_models(request: HttpRequest) -> HttpResponse:
     """GET /v1/chat/models."""
-    return await models.list_models(await _principal_of(request))
+    return await models.list_models(await authorised(request, "openai"))
 
 
 async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpResponseBase:
@@ -163,7 +163,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
     principal: Principal | None = None
     body: dict[str, Any] | None = None
     try:
-        principal = await _principal_of(request)
+        principal = await authorised(request, "openai")
         raw = take_body(request)
         body_bytes, body = len(raw), await read_json_object(raw)
         del raw
@@ -220,14 +220,6 @@ def _turn(
 
 def _json(answer: Mapping[str, Any]) -> HttpResponse:
     return HttpResponse(dumps(answer), content_type="application/json")
-
-
-async def _principal_of(request: HttpRequest) -> Principal:
-    """Whose key the request carries; raises ProxyError (UNAUTHENTICATED, FORBIDDEN)."""
-    principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
-    require(principal, scope="api")
-    require_dialect(principal, "openai")
-    return principal
 
 
 for prefix, documented in (("/v1", True), ("", False)):

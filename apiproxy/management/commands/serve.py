@@ -18,9 +18,9 @@ from apiproxy.conf import MAX_PROCESSES, GatewaySettings, metrics_dir
 from apiproxy.db.checkpoint import checkpoint_now
 from apiproxy.engines.sdk.launch import sweep
 from apiproxy.keys.bootstrap import FirstSecrets, keep_env_key, make_first, take_back
-from apiproxy.server.banner import KEY_VARIABLE, welcome
+from apiproxy.server.banner import KEY_VARIABLE, banner_lines
 from apiproxy.server.child import ChildSide
-from apiproxy.server.first_login import keep_first_login
+from apiproxy.server.first_login import write_first_login
 from apiproxy.server.listener import listening_socket
 from apiproxy.server.process import Gateway
 from apiproxy.server.supervise import Plan, become_supervisor
@@ -109,7 +109,7 @@ class Announcement:
             first, kept_in = make_first(), None
             try:
                 if first and not self._command.stdout.isatty():
-                    kept_in = keep_first_login(self._config.state_dir, first)
+                    kept_in = write_first_login(self._config.state_dir, first)
                 if first:
                     checkpoint_now()
                 self._write(first, kept_in)
@@ -126,7 +126,7 @@ class Announcement:
         stdout = self._command.stdout
         slots = self._processes * self._config.max_concurrent
         setup = f"{self._processes} processes, {slots} slots in all; SIGHUP renews them one after another."
-        lines = welcome(
+        lines = banner_lines(
             f"http://{f'[{host}]' if ':' in host else host}:{port}",
             demo=self._config.credential.kind == "demo",
             first=first,

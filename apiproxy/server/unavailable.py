@@ -1,11 +1,11 @@
-"""A 503 from the supervisor itself, while no serve process is there to take a connection."""
+"""503 responses from the supervisor itself, while no serve process accepts connections."""
 
 import asyncio
 import socket
 
 _BACKLOG = 1_024
 _LINGER_S = 2.0
-"""How long a client may go on sending. A connection that is closed on unread data is reset, and its response lost."""
+"""How long a client may go on sending. Closing with unread input resets the connection and loses the response."""
 _READ_BYTES = 65_536
 _BODY = (
     b'{"type":"error","error":{"type":"overloaded_error","code":"unavailable",'
@@ -17,26 +17,24 @@ _RESPONSE = (
 )
 
 
-class TurnedAway:
-    """Answers every connection with the same 503, from `open` to `close`; both may be called twice."""
+class UnavailableResponder:
+    """Answers every connection with the same 503, from `open` to `close`. Both are idempotent."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
-        """Takes connections from now on."""
         if self._server is None:
-            self._server = await asyncio.start_server(_refuse, sock=self._listener.dup(), backlog=_BACKLOG)
+            self._server = await asyncio.start_server(_respond, sock=self._listener.dup(), backlog=_BACKLOG)
 
     def close(self) -> None:
-        """Leaves them to the serve processes again."""
         if self._server is not None:
             self._server.close()
             self._server = None
 
 
-async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         async with asyncio.timeout(_LINGER_S):
             if await reader.read(_READ_BYTES):
@@ -44,7 +42,7 @@ async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
                 writer.write_eof()
                 while await reader.read(_READ_BYTES):
                     pass
-    except (TimeoutError, OSError):  # the client is slow, or gone
+    except (TimeoutError, OSError):  # the client is slow, or has disconnected
         pass
     finally:
         writer.close()

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from apiproxy.server.listener import listening_socket
-from apiproxy.server.turned_away import TurnedAway
+from apiproxy.server.unavailable import UnavailableResponder
 from tests.support.processes import ROOT
 
 BODY_BYTES = 8 * 2**20
@@ -24,14 +24,14 @@ def listener() -> Iterator[socket.socket]:
 
 @pytest.mark.parametrize("size", [0, BODY_BYTES])
 async def test_refuses_a_request_with_a_503_to_retry(listener: socket.socket, size: int) -> None:
-    turned_away = TurnedAway(listener)
-    await turned_away.open()
-    await turned_away.open()
+    responder = UnavailableResponder(listener)
+    await responder.open()
+    await responder.open()
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
             answer = await client.post("/v1/messages", content=b" " * size)
     finally:
-        turned_away.close()
+        responder.close()
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     assert answer.json()["error"]["type"] == "overloaded_error"
 
@@ -57,9 +57,9 @@ def test_reaps_orphans_and_no_child_of_its_own() -> None:
 
 
 async def test_leaves_connections_to_others_once_closed(listener: socket.socket) -> None:
-    turned_away = TurnedAway(listener)
-    await turned_away.open()
-    turned_away.close()
+    responder = UnavailableResponder(listener)
+    await responder.open()
+    responder.close()
     with socket.create_connection(listener.getsockname()):
         taken, _ = await asyncio.get_running_loop().sock_accept(listener)
         taken.close()
