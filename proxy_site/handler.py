@@ -18,7 +18,7 @@ from django.template.loader import render_to_string
 from django.urls import set_urlconf
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.db.guarded_query import DATABASE_ERRORS
+from apiproxy.db.connections import DATABASE_ERRORS
 from apiproxy.dialects.anthropic import errors as anthropic
 from apiproxy.dialects.openai import errors as openai
 from apiproxy.http.request import client_request_id, request_id

@@ -13,9 +13,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.db.connections import DATABASE_ERRORS, release_connection
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +27,6 @@ RENEWAL_S = 0.3
 pool itself tries one after another, with a pause of 1 s after the first, then 2 s, then 4 s."""
 PAUSE_S = 1.0
 """How long after a failure the database is not asked again."""
-
-DATABASE_ERRORS = (OperationalError, InterfaceError)
-"""What Django raises where the database is locked, full or gone."""
 
 T = TypeVar("T")
 
@@ -42,13 +40,7 @@ async def apart(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         return await work()
     finally:
-        await sync_to_async(_release_connection)()
-
-
-def _release_connection() -> None:
-    """Gives a pooled connection back; one to an SQLite file stays open."""
-    if connection.vendor != "sqlite":
-        connection.close()
+        await sync_to_async(release_connection)()
 
 
 def _renew_connections() -> None:

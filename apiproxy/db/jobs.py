@@ -1,16 +1,17 @@
-"""Jobs that wait at a desk, and those put aside because they wait for something of their own (a locked row)."""
+"""Queues of a batch worker: pending jobs, and jobs to retry because a row they need is locked."""
 
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 logger = logging.getLogger(__name__)
 
 LATER_S = 0.1
-"""How long a job that was put aside waits for its next try."""
+"""Delay before a job answered LATER is retried."""
 
 _J = TypeVar("_J")
 
@@ -20,71 +21,125 @@ class Later:
 
 
 LATER: Final = Later()
-"""The answer to a job that cannot be done now and holds up no other: it is tried again."""
+"""Result of a job that cannot run now, e.g. because its row is locked. It is retried; other jobs go on."""
 
 
-class DeskTimeoutError(Exception):
-    """The job was put aside again and again for as long as its asker wanted to wait."""
+class JobTimeoutError(Exception):
+    """The job was answered LATER until the caller's timeout."""
 
 
 @dataclass(slots=True)
-class Waiting(Generic[_J]):
-    """A job and who waits for its answer. give_up_at and retry_at are by `time.monotonic`."""
+class PendingJob(Generic[_J]):
+    """A job and the future of its caller, if any. Times are from `time.monotonic`."""
 
     job: _J
-    future: Future[Any] | None
-    give_up_at: float
+    future: Future[Any] | None = None
+    expires_at: float = 0.0
     retry_at: float = 0.0
 
-    def answer(self, answer: Any) -> None:
-        """Tells whoever asked."""
+    def resolve(self, result: Any) -> None:
         if self.future is not None:
             try:
-                self.future.set_result(answer)
-            except InvalidStateError:
+                self.future.set_result(result)
+            except InvalidStateError:  # cancelled by the caller
                 logger.debug("desk.unclaimed", extra={"job": type(self.job).__name__})
 
     def fail(self, error: Exception) -> bool:
-        """Tells whoever asked; False where nobody did."""
+        """Pass the error to the caller; False if the job has none."""
         if self.future is None:
             return False
         try:
             self.future.set_exception(error)
-        except InvalidStateError:
+        except InvalidStateError:  # cancelled by the caller
             logger.debug("desk.unclaimed", extra={"job": type(self.job).__name__})
         return True
 
 
-class Aside(Generic[_J]):
-    """The jobs put aside, in the order in which they are tried again. The desk's lock guards it."""
+class PendingQueue(Protocol[_J]):
+    """Jobs waiting for the next batch. Guarded by the worker's lock."""
+
+    def __len__(self) -> int: ...
+
+    def replaces(self, job: _J) -> bool:
+        """Whether the job takes the place of one in the queue, so that the queue does not grow."""
+        ...
+
+    def add(self, pending: PendingJob[_J]) -> None: ...
+
+    def take(self, limit: int | None = None) -> list[PendingJob[_J]]:
+        """Remove and return the oldest jobs, at most `limit`."""
+        ...
+
+
+class ListQueue(Generic[_J]):
+    """First in, first out; every job is kept."""
 
     def __init__(self) -> None:
-        self._jobs: deque[Waiting[_J]] = deque()
+        self._jobs: list[PendingJob[_J]] = []
 
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def put(self, waiting: Waiting[_J]) -> None:
-        """Puts one aside for LATER_S."""
-        waiting.retry_at = time.monotonic() + LATER_S
-        self._jobs.append(waiting)
+    def replaces(self, job: _J) -> bool:
+        return False
+
+    def add(self, pending: PendingJob[_J]) -> None:
+        self._jobs.append(pending)
+
+    def take(self, limit: int | None = None) -> list[PendingJob[_J]]:
+        taken = self._jobs[:limit]
+        self._jobs = self._jobs[len(taken) :]
+        return taken
+
+
+class KeyedQueue(Generic[_J]):
+    """First in, first out by key: a job replaces the pending one with its key. For `submit` only."""
+
+    def __init__(self, key: Callable[[_J], str]) -> None:
+        self._key = key
+        self._jobs: dict[str, PendingJob[_J]] = {}
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def replaces(self, job: _J) -> bool:
+        return self._key(job) in self._jobs
+
+    def add(self, pending: PendingJob[_J]) -> None:
+        self._jobs[self._key(pending.job)] = pending
+
+    def take(self, limit: int | None = None) -> list[PendingJob[_J]]:
+        return [self._jobs.pop(key) for key in list(self._jobs)[:limit]]
+
+
+class RetryQueue(Generic[_J]):
+    """Jobs answered LATER, in the order of their next attempt. Guarded by the worker's lock."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[PendingJob[_J]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def add(self, pending: PendingJob[_J]) -> None:
+        pending.retry_at = time.monotonic() + LATER_S
+        self._jobs.append(pending)
 
     def wait_s(self, limit_s: float) -> float:
-        """How long until the next is due, at most limit_s."""
+        """Seconds until the next attempt, at most `limit_s`."""
         return min(limit_s, max(0.0, self._jobs[0].retry_at - time.monotonic())) if self._jobs else limit_s
 
-    def due(self, most: int) -> list[Waiting[_J]]:
-        """Takes out those to be tried now, at most so many; those that nobody waits for any longer end here."""
-        now, found = time.monotonic(), list[Waiting[_J]]()
-        while self._jobs and self._jobs[0].retry_at <= now and len(found) < most:
-            waiting = self._jobs.popleft()
-            if waiting.future is None or now < waiting.give_up_at:
-                found.append(waiting)
+    def take_due(self, limit: int) -> list[PendingJob[_J]]:
+        """Remove and return the jobs to retry now, at most `limit`. Jobs whose caller timed out fail here."""
+        now, due = time.monotonic(), list[PendingJob[_J]]()
+        while self._jobs and self._jobs[0].retry_at <= now and len(due) < limit:
+            pending = self._jobs.popleft()
+            if pending.future is None or now < pending.expires_at:
+                due.append(pending)
             else:
-                waiting.fail(DeskTimeoutError())
-        return found
+                pending.fail(JobTimeoutError())
+        return due
 
-    def clear(self) -> list[Waiting[_J]]:
-        """Takes all out."""
-        left, self._jobs = list(self._jobs), deque()
-        return left
+    def take_all(self) -> list[PendingJob[_J]]:
+        taken, self._jobs = list(self._jobs), deque()
+        return taken

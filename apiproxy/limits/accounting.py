@@ -13,7 +13,7 @@ from apiproxy.core.limits import MICRO, NO_STATE, LimitError, LimitState
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
-from apiproxy.db.batch_worker import BatchWorker, DeskFullError
+from apiproxy.db.batch_worker import BatchQueueFullError, BatchWorker
 from apiproxy.db.guarded_query import DatabaseAwayError
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.estimate import most_used, untold_usage
@@ -45,7 +45,7 @@ class UsageAccounting:
     def __init__(self) -> None:
         self._runs = OpenRuns()
         self._ledger = Ledger(runs=self._runs)
-        self._desk: BatchWorker[Job] = BatchWorker("ledger", self._ledger, tick_s=BEAT_S)
+        self._worker: BatchWorker[Job] = BatchWorker("ledger", self._ledger, tick_s=BEAT_S)
         self._seen_keys: set[int] = set()
 
     async def reserve(self, principal: Principal, turn: Turn) -> LimitState:
@@ -73,11 +73,11 @@ class UsageAccounting:
         """Gives back what was reserved for a turn that did not become a run."""
         if turn.id in self._runs:
             self._runs.forget([turn.id])
-            self._desk.put(Release(turn.id), urgent=True)
+            self._worker.submit(Release(turn.id), urgent=True)
 
     def give_back(self, owner: str) -> None:
         """Gives back what a process that has died had reserved (`db.process_id.owner`)."""
-        self._desk.put(Abandon(owner), urgent=True)
+        self._worker.submit(Abandon(owner), urgent=True)
 
     def on_event(self, turn: Turn, event: Event) -> None:
         """Settles when the run ends."""
@@ -86,30 +86,30 @@ class UsageAccounting:
 
     def start(self) -> None:
         """Starts the thread, which gives back what dead processes had reserved."""
-        self._desk.start()
+        self._worker.start()
 
     @property
     def pending(self) -> int:
         """What is not in the database yet."""
-        return self._desk.pending
+        return self._worker.pending
 
     @property
     def failing(self) -> bool:
         """Whether the database does not take it."""
-        return self._desk.failing
+        return self._worker.failing
 
     @property
     def dropped(self) -> int:
         """Settlements that are lost: their usage is in no sum."""
-        return self._desk.dropped + self._ledger.dropped
+        return self._worker.dropped + self._ledger.dropped
 
     async def flush(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Waits until all that ended so far is in the database; False where that took too long."""
-        return await asyncio.to_thread(self._desk.flush, timeout_s)
+        return await asyncio.to_thread(self._worker.flush, timeout_s)
 
     async def stop(self) -> None:
         """Writes what is left and ends the thread."""
-        await asyncio.to_thread(self._desk.stop, STOP_TIMEOUT_S)
+        await asyncio.to_thread(self._worker.stop, STOP_TIMEOUT_S)
 
     async def estimate(self, turn: Turn) -> Usage:
         """The input to charge for a turn that was sent upstream, where the upstream did not tell (`meter.Estimate`)."""
@@ -126,11 +126,11 @@ class UsageAccounting:
         return await offload(turn.body_bytes, look)
 
     async def _ask(self, job: Reserve) -> LimitState | LimitError:
-        if self._desk.failing:  # what waits there is tried again all the time: nobody else has to wait to learn that
+        if self._worker.failing:  # what waits there is tried again all the time: nobody else has to wait to learn that
             raise DatabaseAwayError(_CANNOT_SAY)
         try:
-            answer = self._desk.ask(job, patience_s=RESERVE_TIMEOUT_S)
-        except DeskFullError:
+            answer = self._worker.call(job, timeout_s=RESERVE_TIMEOUT_S)
+        except BatchQueueFullError:
             raise DatabaseAwayError(_CANNOT_SAY) from None
         try:
             async with asyncio.timeout(RESERVE_TIMEOUT_S):
@@ -146,7 +146,7 @@ class UsageAccounting:
 
     def _undo(self, run_id: str, done: "Future[Any]") -> None:
         if not done.cancelled() and done.exception() is None and isinstance(done.result(), LimitState):
-            self._desk.put(Release(run_id), urgent=True)
+            self._worker.submit(Release(run_id), urgent=True)
 
     def _settle(self, turn: Turn, key_id: int, ending: Ending) -> None:
         reserved = turn.id in self._runs
@@ -169,7 +169,7 @@ class UsageAccounting:
             reserved=reserved,
             first_used=first_used,
         )
-        self._desk.put(job, urgent=reserved)
+        self._worker.submit(job, urgent=reserved)
 
 
 def _unpriced(field: str) -> LimitError:

@@ -18,6 +18,7 @@ from django.db.models import Q
 from apiproxy.core.errors import FailureKind
 from apiproxy.core.limits import NO_LIMITS, NO_STATE, KeyLimits, LimitError, LimitState
 from apiproxy.db import process_id
+from apiproxy.db.batch_worker import Handler
 from apiproxy.db.jobs import LATER, Later
 from apiproxy.limits.jobs import Abandon, Job, Release, Reserve, Settle, by_key
 from apiproxy.limits.locks import PROBE_MS, WAIT_APART_MS, WAIT_MS, LockedKeys, is_lock_timeout, lock_timeout
@@ -44,8 +45,8 @@ _CLOCK_MARGIN_MS = 5_000
 Answer = LimitState | LimitError | Later | None
 
 
-class Ledger:
-    """`desk.Work` on reservations and usage. clock gives Unix seconds.
+class Ledger(Handler[Job]):
+    """Handler of the accounting worker: reservations and usage. clock gives Unix seconds.
 
     runs are those of this process that hold something. The lease of others is not renewed: the reservation of a run
     whose settlement was lost ends with it. None: all do.

@@ -14,7 +14,7 @@ from apiproxy.core.events import Cancelled, Ending, Event, Failed, Finished, Str
 from apiproxy.core.message import MessageFold
 from apiproxy.core.offload import offload
 from apiproxy.core.turns import Turn
-from apiproxy.db.batch_worker import BatchWorker, DeskFullError
+from apiproxy.db.batch_worker import BatchQueueFullError, BatchWorker
 from apiproxy.db.guarded_query import DatabaseAwayError
 from apiproxy.limits.accounting import sums_of
 from apiproxy.sessions.jobs import Conversation, Forget, Found, Job, Note, Recall
@@ -55,7 +55,7 @@ class SessionRecorder:
     """An `observers.Observer`, and the way to a conversation's kept messages."""
 
     def __init__(self) -> None:
-        self._desk: BatchWorker[Job] = BatchWorker("sessions", SessionStore(), tick_s=EVICT_EVERY_S)
+        self._worker: BatchWorker[Job] = BatchWorker("sessions", SessionStore(), tick_s=EVICT_EVERY_S)
         self._folds: dict[str, MessageFold] = {}
         self._lock = threading.Lock()
         self._waiting_bytes = 0
@@ -160,11 +160,11 @@ class SessionRecorder:
 
     async def flush(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Waits until all that ended so far is in the database; False where that took too long."""
-        return await asyncio.to_thread(self._desk.flush, timeout_s)
+        return await asyncio.to_thread(self._worker.flush, timeout_s)
 
     async def stop(self) -> None:
         """Writes what is left and ends the thread."""
-        await asyncio.to_thread(self._desk.stop, STOP_TIMEOUT_S)
+        await asyncio.to_thread(self._worker.stop, STOP_TIMEOUT_S)
 
     def _note(self, turn: Turn, key_id: int, conversation_id: str, ending: Ending) -> None:
         fold = self._folds.pop(turn.id, None)
@@ -189,8 +189,8 @@ class SessionRecorder:
             lost=lost,
         )
         try:
-            done = self._desk.ask(note, urgent=note.store, patience_s=NOTE_PATIENCE_S)
-        except DeskFullError as error:
+            done = self._worker.call(note, urgent=note.store, timeout_s=NOTE_PATIENCE_S)
+        except BatchQueueFullError as error:
             done = Future()
             done.set_exception(error)
         done.add_done_callback(lambda done: self._noted(turn.id, note, done, turn.body_bytes if room else 0))
@@ -223,14 +223,14 @@ class SessionRecorder:
         return found
 
     async def _ask(self, request_id: str, job: Recall | Forget) -> Any:
-        if self._desk.failing:
+        if self._worker.failing:
             raise DatabaseAwayError(_CANNOT_READ)
         try:
-            answer: Future[Any] = self._desk.ask(job, patience_s=RECALL_TIMEOUT_S)
+            answer: Future[Any] = self._worker.call(job, timeout_s=RECALL_TIMEOUT_S)
             async with asyncio.timeout(RECALL_TIMEOUT_S):
                 # Shielded: the desk's thread ends on an answer to a question that was cancelled meanwhile.
                 return await asyncio.shield(_awaitable(answer))
-        except (DeskFullError, TimeoutError) as error:
+        except (BatchQueueFullError, TimeoutError) as error:
             raise DatabaseAwayError(_CANNOT_READ) from error
         except Exception as error:  # whatever the database raises: without the history the answer would be wrong
             logger.warning("session.unknown", extra={"reqId": request_id}, exc_info=error)

@@ -12,6 +12,7 @@ from django.db.models import Sum
 from django.db.models.functions import Length
 
 from apiproxy.conf import gateway_settings
+from apiproxy.db.batch_worker import Handler
 from apiproxy.db.jobs import LATER
 from apiproxy.limits.locks import PROBE_MS, WAIT_APART_MS, WAIT_MS, LockedKeys, is_lock_timeout, lock_timeout
 from apiproxy.limits.usage import storable
@@ -26,15 +27,12 @@ logger = logging.getLogger(__name__)
 EVICT_EVERY_S = 60.0
 
 
-class SessionStore:
-    """`desk.Work` on sessions. clock gives Unix seconds."""
+class SessionStore(Handler[Job]):
+    """Handler of the session worker. clock gives Unix seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._locked_rows: LockedKeys[Conversation] = LockedKeys()
-
-    def open(self) -> None:
-        """Nothing to do."""
 
     def tick(self) -> None:
         """Forgets what is too old or too much."""

@@ -68,7 +68,7 @@ async def test_a_key_without_limits_costs_no_query(
     def never(*_: object) -> None:
         raise AssertionError("asked")
 
-    monkeypatch.setattr(usage_accounting._desk, "ask", never)
+    monkeypatch.setattr(usage_accounting._worker, "call", never)
     monkeypatch.setattr("apiproxy.limits.accounting.resolve", never)
     with django_db_blocker.block():
         assert await usage_accounting.reserve(principal, turn_of(key)) is NO_STATE
@@ -148,7 +148,7 @@ async def test_without_an_answer_of_the_database_there_is_no_permission(
     key, principal = await key_with(requests_per_minute=1)
     failed: Future[Any] = Future()
     failed.set_exception(OperationalError("gone"))
-    monkeypatch.setattr(usage_accounting._desk, "ask", lambda job, **_: failed)
+    monkeypatch.setattr(usage_accounting._worker, "call", lambda job, **_: failed)
     with pytest.raises(ProxyError) as refused:
         await usage_accounting.reserve(principal, turn_of(key))
     assert refused.value.kind is FailureKind.DATABASE_AWAY

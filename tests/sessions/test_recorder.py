@@ -71,12 +71,12 @@ async def test_answers_the_next_question_after_one_that_timed_out(
     with pytest.raises(ProxyError) as refused:
         await recorder.kept(1, "c", request_id="req_1")
     assert refused.value.kind is FailureKind.DATABASE_AWAY
-    thread = recorder._desk._thread
+    thread = recorder._worker._thread
     released.set()
     assert await recorder.flush()
     monkeypatch.setattr(module, "RECALL_TIMEOUT_S", 10)
     assert await recorder.kept(1, "c", request_id="req_2") is None
-    assert recorder._desk._thread is thread  # the first answer, which nobody waits for, did not end it
+    assert recorder._worker._thread is thread  # the first answer, which nobody waits for, did not end it
 
 
 async def test_tells_of_a_turn_that_the_database_refused(

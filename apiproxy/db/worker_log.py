@@ -1,0 +1,43 @@
+"""Log messages of a batch worker."""
+
+import logging
+import time
+
+logger = logging.getLogger(__name__)
+
+COMPLAIN_S = 60.0
+"""Minimum time between two warnings about an unavailable database."""
+
+
+class WorkerLog:
+    """Logs under `desk.*`. Override the methods to log under other event names."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._complained_at = -COMPLAIN_S
+
+    def delayed(self, error: Exception, pending: int) -> None:
+        """The database is unavailable; the batch is retried. Called at every attempt."""
+        if self.may_complain():
+            logger.warning("desk.delayed", extra={"desk": self._name, "pending": pending}, exc_info=error)
+
+    def recovered(self, dropped: int) -> None:
+        """The first batch after `delayed` is in the database. `dropped`: jobs lost since the start."""
+
+    def rejected(self, job: object, error: Exception) -> None:
+        """A single job failed; it is not retried."""
+        logger.error("desk.failed", extra={"desk": self._name, "job": type(job).__name__}, exc_info=error)
+
+    def dropped(self, count: int, total: int, why: str) -> None:
+        """Jobs without a caller were lost."""
+        logger.error("desk.dropped", extra={"desk": self._name, "count": count, "total": total, "why": why})
+
+    def may_complain(self) -> bool:
+        """Whether the last warning is COMPLAIN_S ago; starts the interval anew if so."""
+        if time.monotonic() - self._complained_at < COMPLAIN_S:
+            return False
+        self._complained_at = time.monotonic()
+        return True
+
+    def reset_complaints(self) -> None:
+        self._complained_at = -COMPLAIN_S
