@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections
 
@@ -33,6 +33,9 @@ from observability.tracing.refusal_sampling import RefusalLimit
 from observability.tracing.store import Store
 from observability.tracing.trace_builder import ActiveTrace
 from observability.tracing.writer import Writer
+
+if TYPE_CHECKING:
+    from observability.otel import SpanExport
 
 logger = logging.getLogger(__name__)
 
@@ -67,14 +70,6 @@ class Config:
     otel_endpoint: str | None = None
 
 
-class SpanExporter(Listener, Protocol):
-    """`otel.SpanExport`, which is imported where it is used only."""
-
-    def stop(self, timeout_s: float) -> None:
-        """Sends what is left."""
-        ...
-
-
 class Service:
     """The parts of this package, put together. `install` makes it."""
 
@@ -90,7 +85,7 @@ class Service:
         self._store = Store(node=here.node, process=here.process, redactor=redactor, names=self.names)
         self.writer = Writer(self._store)
         self.refusals = RefusalLimit(self.writer)
-        self._otel: SpanExporter | None = None
+        self._otel: SpanExport | None = None
         listeners: list[Listener] = [self.refusals, self.metrics, RunLog()]
         self.recorder = Recorder(listeners, names=self.names, on_gap=self.metrics.observe_gap)
         self.cluster = Cluster(

@@ -27,6 +27,7 @@ from observability.payloads import (
     run_row,
 )
 from observability.service import Service, holder
+from observability.tracing.recorder import Listener
 from observability.tracing.trace_builder import ActiveTrace
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ _WORKERS_S = 1.0
 _MAX_OUTCOMES = 2_000
 
 
-class Broadcaster:
+class Broadcaster(Listener):
     """The pages' source in one process. Works only while somebody watches; all calls on the event loop's thread."""
 
     def __init__(self, service: Service) -> None:
@@ -129,15 +130,6 @@ class Broadcaster:
     def refresh(self) -> None:
         """What is read from the database is read again by the next page, or the next tick."""
         self._pulse, self._pulse_at, self._something_ended = None, float("-inf"), True
-
-    def started(self, draft: ActiveTrace) -> None:
-        """The next tick sees it."""
-
-    def changed(self, draft: ActiveTrace) -> None:
-        """The next tick sees it."""
-
-    def stalled(self, draft: ActiveTrace) -> None:
-        """The next tick sees it."""
 
     def ended(self, draft: ActiveTrace) -> None:
         """Keeps how it ended for the next tick."""
