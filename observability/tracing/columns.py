@@ -1,4 +1,4 @@
-"""What of a draft goes into the database: pure, and the last place where text from outside is looked at."""
+"""Database columns of a trace, its error dump and stored bodies. Pure. Untrusted text is sanitized here."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -25,28 +25,28 @@ _OUR_WORDS = frozenset(
         FailureKind.BUDGET_SPENT,
     }
 )
-"""Failures whose messages quote nobody. Under load they are many, and a large prompt takes long to look through."""
+"""Failures whose messages never quote the prompt: masking is skipped, since it is slow and they occur under load."""
 _MAX_BODY_BYTES = 2 * 2**20
-"""The largest request that is stored for keys that keep bodies."""
+"""Maximum size of a stored request body."""
 
 WITHHELD = "[withheld]"
-"""Stands for a text that could not be compared with the prompt, because the prompt was no longer kept."""
+"""Replaces text that cannot be masked because the request body has been released."""
 
 
 def moment(at: float | None) -> datetime | None:
-    """A Unix time as the database takes it."""
+    """UTC datetime of a Unix time."""
     return None if at is None else datetime.fromtimestamp(at, UTC)
 
 
 def span_ms(start: float | None, end: float | None) -> int | None:
-    """Whole milliseconds from start to end, never below 0; None where one is missing."""
+    """Whole milliseconds from start to end, at least 0; None if either is missing."""
     return None if start is None or end is None else max(0, round((end - start) * 1000))
 
 
 def trace_values(
     draft: ActiveTrace, *, final: bool, node: str, redactor: Redactor, process: str = ""
 ) -> dict[str, Any]:
-    """The columns of the draft's trace: those of a running one, whatever the draft says, unless `final`."""
+    """Columns of the trace row. Unless `final`, those of a running request even if it has just ended."""
     values = _who(draft) | {"node": node, "process": process}
     values |= {"status": Status.ACTIVE.value, "phase": draft.phase.value, "end_reason": ""}
     values |= _phases(draft)
@@ -56,7 +56,7 @@ def trace_values(
         values |= {"status": draft.status.value, "end_reason": draft.end_reason.value if draft.end_reason else ""}
     else:
         values |= {"finished_at": None, "duration_ms": None}
-        if draft.phase is Phase.FINISHED:  # it ended meanwhile: its last row follows
+        if draft.phase is Phase.FINISHED:  # ended in the meantime: the final row follows
             values["phase"] = Phase.RECEIVED.value
     return values
 
@@ -138,7 +138,7 @@ def _failure(draft: ActiveTrace, redactor: Redactor) -> dict[str, Any]:
 
 
 def message_of(draft: ActiveTrace, redactor: Redactor) -> str:
-    """The error's message without secrets and without the client's words; empty for a turn that did not fail."""
+    """Error message without secrets or prompt quotes; empty if the turn did not fail."""
     if draft.failure is None:
         return ""
     error = draft.failure.error
@@ -150,14 +150,14 @@ def message_of(draft: ActiveTrace, redactor: Redactor) -> str:
 
 
 def prompt_of(draft: ActiveTrace) -> Prompt | None:
-    """What must not be quoted of the draft's request: nothing where the key keeps bodies anyway."""
+    """Prompt to mask in stored text; None if the key stores bodies."""
     if draft.turn.caller.store_bodies or draft.body is None:
         return None
     return Prompt(words_of(draft.body))
 
 
 def dump_values(draft: ActiveTrace, values: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
-    """The error dump of a failed run, given the columns of its trace."""
+    """Error dump of a failed run. values: the columns of its trace."""
     failure = draft.failure
     assert failure is not None
     upstream = failure.error.upstream
@@ -192,7 +192,7 @@ def dump_values(draft: ActiveTrace, values: Mapping[str, Any], redactor: Redacto
 
 
 def _options(body: Mapping[str, Any]) -> dict[str, Any]:
-    """How the client set the model: numbers, switches and `type` words; whatever else it put there is left out."""
+    """Model options of the request: numbers, booleans and known `type` values only."""
     shown: dict[str, Any] = {}
     for name in _SHOWN_OPTIONS:
         value = body.get(name)
@@ -206,7 +206,7 @@ def _options(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def body_values(draft: ActiveTrace, redactor: Redactor) -> dict[str, Any]:
-    """The request and the answer of a turn whose key keeps bodies, without credentials; None for what is too large."""
+    """Request and answer for a key that stores bodies, without credentials; the request is None if too large."""
     body, answer = draft.body, draft.answer
     small = body is not None and draft.turn.body_bytes <= _MAX_BODY_BYTES
     return {

@@ -1,4 +1,4 @@
-"""The observer: keeps a draft of every turn that is under way and tells its listeners what became of it."""
+"""Run observer that keeps a trace of every running turn and notifies listeners."""
 
 import logging
 import time
@@ -13,10 +13,10 @@ from observability.tracing.trace_builder import ActiveTrace
 logger = logging.getLogger(__name__)
 
 MAX_ACTIVE = 20_000
-"""Turns under way at once that are recorded; the runtime's own limits are far below."""
+"""Maximum concurrent turns recorded; the runtime's own limits are far below."""
 
 STALL_AFTER_S = 30.0
-"""Silence of the upstream that counts as a stall, each time `count_stalls` finds it."""
+"""Upstream silence that counts as a stall at each call of `count_stalls`."""
 
 _MAX_ENDED = 4_096
 
@@ -40,9 +40,9 @@ class Listener:
 
 
 class Recorder:
-    """The `apiproxy.runs.observers.Observer` of this package.
+    """Implementation of `apiproxy.runs.observers.Observer`.
 
-    on_gap hears the seconds between two arrivals of output within a run; it is called often.
+    on_gap: called with the seconds between consecutive output batches of a run; hot path.
     """
 
     def __init__(
@@ -56,13 +56,12 @@ class Recorder:
         self._names = names
         self._on_gap = on_gap
         self._active: dict[str, ActiveTrace] = {}
-        # A late event must not bring a turn back to life, nor a second ending count it twice.
+        # Else a late event would reopen a turn, and a second ending would count it twice.
         self._ended: deque[str] = deque(maxlen=_MAX_ENDED)
         self._ended_ids: set[str] = set()
         self.overflowed = 0
 
     def on_event(self, turn: Turn, event: Event) -> None:
-        """Takes the event in."""
         draft = self._active.get(turn.id)
         if draft is None:
             self._open(turn, event)
@@ -76,19 +75,17 @@ class Recorder:
             self._close(draft) if draft.ended else self._phase_changed(draft)
 
     def add_listener(self, listener: Listener) -> None:
-        """Adds a listener for all that comes from now on."""
         self._listeners.append(listener)
 
     def active(self) -> list[ActiveTrace]:
-        """The turns under way, the oldest first."""
+        """Running turns, oldest first."""
         return list(self._active.values())
 
     def find(self, turn_id: str) -> ActiveTrace | None:
-        """The turn under way with that id."""
         return self._active.get(turn_id)
 
     def count_stalls(self, now: float | None = None) -> int:
-        """Adds a stall to every run whose upstream has been silent for `STALL_AFTER_S`; how many there are."""
+        """Count a stall for every run without an upstream event for `STALL_AFTER_S`; the number of such runs."""
         now, stalled = time.time() if now is None else now, 0
         for draft in self.active():
             since = draft.last_event_at or draft.worker_ready_at
