@@ -1,6 +1,6 @@
-"""OpenTelemetry: a span a run by the GenAI semantic conventions, its phases as events. Needs the extra `otel`.
+"""OpenTelemetry export: one GenAI span per run, with its phases as events. Requires the extra `otel`.
 
-https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ has the names. No words of a request are in a span.
+Names: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/. Spans contain no prompt text.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ Attribute = str | bool | int | float | list[str]
 
 
 class SpanExport(Listener):
-    """A listener that makes a span of each request when it ends, and hands it to a queue that a thread empties."""
+    """Listener that creates a span when a request ends; a background thread exports it."""
 
     def __init__(self, endpoint: str, *, version: str, exporter: SpanExporter | None = None) -> None:
         url = endpoint.rstrip("/")
@@ -43,7 +43,7 @@ class SpanExport(Listener):
         self._propagator = TraceContextTextMapPropagator()
 
     def ended(self, draft: ActiveTrace) -> None:
-        """Makes the span, below the client's own where its `traceparent` says which."""
+        """Create the span, as a child of the client's span if it sent a `traceparent`."""
         carrier = {"traceparent": draft.turn.traceparent} if draft.turn.traceparent else {}
         span = self._tracer.start_span(
             storable(f"chat {draft.turn.model}", 200),
@@ -61,13 +61,13 @@ class SpanExport(Listener):
         span.end(_nanoseconds(draft.finished_at or draft.latest))
 
     def stop(self, timeout_s: float) -> None:
-        """Sends what is left, for at most that long. Blocks."""
+        """Export remaining spans, for at most `timeout_s`. Blocks."""
         self._provider.force_flush(int(timeout_s * 1000))
         self._provider.shutdown()
 
 
 def attributes_of(draft: ActiveTrace) -> Mapping[str, Attribute]:
-    """The span's attributes; those of unknown value are left out."""
+    """Span attributes, without unknown values."""
     turn, usage, failure, body = draft.turn, draft.usage, draft.failure, draft.body or {}
     found: dict[str, Attribute | None] = {
         "gen_ai.operation.name": "chat",

@@ -21,7 +21,7 @@ from observability.cluster.registry import MemberRegistry
 from observability.cluster.states import Identity
 from observability.health import Uptime, memory_json
 from observability.logs.handler import Logging
-from observability.logs.request_log import RunLog
+from observability.logs.request_log import RequestLog
 from observability.metrics import GatewayCollector, Metrics, Seat
 from observability.ports import GatewayPort
 from observability.serialize import Json, queue_json
@@ -86,7 +86,7 @@ class Service:
         self.writer = Writer(self._store)
         self.refusals = RefusalLimit(self.writer)
         self._otel: SpanExport | None = None
-        listeners: list[Listener] = [self.refusals, self.metrics, RunLog()]
+        listeners: list[Listener] = [self.refusals, self.metrics, RequestLog()]
         self.recorder = Recorder(listeners, names=self.names, on_gap=self.metrics.observe_gap)
         self.cluster = Cluster(
             identity,
@@ -94,7 +94,7 @@ class Service:
             port=port,
             recorder=self.recorder,
             redis_url=config.redis_url,
-            on_heartbeat=lambda: self.metrics.settle(self.dropped()),
+            on_heartbeat=lambda: self.metrics.flush(self.dropped()),
         )
         self.collector = GatewayCollector(version=VERSION)
         self.metrics.registry.register(self.collector)
@@ -159,9 +159,9 @@ class Service:
 
     async def tell_metrics(self) -> None:
         """Brings the metrics up to date: to be called before they are rendered."""
-        self.metrics.settle(self.dropped())
+        self.metrics.flush(self.dropped())
         everyone = await self.cluster.members()
-        self.collector.tell([state for state in everyone if state["node"] == self.config.node])
+        self.collector.update([state for state in everyone if state["node"] == self.config.node])
 
     def active(self) -> list[ActiveTrace]:
         """The requests under way in this process, the oldest first."""

@@ -1,4 +1,4 @@
-"""A line in the log for each step of a request. Never its words, and not its error's message, which may quote them."""
+"""Log lines for each step of a request. Contains no prompt text or error messages, which may quote it."""
 
 import logging
 import time
@@ -24,11 +24,10 @@ _END_EVENTS = {
 _LEVELS = {Status.ERROR: logging.ERROR, Status.CANCELLED: logging.WARNING, Status.REFUSED: logging.WARNING}
 
 
-class RunLog(Listener):
-    """The listener that writes those lines."""
+class RequestLog(Listener):
+    """Listener that logs the steps of requests."""
 
     def started(self, draft: ActiveTrace) -> None:
-        """Tells of the request and whether it waits."""
         turn = draft.turn
         _log(
             logging.INFO,
@@ -47,7 +46,6 @@ class RunLog(Listener):
             _log(logging.INFO, "queue.enqueued", draft, position=draft.queue_position)
 
     def changed(self, draft: ActiveTrace) -> None:
-        """Tells of the slot, the worker and the first token."""
         match draft.phase:
             case Phase.ADMITTED if draft.retries:
                 _log(logging.WARNING, "request.retrying", draft, retries=draft.retries)
@@ -60,13 +58,11 @@ class RunLog(Listener):
                 _log(logging.DEBUG, "request.first_token", draft, ttftMs=span_ms(draft.received_at, draft.latest))
 
     def stalled(self, draft: ActiveTrace) -> None:
-        """Tells of the silence."""
         since = draft.last_event_at or draft.worker_ready_at
         silent = span_ms(since, time.time())
         _log(logging.WARNING, "request.stalled", draft, stallCount=draft.stalls, silentMs=silent, pid=draft.worker_pid)
 
     def ended(self, draft: ActiveTrace) -> None:
-        """Tells how it ended, and what it took."""
         reason, failure = draft.end_reason or EndReason.INTERNAL, draft.failure
         fields: dict[str, Any] = {
             "endReason": reason.value,

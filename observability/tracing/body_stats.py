@@ -11,7 +11,7 @@ _TECHNICAL = frozenset({"type", "role", "model", "media_type", "cache_control", 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BodyFacts:
+class BodyStats:
     """Sizes in characters of text, without binary content. All zero for a malformed body."""
 
     message_count: int = 0
@@ -21,10 +21,10 @@ class BodyFacts:
     thinking: bool = False
 
 
-def body_facts(body: Mapping[str, Any]) -> BodyFacts:
+def measure_body(body: Mapping[str, Any]) -> BodyStats:
     """Measure a body, which may have any shape."""
     messages, tools, thinking = body.get("messages"), body.get("tools"), body.get("thinking")
-    return BodyFacts(
+    return BodyStats(
         message_count=len(messages) if isinstance(messages, list) else 0,
         prompt_chars=sum(map(len, texts_of(messages))),
         system_chars=sum(map(len, texts_of(body.get("system")))),

@@ -16,7 +16,7 @@ from observability.vocabulary import Phase, Status
 _MAX_COUNT = 2**62
 _SHOWN_OPTIONS = ("max_tokens", "temperature", "top_p", "top_k", "thinking", "tool_choice", "service_tier")
 _TYPES = frozenset({"enabled", "disabled", "adaptive", "auto", "any", "tool", "none"})
-_OUR_WORDS = frozenset(
+_MESSAGES_WITHOUT_QUOTES = frozenset(
     {
         FailureKind.QUEUE_FULL,
         FailureKind.QUEUE_TIMEOUT,
@@ -47,7 +47,7 @@ def trace_values(
     draft: ActiveTrace, *, final: bool, node: str, redactor: Redactor, process: str = ""
 ) -> dict[str, Any]:
     """Columns of the trace row. Unless `final`, those of a running request even if it has just ended."""
-    values = _who(draft) | {"node": node, "process": process}
+    values = _request(draft) | {"node": node, "process": process}
     values |= {"status": Status.ACTIVE.value, "phase": draft.phase.value, "end_reason": ""}
     values |= _phases(draft)
     values |= _output(draft)
@@ -61,8 +61,8 @@ def trace_values(
     return values
 
 
-def _who(draft: ActiveTrace) -> dict[str, Any]:
-    turn, caller, facts = draft.turn, draft.turn.caller, draft.facts
+def _request(draft: ActiveTrace) -> dict[str, Any]:
+    turn, caller, stats = draft.turn, draft.turn.caller, draft.body_stats
     return {
         "id": storable(turn.id, ID_CHARS),
         "key_id": caller.key_id,
@@ -74,11 +74,11 @@ def _who(draft: ActiveTrace) -> dict[str, Any]:
         "client_ip": storable(caller.client_ip, 64),
         "user_agent": storable(caller.user_agent, 300),
         "stream": turn.stream,
-        "thinking": facts.thinking,
-        "tool_count": facts.tool_count,
-        "message_count": facts.message_count,
-        "prompt_chars": facts.prompt_chars,
-        "system_chars": facts.system_chars,
+        "thinking": stats.thinking,
+        "tool_count": stats.tool_count,
+        "message_count": stats.message_count,
+        "prompt_chars": stats.prompt_chars,
+        "system_chars": stats.system_chars,
         "body_bytes": turn.body_bytes,
     }
 
@@ -142,7 +142,7 @@ def message_of(draft: ActiveTrace, redactor: Redactor) -> str:
     if draft.failure is None:
         return ""
     error = draft.failure.error
-    if error.kind in _OUR_WORDS:
+    if error.kind in _MESSAGES_WITHOUT_QUOTES:
         return redactor.text(error.message, prompt=None, limit=MESSAGE_CHARS)
     if draft.body is None:
         return WITHHELD

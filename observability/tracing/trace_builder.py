@@ -21,7 +21,7 @@ from apiproxy.core.events import (
     WorkerReady,
 )
 from apiproxy.core.turns import Turn
-from observability.tracing.body_stats import BodyFacts, body_facts
+from observability.tracing.body_stats import BodyStats, measure_body
 from observability.tracing.message_fold import MessageDigest
 from observability.vocabulary import EndReason, Phase, Status, end_reason_of, status_of
 
@@ -50,7 +50,7 @@ class ActiveTrace:
     """
 
     __slots__ = (
-        "_facts",
+        "_body_stats",
         "admitted_at",
         "answer",
         "body",
@@ -86,7 +86,7 @@ class ActiveTrace:
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.body: Mapping[str, Any] | None = turn.body
-        self._facts: BodyFacts | None = None
+        self._body_stats: BodyStats | None = None
         self.answer = MessageDigest() if turn.caller.store_bodies else None
         self.phase = Phase.RECEIVED
         self.status = Status.ACTIVE
@@ -130,12 +130,12 @@ class ActiveTrace:
         return self.finished_at is not None
 
     @property
-    def facts(self) -> BodyFacts:
+    def body_stats(self) -> BodyStats:
         """Measures of the request body, computed on first access."""
-        facts = self._facts
-        if facts is None:
-            facts = self._facts = body_facts(self.body or {})
-        return facts
+        stats = self._body_stats
+        if stats is None:
+            stats = self._body_stats = measure_body(self.body or {})
+        return stats
 
     @property
     def event_count(self) -> int:
@@ -149,7 +149,7 @@ class ActiveTrace:
 
     def release_body(self) -> None:
         """Release the body, which may be tens of megabytes; its measures are kept."""
-        _ = self.facts
+        _ = self.body_stats
         self.body = None
 
     def apply(self, event: Event) -> bool:

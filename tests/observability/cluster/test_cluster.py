@@ -209,7 +209,7 @@ def test_seats_count_together_and_a_successor_counts_on(tmp_path: Path, monkeypa
             recorder.on_event(turn, event)
 
     def seen(metrics: Metrics) -> dict[str, float]:
-        metrics.settle({"trace": 2})
+        metrics.flush({"trace": 2})
         found: dict[str, float] = {}
         for family in text_string_to_metric_families(metrics.render("")[0].decode()):
             for sample in family.samples:
@@ -219,7 +219,7 @@ def test_seats_count_together_and_a_successor_counts_on(tmp_path: Path, monkeypa
     (first, first_hears), (second, second_hears) = sit(0), sit(1)
     run(first_hears)
     run(second_hears)
-    second.settle({"trace": 2})
+    second.flush({"trace": 2})
     before = seen(first)
     assert before["claude_proxy_requests_total"] == 2
     assert before["claude_proxy_dropped_total"] == 4

@@ -17,7 +17,7 @@ from observability.logs import handler, log_files
 from observability.logs.format import JsonLine
 from observability.logs.handler import LineBuffer, Logging, configure
 from observability.logs.log_files import DailyFile
-from observability.logs.request_log import RunLog
+from observability.logs.request_log import RequestLog
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.recorder import Recorder
 from observability.tracing.redact import Redactor
@@ -212,7 +212,7 @@ def test_only_the_names_of_log_files_are_names_of_log_files(name: str, tmp_path:
 
 def test_each_step_of_a_request_is_a_line_with_its_id_and_none_of_its_words(start: Any, tmp_path: Path) -> None:
     state, _ = start(debug=True)
-    recorder = Recorder([RunLog()], names=ModelNames())
+    recorder = Recorder([RequestLog()], names=ModelNames())
     words = "secret words of the client"
     turns = [make_turn(body={"messages": [{"role": "user", "content": words}]}) for _ in range(4)]
     endings = [None, failed(kind=FailureKind.STALL, message=words), refused(), failed(message=words)]
