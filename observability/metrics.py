@@ -95,20 +95,20 @@ class Metrics(Listener):
         )
         self._dropped_before: dict[str, int] = {}
 
-    def stalled(self, draft: ActiveTrace) -> None:
+    def stalled(self, trace: ActiveTrace) -> None:
         self._stalls.inc()
 
-    def ended(self, draft: ActiveTrace) -> None:
-        model, usage = draft.counted_as, draft.usage
-        reason = draft.end_reason.value if draft.end_reason else ""
-        self._requests.labels(draft.turn.dialect, model, draft.status.value, reason).inc()
-        self._retries.inc(draft.retries)
-        if draft.status is Status.REFUSED:
+    def ended(self, trace: ActiveTrace) -> None:
+        model, usage = trace.counted_as, trace.usage
+        reason = trace.end_reason.value if trace.end_reason else ""
+        self._requests.labels(trace.turn.dialect, model, trace.status.value, reason).inc()
+        self._retries.inc(trace.retries)
+        if trace.status is Status.REFUSED:
             return
-        _observe(self._queue_wait, draft.queued_at, draft.admitted_at)
-        _observe(self._worker_wait, draft.admitted_at, draft.worker_ready_at)
-        _observe(self._first_token.labels(model), draft.received_at, draft.first_token_at)
-        _observe(self._duration.labels(model), draft.received_at, draft.finished_at)
+        _observe(self._queue_wait, trace.queued_at, trace.admitted_at)
+        _observe(self._worker_wait, trace.admitted_at, trace.worker_ready_at)
+        _observe(self._first_token.labels(model), trace.received_at, trace.first_token_at)
+        _observe(self._duration.labels(model), trace.received_at, trace.finished_at)
         for kind, count in (
             ("input", usage.input_tokens),
             ("output", usage.output_tokens),

@@ -183,28 +183,28 @@ class Tick(TypedDict):
 Payload = Snapshot | Tick
 
 
-def run_row(draft: ActiveTrace, *, node: str, process: str) -> RunRow:
+def run_row(trace: ActiveTrace, *, node: str, process: str) -> RunRow:
     """Row of a running request."""
-    turn, first, last = draft.turn, draft.first_token_at, draft.last_event_at
+    turn, first, last = trace.turn, trace.first_token_at, trace.last_event_at
     writing = first is not None and last is not None and last - first > 0.2
     return {
-        "id": draft.id,
+        "id": trace.id,
         "node": node,
         "process": process,
         "key": turn.caller.key_label,
         "model": turn.model,
         "dialect": turn.dialect,
-        "phase": draft.phase.value,
+        "phase": trace.phase.value,
         "stream": turn.stream,
-        "received": draft.received_at,
-        "queued": draft.queued_at,
+        "received": trace.received_at,
+        "queued": trace.queued_at,
         "last": last,
-        "ttft_ms": span_ms(draft.received_at, first),
-        "chars": draft.output_chars,
-        "rate": round(draft.output_chars / (last - first)) if writing and first and last else None,
-        "events": draft.event_count,
-        "stalls": draft.stalls,
-        "retries": draft.retries,
+        "ttft_ms": span_ms(trace.received_at, first),
+        "chars": trace.output_chars,
+        "rate": round(trace.output_chars / (last - first)) if writing and first and last else None,
+        "events": trace.event_count,
+        "stalls": trace.stalls,
+        "retries": trace.retries,
     }
 
 

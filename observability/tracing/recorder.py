@@ -26,16 +26,16 @@ _OPENINGS = (Queued, Rejected, Finished, Failed, Cancelled)
 class Listener:
     """Callbacks on the event loop's thread, no-ops by default. Must not block; exceptions are logged and ignored."""
 
-    def started(self, draft: ActiveTrace) -> None:
+    def started(self, trace: ActiveTrace) -> None:
         """First event of a turn; not called if the turn ended with it."""
 
-    def changed(self, draft: ActiveTrace) -> None:
+    def changed(self, trace: ActiveTrace) -> None:
         """New phase or retry; not called for every batch of the stream."""
 
-    def stalled(self, draft: ActiveTrace) -> None:
+    def stalled(self, trace: ActiveTrace) -> None:
         """No upstream event for `STALL_AFTER_S`; called at every check until one arrives."""
 
-    def ended(self, draft: ActiveTrace) -> None:
+    def ended(self, trace: ActiveTrace) -> None:
         """End of the turn: the trace no longer changes."""
 
 
@@ -62,17 +62,17 @@ class Recorder:
         self.overflowed = 0
 
     def on_event(self, turn: Turn, event: Event) -> None:
-        draft = self._active.get(turn.id)
-        if draft is None:
+        trace = self._active.get(turn.id)
+        if trace is None:
             self._open(turn, event)
         elif type(event) is Streamed:
-            before = draft.last_event_at if draft.first_token_at is not None else None
-            if draft.add_stream(event.at, event.events):
-                self._phase_changed(draft)
+            before = trace.last_event_at if trace.first_token_at is not None else None
+            if trace.add_stream(event.at, event.events):
+                self._phase_changed(trace)
             elif before is not None and self._on_gap is not None:
-                self._on_gap(draft.latest - before)
-        elif draft.apply(event):
-            self._close(draft) if draft.ended else self._phase_changed(draft)
+                self._on_gap(trace.latest - before)
+        elif trace.apply(event):
+            self._close(trace) if trace.ended else self._phase_changed(trace)
 
     def add_listener(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -87,12 +87,12 @@ class Recorder:
     def count_stalls(self, now: float | None = None) -> int:
         """Count a stall for every run without an upstream event for `STALL_AFTER_S`; the number of such runs."""
         now, stalled = time.time() if now is None else now, 0
-        for draft in self.active():
-            since = draft.last_event_at or draft.worker_ready_at
+        for trace in self.active():
+            since = trace.last_event_at or trace.worker_ready_at
             if since is not None and now - since >= STALL_AFTER_S:
-                draft.stalls += 1
+                trace.stalls += 1
                 stalled += 1
-                self._notify(lambda listener: listener.stalled, draft)
+                self._notify(lambda listener: listener.stalled, trace)
         return stalled
 
     def _open(self, turn: Turn, event: Event) -> None:
@@ -101,33 +101,33 @@ class Recorder:
         if len(self._active) >= MAX_ACTIVE:
             self.overflowed += 1
             return
-        draft = ActiveTrace(turn)
-        draft.apply(event)
-        if draft.ended:
-            self._close(draft)
+        trace = ActiveTrace(turn)
+        trace.apply(event)
+        if trace.ended:
+            self._close(trace)
         else:
-            self._active[turn.id] = draft
-            self._notify(lambda listener: listener.started, draft)
+            self._active[turn.id] = trace
+            self._notify(lambda listener: listener.started, trace)
 
-    def _phase_changed(self, draft: ActiveTrace) -> None:
-        if draft.response_id:
-            self._names.learn(draft.turn.model)
-        self._notify(lambda listener: listener.changed, draft)
+    def _phase_changed(self, trace: ActiveTrace) -> None:
+        if trace.response_id:
+            self._names.learn(trace.turn.model)
+        self._notify(lambda listener: listener.changed, trace)
 
-    def _close(self, draft: ActiveTrace) -> None:
-        if draft.response_id:
-            self._names.learn(draft.turn.model)
-        draft.counted_as = self._names.label(draft.turn.model)
-        self._active.pop(draft.id, None)
+    def _close(self, trace: ActiveTrace) -> None:
+        if trace.response_id:
+            self._names.learn(trace.turn.model)
+        trace.counted_as = self._names.label(trace.turn.model)
+        self._active.pop(trace.id, None)
         if len(self._ended) == _MAX_ENDED:
             self._ended_ids.discard(self._ended[0])
-        self._ended.append(draft.id)
-        self._ended_ids.add(draft.id)
-        self._notify(lambda listener: listener.ended, draft)
+        self._ended.append(trace.id)
+        self._ended_ids.add(trace.id)
+        self._notify(lambda listener: listener.ended, trace)
 
-    def _notify(self, hook: Callable[[Listener], Callable[[ActiveTrace], None]], draft: ActiveTrace) -> None:
+    def _notify(self, hook: Callable[[Listener], Callable[[ActiveTrace], None]], trace: ActiveTrace) -> None:
         for listener in self._listeners:
             try:
-                hook(listener)(draft)
+                hook(listener)(trace)
             except Exception:  # a broken listener must not affect the others
-                logger.exception("listener.failed", extra={"reqId": draft.id, "listener": type(listener).__name__})
+                logger.exception("listener.failed", extra={"reqId": trace.id, "listener": type(listener).__name__})

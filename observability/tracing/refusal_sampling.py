@@ -15,9 +15,9 @@ BURST_ROWS = 5_000
 class TraceWriter(Protocol):
     """The listener methods of `Writer`."""
 
-    def started(self, draft: ActiveTrace) -> None: ...
+    def started(self, trace: ActiveTrace) -> None: ...
 
-    def ended(self, draft: ActiveTrace) -> None: ...
+    def ended(self, trace: ActiveTrace) -> None: ...
 
 
 class RefusalLimit(Listener):
@@ -39,12 +39,12 @@ class RefusalLimit(Listener):
         self._at = clock()
         self.left_out = 0
 
-    def started(self, draft: ActiveTrace) -> None:
-        self._writer.started(draft)
+    def started(self, trace: ActiveTrace) -> None:
+        self._writer.started(trace)
 
-    def ended(self, draft: ActiveTrace) -> None:
-        if draft.status is not Status.REFUSED or draft.turn.caller.key_id is not None or self._take():
-            self._writer.ended(draft)
+    def ended(self, trace: ActiveTrace) -> None:
+        if trace.status is not Status.REFUSED or trace.turn.caller.key_id is not None or self._take():
+            self._writer.ended(trace)
         else:
             self.left_out += 1
 

@@ -238,16 +238,18 @@ class ActiveTrace:
                 self.stop_reason = delta["stop_reason"]
             self._add_usage(event.get("usage"))
 
-    def _add_usage(self, said: object) -> None:
+    def _add_usage(self, reported: object) -> None:
         """Token counts are cumulative: the latest value of each kind counts."""
-        if not isinstance(said, dict):
+        if not isinstance(reported, dict):
             return
         known = self.usage
         self.usage = Usage(
-            input_tokens=_count(said, "input_tokens", known.input_tokens),
-            output_tokens=_count(said, "output_tokens", known.output_tokens),
-            cache_read_input_tokens=_count(said, "cache_read_input_tokens", known.cache_read_input_tokens),
-            cache_creation_input_tokens=_count(said, "cache_creation_input_tokens", known.cache_creation_input_tokens),
+            input_tokens=_count(reported, "input_tokens", known.input_tokens),
+            output_tokens=_count(reported, "output_tokens", known.output_tokens),
+            cache_read_input_tokens=_count(reported, "cache_read_input_tokens", known.cache_read_input_tokens),
+            cache_creation_input_tokens=_count(
+                reported, "cache_creation_input_tokens", known.cache_creation_input_tokens
+            ),
         )
 
     def _end(self, at: float, event: Finished | Failed | Cancelled | Rejected) -> None:
@@ -278,6 +280,6 @@ class ActiveTrace:
             self.usage = usage
 
 
-def _count(said: dict[str, Any], name: str, known: int) -> int:
-    value = said.get(name)
+def _count(reported: dict[str, Any], name: str, known: int) -> int:
+    value = reported.get(name)
     return value if type(value) is int and value >= 0 else known
