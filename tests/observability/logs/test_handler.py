@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, in a file a day, without secrets and without lines of a client's making."""
+"""Logging: JSON lines in daily files, redaction, and protection against log injection."""
 
 import io
 import json
@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., tuple[Logging, io.StringIO]]]:
-    """Configures logging; afterwards everything is as it was."""
+    """Function that configures logging; restores the previous state afterwards."""
     root = logging.getLogger()
     before, level, started = list(root.handlers), root.level, list[Logging]()
     levels = {name: logging.getLogger(name).level for name in handler._QUIET}
@@ -275,5 +275,5 @@ def test_keeps_the_lock_that_handlers_take_since_python_3_13() -> None:
     lock = LineBuffer().lock
 
     assert lock is not None
-    with lock:  # as `logging.Handler.handle` does; without one no line could be logged, and the start hung
+    with lock:  # as in `logging.Handler.handle`; if it is None, nothing is logged and the start hangs
         pass

@@ -1,4 +1,4 @@
-"""The observer: drafts of what is under way, told to its listeners."""
+"""Recorder: traces of running turns, and notification of listeners."""
 
 import logging
 
@@ -195,7 +195,7 @@ def test_a_flood_of_refusals_of_unknown_callers_fills_no_disk() -> None:
     for _ in range(10):
         limit.ended(draft_of(make_turn(key_id=None), [refused()]))
     assert (len(listener.heard), limit.left_out) == (3, 7)
-    limit.ended(draft_of(make_turn(), [refused(kind=FailureKind.RATE_LIMITED)]))  # a known caller's always count
+    limit.ended(draft_of(make_turn(), [refused(kind=FailureKind.RATE_LIMITED)]))  # known callers are not limited
     limit.ended(draft_of(make_turn(), course()))
     assert len(listener.heard) == 5
     now[0] = 1.0

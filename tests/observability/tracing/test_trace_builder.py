@@ -1,4 +1,4 @@
-"""The fold of a turn's events into what is known of it."""
+"""Folding of a turn's events into its trace."""
 
 from typing import Any
 
