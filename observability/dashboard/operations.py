@@ -24,7 +24,7 @@ async def workers(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
         "live_page": True,
         "snapshot": await broadcaster.figures_now(),
         "config": dict(desk.service.port.config()),
-        "quick": desk.service.cluster.quick,
+        "has_redis": desk.service.cluster.has_redis,
     }
     return await answer(request, desk, "observability/workers.html", context)
 

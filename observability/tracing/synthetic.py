@@ -1,4 +1,4 @@
-"""Made-up traces that look like a month of real ones: for trying pages and statistics on a database of any size."""
+"""Synthetic traces with realistic distributions, for testing pages and statistics on large databases."""
 
 import random
 import string
@@ -30,11 +30,8 @@ _UPSTREAM = ((529, "overloaded_error"), (429, "rate_limit_error"), (500, "api_er
 
 
 def synthetic_traces(count: int, *, days: float, until: datetime, seed: int) -> Iterator[dict[str, Any]]:
-    """The columns of that many ended traces, the oldest first, received within so many days before `until`.
-
-    The same arguments give the same traces.
-    """
-    dice = random.Random(seed)  # noqa: S311 - nothing secret is made of it
+    """Columns of `count` ended traces, oldest first, received in the `days` before `until`. Deterministic."""
+    dice = random.Random(seed)  # noqa: S311 - not used for secrets
     step = timedelta(days=days) / max(1, count)
     start = until - timedelta(days=days) - timedelta(seconds=1)
     for number in range(count):
@@ -84,7 +81,7 @@ def _request(dice: random.Random, number: int, *, key: int, model: str) -> dict[
 
 
 def _course(dice: random.Random, received: datetime, reason: EndReason) -> dict[str, Any]:
-    """The phases and what is counted between them; a refused request has none."""
+    """Phase times and durations; None for a refused request."""
     phases: dict[str, datetime | None] = dict.fromkeys(
         ("queued_at", "admitted_at", "worker_ready_at", "first_event_at", "first_token_at", "last_event_at"), None
     )

@@ -1,4 +1,4 @@
-"""Nothing that is stored or logged holds a credential, or the client's words where the key does not say so."""
+"""Redaction of credentials and prompt quotes in stored and logged text."""
 
 import json
 import time
