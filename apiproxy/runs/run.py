@@ -29,10 +29,9 @@ from apiproxy.core.events import (
 )
 from apiproxy.core.turns import Turn
 from apiproxy.engines.base import Answer, Broken, Completed, Engine, EngineRequest, Outcome, Stopped
-from apiproxy.runs.admission import Admission
+from apiproxy.runs.admission import Admission, Slot
 from apiproxy.runs.event_buffer import EventBuffer
 from apiproxy.runs.metering import Estimate, Meter, Price
-from apiproxy.runs.slot import Slot
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +150,7 @@ class Run:
 
     async def _attempt(self, slot: Slot, upstream_retries: int, worker_retries: int) -> ProxyError | None:
         """One attempt on one worker; the error if another is to be made, None when the run has ended."""
-        slot.at_work()
+        slot.working()
         answer = await self._begin(slot)
         if answer is None:
             return None
@@ -177,7 +176,7 @@ class Run:
             return None
         finally:
             self._answer = None
-            slot.at_work()
+            slot.working()
             if not settled:
                 await answer.settle()
 
