@@ -16,7 +16,7 @@ from apiproxy.engines.sdk.pool import Pool, PoolLimits, WorkerSnapshot
 from apiproxy.keys.authentication import require_allowed
 from apiproxy.limits.accounting import usage_accounting
 from apiproxy.runs.admission import Admission, QueueSnapshot
-from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot, Guarded
+from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot
 from apiproxy.runs.key_watch import KeyWatch
 from apiproxy.runs.observers import observers
 from apiproxy.runs.run import Run, RunLimits
@@ -70,7 +70,6 @@ class Runtime:
                 open_s=settings.breaker.open_ms / 1000,
             )
         )
-        self._engine = Guarded(self.pool, self.breaker)
         self._limits = RunLimits(
             stall_timeout_s=settings.stall_timeout_ms / 1000,
             max_duration_s=settings.max_duration_ms / 1000,
@@ -115,14 +114,15 @@ class Runtime:
             raise ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5)
         run = Run(
             turn,
-            engine=self._engine,
+            engine=self.pool,
             admission=self.admission,
+            breaker=self.breaker,
             limits=self._limits,
             publish=observers.publish,
             price=_with_cost,
             estimate=usage_accounting.estimate,
         )
-        task = asyncio.create_task(run.own(), name=f"run {turn.id}")
+        task = asyncio.create_task(run.execute(), name=f"run {turn.id}")
         self._active[turn.id] = _Active(run, task)
         task.add_done_callback(lambda _: self._over(turn.id))
         self._keys.wake()

@@ -85,7 +85,7 @@ class Pool:
         except ProxyError:
             self._give_back(worker, usable=True)
             raise
-        except BaseException:  # whatever it is, nobody will settle this answer
+        except BaseException:  # whatever it is, no caller will release this answer
             self._give_back(worker, usable=False)
             raise
         return answer

@@ -55,7 +55,7 @@ class CliTransport(Transport):
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._inbox: MessageBuffer | None = None
         self._writing = asyncio.Lock()
-        self._on_asked: Callable[[], None] = _nothing
+        self._on_sent: Callable[[], None] = _nothing
         self.upstream_error: ProxyError | None = None
         self.upstream_error_seen = asyncio.Event()
         self.final_error: ProxyError | None = None
@@ -113,9 +113,9 @@ class CliTransport(Transport):
                 stdin.write(memoryview(data)[start : start + _WRITE_BYTES])
                 await stdin.drain()
 
-    def start_turn(self, message_buffer: MessageBuffer, *, on_asked: Callable[[], None]) -> None:
-        """From now on the messages of a turn go there. on_asked: called when the CLI says that it asks the upstream."""
-        self._on_asked = on_asked
+    def start_turn(self, message_buffer: MessageBuffer, *, on_sent: Callable[[], None]) -> None:
+        """From now on the messages of a turn go there. on_sent: called when the CLI says that it asks the upstream."""
+        self._on_sent = on_sent
         self.upstream_error = self.final_error = None
         self.upstream_error_seen.clear()
         self._stderr.clear()
@@ -198,7 +198,7 @@ class CliTransport(Transport):
             elif kind in _CONTROL_TYPES and not self._answered(message):
                 for_sdk.append(message)
             elif message.get("status") == "requesting":
-                self._on_asked()
+                self._on_sent()
             elif message.get("subtype") == "api_retry":  # it waits before it asks again, 0.25 s at least
                 self._end_turn(self.upstream_error or error_of_retry(message))
         if for_turn and self._inbox is not None:

@@ -26,13 +26,13 @@ _STDERR_GRACE_S = 0.05
 
 
 class WorkerAnswer:
-    """The real `engines.base.Answer`. `on_settled` gives the worker back to the pool and says if it is usable."""
+    """The real `engines.base.Answer`. `on_released` gives the worker back to the pool and says if it is usable."""
 
-    def __init__(self, worker: Worker, request: EngineRequest, on_settled: Callable[[Worker, bool], None]) -> None:
+    def __init__(self, worker: Worker, request: EngineRequest, on_released: Callable[[Worker, bool], None]) -> None:
         self._worker = worker
         self._transport = worker.transport
         self._request = request
-        self._on_settled = on_settled
+        self._on_released = on_released
         self._message_uuid = str(uuid.uuid4())
         self._inbox = MessageBuffer(limit_bytes=_INBOX_BYTES)
         self._translation = Translation(model=request.model)
@@ -67,7 +67,7 @@ class WorkerAnswer:
             lines = await offload(self._request.body_bytes, self._lines, control_id)
         except RecursionError:
             raise ProxyError(FailureKind.INVALID_REQUEST, "The request body is nested too deeply.") from None
-        self._transport.start_turn(self._inbox, on_asked=self._request.on_asked)
+        self._transport.start_turn(self._inbox, on_sent=self._request.on_sent)
         written = [lines]
         if self._worker.overlays_for(self._request.key_id):
             rest_id = new_control_id()
@@ -97,11 +97,11 @@ class WorkerAnswer:
         return None
 
     def stop(self) -> None:
-        """Ends the turn soon; `settle` then interrupts the CLI."""
+        """Ends the turn soon; `release` then interrupts the CLI."""
         self._stopping = True
         self._inbox.wake()
 
-    async def settle(self) -> None:
+    async def release(self) -> None:
         """Ends what still runs and gives the worker back. Within about two seconds, whatever the process does."""
         usable = False
         try:
@@ -109,7 +109,7 @@ class WorkerAnswer:
         finally:
             if not usable:
                 self._transport.kill()
-            self._on_settled(self._worker, usable)
+            self._on_released(self._worker, usable)
 
     def _lines(self, control_id: str) -> bytes:
         request = self._request

@@ -23,7 +23,7 @@ async def rehearse(transport: CliTransport) -> str:
     """
     message_uuid, control_id = str(uuid.uuid4()), new_control_id()
     message_buffer = MessageBuffer(limit_bytes=_INBOX_BYTES)
-    transport.start_turn(message_buffer, on_asked=_nobody_waits)
+    transport.start_turn(message_buffer, on_sent=_nobody_waits)
     transport.expect(control_id).add_done_callback(_retrieve)
     overlay = resting_overlay()
     await transport.write_bytes(
