@@ -1,9 +1,9 @@
 """Contract between runs and engines.
 
-An engine turns a Messages body into the upstream's stream events. It owns its processes or connections, sends at most
-one upstream request for each `begin`, and does no retries, limits or accounting: `runs` does. `sdk.pool.Pool` is the
-only engine today. Another one is another folder beside `sdk` that implements `Engine` and `Answer`; the places to
-extend are in `runs.runtime.Runtime`:
+An engine turns a Messages body into the upstream's stream events. It owns its processes or connections and sends at
+most one upstream request for each `begin`; retries, limits and accounting are done by `runs`. `sdk.pool.Pool` is the
+only engine today. A further engine is a folder next to `sdk` that implements `Engine` and `Answer`, and touches these
+places of `runs.runtime.Runtime`:
 
 - choice of the engine of a turn: `start`, which passes one engine to every run;
 - start, readiness and shutdown: `pool` in `__init__`, `ready` and `drain`;

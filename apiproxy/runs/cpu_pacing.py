@@ -57,7 +57,7 @@ class CpuPacer:
 
     @property
     def overdue_at(self) -> float:
-        """When the next run may start whatever the number of busy ones."""
+        """When the next run may start even if too many are busy."""
         return self._last_start + _MAX_PAUSE_S
 
     def start(self, now: float) -> None:
@@ -70,7 +70,7 @@ class CpuPacer:
         self._starting -= 1
 
     def may_start(self, now: float, *, busy: int, own: int | None) -> bool:
-        """Whether a run may start beside so many busy ones.
+        """Whether a run may start while so many are busy.
 
         own: busy runs of its key; None where no other key competes. One busy place is left for other keys, and a key
         without a busy run takes it at once.
