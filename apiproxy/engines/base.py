@@ -1,4 +1,15 @@
-"""What a run may ask of an engine. `pool.Pool` is the real one; nothing above this line knows of processes."""
+"""Contract between runs and engines.
+
+An engine turns a Messages body into the upstream's stream events. It owns its processes or connections and sends at
+most one upstream request for each `begin`; retries, limits and accounting are done by `runs`. `sdk.pool.Pool` is the
+only engine today. A further engine is a folder next to `sdk` that implements `Engine` and `Answer`, and touches these
+places of `runs.runtime.Runtime`:
+
+- choice of the engine of a turn: `start`, which passes one engine to every run;
+- start, readiness and shutdown: `pool` in `__init__`, `ready` and `drain`;
+- operators' view: `workers`, a list of `sdk.pool.WorkerSnapshot`, which describes CLI processes;
+- limits of the engine itself: `sdk.pool.PoolLimits`. The number of runs at once is `admission`'s, for all engines.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +19,8 @@ from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import StreamEvent, Usage
 
 
-def _nobody() -> None:
-    """Nobody wants to know."""
+def _noop() -> None:
+    """Default callback."""
 
 
 def _always() -> bool:
@@ -18,13 +29,12 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequest:
-    """A Messages body and what goes beside it.
+    """A Messages body and its context.
 
-    body may hold any field; `stream` and `model` in it are ignored. model is the full id that the upstream gets.
-    body_bytes is the body's size as JSON: large ones are encoded off the event loop. run_id is for the operator's eyes.
-    key_id: the API key that it is for; the breaker tells keys apart.
-    on_asked is called when the upstream is asked; not at all where that does not come about. on_waiting is called where
-    it will be long until then. may_begin is asked before the worker hears of the request: False ends it there.
+    body: any fields; `stream` and `model` in it are ignored. model: full id, sent to the upstream. body_bytes: size as
+    JSON; large bodies are encoded off the event loop. run_id: shown to operators. key_id: the API key served.
+    on_sent: called once the upstream request is sent; never called if it is not. on_waiting: called if that will take
+    long. may_begin: called before the worker gets the request; False ends it there.
     """
 
     run_id: str
@@ -33,8 +43,8 @@ class EngineRequest:
     body: Mapping[str, Any]
     body_bytes: int = 0
     betas: tuple[str, ...] = ()
-    on_asked: Callable[[], None] = _nobody
-    on_waiting: Callable[[], None] = _nobody
+    on_sent: Callable[[], None] = _noop
+    on_waiting: Callable[[], None] = _noop
     may_begin: Callable[[], bool] = _always
 
 
@@ -48,9 +58,9 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """The upstream or the process failed. usage holds what was counted until then.
+    """The upstream or the process failed. usage: counts until then.
 
-    unsent: the upstream was to be asked and cannot have been, since there was no connection.
+    unsent: the upstream request cannot have been sent, since there was no connection.
     """
 
     error: ProxyError
@@ -69,39 +79,42 @@ Outcome = Completed | Broken | Stopped
 
 
 class Answer(Protocol):
-    """One turn on one worker. Used by one task: `next_batch` until None, then `settle`, in every case."""
+    """One turn on one worker. Used by one task: `next_batch` until None, then `release`, in every case."""
 
     async def next_batch(self) -> Sequence[StreamEvent] | None:
-        """The events that have arrived, waiting for at least one; None at the end. Never raises for upstream errors."""
+        """Wait for at least one event and return all that have arrived; None at the end.
+
+        Upstream errors are never raised; they are in `outcome`.
+        """
         ...
 
     def stop(self) -> None:
-        """Ends the turn soon.
+        """End the turn soon: `next_batch` returns None at once.
 
-        `next_batch` returns None at once. Callable from the loop's thread at any time, or twice.
+        Callable from the loop's thread at any time, and more than once.
         """
         ...
 
     @property
     def outcome(self) -> Outcome:
-        """How the turn ended; valid once `next_batch` has returned None."""
+        """Result of the turn; valid once `next_batch` has returned None."""
         ...
 
-    async def settle(self) -> None:
-        """Gives the worker back or ends it.
+    async def release(self) -> None:
+        """Return the worker to the engine, or end it.
 
-        Returns when the upstream call is over and the worker free, within seconds.
+        Returns within seconds, when the upstream call is over and the worker is free.
         """
         ...
 
     @property
     def pid(self) -> int:
-        """The CLI process's id."""
+        """Process id of the CLI."""
         ...
 
     @property
     def stderr_tail(self) -> str:
-        """The last lines that the CLI process wrote to stderr in this turn."""
+        """Last lines of the CLI's stderr in this turn."""
         ...
 
 
@@ -109,8 +122,9 @@ class Engine(Protocol):
     """Answers Messages requests."""
 
     async def begin(self, request: EngineRequest) -> Answer:
-        """Hands the request to a worker, waiting for one to be ready.
+        """Hand the request to a worker, waiting for one to be ready.
 
-        Raises ProxyError (WORKER_UNAVAILABLE, DRAINING, and CANCELLED where it may not begin any more).
+        Raises ProxyError: WORKER_UNAVAILABLE, DRAINING, INVALID_REQUEST (the body cannot be encoded), and CANCELLED if
+        `may_begin` returned False.
         """
         ...

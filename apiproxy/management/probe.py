@@ -73,7 +73,7 @@ async def _ask(pool: Pool, model: str) -> str:
             pieces += [delta["text"] for delta in deltas if delta["type"] == "text_delta"]
         outcome = answer.outcome
     finally:
-        await answer.settle()
+        await answer.release()
     if isinstance(outcome, Broken):
         raise outcome.error
     return "".join(pieces)

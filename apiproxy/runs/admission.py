@@ -1,20 +1,15 @@
-"""Who may run now: a bounded queue before a fixed number of slots, of which some at a time may be at work.
+"""Bounded priority queue in front of a fixed number of run slots.
 
-Lower priorities first; within a priority, the key whose last turn is longest ago, so that a key with a hundred waiting
-does not starve another's first, which waits for one slot at most; within a key, first come, first served.
+Order: lower priority numbers first; within a priority, the key with the least recent start, so that a key with a
+hundred waiting requests delays another key's first one by one slot at most; within a key, first come, first served.
 
-A full queue is shared in the same order. A newcomer takes the place of the newest request of the key with the most
-waiting: in the last of the priorities that come after its own, or else in its own, and there only from a key with at
-least two more than its own, so that two keys never take the same place from each other by turns. Nobody gives way to a
-later priority.
+A full queue is shared in the same order. A new request evicts the newest one of the key with the most waiting, in the
+last priority after its own; or in its own, but only from a key with at least two more than its own key, so that two
+keys do not evict each other in turns. No request is evicted by a later priority.
 
-Until the upstream has been asked a run keeps a core busy (20–30 ms), and at other times too (`slot`). More of them at
-once than there are cores would only slow each other down, and it is in the queue, not on a worker, that those with
-priority pass the others. Measured in docs/decisions/0009-what-load-does.md.
-
-While keys of the same or a better priority have runs too, no key may have all of those at work: one place is left for
-the others, and a key with none at work takes it at once. A key most of whose runs fail may start only twice a
-second, while no run is at work: an error costs as much as an answer, and often a worker too.
+Starts are paced by CPU use (`cpu_pacing`). While keys of the same or a better priority compete, no key may hold all
+busy places. A key whose runs mostly fail starts at most twice a second, and only while no run is busy: an error costs
+as much CPU as an answer, and often a worker too.
 """
 
 import asyncio
@@ -25,32 +20,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.runs.slot import Slot
+from apiproxy.runs.cpu_pacing import BUSY_LIMIT_S, CpuPacer, CpuUse
+from apiproxy.runs.first_of import first_of
 
-_FIRST_GUESS_S = 5.0
+_INITIAL_SERVICE_S = 5.0
 _SMOOTHING = 0.2
 _MAX_RETRY_AFTER_S = 120.0
-_AT_WORK_PER_START = 2
-_PATIENCE_S = 0.25
-"""After so long without a start the next one comes, whatever the others do."""
-_LOOK_AGAIN_S = 0.001
-"""The shortest pause between two looks at who is still at work."""
-_MAX_TURNS = 4_096
-"""Keys whose last turn is remembered."""
-_FAILING = 0.5
-"""A key counts as failing while at least this share of its last runs has failed."""
+_MIN_RECHECK_S = 0.001
+_MAX_KEYS = 4_096  # whose last start is remembered
+_FAILING = 0.5  # share of failed runs from which a key counts as failing
 _FAILING_PAUSE_S = 0.5
-_FAILING_PATIENCE_S = 2.0
-"""How long after its last start a failing key may start again: while no run is at work, and in any case."""
-_SHARING_S = 10.0
-"""How long after its last start a key counts as one that has runs too."""
+_FAILING_MAX_PAUSE_S = 2.0
+"""Pauses between the starts of a failing key: while no run is busy, and in any case."""
+_COMPETING_S = 10.0  # so long after its last start a key counts as competing
 
 KeyId = int | None
 
 
 @dataclass(slots=True, kw_only=True)
-class _Turn:
-    """A key's last start: its number in the order of all, its time (monotonic) and priority; the share that failed."""
+class _LastStart:
+    """A key's last start: sequence number over all keys, monotonic time, priority; and the share of failed runs."""
 
     number: int
     at: float
@@ -60,11 +49,56 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueSnapshot:
-    """How many runs have slots, how many wait, and how many may have slots at once."""
+    """Runs with a slot, runs waiting for one, and the number of slots."""
 
     active: int
     waiting: int
     max: int
+
+
+class Slot:
+    """Permission to run, until `release`. Counts as starting until `started`, for at most `BUSY_LIMIT_S`."""
+
+    def __init__(self, admission: "Admission", loop: asyncio.AbstractEventLoop, *, key: KeyId) -> None:
+        self.key = key
+        self.failed = False  # whether the run's last attempt failed, for any reason
+        self._admission = admission
+        self._since = time.monotonic()
+        self._held = True
+        self._starting = True
+        self._start_timer = loop.call_later(BUSY_LIMIT_S, self._start_finished)
+        self._cpu = CpuUse(self._since)
+
+    @property
+    def busy_until(self) -> float:
+        """Estimated end of the run's current CPU use, as `time.monotonic`."""
+        return self._cpu.busy_until
+
+    def started(self) -> None:
+        """The upstream request has been sent: the next run may start. Further calls are for further attempts."""
+        self._cpu.sent(time.monotonic())
+        self._start_timer.cancel()
+        self._start_finished()
+
+    def streamed(self, events: int) -> None:
+        """A batch of so many events of the answer has arrived."""
+        self._cpu.streamed(time.monotonic(), events)
+
+    def working(self) -> None:
+        """The run starts another attempt, or its worker is being reset."""
+        self._cpu.working(time.monotonic())
+
+    def release(self) -> None:
+        """Pass the slot on to the next request. Further calls do nothing."""
+        if self._held:
+            self._held = False
+            self.started()
+            self._admission.on_released(self, held_s=time.monotonic() - self._since)
+
+    def _start_finished(self) -> None:
+        if self._starting:
+            self._starting = False
+            self._admission.on_start_finished()
 
 
 class Admission:
@@ -73,213 +107,192 @@ class Admission:
     def __init__(
         self, *, max_active: int, max_waiting: int, wait_limit_s: float, max_starting: int | None = None
     ) -> None:
-        """max_starting: None for no limit but max_active. Twice as many may be at work, those included."""
+        """max_starting: None for no limit but max_active. At most twice as many runs may be busy."""
         self._max_active = max_active
-        self._max_starting = max_starting if max_starting is not None else max_active
-        self._max_at_work = self._max_starting * _AT_WORK_PER_START
         self._max_waiting = max_waiting
         self._wait_limit_s = wait_limit_s
+        self._pacer = CpuPacer(max_starting=max_starting if max_starting is not None else max_active)
         self._slots: set[Slot] = set()
-        self._starting = 0
-        self._last_start = -math.inf
-        self._look: asyncio.TimerHandle | None = None
+        self._recheck_timer: asyncio.TimerHandle | None = None
         self._waiting = 0
-        self._service_s = _FIRST_GUESS_S
-        self._lines: dict[int, dict[KeyId, deque[asyncio.Future[Slot]]]] = {}
-        self._turns = 0
-        self._last_turn: dict[KeyId, _Turn] = {}  # in the order of the turns
+        self._service_s = _INITIAL_SERVICE_S
+        self._queues: dict[int, dict[KeyId, deque[asyncio.Future[Slot]]]] = {}
+        self._starts = 0
+        self._last_starts: dict[KeyId, _LastStart] = {}  # oldest first
 
     def snapshot(self) -> QueueSnapshot:
-        """The queue as it is now."""
         return QueueSnapshot(active=len(self._slots), waiting=self._waiting, max=self._max_active)
 
     def retry_after_s(self) -> float:
-        """When a request that is refused now would have a fair chance, from the service times seen lately.
-
-        Whole seconds.
-        """
+        """Whole seconds until a rejected request has a fair chance, estimated from recent service times."""
         rounds = (self._waiting + 1) / self._max_active
         return min(_MAX_RETRY_AFTER_S, max(1.0, math.ceil(self._service_s * rounds)))
 
     async def acquire(
         self, *, key: KeyId, priority: int, stopped: asyncio.Event, on_queued: Callable[[int], None]
     ) -> Slot | None:
-        """A slot, or None when `stopped` is set first; the line is left at once then.
+        """Wait for a slot; None when `stopped` is set first, which leaves the queue at once.
 
-        on_queued is told the position, from 1, or 0 where a slot was free. Raises ProxyError: QUEUE_FULL,
+        on_queued is called with the position, from 1, or 0 where a slot was free. Raises ProxyError: QUEUE_FULL,
         QUEUE_TIMEOUT.
         """
         if not self._waiting and self._may_start(key, priority):
             on_queued(0)
             return self._grant(key, priority, asyncio.get_running_loop())
-        free = self._max_active - len(self._slots)  # who only waits until others have started is not in the queue
-        if self._waiting >= self._max_waiting + free and not self._make_room(key, priority):
+        free = self._max_active - len(self._slots)  # requests held back by pacing alone do not count as queued
+        if self._waiting >= self._max_waiting + free and not self._evict_for(key, priority):
             raise self._full("The gateway's queue is full.")
-        place = self._join(key, priority)
+        waiter = self._enqueue(key, priority)
         on_queued(self._waiting)
-        self._admit_next()  # nothing else may happen before those at work are done: this sets the time to look again
-        stop = asyncio.ensure_future(stopped.wait())
+        self._admit_next()  # sets the recheck timer; else nothing might wake this request before a slot is released
         try:
-            await asyncio.wait((place, stop), timeout=self._wait_limit_s, return_when=asyncio.FIRST_COMPLETED)
-            return self._leave(place, stopped=stopped.is_set())
+            await first_of(waiter, stopped, timeout_s=self._wait_limit_s)
+            return self._result(waiter, stopped=stopped.is_set())
         finally:
-            stop.cancel()
-            if not place.done():
-                self._drop(place, key, priority)
+            if not waiter.done():
+                self._remove(waiter, key, priority)
 
-    def released(self, slot: Slot, *, held_s: float) -> None:
-        """A slot became free after so many seconds; called by it."""
+    def on_released(self, slot: Slot, *, held_s: float) -> None:
+        """Called by a slot that was held for so many seconds."""
         self._slots.discard(slot)
-        if (turn := self._last_turn.get(slot.key)) is not None:
-            turn.failing += _SMOOTHING * (slot.failed - turn.failing)
+        if (last := self._last_starts.get(slot.key)) is not None:
+            last.failing += _SMOOTHING * (slot.failed - last.failing)
         self._service_s += _SMOOTHING * (held_s - self._service_s)
         self._admit_next()
 
-    def start_is_over(self) -> None:
-        """A run has started, or will not; called by its slot."""
-        self._starting -= 1
+    def on_start_finished(self) -> None:
+        """Called by a slot whose run no longer counts as starting."""
+        self._pacer.start_finished()
         self._admit_next()
 
     def _may_start(self, key: KeyId, priority: int) -> bool:
-        """Whether a run of this key may have a slot now."""
         if len(self._slots) >= self._max_active:
             return False
         now = time.monotonic()
-        patient = now - self._last_start < _PATIENCE_S
-        working = [slot for slot in self._slots if slot.at_work_until > now]
-        if self._must_pause(key, priority, now, at_work=bool(working)):
+        busy = [slot for slot in self._slots if slot.busy_until > now]
+        if self._must_pause(key, priority, now, busy=bool(busy)):
             return False
-        if self._max_starting < self._max_active and self._shares(key, priority, now):
-            own = sum(slot.key == key for slot in working)
-            if not own and len(working) <= self._max_at_work:
-                return True
-            if own >= max(1, self._max_at_work - 1) and patient:
-                return False
-        return self._starting < self._max_starting and not (patient and len(working) >= self._max_at_work)
+        paced = self._pacer.max_starting < self._max_active and self._has_competitor(key, priority, now)
+        own = sum(slot.key == key for slot in busy) if paced else None
+        return self._pacer.may_start(now, busy=len(busy), own=own)
 
-    def _shares(self, key: KeyId, priority: int, now: float) -> bool:
-        """Whether another key, of the same or a better priority, has had a start lately."""
-        for other, turn in reversed(self._last_turn.items()):
-            if now - turn.at > _SHARING_S:
+    def _has_competitor(self, key: KeyId, priority: int, now: float) -> bool:
+        """Whether another key of the same or a better priority has started a run recently."""
+        for other, last in reversed(self._last_starts.items()):
+            if now - last.at > _COMPETING_S:
                 return False
-            if other != key and turn.priority <= priority:
+            if other != key and last.priority <= priority:
                 return True
         return False
 
-    def _must_pause(self, key: KeyId, priority: int, now: float, *, at_work: bool) -> bool:
-        """Whether the key is failing, and has started just now beside another; for longer while runs are at work."""
-        turn = self._last_turn.get(key)
-        if turn is None or turn.failing < _FAILING or now - turn.at >= _FAILING_PATIENCE_S:
+    def _must_pause(self, key: KeyId, priority: int, now: float, *, busy: bool) -> bool:
+        """Whether a failing key must wait after its last start; longer while runs are busy."""
+        last = self._last_starts.get(key)
+        if last is None or last.failing < _FAILING or now - last.at >= _FAILING_MAX_PAUSE_S:
             return False
-        return (at_work or now - turn.at < _FAILING_PAUSE_S) and self._shares(key, priority, now)
+        return (busy or now - last.at < _FAILING_PAUSE_S) and self._has_competitor(key, priority, now)
 
-    def _leave(self, place: asyncio.Future[Slot], *, stopped: bool) -> Slot | None:
-        if place.done():
-            if not stopped:
-                return place.result()
-            if place.exception() is None:
-                place.result().release()
-            return None
+    def _result(self, waiter: asyncio.Future[Slot], *, stopped: bool) -> Slot | None:
         if stopped:
+            if waiter.done() and waiter.exception() is None:
+                waiter.result().release()
             return None
-        raise ProxyError(
-            FailureKind.QUEUE_TIMEOUT,
-            "The request waited too long for a free slot.",
-            retry_after_s=self.retry_after_s(),
-        )
+        if waiter.done():
+            return waiter.result()
+        message = "Timed out waiting for a free slot."
+        raise ProxyError(FailureKind.QUEUE_TIMEOUT, message, retry_after_s=self.retry_after_s())
 
     def _grant(self, key: KeyId, priority: int, loop: asyncio.AbstractEventLoop) -> Slot:
-        self._starting += 1
-        self._last_start = time.monotonic()
-        self._turns += 1
-        last = self._last_turn.pop(key, None)
+        now = time.monotonic()
+        self._pacer.start(now)
+        self._starts += 1
+        last = self._last_starts.pop(key, None)
         failing = 0.0 if last is None else last.failing
-        self._last_turn[key] = _Turn(number=self._turns, at=self._last_start, priority=priority, failing=failing)
-        if len(self._last_turn) > _MAX_TURNS:
-            del self._last_turn[next(iter(self._last_turn))]
+        self._last_starts[key] = _LastStart(number=self._starts, at=now, priority=priority, failing=failing)
+        if len(self._last_starts) > _MAX_KEYS:
+            del self._last_starts[next(iter(self._last_starts))]
         slot = Slot(self, loop, key=key)
         self._slots.add(slot)
         return slot
 
-    def _join(self, key: KeyId, priority: int) -> asyncio.Future[Slot]:
-        place: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(priority, {}).setdefault(key, deque()).append(place)
+    def _enqueue(self, key: KeyId, priority: int) -> asyncio.Future[Slot]:
+        waiter: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(priority, {}).setdefault(key, deque()).append(waiter)
         self._waiting += 1
-        return place
+        return waiter
 
-    def _make_room(self, key: KeyId, priority: int) -> bool:
-        """Has the request give way that must, so that one of this key can wait; False where none must."""
-        last = max(self._lines, default=priority)
-        lines = self._lines.get(last)
-        if lines is None or last < priority:
+    def _evict_for(self, key: KeyId, priority: int) -> bool:
+        """Evict a request in favor of a new one of this key; False if none may be evicted."""
+        last = max(self._queues, default=priority)
+        queues = self._queues.get(last)
+        if queues is None or last < priority:
             return False
-        most = max(lines, key=lambda waiting: len(lines[waiting]))
-        if last == priority and len(lines[most]) < len(lines.get(key, ())) + 2:
+        most = max(queues, key=lambda waiting: len(queues[waiting]))
+        if last == priority and len(queues[most]) < len(queues.get(key, ())) + 2:
             return False
-        place = lines[most].pop()
+        waiter = queues[most].pop()
         self._waiting -= 1
-        self._forget_empty(most, last)
-        message = "The gateway's queue is full, and this request gave way: "
-        message += "its API key had the most waiting." if last == priority else "one of a higher priority came."
-        place.set_exception(self._full(message))
+        self._prune(most, last)
+        reason = "its API key had the most waiting" if last == priority else "one of a higher priority came"
+        waiter.set_exception(self._full(f"The gateway's queue is full, and this request gave way: {reason}."))
         return True
 
     def _full(self, message: str) -> ProxyError:
         return ProxyError(FailureKind.QUEUE_FULL, message, retry_after_s=self.retry_after_s())
 
-    def _drop(self, place: asyncio.Future[Slot], key: KeyId, priority: int) -> None:
-        self._lines[priority][key].remove(place)
+    def _remove(self, waiter: asyncio.Future[Slot], key: KeyId, priority: int) -> None:
+        self._queues[priority][key].remove(waiter)
         self._waiting -= 1
-        self._forget_empty(key, priority)
+        self._prune(key, priority)
+
+    def _prune(self, key: KeyId, priority: int) -> None:
+        queues = self._queues[priority]
+        if key in queues and not queues[key]:
+            del queues[key]
+        if not queues:
+            del self._queues[priority]
 
     def _admit_next(self) -> None:
         while self._waiting and len(self._slots) < self._max_active:
             chosen = self._next()
             if chosen is None:
-                self._look_again_later()
+                self._schedule_recheck()
                 return
             key, priority = chosen
-            place = self._lines[priority][key].popleft()
+            waiter = self._queues[priority][key].popleft()
             self._waiting -= 1
-            self._forget_empty(key, priority)
-            place.set_result(self._grant(key, priority, place.get_loop()))
+            self._prune(key, priority)
+            waiter.set_result(self._grant(key, priority, waiter.get_loop()))
 
     def _next(self) -> tuple[KeyId, int] | None:
-        """Whose request starts next. A priority that waits holds the later ones up, unless all its keys must pause."""
+        """Key and priority to start next. A waiting priority blocks later ones, unless all its keys must pause."""
         now = time.monotonic()
-        at_work = any(slot.at_work_until > now for slot in self._slots)
-        for priority in sorted(self._lines):
-            lines = self._lines[priority]
-            for key in sorted(lines, key=self._turn_of):
+        busy = any(slot.busy_until > now for slot in self._slots)
+        for priority in sorted(self._queues):
+            queues = self._queues[priority]
+            for key in sorted(queues, key=self._last_number):
                 if self._may_start(key, priority):
                     return key, priority
-            if not all(self._must_pause(key, priority, now, at_work=at_work) for key in lines):
+            if not all(self._must_pause(key, priority, now, busy=busy) for key in queues):
                 return None
         return None
 
-    def _turn_of(self, key: KeyId) -> int:
-        turn = self._last_turn.get(key)
-        return 0 if turn is None else turn.number
+    def _last_number(self, key: KeyId) -> int:
+        last = self._last_starts.get(key)
+        return 0 if last is None else last.number
 
-    def _look_again_later(self) -> None:
-        """When the first of those at work is done, or a pause or patience ends; all may come nearer until then."""
-        if self._look is not None:
-            self._look.cancel()
+    def _schedule_recheck(self) -> None:
+        """Check again when the first run stops being busy, or a pause ends; events may bring it forward."""
+        if self._recheck_timer is not None:
+            self._recheck_timer.cancel()
         now = time.monotonic()
-        times = [self._last_start + _PATIENCE_S, *(slot.at_work_until for slot in self._slots)]
-        for key in {key for lines in self._lines.values() for key in lines}:
-            if (turn := self._last_turn.get(key)) is not None and turn.failing >= _FAILING:
-                times += [turn.at + _FAILING_PAUSE_S, turn.at + _FAILING_PATIENCE_S]
-        pause_s = max(_LOOK_AGAIN_S, min((at for at in times if at > now), default=now) - now)
-        self._look = asyncio.get_running_loop().call_later(pause_s, self._looked)
+        times = [self._pacer.overdue_at, *(slot.busy_until for slot in self._slots)]
+        for key in {key for queues in self._queues.values() for key in queues}:
+            if (last := self._last_starts.get(key)) is not None and last.failing >= _FAILING:
+                times += [last.at + _FAILING_PAUSE_S, last.at + _FAILING_MAX_PAUSE_S]
+        pause_s = max(_MIN_RECHECK_S, min((at for at in times if at > now), default=now) - now)
+        self._recheck_timer = asyncio.get_running_loop().call_later(pause_s, self._recheck)
 
-    def _looked(self) -> None:
-        self._look = None
+    def _recheck(self) -> None:
+        self._recheck_timer = None
         self._admit_next()
-
-    def _forget_empty(self, key: KeyId, priority: int) -> None:
-        lines = self._lines[priority]
-        if key in lines and not lines[key]:
-            del lines[key]
-        if not lines:
-            del self._lines[priority]

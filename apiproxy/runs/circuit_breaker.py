@@ -1,19 +1,19 @@
-"""An upstream that is down is not asked for a while: requests are refused at once instead of failing one by one.
+"""Circuit breaker: rejects requests while the upstream is down, instead of letting each of them fail.
 
-`Breaker` is the state machine, without I/O and with the clock given; `Guarded` puts it before an engine.
+A state machine without I/O, with the clock passed in. `Run` reports each of its attempts to it.
 """
 
 import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.core.events import StreamEvent
-from apiproxy.engines.base import Answer, Broken, Engine, EngineRequest, Outcome, Stopped
+from apiproxy.engines.base import Broken, Outcome, Stopped
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ _ANY_SERVER_ERROR = 500
 
 
 class BreakerState(StrEnum):
-    """closed: requests pass. open: refused, all or those of one key. probing: one of each key passes, and decides."""
+    """closed: requests pass. open: rejected, all or those of one key. probing: one request of each key passes."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -33,7 +33,7 @@ KeyId = int | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerLimits:
-    """failures: so many in a row within window_s seconds open it, 0: never. open_s: how long until one may try."""
+    """failures: consecutive failures within window_s seconds that open it; 0 never. open_s: seconds until a probe."""
 
     failures: int
     window_s: float
@@ -42,7 +42,7 @@ class BreakerLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerSnapshot:
-    """What operators see. failures: in a row so far; opened: how often it has opened since the start."""
+    """State for operators. failures: consecutive so far; opened: times opened since the process started."""
 
     state: BreakerState
     failures: int
@@ -50,51 +50,63 @@ class BreakerSnapshot:
     retry_after_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Attempt:
-    """An attempt under way. request: the run's id, whose attempts count as one failure. probe: it was let through."""
+    """An attempt under way. request: the run's id, whose attempts count as one failure. probe: let through to test."""
 
     key: KeyId
     request: str
     since: float
     probe: bool
+    reported: bool = False
 
 
 class Breaker:
     """Circuit breaker over the attempts of one process. clock: monotonic seconds.
 
-    The failures of one key never refuse another's requests, as they may be of its own making: while all that failed are
-    one key's, only that key is refused, and the first request of another decides, by its success or as the second key.
-    A probe counts for as long as `open_s`; after that its key may send another.
+    A key's failures never reject another key's requests, since they may be the key's own fault: while all failures come
+    from one key, only that key is rejected, and the first request of another key decides: its success closes the
+    breaker, its failure opens it for all keys. A probe counts for `open_s`; after that its key may send another.
     """
 
     def __init__(self, limits: BreakerLimits, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
-        self._failed: deque[tuple[float, KeyId, str]] = deque(maxlen=max(1, limits.failures))
+        self._failures: deque[tuple[float, KeyId, str]] = deque(maxlen=max(1, limits.failures))
         self._opened_at = 0.0
         self._open_until: float | None = None
-        self._keys: set[KeyId] = set()  # whose failures opened it
+        self._failing_keys: set[KeyId] = set()  # whose failures opened it
         self._probes: dict[KeyId, float] = {}
         self._opened = 0
 
     def snapshot(self) -> BreakerSnapshot:
-        """How it stands."""
         return BreakerSnapshot(
-            state=self._state(), failures=len(self._failed), opened=self._opened, retry_after_s=self._wait_s()
+            state=self._state(),
+            failures=len(self._failures),
+            opened=self._opened,
+            retry_after_s=self._open_for_s(),
         )
 
     def check(self, key: KeyId = None) -> None:
-        """Raises ProxyError(UPSTREAM_DOWN) where an attempt of this key would be refused now; takes nothing."""
-        wait_s = self._refusal_s(key)
+        """Raise ProxyError(UPSTREAM_DOWN) if an attempt of this key would be rejected now. Changes nothing."""
+        wait_s = self._rejected_for_s(key)
         if wait_s > 0:
-            message = f"The upstream API has failed {len(self._failed)} times in a row and is not asked for a while."
+            message = f"The upstream API is unavailable: {len(self._failures)} requests in a row have failed."
             raise ProxyError(FailureKind.UPSTREAM_DOWN, message, retry_after_s=max(1, math.ceil(wait_s)))
 
-    def enter(self, key: KeyId = None, *, request: str = "") -> Attempt:
-        """Begins an attempt. To be followed by `leave`, in every case.
+    @contextmanager
+    def attempt(self, key: KeyId = None, *, request: str = "") -> Iterator[Attempt]:
+        """Enter an attempt and leave it; without a `leave` inside, it says nothing about the upstream."""
+        attempt = self.enter(key, request=request)
+        try:
+            yield attempt
+        finally:
+            self.leave(attempt, failed=None)
 
-        Raises what `check` does, unless the request has failed before: its client gets that error, not a refusal.
+    def enter(self, key: KeyId = None, *, request: str = "") -> Attempt:
+        """Begin an attempt, to be followed by `leave`.
+
+        Raises as `check`, unless the request has failed before: its client gets that error, not a rejection.
         """
         if not self._has_failed(request):
             self.check(key)
@@ -105,13 +117,19 @@ class Breaker:
         return Attempt(key=key, request=request, since=now, probe=probe)
 
     def leave(self, attempt: Attempt, *, failed: bool | None) -> None:
-        """An attempt is over. failed None: it says nothing about the upstream (the client left, nothing was sent)."""
+        """Report an attempt's result; only the first call counts.
+
+        failed=None: it says nothing about the upstream, because the client left or nothing was sent.
+        """
+        if attempt.reported:
+            return
+        attempt.reported = True
         if attempt.probe and self._probes.get(attempt.key) == attempt.since:
             del self._probes[attempt.key]
         if failed:
             self._fail(attempt)
         elif failed is False:
-            self._failed.clear()
+            self._failures.clear()
             if self._open_until is not None:
                 self._open_until = None
                 logger.warning("upstream.back")
@@ -121,38 +139,37 @@ class Breaker:
         if self._open_until is None:
             self._count(now, attempt)
         elif attempt.since < self._opened_at:
-            return  # begun before it opened: it says nothing new
-        elif now >= self._open_until:  # the first probe to fail: of its key alone, until another's fails too
+            return  # begun before the breaker opened: no news
+        elif now >= self._open_until:  # a failed probe rejects its own key, until another key's fails too
             self._open(now, {attempt.key})
-        elif attempt.key not in self._keys:
-            self._open(now, self._keys | {attempt.key})
+        elif attempt.key not in self._failing_keys:
+            self._open(now, self._failing_keys | {attempt.key})
 
     def _count(self, now: float, attempt: Attempt) -> None:
         if self._has_failed(attempt.request):
             return
-        self._failed.append((now, attempt.key, attempt.request))
-        in_a_row = len(self._failed) == self._limits.failures
-        if in_a_row and now - self._failed[0][0] <= self._limits.window_s:
-            self._open(now, {key for _, key, _ in self._failed})
+        self._failures.append((now, attempt.key, attempt.request))
+        in_a_row = len(self._failures) == self._limits.failures
+        if in_a_row and now - self._failures[0][0] <= self._limits.window_s:
+            self._open(now, {key for _, key, _ in self._failures})
             self._opened += 1
-            extra = {"failures": len(self._failed), "openS": self._limits.open_s, "keys": len(self._keys)}
+            extra = {"failures": len(self._failures), "openS": self._limits.open_s, "keys": len(self._failing_keys)}
             logger.error("upstream.down", extra=extra)
 
     def _has_failed(self, request: str) -> bool:
-        """Whether an attempt of this request is among the failures."""
-        return bool(request) and any(request == failed for _, _, failed in self._failed)
+        return bool(request) and any(request == failed for _, _, failed in self._failures)
 
     def _open(self, now: float, keys: set[KeyId]) -> None:
         self._opened_at = now
         self._open_until = now + self._limits.open_s
-        self._keys = keys
+        self._failing_keys = keys
 
-    def _refusal_s(self, key: KeyId) -> float:
-        """For how long attempts of this key are refused; 0: they are not."""
+    def _rejected_for_s(self, key: KeyId) -> float:
+        """Seconds for which attempts of this key are rejected; 0 if they pass."""
         if self._open_until is None:
             return 0.0
-        if self._wait_s() > 0:
-            return self._wait_s() if len(self._keys) > 1 or key in self._keys else 0.0
+        if self._open_for_s() > 0:
+            return self._open_for_s() if len(self._failing_keys) > 1 or key in self._failing_keys else 0.0
         since = self._probes.get(key)
         return 0.0 if since is None else max(0.0, since + self._limits.open_s - self._clock())
 
@@ -162,73 +179,14 @@ class Breaker:
         probing = any(self._clock() < since + self._limits.open_s for since in self._probes.values())
         return BreakerState.PROBING if probing else BreakerState.OPEN
 
-    def _wait_s(self) -> float:
+    def _open_for_s(self) -> float:
         return 0.0 if self._open_until is None else max(0.0, self._open_until - self._clock())
 
 
-class Guarded:
-    """An `engines.base.Engine` that asks the breaker first, and tells it what became of each attempt."""
+def upstream_failed(outcome: Outcome) -> bool | None:
+    """Whether an attempt without a single event shows that the upstream is down; None if it shows nothing.
 
-    def __init__(self, engine: Engine, breaker: Breaker) -> None:
-        self._engine = engine
-        self._breaker = breaker
-
-    async def begin(self, request: EngineRequest) -> Answer:
-        """As the engine's; raises ProxyError(UPSTREAM_DOWN) too."""
-        attempt = self._breaker.enter(request.key_id, request=request.run_id)
-        try:
-            return _Watched(await self._engine.begin(request), self._breaker, attempt)
-        except BaseException:  # whatever it was, it was not the upstream
-            self._breaker.leave(attempt, failed=None)
-            raise
-
-
-class _Watched:
-    """An `engines.base.Answer`: the engine's own, and what it tells of the upstream."""
-
-    def __init__(self, answer: Answer, breaker: Breaker, attempt: Attempt) -> None:
-        self._answer = answer
-        self._breaker = breaker
-        self._attempt = attempt
-        self._told = False
-
-    @property
-    def pid(self) -> int:
-        return self._answer.pid
-
-    @property
-    def stderr_tail(self) -> str:
-        return self._answer.stderr_tail
-
-    @property
-    def outcome(self) -> Outcome:
-        return self._answer.outcome
-
-    async def next_batch(self) -> Sequence[StreamEvent] | None:
-        events = await self._answer.next_batch()
-        if not self._told:
-            self._tell(events)
-        return events
-
-    def stop(self) -> None:
-        self._answer.stop()
-
-    async def settle(self) -> None:
-        try:
-            await self._answer.settle()
-        finally:
-            if not self._told:  # whoever used it gave up before its first event
-                self._breaker.leave(self._attempt, failed=None)
-
-    def _tell(self, events: Sequence[StreamEvent] | None) -> None:
-        self._told = True
-        self._breaker.leave(self._attempt, failed=False if events else _is_down(self._answer.outcome))
-
-
-def _is_down(outcome: Outcome) -> bool | None:
-    """Whether an attempt without a single event says that the upstream is down; None: it says nothing.
-
-    Its own refusals (4xx) say that it is there. What never reached it has another kind than CONNECTION_LOST.
+    The upstream's 4xx show that it is up. Requests that never reached it have other kinds than CONNECTION_LOST.
     """
     if isinstance(outcome, Stopped):
         return None

@@ -1,4 +1,4 @@
-"""What a run has for its client: a bounded, single-reader queue that also tells the time."""
+"""Bounded single-consumer event buffer between a run and its response."""
 
 import asyncio
 from collections import deque
@@ -6,11 +6,11 @@ from collections import deque
 from apiproxy.core.events import Cancelled, Failed, Finished, RunEvent, Streamed
 
 _MAX_BATCHES = 32
-"""Of at most one read of the worker's pipe each (256 KB), so a client that stops reading costs 8 MB at the most."""
+"""A batch is at most one read of the worker's pipe (256 KB), so a client that stops reading costs at most 8 MB."""
 
 
 class EventBuffer:
-    """Streamed batches and the ending, in order. The run puts, the response takes."""
+    """Streamed batches and the ending, in order, from the run to the response."""
 
     def __init__(self) -> None:
         self._events: deque[RunEvent] = deque()
@@ -21,11 +21,11 @@ class EventBuffer:
 
     @property
     def full(self) -> bool:
-        """Whether the run would have to wait for the client."""
+        """Whether the run must wait for the client."""
         return not self._room.is_set()
 
     def put(self, event: Streamed | Finished | Failed | Cancelled) -> None:
-        """Adds an event; never waits (`wait_for_room` does)."""
+        """Add an event without waiting; see `wait_for_room`."""
         if self._abandoned:
             return
         self._events.append(event)
@@ -34,11 +34,11 @@ class EventBuffer:
         self._changed.set()
 
     async def wait_for_room(self) -> None:
-        """Waits while the client is more than `_MAX_BATCHES` behind."""
+        """Wait while the client is `_MAX_BATCHES` or more behind."""
         await self._room.wait()
 
     async def take(self, timeout_s: float) -> list[RunEvent]:
-        """All events that wait, or after timeout_s seconds none."""
+        """Wait for events and return all of them; [] after the timeout."""
         if not self._events:
             self._changed.clear()
             try:
@@ -52,7 +52,7 @@ class EventBuffer:
         return events
 
     def abandon(self) -> None:
-        """Nobody will take any more: drops what waits and frees the run."""
+        """Drop all events, now and later: the client has left, and the run must not wait for it."""
         self._abandoned = True
         self._events.clear()
         self._room.set()

@@ -1,4 +1,4 @@
-"""Ends the runs of keys that were revoked, deleted or have expired since; each process looks after its own runs."""
+"""Background task that ends this process's runs of revoked, deleted or expired keys."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ CHECK_EVERY_S = 2.0
 
 
 class KeyWatch:
-    """A task that lives while there are runs. Used on one event loop. runs: those that wait or run now."""
+    """Periodic check while there are runs. Bound to one event loop. runs: returns the queued and active runs."""
 
     def __init__(self, runs: Callable[[], Sequence[Run]], *, every_s: float = CHECK_EVERY_S) -> None:
         self._runs = runs
@@ -23,12 +23,12 @@ class KeyWatch:
         self._task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Starts looking, unless it does already."""
+        """Start checking, unless it is running."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch(), name="key watch")
 
     def rest(self) -> None:
-        """Stops looking: there are no runs."""
+        """Stop checking, as there are no runs."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -37,13 +37,13 @@ class KeyWatch:
         while True:
             await asyncio.sleep(self._every_s)
             try:
-                await self._look()
-            except DatabaseAwayError:  # keys go on working meanwhile, and so do their answers
+                await self._check()
+            except DatabaseAwayError:  # keys keep working meanwhile, and so do their runs
                 continue
-            except Exception:  # whatever it is, the next look may succeed; without one nothing would be ended
+            except Exception:  # the next check may succeed; else no run would be ended any more
                 logger.exception("keywatch.failed")
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         runs = [(run, key_id) for run in self._runs() if (key_id := run.turn.caller.key_id) is not None]
         if not runs:
             return

@@ -1,4 +1,4 @@
-"""What a run is charged: the upstream's counts, and an estimate of those that it did not tell."""
+"""Usage charged for a run: the upstream's counts, and estimates of missing ones."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,18 +13,17 @@ from apiproxy.engines.base import Broken, Completed, Outcome, Stopped
 logger = logging.getLogger(__name__)
 
 _BYTES_PER_TOKEN = 2
-"""Of an answer that was broken off: at most about as many tokens as it had, for most texts twice as many."""
+"""For the output of a cut-off answer: an upper bound of its tokens, and about twice the real number for most texts."""
 
 Price = Callable[[Turn, Usage], Usage]
-"""The usage with its cost."""
 Estimate = Callable[[Turn], Awaitable[Usage]]
 
 
 class Meter:
-    """The usage of one run, over all its attempts.
+    """Usage of one run, over all its attempts.
 
-    A request that was sent upstream is never free: the upstream reads it, and bills that, even if the client leaves
-    before the first event. Free are requests that the upstream refused, and those that never reached it.
+    A request that was sent upstream is charged: the upstream bills its input even if the client leaves before the first
+    event. Requests that the upstream rejected, or that never reached it, are free.
     """
 
     def __init__(self, turn: Turn, *, price: Price, estimate: Estimate) -> None:
@@ -33,48 +32,48 @@ class Meter:
         self._estimate = estimate
         self._output_bytes = 0
         self._lost_attempts = 0
-        self.asked = False
-        """Whether this attempt has asked the upstream."""
+        self.request_sent = False
+        """Whether this attempt has sent its upstream request."""
         self.handed_over = False
-        """Whether its worker has the turn: from then on the upstream may be asked."""
+        """Whether this attempt's worker has the turn: from then on the request may be sent."""
         self.output_chars = 0
 
     def add(self, events: Sequence[StreamEvent]) -> None:
-        """Counts the output in these events."""
+        """Count the output in these events."""
         for event in events:
             for text in _texts(event):
                 self.output_chars += len(text)
                 self._output_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
     def begin_attempt(self) -> None:
-        """The attempt that begins now has no worker, and has not asked the upstream."""
-        self.asked = self.handed_over = False
+        """Reset the state of the attempt before."""
+        self.request_sent = self.handed_over = False
 
     def hand_over(self, *, stopped: bool) -> bool:
-        """Whether the turn may go to its worker: not if the run was stopped."""
+        """Note that the turn goes to its worker now; False if it may not, because the run was stopped."""
         self.handed_over = not stopped
         return self.handed_over
 
-    def asks(self, then: Callable[[], None]) -> Callable[[], None]:
-        """For `EngineRequest.on_asked`: notes it, and passes it on."""
+    def on_sent(self, then: Callable[[], None]) -> Callable[[], None]:
+        """Callback for `EngineRequest.on_sent` that notes the request and calls `then`."""
 
-        def asked() -> None:
-            self.asked = True
+        def sent() -> None:
+            self.request_sent = True
             then()
 
-        return asked
+        return sent
 
-    def lose(self, outcome: Outcome) -> None:
-        """The attempt failed before its first event and is made again: its input was read for nothing."""
+    def add_lost_attempt(self, outcome: Outcome) -> None:
+        """Charge the input of an attempt that failed before its first event and is retried."""
         self._lost_attempts += self._is_billed(outcome)
 
     async def usage(self, outcome: Outcome | None = None) -> Usage:
-        """All that the run is charged for. outcome None: there was no answer in the last attempt."""
+        """Total usage of the run. outcome=None: the last attempt got no answer."""
         usage = Usage() if outcome is None else self._with_output(outcome)
         attempts = self._lost_attempts
         if outcome is not None and self._is_billed(outcome):
-            told = outcome.usage
-            if not told.prompt_tokens or told.estimated:
+            reported = outcome.usage
+            if not reported.prompt_tokens or reported.estimated:
                 usage = _with_input(usage, await self._estimate(self._turn))
         if attempts:
             usage = _plus(usage, await self._estimate(self._turn), attempts)
@@ -82,16 +81,16 @@ class Meter:
             return usage
         return self._price(self._turn, usage)
 
-    async def usage_of_fault(self, error: ProxyError) -> Usage:
-        """What the run is charged where the gateway itself failed: as much as after a lost connection. Never raises."""
+    async def usage_after_crash(self, error: ProxyError) -> Usage:
+        """Usage of a run that crashed in the gateway: as after a lost connection. Never raises."""
         try:
             return await self.usage(Broken(error=error, usage=Usage()))
-        except Exception:  # it may be what failed before; the client must get its answer all the same
+        except Exception:  # the crash may have been in here; the client must still get an answer
             logger.exception("run.not_charged", extra={"reqId": self._turn.id})
             return Usage()
 
     def _with_output(self, outcome: Outcome) -> Usage:
-        """The outcome's counts, with the output that was seen where the upstream has not told its final figure."""
+        """The outcome's counts; the output estimated from the events where the final count is missing."""
         usage = outcome.usage
         if isinstance(outcome, Completed) and usage.output_tokens and not usage.estimated:
             return usage
@@ -104,19 +103,19 @@ class Meter:
         return replace(usage, output_tokens=seen, estimated=True)
 
     def _is_billed(self, outcome: Outcome) -> bool:
-        """Whether the upstream bills the input of an attempt that ended like this."""
+        """Whether the upstream bills the input of an attempt with this outcome."""
         match outcome:
             case Completed():
                 return True
             case Stopped():
-                return self.asked
+                return self.request_sent
             case Broken(error=error, unsent=unsent):
-                refused = error.upstream is not None or error.kind is FailureKind.INVALID_REQUEST
-                return self.asked and not unsent and not refused
+                rejected = error.upstream is not None or error.kind is FailureKind.INVALID_REQUEST
+                return self.request_sent and not unsent and not rejected
 
 
 def _texts(event: StreamEvent) -> list[str]:
-    """What an event adds to the answer: text, thinking, or a tool's arguments."""
+    """Output in an event: text, thinking, or a tool's arguments."""
     delta = event.get("delta")
     if event["type"] != "content_block_delta" or not isinstance(delta, dict):
         return []
@@ -127,7 +126,7 @@ _INPUT_COUNTS = tuple(field.name for field in fields(Usage) if field.name.endswi
 
 
 def _with_input(usage: Usage, estimate: Usage) -> Usage:
-    """The usage with the estimate of its input, unless the upstream has told more."""
+    """The usage with its input estimated, unless the upstream has reported more."""
     if estimate.prompt_tokens <= usage.prompt_tokens:
         return replace(usage, estimated=True)
     return _changed(usage, {name: getattr(estimate, name) for name in _INPUT_COUNTS})

@@ -1,4 +1,4 @@
-"""Where the outside listens to runs: observability registers here, and the API works the same with nobody listening."""
+"""Registry of run observers. Observability registers here; the API works the same without observers."""
 
 import logging
 from typing import Protocol
@@ -10,10 +10,10 @@ logger = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """Hears every event of every run, on the event loop's thread, in order per turn. Must return at once."""
+    """Receives all events of all runs, on the event loop's thread, in order per turn. Must return at once."""
 
     def on_event(self, turn: Turn, event: Event) -> None:
-        """Takes note of the event. The event and its lists are shared: read, never change."""
+        """Handle an event. The event and its lists are shared and must not be changed."""
         ...
 
 
@@ -24,21 +24,21 @@ class Observers:
         self._observers: list[Observer] = []
 
     def register(self, observer: Observer) -> None:
-        """Adds an observer; one that is registered already is not added again."""
+        """Add an observer, once."""
         if observer not in self._observers:
             self._observers.append(observer)
 
     def unregister(self, observer: Observer) -> None:
-        """Removes an observer; unknown ones are ignored."""
+        """Remove an observer; unknown ones are ignored."""
         if observer in self._observers:
             self._observers.remove(observer)
 
     def publish(self, turn: Turn, event: Event) -> None:
-        """Tells every observer. One that raises is logged and does not disturb the run or the others."""
+        """Call every observer. Exceptions are logged, and affect neither the run nor other observers."""
         for observer in self._observers:
             try:
                 observer.on_event(turn, event)
-            except Exception:  # an observer's fault must never become the client's
+            except Exception:  # a bug in an observer must not fail the request
                 logger.exception("observer.failed", extra={"reqId": turn.id, "observer": type(observer).__name__})
 
 

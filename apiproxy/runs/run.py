@@ -1,10 +1,11 @@
-"""A run: our attempt to answer one turn, owned by one task that nobody cancels.
+"""A run: the attempt to answer one turn, owned by one task that is never cancelled.
 
-Whoever wants it to end calls `stop`. The task then tells the client and the observers, waits until the worker is free
-again, and only then gives its slot back, so the number of busy processes never passes the limit.
+To end it early, call `stop`. The owner task then informs the client and the observers, waits until the worker is free,
+and only then releases its slot, so the number of busy processes never exceeds the limit.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -29,22 +30,23 @@ from apiproxy.core.events import (
 )
 from apiproxy.core.turns import Turn
 from apiproxy.engines.base import Answer, Broken, Completed, Engine, EngineRequest, Outcome, Stopped
-from apiproxy.runs.admission import Admission
+from apiproxy.runs.admission import Admission, Slot
+from apiproxy.runs.circuit_breaker import Attempt, Breaker, upstream_failed
 from apiproxy.runs.event_buffer import EventBuffer
+from apiproxy.runs.first_of import first_of
 from apiproxy.runs.metering import Estimate, Meter, Price
-from apiproxy.runs.slot import Slot
 
 logger = logging.getLogger(__name__)
 
 _WORKER_RETRIES = 2
-"""Fresh workers for a turn whose process died before it said anything; costs the upstream nothing."""
+"""Retries on another worker when the process died before its first event; they cost the upstream nothing."""
 _RETRY_PAUSE_S = 0.25
 _RETRIED_STATUSES = frozenset({500, 529})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLimits:
-    """The settings that end a run; times in seconds."""
+    """Settings that limit a run."""
 
     stall_timeout_s: float
     max_duration_s: float
@@ -53,9 +55,9 @@ class RunLimits:
 
 
 class Run:
-    """One run. Made by `Runtime.start`; `event_buffer` is for the one response that answers it.
+    """One run. Created by `Runtime.start`; `event_buffer` is read by the one response that answers it.
 
-    marks: when the first event of each kind happened, in Unix seconds.
+    marks: time of the first event of each kind, in Unix seconds.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Run:
         *,
         engine: Engine,
         admission: Admission,
+        breaker: Breaker,
         limits: RunLimits,
         publish: Callable[[Turn, RunEvent], None],
         price: Price,
@@ -74,20 +77,21 @@ class Run:
         self.marks: dict[type[RunEvent], float] = {}
         self._engine = engine
         self._admission = admission
+        self._breaker = breaker
         self._limits = limits
         self._publish = publish
         self._meter = Meter(turn, price=price, estimate=estimate)
         self._stopped = asyncio.Event()
         self._stop_cause: CancelReason | ProxyError = CancelReason.OPERATOR
         self._answer: Answer | None = None
-        self._started = False
+        self._streaming = False
         self._ended = False
         self._last_progress = time.monotonic()
 
     def stop(self, cause: CancelReason | ProxyError) -> None:
-        """Ends the run soon, as cancelled or as failed.
+        """End the run soon, as cancelled or as failed.
 
-        The first cause counts. Returns at once; any number of calls.
+        The first cause counts. Returns at once; may be called any number of times.
         """
         if self._stopped.is_set() or self._ended:
             return
@@ -98,8 +102,8 @@ class Run:
         if self._answer is not None:
             self._answer.stop()
 
-    async def own(self) -> None:
-        """The body of the owner task. Returns when the slot is free again; raises nothing but cancellation at exit."""
+    async def execute(self) -> None:
+        """Body of the owner task; returns when the slot is free again. Raises only CancelledError, at process exit."""
         slot: Slot | None = None
         try:
             slot = await self._admit()
@@ -111,10 +115,10 @@ class Run:
             used = await self._meter.usage()
             stopped = error.kind is FailureKind.CANCELLED
             self._end(self._stopped_ending(used) if stopped else Failed(time.time(), error, used))
-        except Exception:  # ours to mend; the client must get an answer and the slot must come back
+        except Exception:  # a bug of the gateway; the client must get an answer and the slot must be released
             logger.exception("run.crashed", extra={"reqId": self.turn.id})
-            ours = ProxyError(FailureKind.INTERNAL, "Internal server error")
-            self._end(Failed(time.time(), ours, await self._meter.usage_of_fault(ours)))
+            internal = ProxyError(FailureKind.INTERNAL, "Internal server error")
+            self._end(Failed(time.time(), internal, await self._meter.usage_after_crash(internal)))
         finally:
             if slot is not None:
                 slot.release()
@@ -125,21 +129,20 @@ class Run:
             key=caller.key_id,
             priority=caller.priority,
             stopped=self._stopped,
-            on_queued=lambda position: self._tell(Queued(time.time(), position)),
+            on_queued=lambda position: self._emit(Queued(time.time(), position)),
         )
         if slot is not None:
-            self._tell(Admitted(time.time()))
+            self._emit(Admitted(time.time()))
         return slot
 
     async def _attempts(self, slot: Slot) -> None:
-        loop = asyncio.get_running_loop()
         limit = ProxyError(FailureKind.MAX_DURATION, "The request took longer than the gateway allows.")
-        max_duration = loop.call_later(self._limits.max_duration_s, self.stop, limit)
-        watch = asyncio.create_task(self._watch_for_stalls())
+        max_duration = asyncio.get_running_loop().call_later(self._limits.max_duration_s, self.stop, limit)
+        stall_watch = asyncio.create_task(self._watch_for_stalls())
         upstream_retries, worker_retries = self._limits.upstream_retries, _WORKER_RETRIES
         try:
             while (error := await self._attempt(slot, upstream_retries, worker_retries)) is not None:
-                self._tell(Retrying(time.time(), error))
+                self._emit(Retrying(time.time(), error))
                 if error.kind is FailureKind.WORKER_DIED:
                     worker_retries -= 1
                 else:
@@ -147,46 +150,38 @@ class Run:
                     await self._pause()
         finally:
             max_duration.cancel()
-            watch.cancel()
+            stall_watch.cancel()
 
     async def _attempt(self, slot: Slot, upstream_retries: int, worker_retries: int) -> ProxyError | None:
-        """One attempt on one worker; the error if another is to be made, None when the run has ended."""
-        slot.at_work()
-        answer = await self._begin(slot)
-        if answer is None:
-            return None
-        settled = False
-        try:
-            self._answer = answer
-            self._last_progress = time.monotonic()
-            self._tell(WorkerReady(time.time(), answer.pid))
-            if self._stopped.is_set():
-                answer.stop()
-            while (events := await answer.next_batch()) is not None:
-                slot.streamed(len(events))
-                await self._forward(events)
-            outcome = answer.outcome
-            slot.failed = isinstance(outcome, Broken)
-            if isinstance(outcome, Broken) and self._may_retry(outcome.error, upstream_retries, worker_retries):
-                self._meter.lose(outcome)
-                return outcome.error
-            if isinstance(outcome, Stopped) and not self._meter.asked:
-                settled = True
-                await answer.settle()  # only then it is known whether the upstream was asked, which is not free
-            self._end(await self._ending(outcome, answer))
-            return None
-        finally:
-            self._answer = None
-            slot.at_work()
-            if not settled:
-                await answer.settle()
-
-    async def _begin(self, slot: Slot) -> Answer | None:
-        """A worker with our turn on it; None when the run was stopped before there was one."""
+        """Make one attempt on one worker. Returns the error to retry after; None when the run has ended."""
+        slot.working()
         self._meter.begin_attempt()
         if self._stopped.is_set():  # while it waited for its slot, or between two attempts
             self._end(self._stopped_ending(await self._meter.usage()))
             return None
+        with self._breaker.attempt(self.turn.caller.key_id, request=self.turn.id) as attempt:
+            answer = await self._begin(slot)
+            if answer is None:
+                return None
+            released = False
+            try:
+                outcome = await self._stream(answer, slot, attempt)
+                if isinstance(outcome, Broken) and self._may_retry(outcome.error, upstream_retries, worker_retries):
+                    self._meter.add_lost_attempt(outcome)
+                    return outcome.error
+                if isinstance(outcome, Stopped) and not self._meter.request_sent:
+                    released = True
+                    await answer.release()  # else a request sent meanwhile, which is not free, would not be charged
+                self._end(await self._ending(outcome, answer))
+                return None
+            finally:
+                self._answer = None
+                slot.working()
+                if not released:
+                    await answer.release()
+
+    async def _begin(self, slot: Slot) -> Answer | None:
+        """Hand the turn to a worker; None when the run was stopped before there was one."""
         turn = self.turn
         request = EngineRequest(
             run_id=turn.id,
@@ -195,78 +190,83 @@ class Run:
             body=turn.body,
             body_bytes=turn.body_bytes,
             betas=turn.betas,
-            on_asked=self._meter.asks(slot.started),
+            on_sent=self._meter.on_sent(slot.started),
             on_waiting=slot.started,
             may_begin=lambda: self._meter.hand_over(stopped=self._stopped.is_set()),
         )
         begin = asyncio.ensure_future(self._engine.begin(request))
-        stop = asyncio.ensure_future(self._stopped.wait())
-        try:
-            await asyncio.wait((begin, stop), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stop.cancel()
-        if begin.done() or self._meter.handed_over:
+        if await first_of(begin, self._stopped) or self._meter.handed_over:
             return await begin
         self._end(self._stopped_ending(await self._meter.usage()))
         answer = await begin  # the slot stays taken until the worker is free
         answer.stop()
         await answer.next_batch()
-        await answer.settle()
+        await answer.release()
         return None
+
+    async def _stream(self, answer: Answer, slot: Slot, attempt: Attempt) -> Outcome:
+        """Forward the answer's events to the client until its end."""
+        self._answer = answer
+        self._last_progress = time.monotonic()
+        self._emit(WorkerReady(time.time(), answer.pid))
+        if self._stopped.is_set():
+            answer.stop()
+        while (events := await answer.next_batch()) is not None:
+            self._breaker.leave(attempt, failed=False)
+            slot.streamed(len(events))
+            await self._forward(events)
+        outcome = answer.outcome
+        self._breaker.leave(attempt, failed=upstream_failed(outcome))
+        slot.failed = isinstance(outcome, Broken)
+        return outcome
 
     async def _forward(self, events: Sequence[StreamEvent]) -> None:
         self._last_progress = time.monotonic()
-        self._started = True
+        self._streaming = True
         batch = Streamed(time.time(), events)
-        self._tell(batch)
+        self._emit(batch)
         self.event_buffer.put(batch)
         self._meter.add(events)
-        if self._meter.output_chars > self._limits.max_output_chars:
-            limit = self._limits.max_output_chars
+        if self._meter.output_chars > (limit := self._limits.max_output_chars):
             self.stop(ProxyError(FailureKind.MAX_OUTPUT, f"The answer is longer than {limit} characters."))
         if self.event_buffer.full:
             await self._wait_for_client()
 
     async def _wait_for_client(self) -> None:
         room = asyncio.ensure_future(self.event_buffer.wait_for_room())
-        stop = asyncio.ensure_future(self._stopped.wait())
         try:
-            timeout_s = self._limits.stall_timeout_s
-            await asyncio.wait((room, stop), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if not room.done():
-                self.stop(CancelReason.CLIENT_DISCONNECT)  # it reads nothing, and others wait for the slot
+            if not await first_of(room, self._stopped, timeout_s=self._limits.stall_timeout_s):
+                self.stop(CancelReason.CLIENT_DISCONNECT)  # a client that reads nothing must not keep its slot
         finally:
             room.cancel()
-            stop.cancel()
             self._last_progress = time.monotonic()
 
     async def _watch_for_stalls(self) -> None:
         limit_s = self._limits.stall_timeout_s
         while True:
             idle_s = time.monotonic() - self._last_progress
-            # Without an answer it is a worker, and with a full outbox the client, that is waited for.
+            # Without an answer the run waits for a worker, with a full buffer for the client: neither is a stall.
             if self._answer is None or self.event_buffer.full or idle_s < limit_s:
                 await asyncio.sleep(max(limit_s - idle_s, limit_s / 10))
                 continue
-            message = f"The upstream sent nothing for {limit_s:g} seconds."
-            self.stop(ProxyError(FailureKind.STALL, message))
+            self.stop(ProxyError(FailureKind.STALL, f"The upstream sent nothing for {limit_s:g} seconds."))
             return
 
     async def _pause(self) -> None:
         pause_s = _RETRY_PAUSE_S * (0.5 + random.random())  # noqa: S311 — jitter, not a secret
-        stop = asyncio.ensure_future(self._stopped.wait())
-        await asyncio.wait((stop,), timeout=pause_s)
-        stop.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._stopped.wait()
 
     def _may_retry(self, error: ProxyError, upstream_retries: int, worker_retries: int) -> bool:
-        if self._started or self._stopped.is_set():
+        if self._streaming or self._stopped.is_set():
             return False
         if error.kind is FailureKind.WORKER_DIED:
             return worker_retries > 0
-        passing = error.kind is FailureKind.CONNECTION_LOST or (
+        transient = error.kind is FailureKind.CONNECTION_LOST or (
             error.upstream is not None and error.upstream.status in _RETRIED_STATUSES
         )
-        return passing and upstream_retries > 0
+        return transient and upstream_retries > 0
 
     async def _ending(self, outcome: Outcome, answer: Answer) -> Ending:
         usage = await self._meter.usage(outcome)
@@ -287,7 +287,7 @@ class Run:
             return {}
         return {"workerPid": answer.pid, "stderrTail": answer.stderr_tail, "outputChars": self._meter.output_chars}
 
-    def _tell(self, event: RunEvent) -> None:
+    def _emit(self, event: RunEvent) -> None:
         self.marks.setdefault(type(event), event.at)
         self._publish(self.turn, event)
 
@@ -295,5 +295,5 @@ class Run:
         if self._ended:
             return
         self._ended = True
-        self._tell(ending)
+        self._emit(ending)
         self.event_buffer.put(ending)

@@ -1,4 +1,4 @@
-"""The object graph of a process: pool, admission, runs. Started once, drained on stop."""
+"""Object graph of a process: pool, admission, breaker, runs. Created once, drained on shutdown."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from apiproxy.engines.sdk.pool import Pool, PoolLimits, WorkerSnapshot
 from apiproxy.keys.authentication import require_allowed
 from apiproxy.limits.accounting import usage_accounting
 from apiproxy.runs.admission import Admission, QueueSnapshot
-from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot, Guarded
+from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot
 from apiproxy.runs.key_watch import KeyWatch
 from apiproxy.runs.observers import observers
 from apiproxy.runs.run import Run, RunLimits
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 _MEGABYTE = 1024 * 1024
 _FORCED_END_S = 5.0
-"""How long runs that were stopped at the end of the drain have to tell their clients."""
+"""How long runs that are stopped at the end of the drain have to answer their clients."""
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class _Active:
 
 
 class Runtime:
-    """Everything that answers turns in this process. Made on the running event loop."""
+    """Runs and their resources in this process. Created on the running event loop."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         folders = settings.state_dir / "workers"
@@ -70,7 +70,6 @@ class Runtime:
                 open_s=settings.breaker.open_ms / 1000,
             )
         )
-        self._engine = Guarded(self.pool, self.breaker)
         self._limits = RunLimits(
             stall_timeout_s=settings.stall_timeout_ms / 1000,
             max_duration_s=settings.max_duration_ms / 1000,
@@ -86,15 +85,15 @@ class Runtime:
 
     @property
     def ready(self) -> bool:
-        """Whether a request sent now would be answered."""
+        """Whether the process accepts requests and has workers."""
         return not self._draining and self.pool.ready
 
     async def begin(self, principal: Principal, turn: Turn, *, mode: str | None = None) -> tuple[Run, LimitState]:
-        """Starts a run within the limits of its key; the run, and how the limits stand.
+        """Start a run within the limits of its key; returns the run and the state of the limits.
 
-        mode: see `SessionRecorder.continued`. Raises what that, `require_allowed` (which sees the kept messages too),
-        `UsageAccounting.reserve` and `start` raise, and ProxyError(UPSTREAM_DOWN) while the upstream is not asked: such
-        a request must not wait for a slot.
+        mode: see `SessionRecorder.continued`. Raises as that, `require_allowed` (which checks the stored messages too),
+        `UsageAccounting.reserve` and `start` do, and ProxyError(UPSTREAM_DOWN) while the circuit is open, before the
+        request waits for a slot.
         """
         self.breaker.check(turn.caller.key_id)
         turn = await recorder.continued(turn, mode)
@@ -102,34 +101,35 @@ class Runtime:
         limits = await usage_accounting.reserve(principal, turn)
         try:
             return self.start(turn), limits
-        except BaseException:  # whatever it is: no run will give it back
+        except BaseException:  # including cancellation: no run will settle the reservation
             usage_accounting.release(turn)
             raise
 
     def start(self, turn: Turn) -> Run:
-        """Starts a run.
+        """Start a run.
 
-        Raises ProxyError(DRAINING) during the drain; whatever else goes wrong is in the run's ending.
+        Raises ProxyError(DRAINING) during the drain; all other errors are in the run's ending.
         """
         if self._draining:
             raise ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5)
         run = Run(
             turn,
-            engine=self._engine,
+            engine=self.pool,
             admission=self.admission,
+            breaker=self.breaker,
             limits=self._limits,
             publish=observers.publish,
             price=_with_cost,
             estimate=usage_accounting.estimate,
         )
-        task = asyncio.create_task(run.own(), name=f"run {turn.id}")
+        task = asyncio.create_task(run.execute(), name=f"run {turn.id}")
         self._active[turn.id] = _Active(run, task)
-        task.add_done_callback(lambda _: self._over(turn.id))
+        task.add_done_callback(lambda _: self._on_run_done(turn.id))
         self._keys.wake()
         return run
 
     def cancel(self, run_id: str) -> bool:
-        """An operator's cancel; False when no such run is active."""
+        """Cancel a run for an operator; False if no such run is active."""
         active = self._active.get(run_id)
         if active is None:
             return False
@@ -137,25 +137,23 @@ class Runtime:
         return True
 
     def active_runs(self) -> list[Run]:
-        """The runs that wait, run, or give their worker back."""
+        """Runs that wait, run, or release their worker."""
         return [active.run for active in self._active.values()]
 
     def queue_snapshot(self) -> QueueSnapshot:
-        """Slots taken, requests waiting, slots at all."""
         return self.admission.snapshot()
 
     def upstream(self) -> BreakerSnapshot:
-        """Whether the upstream is asked, as far as this process knows it."""
+        """State of this process's circuit breaker."""
         return self.breaker.snapshot()
 
     def workers(self) -> list[WorkerSnapshot]:
-        """The CLI processes."""
         return self.pool.snapshot()
 
     async def drain(self, timeout_s: float | None = None) -> None:
-        """No new runs; waits for the active ones up to the drain limit, stops the rest, ends the workers.
+        """Reject new runs, wait for the active ones up to a limit, stop the rest, and end the workers.
 
-        timeout_s: another limit than that of the settings.
+        timeout_s: overrides the limit from the settings.
         """
         self._draining = True
         await self._wait_for_runs(self.settings.drain_timeout_ms / 1000 if timeout_s is None else timeout_s)
@@ -166,11 +164,11 @@ class Runtime:
         await usage_accounting.stop()
 
     def stop_all(self) -> None:
-        """Ends every active run, with an error for its client."""
+        """End every active run with an error for its client."""
         for active in self._active.values():
             active.run.stop(ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5))
 
-    def _over(self, run_id: str) -> None:
+    def _on_run_done(self, run_id: str) -> None:
         self._active.pop(run_id, None)
         if not self._active:
             self._keys.rest()
@@ -186,20 +184,20 @@ def _with_cost(turn: Turn, usage: Usage) -> Usage:
 
 
 class RuntimeHolder:
-    """Where views find the process's runtime.
+    """Holder of the process's runtime, for views.
 
-    Installed by `serve`, or made at the first request under another server.
+    `serve` installs it; under another server it is created at the first request.
     """
 
     def __init__(self) -> None:
         self._runtime: Runtime | None = None
 
     def install(self, runtime: Runtime | None) -> None:
-        """Sets the runtime of this process, or takes it away."""
+        """Set the runtime of this process, or remove it."""
         self._runtime = runtime
 
     def current(self) -> Runtime:
-        """The runtime; made now where there is none."""
+        """Return the runtime, creating it if there is none."""
         if self._runtime is None:
             self._runtime = Runtime(gateway_settings())
         return self._runtime

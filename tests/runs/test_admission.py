@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.runs.admission import Admission, QueueSnapshot
-from apiproxy.runs.slot import Slot
+from apiproxy.runs.admission import Admission, QueueSnapshot, Slot
 
 SOON_S = 1.0
 
@@ -266,5 +265,5 @@ async def test_the_advice_when_to_come_again_follows_the_service_times_seen() ->
     assert line.retry_after_s() == 1.0 < before
     slot = await Waiter(line).slot()
     for _ in range(30):
-        line.released(slot, held_s=10_000)
+        line.on_released(slot, held_s=10_000)
     assert line.retry_after_s() == 120.0

@@ -1,14 +1,12 @@
 """How many runs may keep the processor busy at once, and what counts as that."""
 
-import asyncio
 from dataclasses import dataclass
 
 import pytest
 
 from apiproxy.runs import admission as admission_module
-from apiproxy.runs import slot as slot_module
-from apiproxy.runs.admission import Admission, QueueSnapshot
-from apiproxy.runs.slot import Slot
+from apiproxy.runs import cpu_pacing
+from apiproxy.runs.admission import Admission, QueueSnapshot, Slot
 from tests.runs.test_admission import Waiter, settled
 from tests.runs.test_starting import admission
 
@@ -25,26 +23,18 @@ class Clock:
         return self.now
 
 
-class Nobody:
-    """A line that does not care."""
-
-    def start_is_over(self) -> None: ...
-
-    def released(self, slot: Slot, *, held_s: float) -> None: ...
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(slot_module, "time", clock)
+    monkeypatch.setattr(admission_module, "time", clock)
     return clock
 
 
 @pytest.fixture
 def working(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has asked the upstream is at work for as long as a test lasts, and nobody runs out of patience."""
-    monkeypatch.setattr(slot_module, "_ASKED_S", FOREVER_S)
-    monkeypatch.setattr(admission_module, "_PATIENCE_S", FOREVER_S)
+    monkeypatch.setattr(cpu_pacing, "_SENT_S", FOREVER_S)
+    monkeypatch.setattr(cpu_pacing, "_MAX_PAUSE_S", FOREVER_S)
 
 
 async def two_that_have_asked(line: Admission) -> list[Slot]:
@@ -82,8 +72,8 @@ async def test_twice_as_many_are_at_work_as_may_start() -> None:
 
 
 async def test_who_waits_for_the_upstream_is_not_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot_module, "_ASKED_S", 0.005)
-    monkeypatch.setattr(admission_module, "_PATIENCE_S", FOREVER_S)
+    monkeypatch.setattr(cpu_pacing, "_SENT_S", 0.005)
+    monkeypatch.setattr(cpu_pacing, "_MAX_PAUSE_S", FOREVER_S)
     line = admission(slots=5)
     await two_that_have_asked(line)
 
@@ -91,8 +81,8 @@ async def test_who_waits_for_the_upstream_is_not_at_work(monkeypatch: pytest.Mon
 
 
 async def test_when_all_stay_at_work_the_next_one_comes_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot_module, "_ASKED_S", FOREVER_S)
-    monkeypatch.setattr(admission_module, "_PATIENCE_S", 0.01)
+    monkeypatch.setattr(cpu_pacing, "_SENT_S", FOREVER_S)
+    monkeypatch.setattr(cpu_pacing, "_MAX_PAUSE_S", 0.01)
     line = admission(slots=5)
     await two_that_have_asked(line)
 
@@ -100,13 +90,13 @@ async def test_when_all_stay_at_work_the_next_one_comes_after_a_while(monkeypatc
 
 
 async def test_who_is_put_in_order_is_at_work_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot_module, "_ASKED_S", 0.0)
-    monkeypatch.setattr(slot_module, "AT_WORK_LIMIT_S", FOREVER_S)
-    monkeypatch.setattr(admission_module, "_PATIENCE_S", FOREVER_S)
+    monkeypatch.setattr(cpu_pacing, "_SENT_S", 0.0)
+    monkeypatch.setattr(cpu_pacing, "BUSY_LIMIT_S", FOREVER_S)
+    monkeypatch.setattr(cpu_pacing, "_MAX_PAUSE_S", FOREVER_S)
     line = admission(slots=5)
     slots = await two_that_have_asked(line)
     for slot in slots:
-        slot.at_work()
+        slot.working()
     third = Waiter(line)
     await settled()
     assert not third.task.done()
@@ -117,42 +107,42 @@ async def test_who_is_put_in_order_is_at_work_again(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_stream_as_slow_as_models_are_is_no_work(clock: Clock) -> None:
-    slot = new_slot()
+    slot = await new_slot()
     slot.started()
     clock.now += FOREVER_S
     at_work_s = 0.0
     for _ in range(100):  # a second of it
         slot.streamed(1)
-        at_work_s += slot.at_work_until - clock.now
+        at_work_s += slot.busy_until - clock.now
         clock.now += 0.01
 
     assert at_work_s == pytest.approx(0.05)
 
 
 async def test_a_stream_that_comes_at_once_is_work_all_the_time(clock: Clock) -> None:
-    slot = new_slot()
+    slot = await new_slot()
     slot.started()
     clock.now += FOREVER_S
     for _ in range(1_000):
         slot.streamed(8)
         clock.now += 0.004
-        assert slot.at_work_until >= clock.now
+        assert slot.busy_until >= clock.now
 
     clock.now += 0.01
-    assert slot.at_work_until < clock.now, "it stops with the stream"
+    assert slot.busy_until < clock.now, "it stops with the stream"
 
 
 async def test_a_stream_never_makes_a_run_less_at_work_than_it_is(clock: Clock) -> None:
-    slot = new_slot()
-    before = slot.at_work_until
+    slot = await new_slot()
+    before = slot.busy_until
 
     slot.streamed(1)
 
-    assert slot.at_work_until >= before
+    assert slot.busy_until >= before
 
 
-def new_slot() -> Slot:
-    return Slot(Nobody(), asyncio.get_running_loop())
+async def new_slot() -> Slot:
+    return await Waiter(admission()).slot()
 
 
 @pytest.mark.usefixtures("working")

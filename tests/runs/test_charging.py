@@ -45,7 +45,7 @@ class FaultyAnswer:
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self.pid = answer.pid
-        self.settle = answer.settle
+        self.release = answer.release
         self.stop = answer.stop
 
     async def next_batch(self) -> Sequence[StreamEvent] | None:

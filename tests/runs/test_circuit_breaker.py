@@ -1,5 +1,6 @@
 """When the upstream is given up, and when it is asked again."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.engines.base import Broken, EngineRequest
+from apiproxy.core.events import Cancelled, CancelReason, Failed, Finished, WorkerReady
 from apiproxy.engines.sdk.pool import Pool
-from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerState, Guarded
-from tests.support.engine import MODEL, body_of, engine_request, finish, mark, pool_in
+from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerState
+from tests.support.engine import pool_in
+from tests.support.runs import RunDesk, limits, turn_of
 from tests.support.stand_in import StandInProcess
+from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -233,7 +236,7 @@ async def test_one_key_can_never_have_another_refused(steps: Sequence[tuple[bool
         clock.now += pause_s
 
 
-# With the real engine: what an attempt says of the upstream.
+# Runs on the real engine: which attempts count as failures of the upstream.
 
 
 @pytest.mark.parametrize(
@@ -248,7 +251,8 @@ async def test_an_attempt_fails_by_server_errors_and_lost_connections_alone(
     pool: Pool, clock: Clock, prompt: str, failures: int
 ) -> None:
     breaker = breaker_of(clock)
-    await play_guarded(Guarded(pool, breaker), engine_request(prompt))
+    desk = RunDesk(pool, breaker=breaker)
+    await desk.start(turn_of(prompt), limits(upstream_retries=0)).over()
     assert breaker.snapshot().failures == failures
 
 
@@ -266,32 +270,34 @@ async def test_what_was_never_sent_is_no_failure_of_the_upstream(
     """The dialects refuse these; the CLI would throw before it sends them."""
     breaker = breaker_of(clock)
     before = stand_in.mark()
-    request = EngineRequest(run_id=mark(), model=MODEL, body={**body_of("[[n=1]]"), **fields})
-    played = await finish(await Guarded(pool, breaker).begin(request))
-    assert isinstance(played.outcome, Broken)
-    assert played.outcome.error.kind is FailureKind.INVALID_REQUEST
+    ending = await RunDesk(pool, breaker=breaker).start(turn_of("[[n=1]]", **fields)).over()
+    assert isinstance(ending, Failed)
+    assert ending.error.kind is FailureKind.INVALID_REQUEST
     assert breaker.snapshot().failures == 0
     assert stand_in.recorded(since=before) == []
 
 
 async def test_a_refusal_costs_no_worker_and_the_next_success_closes_it(pool: Pool, clock: Clock) -> None:
     breaker = opened(clock)
-    engine = Guarded(pool, breaker)
-    with pytest.raises(ProxyError) as refused:
-        await engine.begin(engine_request("[[n=1]]"))
-    assert refused.value.kind is FailureKind.UPSTREAM_DOWN
+    desk = RunDesk(pool, breaker=breaker)
+    rejected = desk.start(turn_of("[[n=1]]"))
+    ending = await rejected.over()
+    assert isinstance(ending, Failed)
+    assert ending.error.kind is FailureKind.UPSTREAM_DOWN
+    assert rejected.last(WorkerReady) is None
     clock.now += 10
-    await play_guarded(engine, engine_request("[[n=1]]"))
+    assert isinstance(await desk.start(turn_of("[[n=1]]")).over(), Finished)
     assert breaker.snapshot().state is BreakerState.CLOSED
 
 
 async def test_a_try_whose_client_leaves_is_left_to_the_next(pool: Pool, clock: Clock) -> None:
     breaker = opened(clock)
     clock.now += 10
-    answer = await Guarded(pool, breaker).begin(engine_request("[[silent]]"))
+    started = RunDesk(pool, breaker=breaker).start(turn_of("[[silent]]"))
+    await eventually_async(lambda: started.last(WorkerReady) is not None)
     assert breaker.snapshot().state is BreakerState.PROBING
-    answer.stop()
-    await finish(answer)
+    started.run.stop(CancelReason.CLIENT_DISCONNECT)
+    assert isinstance(await started.over(), Cancelled)
     assert breaker.snapshot().state is BreakerState.OPEN
     assert not is_refused(breaker)
 
@@ -304,12 +310,30 @@ async def test_a_try_without_a_worker_is_left_to_the_next(clock: Clock, tmp_path
     clock.now += 10
     pool = pool_in(tmp_path / "workers", upstream="http://127.0.0.1:9", cli=cli)
     try:
-        with pytest.raises(ProxyError):
-            await Guarded(pool, breaker).begin(engine_request("[[n=1]]"))
+        ending = await RunDesk(pool, breaker=breaker).start(turn_of("[[n=1]]")).over()
     finally:
         await pool.close()
+    assert isinstance(ending, Failed)
+    assert ending.error.kind is FailureKind.WORKER_UNAVAILABLE
     assert not is_refused(breaker)
 
 
-async def play_guarded(engine: Guarded, request: EngineRequest) -> None:
-    await finish(await engine.begin(request))
+async def test_leave_an_attempt_that_crashed_without_a_verdict(clock: Clock) -> None:
+    breaker = opened(clock)
+    clock.now += 10
+    with contextlib.suppress(ValueError), breaker.attempt(1):
+        assert is_refused(breaker), "the probe is under way"
+        raise ValueError("crash")
+    assert breaker.snapshot().state is BreakerState.OPEN
+    assert not is_refused(breaker)
+
+
+async def test_count_the_first_report_of_an_attempt_only(clock: Clock) -> None:
+    breaker = breaker_of(clock, failures=1)
+    with breaker.attempt(1) as one:
+        breaker.leave(one, failed=False)
+        breaker.leave(one, failed=True)
+    assert breaker.snapshot().failures == 0
+    with breaker.attempt(1) as other:
+        breaker.leave(other, failed=True)
+    assert breaker.snapshot().state is BreakerState.OPEN

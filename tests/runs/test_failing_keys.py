@@ -3,9 +3,7 @@
 import pytest
 
 from apiproxy.runs import admission as admission_module
-from apiproxy.runs import slot as slot_module
-from apiproxy.runs.admission import Admission
-from apiproxy.runs.slot import Slot
+from apiproxy.runs.admission import Admission, Slot
 from tests.runs.test_admission import Waiter, settled
 from tests.runs.test_at_work import Clock
 
@@ -14,9 +12,7 @@ GOOD, BAD = 1, 2
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Both modules' clock."""
     clock = Clock()
-    monkeypatch.setattr(slot_module, "time", clock)
     monkeypatch.setattr(admission_module, "time", clock)
     return clock
 
@@ -46,35 +42,35 @@ async def waits(waiter: Waiter) -> bool:
 
 
 def look(queue: Admission) -> None:
-    """As its timer does."""
-    queue._looked()
+    """Do what its timer does."""
+    queue._recheck()
 
 
-async def test_failing_key_starts_twice_a_second_while_no_run_is_at_work(clock: Clock) -> None:
+async def test_a_failing_key_starts_twice_a_second_while_no_run_is_busy(clock: Clock) -> None:
     queue = line()
     await failed_often(queue, clock)
     bad = Waiter(queue, key=BAD)
     assert await waits(bad)
-    clock.now += 0.4
+    clock.now += 0.45
     look(queue)
     assert await waits(bad)
-    clock.now += 0.11
+    clock.now += 0.06
     look(queue)
     (await bad.slot()).release()
 
 
-async def test_failing_key_waits_two_seconds_at_most_for_runs_at_work(clock: Clock) -> None:
+async def test_a_failing_key_waits_for_busy_runs_for_two_seconds_at_most(clock: Clock) -> None:
     queue = line()
     await failed_often(queue, clock)
-    working: Slot = await Waiter(queue, key=GOOD).slot()
+    busy: Slot = await Waiter(queue, key=GOOD).slot()
     bad = Waiter(queue, key=BAD)
     for _ in range(19):
         clock.now += 0.1
-        working.at_work()
+        busy.working()
         look(queue)
         assert await waits(bad)
     clock.now += 0.11
-    working.at_work()
+    busy.working()
     look(queue)
     await bad.slot()
 

@@ -59,13 +59,13 @@ class CountingEngine:
         self._busy += 1
         self.most = max(self.most, self._busy)
         answer = await self._pool.begin(request)
-        settle = answer.settle
+        release = answer.release
 
-        async def counted_settle() -> None:
-            await settle()
+        async def counted_release() -> None:
+            await release()
             self._busy -= 1
 
-        answer.settle = counted_settle  # type: ignore[method-assign]  # to see when the worker is free
+        answer.release = counted_release  # type: ignore[method-assign]  # to see when the worker is free
         return answer
 
 

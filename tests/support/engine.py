@@ -104,4 +104,4 @@ async def finish(answer: Answer) -> Played:
             events += batch
         return Played(answer.outcome, answer.pid, events)
     finally:
-        await answer.settle()
+        await answer.release()

@@ -9,6 +9,7 @@ from apiproxy.core.events import Cancelled, Failed, Finished, Queued, RunEvent, 
 from apiproxy.core.turns import Caller, Turn, new_id
 from apiproxy.engines.base import Engine
 from apiproxy.runs.admission import Admission
+from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits
 from apiproxy.runs.run import Run, RunLimits
 from tests.support.engine import MODEL, body_of, text_of
 
@@ -58,7 +59,7 @@ class Started:
     events: list[StreamEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.task = asyncio.create_task(self.run.own())
+        self.task = asyncio.create_task(self.run.execute())
 
     @property
     def text(self) -> str:
@@ -120,6 +121,7 @@ class RunDesk:
     slots: int = 4
     wait_limit_s: float = 30
     starting: int | None = None
+    breaker: Breaker = field(default_factory=lambda: Breaker(BreakerLimits(failures=0, window_s=1, open_s=1)))
     admission: Admission = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,6 +136,7 @@ class RunDesk:
             turn,
             engine=self.engine,
             admission=self.admission,
+            breaker=self.breaker,
             limits=run_limits or limits(),
             publish=lambda _, event: heard.append(event),
             price=_price,

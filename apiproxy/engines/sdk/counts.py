@@ -1,31 +1,31 @@
-"""Token counts as the upstream tells them, brought into range: nothing downstream looks at them again. Pure."""
+"""Token counts of the upstream, clamped to a range that the rest of the code relies on. Pure."""
 
 from typing import Any
 
 from apiproxy.core.events import StreamEvent
 
 MAX_COUNT = 10**9
-"""More than any request can use, and small enough that sums and costs of many fit into the database."""
+"""More than any request can use, and small enough for sums and costs to fit into the database."""
 TOKEN_COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _MAX_DEPTH = 16
 
 
-def bounded_event(event: StreamEvent) -> tuple[StreamEvent, bool]:
-    """The event with counts that can be, and whether they were like that. The event itself is not changed."""
+def clamp_event(event: StreamEvent) -> tuple[StreamEvent, bool]:
+    """The event with its counts in range, and whether they were; the event itself is not changed."""
     holder = event.get("message") if event.get("type") == "message_start" else event
     if not isinstance(holder, dict) or holder.get("usage") is None:
         return event, True
-    usage, sane = bounded(holder["usage"])
+    usage, sane = clamp_usage(holder["usage"])
     if sane:
         return event, True
     holder = {**holder, "usage": usage}
     return ({**event, "message": holder} if event["type"] == "message_start" else holder), False
 
 
-def bounded(usage: Any) -> tuple[dict[str, Any] | None, bool]:
-    """A `usage` with every number in it from 0 to MAX_COUNT, and whether it was like that.
+def clamp_usage(usage: Any) -> tuple[dict[str, Any] | None, bool]:
+    """The `usage` with all numbers from 0 to MAX_COUNT, and whether they were.
 
-    A token count that is no number is 0; a `usage` that is no object is None. A count of null is not told.
+    A token count of another type is 0; a `usage` of another type is None. A count of null stays null.
     """
     if not isinstance(usage, dict):
         return None, False
@@ -43,7 +43,7 @@ def _count(value: Any) -> int:
 
 
 def _number(value: Any, *, depth: int) -> Any:
-    """The value with all numbers within it in range."""
+    """The value with all numbers in it in range."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value if 0 <= value <= MAX_COUNT else (MAX_COUNT if value > 0 else 0)
     if isinstance(value, dict):
@@ -54,5 +54,5 @@ def _number(value: Any, *, depth: int) -> Any:
 
 
 def _same(found: dict[str, Any], usage: dict[str, Any]) -> bool:
-    """Whether nothing was changed: equal, and no token count is a `True` or a `2.0` in disguise."""
+    """Whether nothing was changed: equal, and no token count was `True` or `2.0`, which equal an int."""
     return found == usage and all(type(found.get(name)) is type(usage.get(name)) for name in TOKEN_COUNTS)

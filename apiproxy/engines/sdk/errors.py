@@ -1,13 +1,13 @@
-"""From the CLI's words to the upstream's: what a failed turn means, without the CLI's decoration.
+"""Errors of a failed turn: recovers the upstream's status, type and message from the CLI's output.
 
 The CLI ends a failed turn with a `result` whose `api_error_status` and `api_error_type` are the upstream's, while its
-text is written for a person at a terminal ("Prompt is too long"). The exact error body is on stderr just before that,
-because the launcher asks for error lines there:
+text is written for a terminal ("Prompt is too long"). The exact error body is on stderr just before that, because the
+launch flags ask for error lines:
 
     2026-11-22T11:40:05.407Z [ERROR] API error (attempt 1/1): 400 400 {"type":"error","error":{…},"request_id":"…"}
 
-That line has gone through a filter for secrets (`max_tokens: [REDACTED] > 64000`). Where it hid something and the
-result's text is the upstream's message in a known frame ("API Error: 400 …"), that is the better one.
+The CLI redacts secrets in that line (`max_tokens: [REDACTED] > 64000`). If it has redacted something and the result's
+text is the upstream's message in a known frame ("API Error: 400 …"), the text is used.
 
 A line without a status and without `undefined` is an exception of the CLI before it sent anything:
 
@@ -23,12 +23,12 @@ import orjson
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
 
 _REPORT = re.compile(
-    r"API error \(attempt \d+/\d+\): (?P<sent>undefined |\d{3} )?(?:(?P<status>\d{3}) )?(?P<said>.*)", re.DOTALL
+    r"API error \(attempt \d+/\d+\): (?P<sent>undefined |\d{3} )?(?:(?P<status>\d{3}) )?(?P<report>.*)", re.DOTALL
 )
 _CUT_TYPE = re.compile(r'"type":\s*"(?P<type>[a-z][a-z_]{0,59})",\s*"message"')
 _CUT_MESSAGE = re.compile(r'"message":\s*"(?P<message>(?:[^"\\]|\\.)*)', re.DOTALL)
 _BODY_AT_FAULT = re.compile(r"output_format|is not iterable|is not an object|is not a function|JSON|must be")
-_HIDDEN = "[REDACTED]"
+_REDACTED = "[REDACTED]"
 _MESSAGE_CHARS = 16_000
 _CUT_NOTE = " … (shortened by the gateway)"
 _FRAMED = re.compile(
@@ -38,7 +38,7 @@ _FRAMED = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _NO_CONNECTION = re.compile(r"\((?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)\)")
-_OWN_WORDS = re.compile(r"^API Error: \d{3} due to ")
+_CLI_TEXT = re.compile(r"^API Error: \d{3} due to ")
 _NOT_FOUND = 404
 _TYPE_BY_STATUS = {
     400: "invalid_request_error",
@@ -56,35 +56,35 @@ _ANY_ERROR = 500
 
 
 def error_in(stderr_line: str, *, cut: bool = False) -> ProxyError | None:
-    """The error that this line of the CLI's stderr reports; None for a lost connection, and where it tells too little.
+    """Error reported by a line of the CLI's stderr; None for a lost connection, or if the line says too little.
 
-    cut: it is the start of a line that is too long, and the only thing that will be known. INVALID_REQUEST or
+    cut: the line is the start of one that is too long, and no more will be read. INVALID_REQUEST and
     WORKER_UNAVAILABLE: the CLI failed before it sent anything.
     """
     match = _REPORT.search(stderr_line)
     if match is None:
         return None
-    said = match["said"].strip()
+    report = match["report"].strip()
     if match["sent"] is None:
-        return _not_sent(said)
+        return _not_sent(report)
     if match["status"] is None:
         return None
     status = int(match["status"])
-    kind, message = _body_of(said)
+    kind, message = _body_of(report)
     if message is None:
-        if not cut and status != _NOT_FOUND:  # the result will have better words
+        if not cut and status != _NOT_FOUND:  # the result will have a better message
             return None
         message = f"The upstream API answered with status {status} and without a readable error."
     return _upstream_error(status, kind or _TYPE_BY_STATUS.get(status, "api_error"), message)
 
 
-def asks_again(error: ProxyError) -> bool:
-    """Whether the CLI asks the upstream once more after this error, at once and whatever its settings: after a 404."""
+def is_retried_by_cli(error: ProxyError) -> bool:
+    """Whether the CLI retries after this error, at once and regardless of its settings: after a 404."""
     return error.upstream is not None and error.upstream.status == _NOT_FOUND
 
 
 def error_of_retry(message: Mapping[str, Any]) -> ProxyError:
-    """The error behind the CLI's word that it will ask again, where stderr said nothing."""
+    """Error behind the CLI's `api_retry` message, for when stderr had none."""
     status = message.get("error_status")
     if isinstance(status, int):
         return _upstream_error(status, _TYPE_BY_STATUS.get(status, "api_error"), str(message.get("error") or ""))
@@ -92,10 +92,10 @@ def error_of_retry(message: Mapping[str, Any]) -> ProxyError:
 
 
 def failure_of(result: Mapping[str, Any], exact: ProxyError | None, *, model: str) -> ProxyError:
-    """The failure behind a `result` without a finished message.
+    """Error behind a `result` without a finished message.
 
-    exact is what stderr said during the same turn; it is believed only when its status agrees with the result's. model
-    is named where the CLI's own text would name the id that it was launched with.
+    exact: error from stderr in the same turn, used only if its status agrees with the result's. model: used in the
+    message where the CLI's own text would name the model that it was launched with.
     """
     status, kind = result.get("api_error_status"), result.get("api_error_type")
     if status is None and kind:  # an `error` event in the stream has no status
@@ -103,10 +103,11 @@ def failure_of(result: Mapping[str, Any], exact: ProxyError | None, *, model: st
     text = str(result.get("result") or "")[: 2 * _MESSAGE_CHARS]
     if isinstance(status, int):
         kind = str(kind or _TYPE_BY_STATUS.get(status, "api_error"))
-        told = exact if exact is not None and exact.upstream is not None and exact.upstream.status == status else None
+        agrees = exact is not None and exact.upstream is not None and exact.upstream.status == status
+        reported = exact if agrees else None
         message = framed_message(text)
-        if told is not None and (message is None or _HIDDEN not in told.message):
-            return told
+        if reported is not None and (message is None or _REDACTED not in reported.message):
+            return reported
         if message is None:
             message = f"model: {model}" if status == _NOT_FOUND else text or kind
         return _upstream_error(status, kind, message)
@@ -119,13 +120,13 @@ def failure_of(result: Mapping[str, Any], exact: ProxyError | None, *, model: st
 
 
 def was_unsent(result: Mapping[str, Any]) -> bool:
-    """Whether the CLI found no connection to send the request on."""
+    """Whether the CLI could not connect, so that nothing was sent."""
     return result.get("api_error") == "connection_failed" and bool(_NO_CONNECTION.search(str(result.get("result"))))
 
 
 def framed_message(text: str) -> str | None:
-    """The upstream's own message inside the CLI's frame; None where the CLI put words of its own in its place."""
-    match = None if _OWN_WORDS.match(text) else _FRAMED.match(text)
+    """The upstream's message without the CLI's frame; None if the CLI has replaced it with its own text."""
+    match = None if _CLI_TEXT.match(text) else _FRAMED.match(text)
     return match["message"].strip() if match else None
 
 
@@ -134,21 +135,21 @@ def _upstream_error(status: int, kind: str, message: str) -> ProxyError:
     return ProxyError(FailureKind.UPSTREAM_ERROR, _bounded(message) or kind, upstream=upstream)
 
 
-def _not_sent(said: str) -> ProxyError:
-    if _BODY_AT_FAULT.search(said):
-        return ProxyError(FailureKind.INVALID_REQUEST, f"The request body cannot be sent: {_bounded(said)}")
-    message = f"The worker could not send the request to the upstream API: {_bounded(said)}"
+def _not_sent(report: str) -> ProxyError:
+    if _BODY_AT_FAULT.search(report):
+        return ProxyError(FailureKind.INVALID_REQUEST, f"The request body cannot be sent: {_bounded(report)}")
+    message = f"The worker could not send the request to the upstream API: {_bounded(report)}"
     return ProxyError(FailureKind.WORKER_UNAVAILABLE, message)
 
 
-def _body_of(said: str) -> tuple[str | None, str | None]:
-    """Type and message of the API's error object, also where its end is missing; None for what is not there."""
+def _body_of(report: str) -> tuple[str | None, str | None]:
+    """Type and message of the API's error object, which may be cut off; None for missing parts."""
     try:
-        error = orjson.loads(said)["error"]
+        error = orjson.loads(report)["error"]
         return str(error["type"]), str(error["message"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        kind, message = _CUT_TYPE.search(said), _CUT_MESSAGE.search(said)
-        if message is None or not said.startswith("{"):
+        kind, message = _CUT_TYPE.search(report), _CUT_MESSAGE.search(report)
+        if message is None or not report.startswith("{"):
             return None, None
         return kind["type"] if kind else None, _unescaped(message["message"])
 

@@ -1,4 +1,4 @@
-"""A bounded mailbox between the reader of one process and the one task that answers a turn."""
+"""Bounded buffer between the reader of a worker's stdout and the task that answers a turn."""
 
 import asyncio
 from typing import Any
@@ -7,10 +7,10 @@ Message = dict[str, Any]
 
 
 class MessageBuffer:
-    """Messages of the CLI, in order, at most `limit_bytes` of them waiting (plus one read's worth).
+    """Messages of the CLI, in order, up to `limit_bytes` (plus one read).
 
-    The reader waits in `put` while it is full, so a client that reads slowly slows the CLI down, and through it the
-    upstream. All calls are made on the event loop's thread.
+    The reader waits in `put` while it is full, so a slow client slows down the CLI, and through it the upstream. All
+    calls on the event loop's thread.
     """
 
     def __init__(self, *, limit_bytes: int) -> None:
@@ -24,10 +24,7 @@ class MessageBuffer:
         self._room.set()
 
     async def put(self, messages: list[Message], size_bytes: int) -> None:
-        """Adds messages, then waits while there is too much.
-
-        Does not wait for a taker that has gone (`discard`, `close`).
-        """
+        """Add messages, then wait while the buffer is full; after `discard` or `close` never wait."""
         if self._discarding or self._closed:
             messages = [message for message in messages if message["type"] == "result"]
         self._messages += messages
@@ -38,7 +35,7 @@ class MessageBuffer:
             await self._room.wait()
 
     async def take(self) -> list[Message] | None:
-        """Everything that waits, as soon as there is something; [] after `wake`; None once it is closed and empty."""
+        """Wait for messages and return all of them; [] after `wake`; None once closed and empty."""
         if not self._messages and not self._closed:
             await self._changed.wait()
         self._changed.clear()
@@ -49,17 +46,17 @@ class MessageBuffer:
         return messages
 
     def wake(self) -> None:
-        """Makes a waiting `take` return."""
+        """Make a waiting `take` return."""
         self._changed.set()
 
     def discard(self) -> None:
-        """Drops what waits and what will come, but for a `result`; the reader never waits again."""
+        """Drop all messages except a `result`, from now on too; the reader never waits again."""
         self._discarding = True
         self._messages = [message for message in self._messages if message["type"] == "result"]
         self._room.set()
 
     def close(self) -> None:
-        """No more will come: the process has gone."""
+        """Accept no more messages: the process has ended."""
         self._closed = True
         self._changed.set()
         self._room.set()

@@ -1,9 +1,8 @@
-"""The overlay: a client's whole body, laid over the CLI's own request by one control message.
+"""Overlay: a client's complete body, merged over the CLI's own request by one control message.
 
-The CLI merges `CLAUDE_CODE_EXTRA_BODY` over the top level of every API request that it makes, so whatever the client
-sent reaches the upstream as it was, fields that do not exist yet included. Every overlay is complete: it replaces the
-last one as a whole, and what it does not name falls back to the CLI's own value. Measured against the bundled CLI by
-`tests/contract`.
+The CLI merges `CLAUDE_CODE_EXTRA_BODY` over the top level of every API request, so the client's body reaches the
+upstream unchanged, including unknown fields. An overlay replaces the last one as a whole; fields that it does not set
+fall back to the CLI's own values. Verified against the bundled CLI by `tests/contract`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,63 +13,62 @@ import orjson
 from apiproxy.core.json_encoding import dump_pieces, dumps, within_string
 
 IDENTITY_BLOCK = {"type": "text", "text": "You are a Claude agent, built on Anthropic's Claude Agent SDK."}
-"""The SDK's own first system line. The gateway does not disguise what it is; the client's blocks follow untouched."""
+"""The SDK's own first system block. The gateway does not hide it; the client's blocks follow unchanged."""
 
 HEADER_FIELDS = frozenset({"betas", "user_profile_id", "workspace_id"})
-"""Names that the CLI takes out of a body and sends as headers. They are no fields of the Messages API, and on the
-operator's credential no client's to set."""
+"""Fields that the CLI moves from the body into headers. They are not part of the Messages API, and clients must not set
+them on the operator's credential."""
 
 REFUSED_BY_CLI = frozenset({"program_use_case_id"})
-"""Names with which the CLI ignores an overlay without a word, so that the last request's body is sent once more."""
+"""Fields that make the CLI silently ignore an overlay, so that it would send the last request's body again."""
 
 _NOT_OVERLAID = HEADER_FIELDS | REFUSED_BY_CLI | {"stream", "system"}
 """`stream` is always on, `system` is rebuilt below."""
 
 
 def overlay_body(body: Mapping[str, Any], *, model: str, betas: Sequence[str]) -> dict[str, Any]:
-    """The fields to lay over the CLI's request for this client body.
+    """Overlay for a client's body.
 
     `betas` becomes the request's `anthropic-beta` header, in place of the CLI's own (the environment variable
-    ANTHROPIC_BETAS is read once per process, so one client's betas would stay for the next). An empty `metadata` takes
-    the place of the CLI's device id.
+    ANTHROPIC_BETAS is read once per process, so one client's betas would stay for the next). An empty `metadata`
+    replaces the CLI's device id.
     """
     overlay = {name: value for name, value in body.items() if name not in _NOT_OVERLAID}
     overlay["model"] = model
     overlay["system"] = [IDENTITY_BLOCK, *_system_blocks(body.get("system"))]
-    overlay["betas"] = list(betas) or None  # null takes the header away
+    overlay["betas"] = list(betas) or None  # null removes the header
     overlay.setdefault("metadata", {})
     return overlay
 
 
 def overlay_settings(overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """The CLI's settings that lay this over its next requests."""
+    """CLI settings that apply this overlay to its next requests."""
     return {"env": {"CLAUDE_CODE_EXTRA_BODY": dumps(overlay).decode()}}
 
 
 def resting_overlay() -> dict[str, Any]:
-    """Overlay between two keys' turns: it holds no client's words, and no upstream would answer it."""
+    """Overlay between two keys' turns: without client data, and rejected by any upstream."""
     return overlay_body({"messages": [], "max_tokens": 1}, model="", betas=())
 
 
 def rest_line(control_id: str) -> bytes:
-    """NDJSON line that lays the resting overlay over the one before."""
+    """NDJSON line that sets the resting overlay."""
     settings = overlay_settings(resting_overlay())
     request = {"subtype": "apply_flag_settings", "settings": settings}
     return orjson.dumps({"type": "control_request", "request_id": control_id, "request": request}) + b"\n"
 
 
 def turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str, content: str = ".") -> bytes:
-    """The two NDJSON lines that start a turn: the overlay, then one empty-handed user message.
+    """Two NDJSON lines that start a turn: the overlay, then a placeholder user message.
 
-    Written together they save a round trip. Whoever writes them must see the answer to `control_id` before it
-    believes a stream event, because a refused overlay would leave the last request's in force. Raises RecursionError
-    where the body is nested too deeply.
+    Written together they save a round trip. Stream events count only after a successful reply to `control_id`, because
+    a rejected overlay leaves the last request's in force. Raises RecursionError for a body nested too deeply.
     """
     return _lines([dumps(overlay)], control_id, message_uuid, content)
 
 
 def large_turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str) -> bytes:
-    """As `turn_lines`, for a body of megabytes: slower, and without a long call into C or copies on the way."""
+    """As `turn_lines`, for a body of megabytes: slower, but without one long call into C and without copies."""
     return _lines(dump_pieces(overlay), control_id, message_uuid, ".")
 
 

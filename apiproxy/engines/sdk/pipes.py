@@ -1,8 +1,8 @@
-"""A worker's pipes: whole lines of stdout; bounded ones of stderr, and the process held until they have been read.
+"""A worker's pipes: whole lines of stdout, bounded lines of stderr, and a brake on writes to stderr.
 
-The CLI asks the upstream a second time 1–2 ms after it has reported some errors (`failures.asks_again`), and nothing
-but its end prevents that. An event loop is not always that fast, so on Linux the kernel stops the process inside its
-write to stderr (docs/decisions/0018-one-upstream-call.md). Elsewhere the worker is ended as soon as the line is read.
+The CLI sends a second upstream request 1–2 ms after it has reported some errors (`errors.is_retried_by_cli`), and only
+killing it prevents that. An event loop is not always that fast, so on Linux the kernel stops the process inside its
+write to stderr (docs/decisions/0018-one-upstream-call.md). Elsewhere the worker is killed once the line is read.
 """
 
 import asyncio
@@ -15,26 +15,26 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 LINE_BYTES = 64 * 1024
-"""What is kept of a line."""
+"""Kept part of a line."""
 LONG_LINE_BYTES = 256 * 1024
-"""From here on a line that has not ended is reported as `Lines.long`."""
+"""Length from which an unfinished line is reported as `Lines.long`."""
 READ_BYTES = 256 * 1024
 _HELD_BYTES = 512 * 1024
-"""A process that writes more in a turn is held no longer, as each hold takes milliseconds."""
+"""A process that writes more in a turn is not stopped any more, as each stop takes milliseconds."""
 _MAX_LINE_BYTES = 64 * 1024 * 1024
-_LOOKS_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0)
-"""Pauses between looks at a process that has written and is not stopped yet: the kernel wakes the reader first."""
+_POLLS_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0)
+"""Pauses between polls of a process that is not stopped yet: the kernel wakes the reader first."""
 
 
 class Lines:
-    """Splits what is read into lines; each holds at most `LINE_BYTES`, and the rest of it is dropped."""
+    """Splits chunks into lines, each cut off after `LINE_BYTES`."""
 
     def __init__(self) -> None:
         self._waiting = bytearray()
         self._waiting_bytes = 0
 
     def feed(self, chunk: bytes) -> list[str]:
-        """The lines that this chunk completes, without the empty ones."""
+        """Lines completed by this chunk, without empty ones."""
         *ended, rest = chunk.split(b"\n")
         lines = []
         for piece in ended:
@@ -48,7 +48,7 @@ class Lines:
 
     @property
     def long(self) -> str | None:
-        """The start of a line that is over `LONG_LINE_BYTES` and has not ended; None where there is no such line."""
+        """Start of an unfinished line over `LONG_LINE_BYTES`; None if there is none."""
         return self._waiting.decode(errors="replace") if self._waiting_bytes > LONG_LINE_BYTES else None
 
     def _keep(self, piece: bytes) -> None:
@@ -57,13 +57,13 @@ class Lines:
 
 
 class Brake:
-    """Stops a process at each of its writes to a pipe, inside the write, until `release`. Linux only, else a no-op."""
+    """Stops a process inside each write to a pipe, until `release`. A no-op except on Linux."""
 
     def __init__(self, pid: int, *, read_end: int, send_signal: Callable[[int], None]) -> None:
         self._pid = pid
         self._read_end = read_end
         self._send_signal = send_signal
-        self._look: asyncio.TimerHandle | None = None
+        self._poll: asyncio.TimerHandle | None = None
         self._works = sys.platform.startswith("linux")
         self._read_bytes = 0
         if self._works:
@@ -72,13 +72,13 @@ class Brake:
             self._set(on=True)
 
     def hold(self) -> None:
-        """A turn begins: holds again a process that had written too much in the one before."""
+        """Begin a turn: stop the process again, even if it wrote too much in the turn before."""
         if self._works and self._read_bytes > _HELD_BYTES:
             self._set(on=True)
         self._read_bytes = 0
 
     def release(self, read_bytes: int) -> None:
-        """Lets the process go on; to be called after each read of so many bytes."""
+        """Resume the process; to be called after each read of so many bytes."""
         if not self._works:
             return
         if self._read_bytes <= _HELD_BYTES < self._read_bytes + read_bytes:
@@ -92,22 +92,22 @@ class Brake:
         fcntl.fcntl(self._read_end, fcntl.F_SETFL, flags | (os.O_ASYNC if on else 0))
 
     def cancel(self) -> None:
-        """Looks no more."""
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
+        """Stop polling."""
+        if self._poll is not None:
+            self._poll.cancel()
+            self._poll = None
 
-    def let_go(self) -> None:
-        """Ends the braking; a process that is held goes on, as its output is read no more."""
+    def close(self) -> None:
+        """Stop polling and resume the process, because its output is not read any more."""
         self.cancel()
         if self._works:
             self._send_signal(signal.SIGCONT)
 
-    def _release(self, looks: int) -> None:
-        if looks == len(_LOOKS_S) or self._is_stopped():
+    def _release(self, polls: int) -> None:
+        if polls == len(_POLLS_S) or self._is_stopped():
             self._send_signal(signal.SIGCONT)
         else:
-            self._look = asyncio.get_running_loop().call_later(_LOOKS_S[looks], self._release, looks + 1)
+            self._poll = asyncio.get_running_loop().call_later(_POLLS_S[polls], self._release, polls + 1)
 
     def _is_stopped(self) -> bool:
         with contextlib.suppress(OSError):
@@ -115,8 +115,8 @@ class Brake:
         return False
 
 
-async def reader_of(read_end: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
-    """A stream over a pipe's read end, and the transport that closes it."""
+async def open_reader(read_end: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
+    """Open a stream over a pipe's read end; returns it with the transport that closes it."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=READ_BYTES)
     pipe = os.fdopen(read_end, "rb", buffering=0)
@@ -124,8 +124,8 @@ async def reader_of(read_end: int) -> tuple[asyncio.StreamReader, asyncio.BaseTr
     return reader, transport
 
 
-async def lines_of(stream: asyncio.StreamReader) -> AsyncIterator[list[bytes]]:
-    """The complete lines of each read, together; one over `_MAX_LINE_BYTES` raises ValueError."""
+async def read_lines(stream: asyncio.StreamReader) -> AsyncIterator[list[bytes]]:
+    """Yield the complete lines of each read as a list; a line over `_MAX_LINE_BYTES` raises ValueError."""
     parts: list[bytes] = []
     waiting_bytes = 0
     while chunk := await stream.read(READ_BYTES):

@@ -1,6 +1,6 @@
-"""The pool of warm workers: ready ahead of need, never more busy than slots, successors before retirements.
+"""Pool of warm CLI workers, started ahead of need; replacements start before a worker retires.
 
-One pool serves every model, because the overlay sets the model of each request (docs/decisions/0005-one-pool.md).
+One pool serves all models, because the overlay sets the model of each request (docs/decisions/0005-one-pool.md).
 """
 
 import asyncio
@@ -21,15 +21,15 @@ logger = logging.getLogger(__name__)
 _CLOSE_TIMEOUT_S = 8.0
 _RESTART_PAUSE_S = 0.5
 _MAX_RESTART_PAUSE_S = 10.0
-"""Between attempts to start a worker when nobody asks for one: the first pause, doubled each time, up to this."""
+"""Pause between start attempts without a waiting request: doubles with each failure, up to the maximum."""
 _RSS_CHECK_TURNS = 10
 _RSS_CHECK_BODY_BYTES = 1024 * 1024
-"""A worker's memory is looked at after so many turns, and after each whose body was so large."""
+"""A worker's memory is checked after this many turns, and after each turn with a body of this size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
-    """max_busy: runs at once (the slots). spares: workers kept ready ahead. Retirement: turns, resident bytes."""
+    """max_busy: run slots. spares: idle workers to keep. Workers retire after max_turns or above max_rss_bytes."""
 
     max_busy: int
     spares: int
@@ -39,7 +39,7 @@ class PoolLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSnapshot:
-    """What the dashboard shows of a worker. rss_bytes is 0 where the process has gone; started_at is Unix time."""
+    """A worker as shown to operators. rss_bytes: 0 once the process has ended. started_at: Unix time."""
 
     id: str
     pid: int
@@ -52,7 +52,7 @@ class WorkerSnapshot:
 
 
 class Pool:
-    """The `engines.base.Engine` of production. Lives on one event loop."""
+    """The `engines.base.Engine` on warm CLI processes. Bound to one event loop."""
 
     def __init__(self, *, spec: LaunchSpec, limits: PoolLimits) -> None:
         self._spec = spec
@@ -62,55 +62,55 @@ class Pool:
         self._starting = 0
         self._busy = 0
         self._waiters: deque[asyncio.Future[Worker]] = deque()
-        self._keepers: set[asyncio.Task[None]] = set()
+        self._supervisors: set[asyncio.Task[None]] = set()
         self._closing = False
-        self._restart: asyncio.TimerHandle | None = None
-        self._hold = StartHold()
-        self._proven = False
+        self._restart_timer: asyncio.TimerHandle | None = None
+        self._start_hold = StartHold()
+        self._last_start_succeeded = False
         self.start_failures = 0
 
     async def begin(self, request: EngineRequest) -> WorkerAnswer:
-        """Hands the request to a worker; waits for one to start where none is ready."""
-        if not self._idle:  # this one will be long in starting, and not for want of a core alone
+        """Hand the request to an idle worker, or wait for one to start."""
+        if not self._idle:  # a worker has to start first, which is not CPU time of this run
             request.on_waiting()
-        worker = await self._lease()
+        worker = await self._acquire()
         if not self._waiters:
-            self._hold.hold(self._workers.values())
+            self._start_hold.hold(self._workers.values())
         worker.run_id, worker.serving, worker.body_bytes = request.run_id, request.model, request.body_bytes
-        answer = WorkerAnswer(worker, request, self._give_back)
+        answer = WorkerAnswer(worker, request, self._release)
         try:
             if not request.may_begin():
                 raise ProxyError(FailureKind.CANCELLED, "The request was cancelled.")
             await answer.start()
         except ProxyError:
-            self._give_back(worker, usable=True)
+            self._release(worker, usable=True)
             raise
-        except BaseException:  # whatever it is, nobody will settle this answer
-            self._give_back(worker, usable=False)
+        except BaseException:  # including cancellation: no caller will release this answer
+            self._release(worker, usable=False)
             raise
         return answer
 
     async def warm(self, *, timeout_s: float = START_TIMEOUT_S) -> bool:
-        """Starts the spares and waits until one is ready; False when none is in time."""
+        """Start the spares and wait until one is ready; False if none is in time."""
         self._refill()
         try:
             async with asyncio.timeout(timeout_s):
-                worker = await self._lease()
+                worker = await self._acquire()
         except (TimeoutError, ProxyError):
             return False
         worker.turns -= 1
-        self._give_back(worker, usable=True)
+        self._release(worker, usable=True)
         return True
 
     @property
     def ready(self) -> bool:
-        """Whether a worker is ready or busy, or the last one that was started came up."""
-        return self._proven or any(
+        """Whether a worker is idle or busy, or the last start succeeded."""
+        return self._last_start_succeeded or any(
             worker.state in (WorkerState.IDLE, WorkerState.BUSY) for worker in self._workers.values()
         )
 
     def snapshot(self) -> list[WorkerSnapshot]:
-        """Every process of the pool; a system call each, for its memory."""
+        """All workers; one system call each, for the memory."""
         return [
             WorkerSnapshot(
                 id=worker.id,
@@ -126,11 +126,11 @@ class Pool:
         ]
 
     def retire(self, worker_id: str) -> bool:
-        """An operator's retire button: an idle worker goes now, a busy one after its turn. False: no such worker."""
+        """Retire an idle worker now, a busy one after its turn; False if there is no such worker."""
         worker = self._workers.get(worker_id)
         if worker is None or worker.state not in (WorkerState.IDLE, WorkerState.BUSY):
             return False
-        worker.worn_out = True
+        worker.retire_due = True
         if worker in self._idle:
             self._idle.remove(worker)
             worker.retire()
@@ -138,21 +138,21 @@ class Pool:
         return True
 
     async def close(self) -> None:
-        """Ends every worker and waits until the processes are gone, at most `_CLOSE_TIMEOUT_S`."""
+        """End all workers and wait for their processes, at most `_CLOSE_TIMEOUT_S`."""
         self._closing = True
-        if self._restart is not None:
-            self._restart.cancel()
-        self._hold.let_go()
+        if self._restart_timer is not None:
+            self._restart_timer.cancel()
+        self._start_hold.resume()
         while self._waiters:
-            _refuse(self._waiters.popleft())
+            _reject(self._waiters.popleft())
         for worker in self._workers.values():
             worker.retire()
-        if self._keepers:
-            await asyncio.wait(self._keepers, timeout=_CLOSE_TIMEOUT_S)
+        if self._supervisors:
+            await asyncio.wait(self._supervisors, timeout=_CLOSE_TIMEOUT_S)
         for worker in self._workers.values():
             worker.transport.kill()
 
-    async def _lease(self) -> Worker:
+    async def _acquire(self) -> Worker:
         if self._closing:
             raise ProxyError(FailureKind.DRAINING, "The gateway is shutting down.")
         worker = self._take_idle() or await self._wait_for_worker()
@@ -172,7 +172,7 @@ class Pool:
     async def _wait_for_worker(self) -> Worker:
         waiter: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        self._hold.let_go()
+        self._start_hold.resume()
         self._refill()
         try:
             await asyncio.wait((waiter,), timeout=START_TIMEOUT_S)
@@ -181,35 +181,35 @@ class Pool:
             return waiter.result()
         except asyncio.CancelledError:
             if waiter.done() and waiter.exception() is None:
-                self._shelve(waiter.result())
+                self._put_idle(waiter.result())
             raise
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
-    def _give_back(self, worker: Worker, usable: bool) -> None:
+    def _release(self, worker: Worker, usable: bool) -> None:
         self._busy -= 1
         worker.run_id = worker.serving = None
         if not usable or self._closing or not worker.alive:
             worker.retire()
-        elif not self._worn_out(worker):
-            self._shelve(worker)
+        elif not self._should_retire(worker):
+            self._put_idle(worker)
         elif self._idle:
             worker.retire()
-        else:  # stays in use until its successor is ready
-            self._shelve(worker)
+        else:  # stays in use until its replacement is ready
+            self._put_idle(worker)
             if not self._starting:
                 self._start()
         self._refill()
 
-    def _worn_out(self, worker: Worker) -> bool:
-        """Whether it must go; once it must, it stays so, for it may have to wait for its successor."""
+    def _should_retire(self, worker: Worker) -> bool:
+        """Whether the worker is due to retire; once due it stays due, as it may wait for its successor."""
         due = worker.turns % _RSS_CHECK_TURNS == 0 or worker.body_bytes > _RSS_CHECK_BODY_BYTES
         heavy = due and worker.rss_bytes() > self._limits.max_rss_bytes
-        worker.worn_out = worker.worn_out or heavy or worker.turns >= worker.max_turns
-        return worker.worn_out
+        worker.retire_due = worker.retire_due or heavy or worker.turns >= worker.max_turns
+        return worker.retire_due
 
-    def _shelve(self, worker: Worker) -> None:
+    def _put_idle(self, worker: Worker) -> None:
         worker.state = WorkerState.IDLE
         while self._waiters:
             waiter = self._waiters.popleft()
@@ -219,9 +219,9 @@ class Pool:
         self._idle.append(worker)
 
     def _refill(self) -> None:
-        """Starts what is missing: a worker for everyone who waits, and the spares as far as slots could use them.
+        """Start the missing workers: one for each waiter, and spares up to the free slots.
 
-        Spares one by one: a start takes a core for half a second, and runs need it.
+        Spares one at a time: a start takes half a second of a core, which runs need.
         """
         if self._closing:
             return
@@ -232,65 +232,65 @@ class Pool:
 
     def _start(self) -> bool:
         try:
-            worker = Worker(spec=self._spec, max_turns=self._turns_of_a_life())
+            worker = Worker(spec=self._spec, max_turns=self._turn_limit())
         except OSError as error:  # the state folder: disk full, no permission
             logger.error("worker.folder_failed", extra={"error": repr(error)})
             self._start_failed()
             return False
         self._starting += 1
         self._workers[worker.id] = worker
-        keeper = asyncio.create_task(self._keep(worker), name=f"keeper {worker.id}")
-        self._keepers.add(keeper)
-        keeper.add_done_callback(self._keepers.discard)
+        supervisor = asyncio.create_task(self._supervise(worker), name=f"supervise worker {worker.id}")
+        self._supervisors.add(supervisor)
+        supervisor.add_done_callback(self._supervisors.discard)
         return True
 
-    def _turns_of_a_life(self) -> int:
-        """Up to a tenth less than the limit: those that started together must not all be replaced together."""
-        most = self._limits.max_turns
-        return most - random.randrange(most // 10 + 1)  # noqa: S311 — no secret
+    def _turn_limit(self) -> int:
+        """Turns until retirement: up to a tenth below the limit, else workers started together retire together."""
+        limit = self._limits.max_turns
+        return limit - random.randrange(limit // 10 + 1)  # noqa: S311 — no secret
 
-    async def _keep(self, worker: Worker) -> None:
-        """Follows a worker from its start to its end."""
+    async def _supervise(self, worker: Worker) -> None:
+        """Follow a worker from its start to its end."""
         try:
-            await worker.ready()
+            await worker.wait_ready()
         except ProxyError:
             self._starting -= 1
             self._start_failed()
         else:
             self._starting -= 1
             self.start_failures = 0
-            self._proven = True
-            self._welcome(worker)
+            self._last_start_succeeded = True
+            self._on_ready(worker)
             self._refill()
-        await worker.gone()
+        await worker.wait_gone()
         self._workers.pop(worker.id, None)
         if worker in self._idle:
             self._idle.remove(worker)
             self._refill()
 
-    def _welcome(self, worker: Worker) -> None:
+    def _on_ready(self, worker: Worker) -> None:
         if self._closing:
             worker.retire()
             return
-        self._shelve(worker)
-        for old in [old for old in self._idle if old is not worker and old.worn_out]:
+        self._put_idle(worker)
+        for old in [old for old in self._idle if old is not worker and old.retire_due]:
             self._idle.remove(old)
             old.retire()
 
     def _start_failed(self) -> None:
         self.start_failures += 1
-        self._proven = False
+        self._last_start_succeeded = False
         if self._waiters:
-            _refuse(self._waiters.popleft())
-        if self._restart is None and not self._closing:
+            _reject(self._waiters.popleft())
+        if self._restart_timer is None and not self._closing:
             pause_s = min(_MAX_RESTART_PAUSE_S, _RESTART_PAUSE_S * 2 ** min(self.start_failures, 10))
-            self._restart = asyncio.get_running_loop().call_later(pause_s, self._start_again)
+            self._restart_timer = asyncio.get_running_loop().call_later(pause_s, self._retry_start)
 
-    def _start_again(self) -> None:
-        self._restart = None
+    def _retry_start(self) -> None:
+        self._restart_timer = None
         self._refill()
 
 
-def _refuse(waiter: asyncio.Future[Worker]) -> None:
+def _reject(waiter: asyncio.Future[Worker]) -> None:
     if not waiter.done():
         waiter.set_exception(ProxyError(FailureKind.WORKER_UNAVAILABLE, "The gateway could not start a worker."))

@@ -1,6 +1,6 @@
-"""Spare workers that are starting stand still while a run begins: both would need the same cores.
+"""Suspends starting workers while a run begins, because both need the same cores.
 
-A start takes about half a second of a core, a run 20 to 30 ms until its upstream has been asked.
+A start takes about half a second of a core; a run needs 20–30 ms until its upstream request is sent.
 """
 
 import asyncio
@@ -12,32 +12,36 @@ from contextlib import suppress
 from apiproxy.engines.sdk.worker import Worker, WorkerState
 
 HOLD_S = 0.1
-"""How long starts stand still after each begin of a run."""
-_MAX_HELD_S = 1.0
-"""How long one start stands still altogether, at most."""
+"""How long starts are suspended after each begin of a run."""
+_MAX_SUSPENDED_S = 1.0
+"""Upper bound on how long one start is suspended in total."""
 
 
 class StartHold:
-    """Stops workers that are starting (SIGSTOP) and lets them go on after `HOLD_S`. All calls on the loop's thread."""
+    """Suspends starting workers (SIGSTOP) and resumes them after `HOLD_S`. All calls on the loop's thread."""
 
     def __init__(self) -> None:
         self._held: set[Worker] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def hold(self, workers: Iterable[Worker]) -> None:
-        """Stops those of the workers that are starting and have not been held for too long already."""
-        more = [worker for worker in workers if worker.state is WorkerState.STARTING and worker.held_s < _MAX_HELD_S]
+        """Suspend the starting ones of these workers, except those at the upper bound."""
+        more = [
+            worker
+            for worker in workers
+            if worker.state is WorkerState.STARTING and worker.suspended_s < _MAX_SUSPENDED_S
+        ]
         for worker in more:
-            worker.held_s += HOLD_S
+            worker.suspended_s += HOLD_S
             _signal(worker, signal.SIGSTOP)
             self._held.add(worker)
         if more:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = asyncio.get_running_loop().call_later(HOLD_S, self.let_go)
+            self._timer = asyncio.get_running_loop().call_later(HOLD_S, self.resume)
 
-    def let_go(self) -> None:
-        """Lets all of them go on now."""
+    def resume(self) -> None:
+        """Resume all of them now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""From the CLI's messages of one turn to the upstream's stream events and an outcome. Pure; the transport feeds it."""
+"""Translation of the CLI's messages of one turn into the upstream's stream events and an outcome. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import StreamEvent, Usage
 from apiproxy.engines.base import Broken, Completed, Outcome, Stopped
-from apiproxy.engines.sdk.counts import bounded_event
+from apiproxy.engines.sdk.counts import clamp_event
 from apiproxy.engines.sdk.errors import failure_of, was_unsent
 from apiproxy.engines.sdk.usage import UsageFold
 from apiproxy.engines.sdk.validation import StreamValidator
@@ -15,11 +15,11 @@ _WITH_USAGE = ("message_start", "message_delta")
 
 
 class Translation:
-    """The fold of one turn's messages.
+    """State of one turn.
 
-    `message_delta` and `message_stop` are held back until the `result`: a stream that the upstream cut ends with
-    synthetic ones, and only the result tells (its `message_delta` has no stop reason). A turn has one message: should
-    another begin, the turn is over before it, and without its result, so the worker is not used again.
+    `message_delta` and `message_stop` are held back until the `result`: the CLI ends a stream that the upstream cut off
+    with synthetic ones, which only the result reveals (their `message_delta` has no stop reason). A turn has one
+    message: if another begins, the turn ends before it and without a result, so the worker is not used again.
     """
 
     def __init__(self, *, model: str) -> None:
@@ -27,12 +27,12 @@ class Translation:
         self._model = model
         self._held: list[StreamEvent] = []
         self._usage = UsageFold()
-        self._shape = StreamValidator()
+        self._validator = StreamValidator()
         self._failing = False
-        self._absurd_counts = False
+        self._counts_clamped = False
 
     def feed(self, message: Mapping[str, Any], *, exact_error: ProxyError | None = None) -> list[StreamEvent]:
-        """The events that may go to the client after this message of the CLI; sets `outcome` at the turn's end."""
+        """Events for the client after this message of the CLI; sets `outcome` at the end of the turn."""
         if self.outcome is not None:
             return []
         match message.get("type"):
@@ -46,9 +46,9 @@ class Translation:
         return []
 
     def ended(self, error: ProxyError | None = None) -> list[StreamEvent]:
-        """The events that remain when the process is gone: a message whose end was seen is complete.
+        """Remaining events after the process has ended: a message whose end was seen is complete.
 
-        error: why it was ended; None where it died.
+        error: why the process was killed; None if it died.
         """
         stop_reason = self._stop_reason()
         if stop_reason is not None:
@@ -58,23 +58,23 @@ class Translation:
         return []
 
     def broken(self, error: ProxyError) -> None:
-        """Ends the turn with this error."""
+        """End the turn with this error."""
         self.outcome = Broken(error=error, usage=self.usage())
 
     def stopped(self) -> None:
-        """Ends the turn because `stop` was called."""
+        """End the turn because `stop` was called."""
         self.outcome = Stopped(usage=self.usage())
 
     def usage(self) -> Usage:
-        """The upstream's counts so far, within what counts can be; estimated: some were not."""
-        return self._usage.usage(estimated=self._absurd_counts)
+        """The upstream's counts so far; estimated if some were out of range."""
+        return self._usage.usage(estimated=self._counts_clamped)
 
     def _event(self, event: Any) -> list[StreamEvent]:
         if isinstance(event, dict) and event.get("type") in _WITH_USAGE:
-            event, sane = bounded_event(event)
-            self._absurd_counts = self._absurd_counts or not sane
-        if not self._shape.fits(event):
-            return self._misshapen(event)
+            event, sane = clamp_event(event)
+            self._counts_clamped = self._counts_clamped or not sane
+        if not self._validator.accepts(event):
+            return self._invalid_event(event)
         kind = event["type"]
         if kind == "content_block_delta":
             return [event]
@@ -90,11 +90,11 @@ class Translation:
         elif kind == "content_block_start":
             self._usage.block(event.get("content_block"))
         elif kind == "content_block_stop" and self._failing:
-            return []  # the CLI's invention: the upstream never closed that block
+            return []  # added by the CLI: the upstream never closed that block
         return [event]
 
-    def _misshapen(self, event: Any) -> list[StreamEvent]:
-        """The end of the turn: the CLI asks again, which is none of the client's business, or the upstream is lost."""
+    def _invalid_event(self, event: Any) -> list[StreamEvent]:
+        """End the turn: the CLI has sent a second request, or the stream is invalid."""
         again = isinstance(event, dict) and event.get("type") == "message_start"
         if again and (stop_reason := self._stop_reason()) is not None:
             self.outcome = Completed(stop_reason=stop_reason, usage=self.usage())

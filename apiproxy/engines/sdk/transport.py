@@ -1,8 +1,8 @@
-"""One CLI process: spawn, NDJSON framing, our own control requests, and two ways out for what it says.
+"""Transport of one CLI process: spawn, NDJSON framing, control requests, and routing of its messages.
 
-The SDK's client speaks its control protocol over this transport and keeps the process alive. The messages of a turn do
-not take that way: they go in batches, one per read, to the turn's inbox. Through the SDK's queue and message types an
-event costs 29 µs, this way 3 µs (docs/decisions/0002-data-path.md).
+The SDK's client runs its control protocol over this transport and keeps the process alive. The messages of a turn
+bypass it: they go to the turn's buffer in batches, one per read. Through the SDK's queue and message types an event
+costs 29 µs, this way 3 µs (docs/decisions/0002-data-path.md).
 """
 
 import asyncio
@@ -21,9 +21,9 @@ import orjson
 from claude_agent_sdk import CLIConnectionError, Transport
 
 from apiproxy.core.errors import ProxyError
-from apiproxy.engines.sdk.errors import asks_again, error_in, error_of_retry
+from apiproxy.engines.sdk.errors import error_in, error_of_retry, is_retried_by_cli
 from apiproxy.engines.sdk.message_buffer import Message, MessageBuffer
-from apiproxy.engines.sdk.pipes import READ_BYTES, Brake, Lines, lines_of, reader_of
+from apiproxy.engines.sdk.pipes import READ_BYTES, Brake, Lines, open_reader, read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +37,11 @@ _CONTROL_TYPES = frozenset({"control_request", "control_response", "control_canc
 
 
 class ControlError(Exception):
-    """The CLI refused a control request of ours."""
+    """The CLI rejected a control request of the gateway."""
 
 
 class CliTransport(Transport):
-    """A CLI process as the SDK wants to see it. `on_exit` is called once, when its stdout has ended."""
+    """SDK transport over a CLI process. on_exit: called once, when stdout has ended."""
 
     def __init__(self, *, command: list[str], env: dict[str, str], cwd: Path, on_exit: Callable[[], None]) -> None:
         self._command = command
@@ -52,29 +52,29 @@ class CliTransport(Transport):
         self._stderr_task: asyncio.Task[None] | None = None
         self._brake: Brake | None = None
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
-        self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._inbox: MessageBuffer | None = None
-        self._writing = asyncio.Lock()
-        self._on_asked: Callable[[], None] = _nothing
+        self._replies: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._buffer: MessageBuffer | None = None
+        self._write_lock = asyncio.Lock()
+        self._on_sent: Callable[[], None] = _noop
         self.upstream_error: ProxyError | None = None
         self.upstream_error_seen = asyncio.Event()
         self.final_error: ProxyError | None = None
-        """Why the process was ended in the middle of a turn: it would have asked the upstream again."""
+        """Why the process was killed in the middle of a turn: it would have sent a second upstream request."""
         self.initialized = False
 
     @property
     def process(self) -> asyncio.subprocess.Process:
-        """The child; only after `connect`."""
+        """The child process; only after `connect`."""
         assert self._process is not None
         return self._process
 
     @property
     def stderr_tail(self) -> str:
-        """The last lines of stderr in this turn: what a turn before left there may quote another key's words."""
+        """Last lines of stderr in this turn only: earlier lines may quote another key's prompt."""
         return "\n".join(self._stderr)
 
     async def connect(self) -> None:
-        """Starts the process, in a session of its own: Ctrl-C at the terminal must not reach it before the drain."""
+        """Start the process, in a session of its own: Ctrl-C at the terminal must not reach it before the drain."""
         read_end, write_end = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -92,45 +92,45 @@ class CliTransport(Transport):
             raise
         finally:
             os.close(write_end)
-        _yield_to_us(self._process.pid)
+        _lower_priority(self._process.pid)
         self._stderr_task = asyncio.create_task(self._read_stderr(read_end))
 
     async def write(self, data: str) -> None:
-        """Writes for the SDK; waits while the pipe is full."""
+        """Write for the SDK; waits while the pipe is full."""
         await self.write_bytes(data.encode())
 
     async def write_bytes(self, data: bytes) -> None:
-        """Writes whole lines; raises ConnectionError when the process is gone.
+        """Write whole lines; raises ConnectionError when the process has ended.
 
-        In pieces, because the pipe's buffer would take a copy of what it has no room for, on the event loop.
+        In pieces, because asyncio copies all data that the pipe has no room for, on the event loop.
         """
         stdin = self.process.stdin
         assert stdin is not None
-        async with self._writing:
+        async with self._write_lock:
             for start in range(0, len(data), _WRITE_BYTES):
                 if stdin.is_closing():
                     raise ConnectionResetError("the worker's stdin is closed")
                 stdin.write(memoryview(data)[start : start + _WRITE_BYTES])
                 await stdin.drain()
 
-    def start_turn(self, message_buffer: MessageBuffer, *, on_asked: Callable[[], None]) -> None:
-        """From now on the messages of a turn go there. on_asked: called when the CLI says that it asks the upstream."""
-        self._on_asked = on_asked
+    def start_turn(self, message_buffer: MessageBuffer, *, on_sent: Callable[[], None]) -> None:
+        """Route the messages of a turn to this buffer. on_sent: called when the CLI reports its upstream request."""
+        self._on_sent = on_sent
         self.upstream_error = self.final_error = None
         self.upstream_error_seen.clear()
         self._stderr.clear()
         if self._brake is not None:
             self._brake.hold()
-        self._inbox = message_buffer
+        self._buffer = message_buffer
 
     def expect(self, control_id: str) -> asyncio.Future[dict[str, Any]]:
-        """The answer to a control request that the caller writes itself; `forget` it when it is no longer awaited."""
+        """Future of the reply to a control request that the caller writes itself."""
         answer = asyncio.get_running_loop().create_future()
-        self._waiting[control_id] = answer
+        self._replies[control_id] = answer
         return answer
 
     async def control(self, subtype: str, *, timeout_s: float = CONTROL_TIMEOUT_S, **fields: object) -> dict[str, Any]:
-        """Sends a control request and gives its response; raises ControlError, TimeoutError or ConnectionError."""
+        """Send a control request and return its reply; raises ControlError, TimeoutError or ConnectionError."""
         control_id = new_control_id()
         answer = self.expect(control_id)
         request = {"type": "control_request", "request_id": control_id, "request": {"subtype": subtype, **fields}}
@@ -139,23 +139,23 @@ class CliTransport(Transport):
                 await self.write_bytes(orjson.dumps(request) + b"\n")
                 return await answer
         finally:
-            self._waiting.pop(control_id, None)
+            self._replies.pop(control_id, None)
 
     async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
-        """Reads until the process closes stdout. Yields the control protocol to the SDK and routes the rest."""
+        """Read until the process closes stdout: yield the control protocol to the SDK and route the rest."""
         stdout = self.process.stdout
         assert stdout is not None
         try:
-            async for lines in lines_of(stdout):
+            async for lines in read_lines(stdout):
                 for message in await self._route(lines):
                     yield message
         finally:
-            self._ended()
-        if not self.initialized:  # without an exception the SDK would wait a minute for the answer to `initialize`
+            self._on_stdout_end()
+        if not self.initialized:  # else the SDK waits a minute for the reply to `initialize`
             raise CLIConnectionError("the worker ended before it was ready")
 
     async def close(self) -> None:
-        """Ends the process: EOF on stdin, then SIGKILL. Bounded by `_CLOSE_TIMEOUT_S`."""
+        """End the process: EOF on stdin, then SIGKILL after `_CLOSE_TIMEOUT_S`."""
         if self._process is None:
             return
         await self.end_input()
@@ -171,15 +171,14 @@ class CliTransport(Transport):
                 self._stderr_task.cancel()
 
     def kill(self) -> None:
-        """SIGKILL at once; nothing happens when the process has ended."""
+        """Send SIGKILL; a no-op once the process has ended."""
         self._send_signal(signal.SIGKILL)
 
     def is_ready(self) -> bool:
-        """Whether the process runs."""
         return self._process is not None and self._process.returncode is None
 
     async def end_input(self) -> None:
-        """Closes stdin; the CLI exits on that."""
+        """Close stdin, on which the CLI exits."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
 
@@ -195,14 +194,14 @@ class CliTransport(Transport):
             if kind in _TURN_TYPES:
                 for_turn.append(message)
                 size_bytes += len(line)
-            elif kind in _CONTROL_TYPES and not self._answered(message):
+            elif kind in _CONTROL_TYPES and not self._resolve_reply(message):
                 for_sdk.append(message)
             elif message.get("status") == "requesting":
-                self._on_asked()
-            elif message.get("subtype") == "api_retry":  # it waits before it asks again, 0.25 s at least
+                self._on_sent()
+            elif message.get("subtype") == "api_retry":  # it waits at least 0.25 s before the retry
                 self._end_turn(self.upstream_error or error_of_retry(message))
-        if for_turn and self._inbox is not None:
-            await self._inbox.put(for_turn, size_bytes)
+        if for_turn and self._buffer is not None:
+            await self._buffer.put(for_turn, size_bytes)
         return for_sdk
 
     def _parse(self, line: bytes) -> Message | None:
@@ -210,18 +209,18 @@ class CliTransport(Transport):
             message = orjson.loads(line)
         except orjson.JSONDecodeError:
             try:
-                message = json.loads(line)  # takes the lone surrogates that orjson refuses
+                message = json.loads(line)  # accepts lone surrogates, which orjson rejects
             except ValueError:
                 self._stderr.append("stdout: " + line[:500].decode(errors="replace"))
                 return None
         return message if isinstance(message, dict) else None
 
-    def _answered(self, message: Message) -> bool:
-        """Gives a control response to whoever of ours waits for it."""
+    def _resolve_reply(self, message: Message) -> bool:
+        """Resolve the future of a control reply; False if it is not one of the gateway's own."""
         response = message.get("response")
         if not isinstance(response, dict):
             return False
-        answer = self._waiting.pop(str(response.get("request_id")), None)
+        answer = self._replies.pop(str(response.get("request_id")), None)
         if answer is None:
             return False
         if not answer.done():
@@ -232,33 +231,33 @@ class CliTransport(Transport):
         return True
 
     async def _read_stderr(self, read_end: int) -> None:
-        stderr, transport = await reader_of(read_end)
+        stderr, transport = await open_reader(read_end)
         self._brake = brake = Brake(self.process.pid, read_end=read_end, send_signal=self._send_signal)
         lines = Lines()
         try:
             while chunk := await stderr.read(READ_BYTES):
                 for line in lines.feed(chunk):
                     self._stderr.append(line)
-                    self._hear(line)
+                    self._on_stderr_line(line)
                 if (start := lines.long) is not None and (error := error_in(start, cut=True)) is not None:
-                    self._end_turn(error)  # the rest would take the CLI seconds, and it is no use to anybody
+                    self._end_turn(error)  # the CLI would take seconds for the rest, which is not needed
                 brake.release(len(chunk))
         finally:
             self._brake = None
-            brake.let_go()
+            brake.close()
             transport.close()
 
-    def _hear(self, line: str) -> None:
+    def _on_stderr_line(self, line: str) -> None:
         error = error_in(line)
         if error is None:
             return
         self.upstream_error = error
         self.upstream_error_seen.set()
-        if asks_again(error):
+        if is_retried_by_cli(error):
             self._end_turn(error)
 
     def _end_turn(self, error: ProxyError) -> None:
-        """Ends the process now; the turn's inbox closes when its output does."""
+        """Kill the process now; the turn's buffer closes when stdout does."""
         if self.final_error is None:
             self.final_error = error
             self.kill()
@@ -268,21 +267,21 @@ class CliTransport(Transport):
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    def _ended(self) -> None:
-        for answer in self._waiting.values():
+    def _on_stdout_end(self) -> None:
+        for answer in self._replies.values():
             if not answer.done():
                 answer.set_exception(ConnectionResetError("the worker ended"))
-                answer.exception()  # nobody may be waiting any more; that is not worth a warning
-        self._waiting.clear()
-        if self._inbox is not None:
-            self._inbox.close()
+                answer.exception()  # the caller may have stopped waiting, and asyncio would warn
+        self._replies.clear()
+        if self._buffer is not None:
+            self._buffer.close()
         self._on_exit()
 
 
-def _yield_to_us(pid: int) -> None:
-    """Lets the server have the processor first: what one worker waits for, all clients wait for.
+def _lower_priority(pid: int) -> None:
+    """Give the server precedence over the process, because all clients wait for the server.
 
-    Linux may also share the processor among sessions, where a session's own niceness is what counts.
+    Linux may schedule by session (autogroup); then the session's niceness counts.
     """
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
@@ -290,10 +289,10 @@ def _yield_to_us(pid: int) -> None:
         Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS))
 
 
-def _nothing() -> None:
-    """Before the first turn."""
+def _noop() -> None:
+    """Default callback, before the first turn."""
 
 
 def new_control_id() -> str:
-    """An id that the SDK's own control requests never have."""
+    """Id that cannot clash with the SDK's own control requests."""
     return "gateway_" + uuid.uuid4().hex

@@ -1,7 +1,7 @@
-"""The `usage` objects of one stream as one `Usage`. Pure.
+"""Usage of one stream, folded from its `usage` objects. Pure.
 
 Fields: `usage.py`, `beta/beta_usage.py` and `beta/beta_iterations_usage.py` of the types of `anthropic` 2.12. The
-counts have been brought into range before (`counts.py`).
+counts are in range already (`counts.py`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,15 +10,23 @@ from typing import Any
 from apiproxy.core.events import Iteration, Usage
 
 COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-_WORDS = ("speed", "inference_geo", "service_tier")
-_TOLD_APART = frozenset(
-    {*COUNTS, *_WORDS, "cache_creation", "server_tool_use", "iterations", "output_tokens_details", "fallback_credit"}
+_TEXT_FIELDS = ("speed", "inference_geo", "service_tier")
+_KNOWN_FIELDS = frozenset(
+    {
+        *COUNTS,
+        *_TEXT_FIELDS,
+        "cache_creation",
+        "server_tool_use",
+        "iterations",
+        "output_tokens_details",
+        "fallback_credit",
+    }
 )
-"""Known fields. The details of the output are a part of its count; a fallback credit only lowers a bill."""
+"""Known fields. Output details are part of the output count; a fallback credit only lowers a bill."""
 _KNOWN_OF_ITERATION = frozenset({*COUNTS, "cache_creation", "type", "model", "output_tokens_details"})
 _WITHIN_TOTALS = frozenset({"message", "fallback_message"})
-_APART = frozenset({"compaction", "advisor_message"})
-"""Iterations that the totals of `usage` leave out (`beta_usage.py`; the advisor's are billed at another price)."""
+_OUTSIDE_TOTALS = frozenset({"compaction", "advisor_message"})
+"""Iterations not in the totals of `usage` (`beta_usage.py`; the advisor's have another price)."""
 _FIVE_MINUTES, _HOUR = "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"
 _MAX_ITERATIONS = 1_000
 _MAX_NAMES = 16
@@ -28,43 +36,43 @@ _CODE_REQUESTS = "code_execution_requests"
 
 
 class UsageFold:
-    """Later figures replace earlier ones, since the upstream's counts are cumulative; null leaves what is known."""
+    """Fold of the `usage` objects: counts are cumulative, so later ones replace earlier ones; null changes nothing."""
 
     def __init__(self) -> None:
-        self._told: dict[str, Any] = {}
+        self._reported: dict[str, Any] = {}
         self._ran_code = False
 
     def add(self, usage: object) -> None:
-        """Takes in the `usage` of `message_start` or `message_delta`."""
+        """Add the `usage` of `message_start` or `message_delta`."""
         if isinstance(usage, Mapping):
-            self._told.update({name: value for name, value in usage.items() if value is not None})
+            self._reported.update({name: value for name, value in usage.items() if value is not None})
 
     def block(self, block: object) -> None:
-        """Takes in a content block: the API bills a container for executed code, and counts it nowhere in `usage`."""
+        """Add a content block: the API bills a container for executed code, which `usage` does not count."""
         if isinstance(block, Mapping) and block.get("type") == "server_tool_use":
             name = block.get("name")
             self._ran_code = self._ran_code or (isinstance(name, str) and name in _CODE_BLOCKS)
 
     def usage(self, *, estimated: bool = False) -> Usage:
-        """What was told so far."""
-        told = self._told
-        unknown = list(_billable(told, _TOLD_APART))
-        written, hour = _cache_writes(told, unknown)
-        iterations = told.get("iterations")
+        """The usage so far."""
+        reported = self._reported
+        unknown = list(_billable(reported, _KNOWN_FIELDS))
+        written, hour = _cache_writes(reported, unknown)
+        iterations = reported.get("iterations")
         entries = iterations if isinstance(iterations, list) else []
         if len(entries) > _MAX_ITERATIONS:
             unknown.append("iterations")
         return Usage(
-            input_tokens=_count(told, "input_tokens"),
-            output_tokens=_count(told, "output_tokens"),
-            cache_read_input_tokens=_count(told, "cache_read_input_tokens"),
+            input_tokens=_count(reported, "input_tokens"),
+            output_tokens=_count(reported, "output_tokens"),
+            cache_read_input_tokens=_count(reported, "cache_read_input_tokens"),
             cache_creation_input_tokens=written,
             estimated=estimated,
             cache_creation_1h_input_tokens=hour,
             server_tools=self._server_tools(unknown),
-            speed=_word(told, "speed"),
-            inference_geo=_word(told, "inference_geo"),
-            service_tier=_word(told, "service_tier"),
+            speed=_text(reported, "speed"),
+            inference_geo=_text(reported, "inference_geo"),
+            service_tier=_text(reported, "service_tier"),
             iterations=tuple(
                 _iteration(entry, unknown) for entry in entries[:_MAX_ITERATIONS] if isinstance(entry, Mapping)
             ),
@@ -72,9 +80,9 @@ class UsageFold:
         )
 
     def _server_tools(self, unknown: list[str]) -> tuple[tuple[str, float], ...]:
-        told = self._told.get("server_tool_use")
+        reported = self._reported.get("server_tool_use")
         used = dict[str, float]()
-        for name, value in told.items() if isinstance(told, Mapping) else ():
+        for name, value in reported.items() if isinstance(reported, Mapping) else ():
             if _is_number(value) and len(used) < _MAX_NAMES:
                 used[_short(name)] = value
             elif _positive(value):
@@ -85,14 +93,14 @@ class UsageFold:
 
 
 def _iteration(entry: Mapping[str, Any], unknown: list[str]) -> Iteration:
-    kind = _word(entry, "type")
-    if kind not in _WITHIN_TOTALS | _APART:
+    kind = _text(entry, "type")
+    if kind not in _WITHIN_TOTALS | _OUTSIDE_TOTALS:
         unknown.append(f"iterations.{kind}")
     unknown += [f"iterations.{name}" for name in _billable(entry, _KNOWN_OF_ITERATION)]
     written, hour = _cache_writes(entry, unknown)
     return Iteration(
         type=kind,
-        model=_word(entry, "model"),
+        model=_text(entry, "model"),
         apart=kind not in _WITHIN_TOTALS,
         input_tokens=_count(entry, "input_tokens"),
         output_tokens=_count(entry, "output_tokens"),
@@ -102,13 +110,13 @@ def _iteration(entry: Mapping[str, Any], unknown: list[str]) -> Iteration:
     )
 
 
-def _cache_writes(told: Mapping[str, Any], unknown: list[str]) -> tuple[int, int]:
-    """Tokens written to the cache, and those of them for an hour.
+def _cache_writes(reported: Mapping[str, Any], unknown: list[str]) -> tuple[int, int]:
+    """Tokens written to the cache, and the part of them kept for an hour.
 
-    What the breakdown leaves open counts as the dearest kind that it names.
+    Tokens missing from the breakdown count as the most expensive kind in it.
     """
-    total = _count(told, "cache_creation_input_tokens")
-    parts = told.get("cache_creation")
+    total = _count(reported, "cache_creation_input_tokens")
+    parts = reported.get("cache_creation")
     if not isinstance(parts, Mapping):
         return total, 0
     short, hour = _count(parts, _FIVE_MINUTES), _count(parts, _HOUR)
@@ -118,9 +126,9 @@ def _cache_writes(told: Mapping[str, Any], unknown: list[str]) -> tuple[int, int
     return total, total - short if hour or others else 0
 
 
-def _billable(told: Mapping[str, Any], known: frozenset[str]) -> Iterator[str]:
+def _billable(reported: Mapping[str, Any], known: frozenset[str]) -> Iterator[str]:
     """Unknown fields with a number above zero, directly or one level down."""
-    for name, value in told.items():
+    for name, value in reported.items():
         if name in known:
             continue
         inner = value.values() if isinstance(value, Mapping) else (value,)
@@ -136,13 +144,13 @@ def _positive(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
-def _count(told: Mapping[str, Any], name: str) -> int:
-    value = told.get(name)
+def _count(reported: Mapping[str, Any], name: str) -> int:
+    value = reported.get(name)
     return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def _word(told: Mapping[str, Any], name: str) -> str:
-    value = told.get(name)
+def _text(reported: Mapping[str, Any], name: str) -> str:
+    value = reported.get(name)
     return _short(value) if isinstance(value, str) else ""
 
 

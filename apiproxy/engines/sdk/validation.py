@@ -1,6 +1,6 @@
-"""Whether an upstream's events are a stream of the Messages API: in its order, with the parts that all rely on. Pure.
+"""Validation of upstream events: order and required parts of a Messages API stream. Pure.
 
-What is new passes: events, blocks and deltas of unknown types, and unknown fields of known ones. Format:
+Unknown types of events, blocks and deltas pass, and so do unknown fields. Format:
 https://platform.claude.com/docs/en/build-with-claude/streaming
 """
 
@@ -15,12 +15,12 @@ _TEXT_OF_DELTA = {
 _TEXTS_OF_BLOCK = {"text": ("text",), "thinking": ("thinking", "signature"), "redacted_thinking": ("data",)}
 _NAMES_OF_CALL = ("id", "name")
 _FIXED = frozenset({"id", "type", "role", "content", "model"})
-"""What `message_start` says once and for all: a fold takes every other field from `message_delta`."""
+"""Fields fixed by `message_start`; all others are taken from `message_delta` by folds of the stream."""
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
 class StreamValidator:
-    """Give it the events in order; the first that does not fit is the end of trust in that stream."""
+    """Checks the events of one stream, in order. After the first invalid one the stream must not be used."""
 
     __slots__ = ("_blocks", "_ended", "_open", "_started")
 
@@ -30,8 +30,8 @@ class StreamValidator:
         self._blocks = 0
         self._open: set[int] = set()
 
-    def fits(self, event: Any) -> bool:
-        """Whether the event is one, and may follow those before it."""
+    def accepts(self, event: Any) -> bool:
+        """Whether the event is valid and may follow those before it."""
         if not isinstance(event, dict):
             return False
         match event.get("type"):

@@ -1,8 +1,8 @@
-"""A turn before the first one, which the CLI refuses by itself: docs/decisions/0009-what-load-does.md.
+"""Warm-up turn of a new worker, rejected by the CLI itself: docs/decisions/0009-what-load-does.md.
 
-What a process does for the first time takes it three times as long. The rehearsal is a message longer than the limit
-that keeps the CLI from a second call of a turn (docs/decisions/0007), so it goes all the way to the upstream's door and
-no further. Should a CLI open that door, it finds a request that no upstream answers: without messages, for no model.
+The first turn of a process takes three times as long as later ones. The warm-up message is longer than the limit that
+keeps the CLI from a second call in a turn (docs/decisions/0007), so the CLI does everything but send the upstream
+request. If it did, the upstream would reject the request, which has no messages and no model.
 """
 
 import asyncio
@@ -12,34 +12,34 @@ from apiproxy.engines.sdk.message_buffer import MessageBuffer
 from apiproxy.engines.sdk.overlay import resting_overlay, turn_lines
 from apiproxy.engines.sdk.transport import CliTransport, new_control_id
 
-_WORDS = "rehearsal " * 100
-_INBOX_BYTES = 1024 * 1024
+_TEXT = "warm-up " * 100
+_BUFFER_BYTES = 1024 * 1024
 
 
-async def rehearse(transport: CliTransport) -> str:
-    """Plays the turn to its result; the uuid of the message, to be rewound. Raises ConnectionError: the process ended.
+async def run_warmup_turn(transport: CliTransport) -> str:
+    """Run the turn; returns the uuid of its message, for the rewind. Raises ConnectionError if the process ends.
 
     Takes 0.1 s on a free core; the caller sets the deadline.
     """
     message_uuid, control_id = str(uuid.uuid4()), new_control_id()
-    message_buffer = MessageBuffer(limit_bytes=_INBOX_BYTES)
-    transport.start_turn(message_buffer, on_asked=_nobody_waits)
+    message_buffer = MessageBuffer(limit_bytes=_BUFFER_BYTES)
+    transport.start_turn(message_buffer, on_sent=_noop)
     transport.expect(control_id).add_done_callback(_retrieve)
     overlay = resting_overlay()
     await transport.write_bytes(
-        turn_lines(overlay, control_id=control_id, message_uuid=message_uuid, content=_WORDS),
+        turn_lines(overlay, control_id=control_id, message_uuid=message_uuid, content=_TEXT),
     )
     while (messages := await message_buffer.take()) is not None:
         if any(message["type"] == "result" for message in messages):
             return message_uuid
-    raise ConnectionResetError("the worker ended in its rehearsal")
+    raise ConnectionResetError("the worker ended in its warm-up turn")
 
 
-def _nobody_waits() -> None:
-    """Nobody's start depends on it."""
+def _noop() -> None:
+    """Ignore `on_sent`."""
 
 
 def _retrieve(answer: "asyncio.Future[dict[str, object]]") -> None:
-    """A refused overlay shows in the first turn; asyncio must not warn that nobody looked."""
+    """Mark the exception as retrieved, else asyncio warns: a rejected overlay shows in the first turn."""
     if not answer.cancelled():
         answer.exception()

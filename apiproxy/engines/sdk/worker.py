@@ -1,8 +1,8 @@
-"""One warm CLI process and the one task that owns it.
+"""One warm CLI process and the task that owns it.
 
-The owner task opens the SDK's client, waits until it is told to retire or the process ends, and closes the client, all
-in the same task as anyio demands. Whoever uses the worker never owns it: a request task of Django may be cancelled
-twice at any await, and a second cancel during the SDK's clean-up leaves the child alive.
+The owner task opens the SDK's client, waits for `retire` or the end of the process, and closes the client, all in one
+task as anyio requires. Users of a worker never own it: Django may cancel a request task twice at any await, and a
+second cancellation during the SDK's cleanup would leave the child running.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLIConnectionE
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.engines.sdk.launch import LaunchSpec, WorkerFolder
 from apiproxy.engines.sdk.transport import CliTransport, ControlError
-from apiproxy.engines.sdk.warmup import rehearse
+from apiproxy.engines.sdk.warmup import run_warmup_turn
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _REWIND_TIMEOUT_S = 1.0
 
 
 class WorkerState(StrEnum):
-    """Where a worker is in its life."""
+    """Lifecycle states of a worker."""
 
     STARTING = "starting"
     IDLE = "idle"
@@ -38,25 +38,25 @@ class WorkerState(StrEnum):
 
 
 class Worker:
-    """A CLI process. Everything but `run` is called on the loop's thread by the pool and by answers."""
+    """A CLI process. Used by the pool and by answers, on the event loop's thread."""
 
     def __init__(self, *, spec: LaunchSpec, max_turns: int) -> None:
         self.id = uuid.uuid4().hex[:12]
         self.state = WorkerState.STARTING
         self.turns = 0
         self.max_turns = max_turns
-        self.worn_out = False
+        self.retire_due = False
         self.started_at = time.time()
         self.run_id: str | None = None
         self.serving: str | None = None
         self.body_bytes = 0
-        self.held_s = 0.0
-        """How long its start has been made to stand still (`holding`)."""
-        self._overlaid_for: tuple[int | None] | None = None
+        self.suspended_s = 0.0
+        """Total time for which its start was suspended (`start_hold`)."""
+        self._overlay_key: tuple[int | None] | None = None
         self._spec = spec
         self._folder = WorkerFolder.create(spec.folders, self.id)
         self._exited = asyncio.Event()
-        self._retire = asyncio.Event()
+        self._retiring = asyncio.Event()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport = CliTransport(
             command=spec.command(),
@@ -64,40 +64,40 @@ class Worker:
             cwd=self._folder.cwd,
             on_exit=self._exited.set,
         )
-        self._owner = asyncio.create_task(self._own(), name=f"worker {self.id}")
+        self._owner = asyncio.create_task(self._run(), name=f"worker {self.id}")
 
     @property
     def pid(self) -> int:
-        """The process's id, 0 before it has one."""
+        """Process id; 0 before the start and after the end."""
         return self.transport.process.pid if self.transport.is_ready() else 0
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs and answers."""
+        """Whether the process runs and its stdout is open."""
         return self.transport.is_ready() and not self._exited.is_set()
 
-    def overlays_for(self, key_id: int | None) -> bool:
-        """Notes whose body is laid over next; True if another key's lies there now.
+    def switch_key(self, key_id: int | None) -> bool:
+        """Note the key whose overlay is written next; True if another key's overlay is in force.
 
-        That one must be replaced first, by the resting overlay: a CLI that ignores an overlay and reports success sends
-        the body of the one before. (It did so for `program_use_case_id`, which is refused now.)
+        That one must be replaced by the resting overlay first: a CLI that ignores an overlay and reports success would
+        send the body before. (It did so for `program_use_case_id`, which is rejected now.)
         """
-        before, self._overlaid_for = self._overlaid_for, (key_id,)
+        before, self._overlay_key = self._overlay_key, (key_id,)
         return before is not None and before != (key_id,)
 
     def rss_bytes(self) -> int:
-        """The process's resident memory, 0 when it has gone."""
+        """Resident memory of the process; 0 once it has ended."""
         try:
             return int(psutil.Process(self.pid).memory_info().rss) if self.pid else 0
         except psutil.Error:
             return 0
 
-    async def ready(self) -> None:
-        """Waits until the process answers; raises ProxyError(WORKER_UNAVAILABLE) when it did not start."""
+    async def wait_ready(self) -> None:
+        """Wait until the process answers; raises ProxyError(WORKER_UNAVAILABLE) if it does not start."""
         await asyncio.shield(self._ready)
 
     async def rewind(self, message_uuid: str, *, timeout_s: float = _REWIND_TIMEOUT_S) -> bool:
-        """Takes the last turn out of the CLI's memory; False when it would not, and the worker must be retired."""
+        """Remove the last turn from the CLI's memory; False if that fails, and the worker must be retired."""
         try:
             answer = await self.transport.control(
                 "rewind_conversation", timeout_s=timeout_s, target_message_uuid=message_uuid
@@ -108,20 +108,20 @@ class Worker:
         return answer.get("rewound") is True
 
     def retire(self) -> None:
-        """Lets the owner close the process; returns at once."""
+        """Make the owner task close the process; returns at once."""
         if self.state is not WorkerState.GONE:
             self.state = WorkerState.RETIRING
-        self._retire.set()
+        self._retiring.set()
 
-    async def gone(self) -> None:
-        """Waits until the process has ended and its folder is removed."""
+    async def wait_gone(self) -> None:
+        """Wait until the process has ended and its folder is removed."""
         await asyncio.shield(self._owner)
 
-    async def _own(self) -> None:
+    async def _run(self) -> None:
         client = ClaudeSDKClient(ClaudeAgentOptions(), transport=self.transport)
         try:
             await self._open(client)
-            await self._until_over()
+            await self._wait_for_end()
         finally:
             await self._close(client)
 
@@ -129,11 +129,11 @@ class Worker:
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await client.connect()
-                if not await self.rewind(await rehearse(self.transport), timeout_s=START_TIMEOUT_S):
-                    raise CLIConnectionError("the worker does not forget its rehearsal")
+                if not await self.rewind(await run_warmup_turn(self.transport), timeout_s=START_TIMEOUT_S):
+                    raise CLIConnectionError("the worker cannot rewind its warm-up turn")
         except (CLIConnectionError, OSError, TimeoutError) as error:
             self._fail_start(error)
-        except Exception as error:  # the SDK raises a bare Exception for a refused `initialize`
+        except Exception as error:  # the SDK raises a bare Exception for a rejected `initialize`
             logger.exception("worker.start_failed", extra={"worker": self.id})
             self._fail_start(error)
         else:
@@ -147,15 +147,15 @@ class Worker:
             "worker.start_failed",
             extra={"worker": self.id, "error": repr(error), "stderr": self.transport.stderr_tail},
         )
-        self._retire.set()
+        self._retiring.set()
         if not self._ready.done():
             self._ready.set_exception(
                 ProxyError(FailureKind.WORKER_UNAVAILABLE, "The gateway could not start a worker.")
             )
-            self._ready.exception()  # the pool may have stopped waiting; that is not worth a warning
+            self._ready.exception()  # the pool may have stopped waiting, and asyncio would warn
 
-    async def _until_over(self) -> None:
-        waits = [asyncio.ensure_future(self._retire.wait()), asyncio.ensure_future(self._exited.wait())]
+    async def _wait_for_end(self) -> None:
+        waits = [asyncio.ensure_future(self._retiring.wait()), asyncio.ensure_future(self._exited.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apiproxy.engines.base import Completed
-from apiproxy.engines.sdk.counts import MAX_COUNT, TOKEN_COUNTS, bounded
+from apiproxy.engines.sdk.counts import MAX_COUNT, TOKEN_COUNTS, clamp_usage
 from apiproxy.engines.sdk.translation import Translation
 from tests.fuzz.upstream import GOOD
 
@@ -21,7 +21,7 @@ ANY_JSON = st.recursive(
 
 
 def test_keep_counts_that_can_be() -> None:
-    usage, sane = bounded(GOOD_USAGE)
+    usage, sane = clamp_usage(GOOD_USAGE)
     assert sane
     assert usage == GOOD_USAGE
 
@@ -36,7 +36,7 @@ def test_keep_counts_that_can_be() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("name", TOKEN_COUNTS)
 def test_clamp_counts_that_cannot_be(name: str, value: Any, count: int) -> None:
-    usage, sane = bounded({**GOOD_USAGE, name: value})
+    usage, sane = clamp_usage({**GOOD_USAGE, name: value})
     assert not sane
     assert usage is not None
     assert usage[name] == count
@@ -45,19 +45,21 @@ def test_clamp_counts_that_cannot_be(name: str, value: Any, count: int) -> None:
 
 @pytest.mark.parametrize("usage", [[], "many", 5, True])
 def test_drop_usage_that_is_no_object(usage: Any) -> None:
-    assert bounded(usage) == (None, False)
+    assert clamp_usage(usage) == (None, False)
 
 
 def test_clamp_numbers_within_a_usage() -> None:
-    usage, sane = bounded({"cache_creation": {"ephemeral_1h_input_tokens": -3}, "iterations": [{"input_tokens": 1e20}]})
+    usage, sane = clamp_usage(
+        {"cache_creation": {"ephemeral_1h_input_tokens": -3}, "iterations": [{"input_tokens": 1e20}]}
+    )
     assert not sane
     assert usage == {"cache_creation": {"ephemeral_1h_input_tokens": 0}, "iterations": [{"input_tokens": MAX_COUNT}]}
 
 
 @given(ANY_JSON)
 def test_bound_any_usage(usage: Any) -> None:
-    found, _ = bounded(usage)
-    again, sane = bounded(found)
+    found, _ = clamp_usage(usage)
+    again, sane = clamp_usage(found)
     assert found is None or (sane and again == found)
 
 
@@ -77,7 +79,7 @@ def test_flag_a_turn_with_absurd_usage(usage: Any) -> None:
     outcome, events = completed(usage)
     assert outcome.usage.estimated
     assert outcome.usage.input_tokens == 0
-    assert [events[0]["message"]["usage"], events[-2]["usage"]] == [bounded(usage)[0]] * 2
+    assert [events[0]["message"]["usage"], events[-2]["usage"]] == [clamp_usage(usage)[0]] * 2
 
 
 @pytest.mark.parametrize("usage", [None, {}, GOOD_USAGE])

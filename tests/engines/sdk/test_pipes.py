@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiproxy.engines.sdk.pipes import LINE_BYTES, LONG_LINE_BYTES, Brake, Lines, reader_of
+from apiproxy.engines.sdk.pipes import LINE_BYTES, LONG_LINE_BYTES, Brake, Lines, open_reader
 from tests.support.waiting import eventually
 
 
@@ -41,7 +41,7 @@ async def test_hold_a_process_at_each_write(tmp_path: Path) -> None:
         "/bin/sh", "-c", f"read start; {script}", stdin=asyncio.subprocess.PIPE, stderr=write_end
     )
     os.close(write_end)
-    reader, transport = await reader_of(read_end)
+    reader, transport = await open_reader(read_end)
     brake = Brake(process.pid, read_end=read_end, send_signal=process.send_signal)
     assert process.stdin is not None
     try:

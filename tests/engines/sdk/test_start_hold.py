@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 
 from apiproxy.engines.sdk.pool import Pool
-from apiproxy.engines.sdk.start_hold import _MAX_HELD_S, HOLD_S, StartHold
+from apiproxy.engines.sdk.start_hold import _MAX_SUSPENDED_S, HOLD_S, StartHold
 from apiproxy.engines.sdk.worker import Worker, WorkerState
 from tests.support.engine import engine_request, finish, pool_in
 from tests.support.stand_in import StandInProcess
@@ -40,14 +40,14 @@ async def test_start_stands_still_while_a_run_begins(stand_in: StandInProcess, t
 async def test_start_is_held_for_a_limited_time() -> None:
     class Starting:
         state = WorkerState.STARTING
-        held_s = 0.0
+        suspended_s = 0.0
         pid = 0
 
     worker = Starting()
     hold = StartHold()
     for _ in range(50):
         hold.hold([worker])  # type: ignore[list-item]  # as much of a worker as it looks at
-    assert worker.held_s <= _MAX_HELD_S + HOLD_S
+    assert worker.suspended_s <= _MAX_SUSPENDED_S + HOLD_S
 
     until = asyncio.get_running_loop().time() + 3 * HOLD_S
     while asyncio.get_running_loop().time() < until:  # runs go on to begin
@@ -62,9 +62,9 @@ async def test_run_that_needs_the_start_lets_it_go_on(stand_in: StandInProcess, 
         assert await pool.warm()
         first = await pool.begin(engine_request("[[n=1]]"))
         (spare,) = await eventually_async(lambda: starting(pool), within_s=10)
-        pool._hold.hold(pool._workers.values())
+        pool._start_hold.hold(pool._workers.values())
         second = await pool.begin(engine_request("[[n=1]]"))
-        assert spare.held_s <= 2 * HOLD_S
+        assert spare.suspended_s <= 2 * HOLD_S
         await finish(first)
         await finish(second)
     finally:

@@ -208,7 +208,7 @@ async def test_whatever_an_answer_is_the_upstream_is_asked_once_and_the_worker_g
 async def test_nobody_reading_makes_the_upstream_wait_and_loses_nothing(pool: Pool) -> None:
     answer = await pool.begin(engine_request("[[n=30000]]"))
     await first_text(answer)
-    message_buffer = answer._inbox
+    message_buffer = answer._buffer
     await eventually_async(lambda: message_buffer._bytes > message_buffer._limit_bytes, within_s=20)
     full_bytes = message_buffer._bytes
 

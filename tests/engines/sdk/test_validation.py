@@ -32,7 +32,7 @@ def fitting(events: Any) -> list[dict[str, Any]]:
     """The events up to the first that does not fit."""
     shape, found = StreamValidator(), []
     for event in events:
-        if not shape.fits(event):
+        if not shape.accepts(event):
             break
         found.append(event)
     return found

@@ -25,7 +25,7 @@ async def test_a_worker_rehearses_without_a_call_to_the_upstream(tmp_path: Path,
         assert isinstance(turn.outcome, Completed)
         (only,) = stand_in.recorded(since=before)
         assert sent in only.raw.decode()
-        assert "rehearsal" not in only.raw.decode()
+        assert "warm-up" not in only.raw.decode()
 
 
 async def test_a_worker_yields_to_the_server(tmp_path: Path, stand_in: StandInProcess) -> None:
