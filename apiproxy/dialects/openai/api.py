@@ -11,6 +11,7 @@ from ninja import NinjaAPI
 from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
+from apiproxy.core.json_encoding import dumps
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
@@ -31,7 +32,6 @@ from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import caller_of, note_refusal, request_id
 from apiproxy.http.response import StreamEncoder, respond
-from apiproxy.http.sse import dumps
 from apiproxy.keys.authentication import authenticate, require, require_dialect, require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runs.runtime import holder

@@ -13,12 +13,12 @@ import orjson
 
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import StreamEvent
+from apiproxy.core.json_encoding import dumps
 from apiproxy.dialects.openai.errors import error_object
 from apiproxy.dialects.openai.translate.answer import (
     SYSTEM_FINGERPRINT,
     THINKING_TYPES,
     arguments,
-    as_json,
     chat_usage,
     completion_id,
     finish_reason,
@@ -87,7 +87,7 @@ class ChatStream:
 
     def failure(self, error: ProxyError) -> bytes:
         """The error object as the last data; no end mark follows, so that nobody takes the answer for complete."""
-        return b"data: " + as_json(error_object(error)) + b"\n\n"
+        return b"data: " + dumps(error_object(error)) + b"\n\n"
 
     def ping(self) -> bytes:
         """A comment."""
@@ -136,7 +136,7 @@ class ChatStream:
         if text:
             block.empty = False
             out.append(block.head)
-            out.append(as_json(text))
+            out.append(dumps(text))
             out.append(block.tail)
 
     def _open(self, index: int, content: Mapping[str, Any], out: list[bytes]) -> None:
@@ -191,7 +191,7 @@ class ChatStream:
         elif block.empty and block.kind in (_Kind.CALL, _Kind.ANSWER):
             # The upstream streams no arguments where there are none; JSON is due all the same.
             out.append(block.head)
-            out.append(as_json(arguments(block.content)))
+            out.append(dumps(arguments(block.content)))
             out.append(block.tail)
 
     def _end(self, event: StreamEvent, out: list[bytes]) -> None:
@@ -210,7 +210,7 @@ class ChatStream:
             delta = {"role": "assistant", **delta}
             self._role_sent = True
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        out.append(self._head + b"[" + as_json(choice) + b"]" + self._tail)
+        out.append(self._head + b"[" + dumps(choice) + b"]" + self._tail)
 
     def _around(self, delta: Mapping[str, Any]) -> tuple[bytes, bytes]:
         """What stands before and after the one null in the delta's chunk."""

@@ -5,11 +5,11 @@ import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from apiproxy.core.json_encoding import dumps
 from apiproxy.core.json_values import ValueBudget
 from apiproxy.dialects.openai.chat.schemas import AudioPart, RefusalPart
 from apiproxy.dialects.openai.responses.schemas import InputFile, InputImage, InputText
 from apiproxy.dialects.openai.translate import media
-from apiproxy.dialects.openai.translate.answer import as_json
 from apiproxy.dialects.openai.translate.content import Block, cache_mark, is_blank, text_block, text_blocks
 from apiproxy.dialects.openai.translate.ignored import Ignored, refuse
 
@@ -29,7 +29,7 @@ def blocks(content: str | Sequence[Part], field: str, ignored: Ignored) -> list[
 
 def sealed(block: Mapping[str, Any]) -> str:
     """A thinking block as the `encrypted_content` of a reasoning item: opaque to the client, as OpenAI's is."""
-    return _OURS + base64.urlsafe_b64encode(as_json(block)).decode()
+    return _OURS + base64.urlsafe_b64encode(dumps(block)).decode()
 
 
 def unsealed(content: str, values: ValueBudget) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import StreamEvent
+from apiproxy.core.json_encoding import dumps
 from apiproxy.dialects.openai.errors import error_object, failure
 from apiproxy.dialects.openai.responses.parse import ResponsesReply
 from apiproxy.dialects.openai.responses.response import (
@@ -25,7 +26,7 @@ from apiproxy.dialects.openai.responses.response import (
     summary_part,
     text_part,
 )
-from apiproxy.dialects.openai.translate.answer import THINKING_TYPES, arguments, as_json, merged_usage, refusal_text
+from apiproxy.dialects.openai.translate.answer import THINKING_TYPES, arguments, merged_usage, refusal_text
 
 _PING = b": ping\n\n"
 _TEXT = "response.output_text"
@@ -137,7 +138,7 @@ class ResponsesStream:
         if block.shown:
             if not block.pieces and block.delta == _SUMMARY:
                 self._emit("response.reasoning_summary_part.added", {**block.place, "part": summary_part("")}, out)
-            out.append(b'%b%b,"sequence_number":%d}\n\n' % (block.head, as_json(text), self._number))
+            out.append(b'%b%b,"sequence_number":%d}\n\n' % (block.head, dumps(text), self._number))
             self._number += 1
         block.pieces.append(text)
 
@@ -160,7 +161,7 @@ class ResponsesStream:
                 place["summary_index"] = 0
                 name = _SUMMARY
         event = f"{name}.delta"
-        head = as_json({"type": event, **place, **more})[:-1] + b',"delta":'
+        head = dumps({"type": event, **place, **more})[:-1] + b',"delta":'
         shown = content["type"] not in THINKING_TYPES or self._reply.reasoning
         block = _Block(index, content, place, name, b"event: %b\ndata: %b" % (event.encode(), head), shown)
         self._blocks[index] = block
@@ -224,5 +225,5 @@ class ResponsesStream:
 
     def _emit(self, name: str, data: Mapping[str, Any], out: list[bytes]) -> None:
         payload = {"type": name, "sequence_number": self._number, **data}
-        out.append(b"event: %b\ndata: %b\n\n" % (name.encode(), as_json(payload)))
+        out.append(b"event: %b\ndata: %b\n\n" % (name.encode(), dumps(payload)))
         self._number += 1

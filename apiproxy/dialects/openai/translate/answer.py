@@ -1,12 +1,11 @@
 """What all answers share: ids, token counts and reasons to stop, in OpenAI's words."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Literal
 
-import orjson
+from apiproxy.core.json_encoding import dumps
 
 FinishReason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 
@@ -87,12 +86,4 @@ def chat_usage(usage: Mapping[str, Any], *, thought: bool) -> dict[str, Any]:
 
 def arguments(tool_use: Mapping[str, Any]) -> str:
     """The input of a `tool_use` block as JSON text, which is how OpenAI has it."""
-    return as_json(tool_use.get("input") or {}).decode()
-
-
-def as_json(value: object) -> bytes:
-    """JSON; lone surrogates, which orjson refuses, are escaped."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+    return dumps(tool_use.get("input") or {}).decode()

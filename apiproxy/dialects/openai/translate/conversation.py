@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from apiproxy.core.json_encoding import dumps
 from apiproxy.core.json_values import ValueBudget
-from apiproxy.dialects.openai.translate.answer import as_json
 from apiproxy.dialects.openai.translate.content import Block
 from apiproxy.dialects.openai.translate.ignored import Ignored, refuse
 
@@ -157,7 +157,7 @@ class Conversation:
 
 def _make_text(tool_use: Block) -> None:
     """Turns the call that carried an answer into that answer."""
-    text = as_json(tool_use["input"]).decode()
+    text = dumps(tool_use["input"]).decode()
     tool_use.clear()
     tool_use.update({"type": "text", "text": text})
 
