@@ -15,13 +15,14 @@ from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
 from apiproxy.dialects.anthropic import count_tokens, errors, models
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
-from apiproxy.dialects.anthropic.parse import beta_names, check_body, completed_body
-from apiproxy.dialects.anthropic.stream import AnthropicStream, plain
+from apiproxy.dialects.anthropic.parse import beta_names, check_body, with_default_max_tokens
+from apiproxy.dialects.anthropic.stream import AnthropicStream
+from apiproxy.dialects.authorization import authorize
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import caller_of, note_refusal, request_id
 from apiproxy.http.response import respond
-from apiproxy.keys.authentication import authenticate, require, require_dialect, require_model
+from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runs.runtime import holder
 from apiproxy.sessions.conversation_id import conversation_id
@@ -39,7 +40,7 @@ class AnthropicDialect:
 
     def plain(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """The message as the upstream sent it."""
-        return plain(message)
+        return message
 
 
 async def messages(request: HttpRequest) -> HttpResponseBase:
@@ -48,7 +49,7 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
     principal: Principal | None = None
     body: dict[str, Any] | None = None
     try:
-        principal = await principal_of(request)
+        principal = await authorize(request, "anthropic")
         raw = take_body(request)
         body_bytes, body = len(raw), await read_json_object(raw)
         del raw
@@ -65,14 +66,6 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-async def principal_of(request: HttpRequest) -> Principal:
-    """Whose key the request carries; raises ProxyError (UNAUTHENTICATED, FORBIDDEN)."""
-    principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
-    require(principal, scope="api")
-    require_dialect(principal, "anthropic")
-    return principal
-
-
 async def _turn(
     request: HttpRequest, principal: Principal, body: dict[str, Any], *, received_at: float, body_bytes: int
 ) -> Turn:
@@ -82,7 +75,7 @@ async def _turn(
     return Turn(
         id=request_id(request),
         dialect="anthropic",
-        body=completed_body(body, max_output_tokens=default_max_tokens(principal.limits, model)),
+        body=with_default_max_tokens(body, max_output_tokens=default_max_tokens(principal.limits, model)),
         model=model.id,
         requested_model=checked.model,
         stream=bool(checked.stream),
@@ -97,22 +90,22 @@ async def _turn(
 
 async def list_models(request: HttpRequest) -> HttpResponse:
     """GET /v1/models."""
-    return await models.list_models(request, await principal_of(request))
+    return await models.list_models(request, await authorize(request, "anthropic"))
 
 
 async def retrieve_model(request: HttpRequest, model_id: str) -> HttpResponse:
     """GET /v1/models/{id}."""
-    return await models.retrieve_model(request, await principal_of(request), model_id)
+    return await models.retrieve_model(request, await authorize(request, "anthropic"), model_id)
 
 
 async def count(request: HttpRequest) -> HttpResponse:
     """POST /v1/messages/count_tokens."""
-    return await count_tokens.count_tokens(request, await principal_of(request))
+    return await count_tokens.count_tokens(request, await authorize(request, "anthropic"))
 
 
 async def batches(request: HttpRequest) -> HttpResponse:
     """Creating and listing batches: not built."""
-    await principal_of(request)
+    await authorize(request, "anthropic")
     raise ProxyError(FailureKind.NOT_IMPLEMENTED, "Message batches are not implemented by this gateway.")
 
 
@@ -121,16 +114,14 @@ async def batch(request: HttpRequest, rest: str) -> HttpResponse:
     return await batches(request)
 
 
-_ANY = ["GET", "POST", "DELETE"]
+_BATCH_METHODS = ["GET", "POST", "DELETE"]
 
 for prefix, documented in (("/v1", True), ("", False)):
     api.get(prefix + "/models", include_in_schema=documented)(list_models)
     api.get(prefix + "/models/{path:model_id}", include_in_schema=documented)(retrieve_model)
     api.post(prefix + "/messages", include_in_schema=documented)(messages)
     api.post(prefix + "/messages/count_tokens", include_in_schema=documented)(count)
-    api.api_operation(_ANY, prefix + "/messages/batches", include_in_schema=documented)(batches)
-    api.api_operation(
-        ["GET", "POST", "DELETE"], prefix + "/messages/batches/{path:rest}", include_in_schema=documented
-    )(batch)
+    api.api_operation(_BATCH_METHODS, prefix + "/messages/batches", include_in_schema=documented)(batches)
+    api.api_operation(_BATCH_METHODS, prefix + "/messages/batches/{path:rest}", include_in_schema=documented)(batch)
 
 register_exception_handlers(api, errors.error_response)

@@ -48,10 +48,10 @@ async def count_tokens(request: HttpRequest, principal: Principal) -> JsonRespon
     for too many.
     """
     with limiter.counting(principal.key_id, principal.limits.requests_per_minute):
-        return await _counted(request, principal)
+        return await _count(request, principal)
 
 
-async def _counted(request: HttpRequest, principal: Principal) -> JsonResponse:
+async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
     raw = take_body(request)
     body_bytes = len(raw)
     body = await read_json_object(raw)

@@ -37,10 +37,10 @@ async def list_models(request: HttpRequest, principal: Principal) -> JsonRespons
     """
     anthropic_shape = "anthropic-version" in request.headers
     lifecycles = _lifecycles(request.GET)
-    models = [model for model in await _visible(principal) if model.lifecycle in lifecycles]
+    models = [model for model in await _allowed_models(principal) if model.lifecycle in lifecycles]
     chosen, has_more = page(models, _page_request(request.GET, limit=DEFAULT_LIMIT if anthropic_shape else None))
     listing: dict[str, Any] = {
-        "data": [as_anthropic(model) if anthropic_shape else as_both(model) for model in chosen],
+        "data": [as_anthropic(model) if anthropic_shape else as_anthropic_and_openai(model) for model in chosen],
         "has_more": has_more,
         "first_id": chosen[0].id if chosen else None,
         "last_id": chosen[-1].id if chosen else None,
@@ -50,9 +50,11 @@ async def list_models(request: HttpRequest, principal: Principal) -> JsonRespons
 
 async def retrieve_model(request: HttpRequest, principal: Principal, model_id: str) -> JsonResponse:
     """One model by its id or any of its names. Raises ProxyError (NOT_FOUND), also for one that is not this key's."""
-    for model in await _visible(principal):
+    for model in await _allowed_models(principal):
         if model_id in model.names:
-            return JsonResponse(as_anthropic(model) if "anthropic-version" in request.headers else as_both(model))
+            return JsonResponse(
+                as_anthropic(model) if "anthropic-version" in request.headers else as_anthropic_and_openai(model)
+            )
     raise ProxyError(FailureKind.NOT_FOUND, f"model: {model_id}")
 
 
@@ -65,10 +67,10 @@ def page(models: Sequence[CatalogModel], wanted: PageRequest) -> tuple[Sequence[
         raise _invalid("before_id", "Only one of before_id and after_id may be given")
     limit = len(models) if wanted.limit is None else wanted.limit
     if wanted.before_id is not None:
-        end = _position(models, "before_id", wanted.before_id)
+        end = _index_of(models, "before_id", wanted.before_id)
         start = max(0, end - limit)
         return models[start:end], start > 0
-    start = 0 if wanted.after_id is None else _position(models, "after_id", wanted.after_id) + 1
+    start = 0 if wanted.after_id is None else _index_of(models, "after_id", wanted.after_id) + 1
     return models[start : start + limit], start + limit < len(models)
 
 
@@ -89,13 +91,13 @@ def as_anthropic(model: CatalogModel) -> dict[str, Any]:
     }
 
 
-def as_both(model: CatalogModel) -> dict[str, Any]:
+def as_anthropic_and_openai(model: CatalogModel) -> dict[str, Any]:
     """The model in a shape that the clients of both APIs read."""
     created = int((model.created_at or _EPOCH).timestamp())
     return as_anthropic(model) | {"object": "model", "created": created, "owned_by": _OWNER}
 
 
-async def _visible(principal: Principal) -> list[CatalogModel]:
+async def _allowed_models(principal: Principal) -> list[CatalogModel]:
     return [model for model in await catalog.models() if model.enabled and may_use(principal, model)]
 
 
@@ -116,15 +118,15 @@ def _lifecycles(query: QueryDict) -> Sequence[str]:
     return wanted or _LISTED_BY_DEFAULT
 
 
-def _position(models: Sequence[CatalogModel], param: str, model_id: str) -> int:
+def _index_of(models: Sequence[CatalogModel], param: str, model_id: str) -> int:
     for position, model in enumerate(models):
         if model.id == model_id:
             return position
     raise _invalid(param, "There is no such model in this list")
 
 
-def _invalid(param: str, words: str) -> ProxyError:
-    return ProxyError(FailureKind.INVALID_REQUEST, f"{param}: {words}", param=param)
+def _invalid(param: str, reason: str) -> ProxyError:
+    return ProxyError(FailureKind.INVALID_REQUEST, f"{param}: {reason}", param=param)
 
 
 def _rfc3339(moment: datetime) -> str:

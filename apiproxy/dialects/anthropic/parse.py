@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.dialects.anthropic.schemas import MessagesIn
 
-_HEADERS_IN_DISGUISE = ("betas", "user_profile_id", "workspace_id", "program_use_case_id")
+_HEADER_FIELDS = ("betas", "user_profile_id", "workspace_id", "program_use_case_id")
 """Not fields of the Messages API, which refuses them in these words; the engine's CLI would make headers of the first
 three, and ignore a whole body with the last."""
 
@@ -21,24 +21,28 @@ _BETA = re.compile(r"[!-+\--~]+")  # visible, without the comma
 
 def check_body(body: Mapping[str, Any]) -> MessagesIn:
     """The body's fields that the gateway reads. Raises ProxyError(INVALID_REQUEST) naming the first field at fault."""
-    for name in _HEADERS_IN_DISGUISE:
+    for name in _HEADER_FIELDS:
         if name in body:
             message = f"{name}: Extra inputs are not permitted"
             raise ProxyError(FailureKind.INVALID_REQUEST, message, param=name)
-    _check_sendable(body)
+    _check_cli_accepts(body)
     try:
         return MessagesIn.model_validate(body)
     except ValidationError as error:
         raise invalid_field(error) from None
 
 
-def _check_sendable(body: Mapping[str, Any]) -> None:
+def _check_cli_accepts(body: Mapping[str, Any]) -> None:
     """Refuses what the SDK in the CLI would throw at before it asks the upstream; the upstream refuses it too."""
     tools = body.get("tools")
     if tools is not None and not isinstance(tools, list):
         raise ProxyError(FailureKind.INVALID_REQUEST, "tools: Input should be a valid list", param="tools")
     config = body.get("output_config")
-    if _is_given(body.get("output_format")) and isinstance(config, Mapping) and _is_given(config.get("format")):
+    if (
+        _is_truthy_in_javascript(body.get("output_format"))
+        and isinstance(config, Mapping)
+        and _is_truthy_in_javascript(config.get("format"))
+    ):
         message = (
             "output_format: Both output_format and output_config.format were provided. Please use only"
             " output_config.format (output_format is deprecated)."
@@ -46,7 +50,7 @@ def _check_sendable(body: Mapping[str, Any]) -> None:
         raise ProxyError(FailureKind.INVALID_REQUEST, message, param="output_format")
 
 
-def _is_given(value: object) -> bool:
+def _is_truthy_in_javascript(value: object) -> bool:
     """JavaScript's idea of it: empty lists and objects are given."""
     return isinstance(value, list | dict) or bool(value)
 
@@ -59,7 +63,7 @@ def invalid_field(error: ValidationError) -> ProxyError:
     return ProxyError(FailureKind.INVALID_REQUEST, f"{param}: {message}", param=param)
 
 
-def completed_body(body: Mapping[str, Any], *, max_output_tokens: int) -> dict[str, Any]:
+def with_default_max_tokens(body: Mapping[str, Any], *, max_output_tokens: int) -> dict[str, Any]:
     """The body with `max_tokens`, which the upstream demands, at the model's own maximum where the client gave none."""
     completed = dict(body)
     if completed.get("max_tokens") is None:

@@ -3,8 +3,7 @@
 The canonical form is this dialect's, so little is to do.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import StreamEvent
@@ -35,8 +34,3 @@ class AnthropicStream:
     def ping(self) -> bytes:
         """A `ping` event."""
         return _PING
-
-
-def plain(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The message as it is."""
-    return message

@@ -17,7 +17,11 @@ from apiproxy.core.offload import OFFLOAD_BYTES, offload
 COUNT_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 5.0
 
-_NO_ENDPOINT = (404, 405, 501)  # of a gateway that only knows /v1/messages; the API's own 404 has an error object
+_MISSING_ENDPOINT_STATUSES = (
+    404,
+    405,
+    501,
+)  # of a gateway that only knows /v1/messages; the API's own 404 has an error object
 _API_VERSION = "2023-06-01"
 _LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=10, keepalive_expiry=30.0)
 
@@ -51,23 +55,23 @@ class TokenCounter:
         asked with `?beta=true`. Raises ProxyError: UPSTREAM_ERROR with what the upstream said, STALL after the timeout,
         CONNECTION_LOST, and INVALID_REQUEST for a body that cannot be written.
         """
-        pieces = await offload(body_bytes, _encoded, body, body_bytes)
+        pieces = await offload(body_bytes, _encode, body, body_bytes)
         if self._client is None:
             self._client = _client(self.credential)
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._client.post(
                     "/v1/messages/count_tokens",
-                    content=pieces[0] if len(pieces) == 1 else _each(pieces),
-                    headers=_headers(betas, size_bytes=sum(map(len, pieces))),
+                    content=pieces[0] if len(pieces) == 1 else _iterate(pieces),
+                    headers=_request_headers(betas, size_bytes=sum(map(len, pieces))),
                     params={"beta": "true"} if beta_api else {},
                 )
         except TimeoutError as error:
             raise ProxyError(FailureKind.STALL, "The upstream did not count the tokens in time.") from error
         except httpx2.HTTPError as error:
             raise ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost.") from error
-        answer = _json(response)
-        if response.status_code in _NO_ENDPOINT and "error" not in answer:
+        answer = _json_object(response)
+        if response.status_code in _MISSING_ENDPOINT_STATUSES and "error" not in answer:
             return None
         if response.is_error:
             raise _upstream_error(response, answer)
@@ -86,11 +90,11 @@ class TokenCounter:
 
 def estimate_tokens(body: Mapping[str, Any]) -> int:
     """About how many tokens the prompt in a body has, rather too many than too few; at least one."""
-    characters, fixed = _size([body.get(name) for name in ("system", "tools", "messages")])
+    characters, fixed = _text_size([body.get(name) for name in ("system", "tools", "messages")])
     return max(1, math.ceil(characters / _CHARACTERS_PER_TOKEN) + fixed)
 
 
-def _size(value: object) -> tuple[int, int]:
+def _text_size(value: object) -> tuple[int, int]:
     """Characters of text in a JSON value, and tokens of what is not text."""
     characters, fixed = 0, 0
     waiting = [value]
@@ -100,7 +104,7 @@ def _size(value: object) -> tuple[int, int]:
             characters += len(part)
         elif isinstance(part, list):
             waiting += part
-        elif isinstance(part, dict) and (tokens := _unread(part)):
+        elif isinstance(part, dict) and (tokens := _media_tokens(part)):
             fixed += tokens
         elif isinstance(part, dict):
             for name, item in part.items():
@@ -109,7 +113,7 @@ def _size(value: object) -> tuple[int, int]:
     return characters, fixed
 
 
-def _unread(block: Mapping[str, Any]) -> int:
+def _media_tokens(block: Mapping[str, Any]) -> int:
     """The tokens of an image, or of a document that is not text; none for anything else."""
     if block.get("type") == "image":
         return _IMAGE_TOKENS
@@ -119,7 +123,7 @@ def _unread(block: Mapping[str, Any]) -> int:
     return 0
 
 
-def _encoded(body: Mapping[str, Any], body_bytes: int) -> list[bytes]:
+def _encode(body: Mapping[str, Any], body_bytes: int) -> list[bytes]:
     """The body in pieces: neither a call into C nor a write to the connection is of megabytes."""
     try:
         return dump_pieces(body) if body_bytes > OFFLOAD_BYTES else [dumps(body)]
@@ -127,12 +131,12 @@ def _encoded(body: Mapping[str, Any], body_bytes: int) -> list[bytes]:
         raise ProxyError(FailureKind.INVALID_REQUEST, "The request body is nested too deeply.") from None
 
 
-async def _each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+async def _iterate(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece
 
 
-def _headers(betas: str, *, size_bytes: int) -> dict[bytes, bytes]:
+def _request_headers(betas: str, *, size_bytes: int) -> dict[bytes, bytes]:
     headers = {b"content-length": b"%d" % size_bytes}
     return headers | {b"anthropic-beta": betas.encode("latin-1", "replace")} if betas else headers
 
@@ -148,11 +152,11 @@ def _client(credential: Credential) -> httpx2.AsyncClient:
         headers["x-api-key"] = key
     # The deadline of `count` covers all of a request.
     return httpx2.AsyncClient(
-        base_url=credential.base_url or "", headers=headers, timeout=None, limits=_LIMITS, verify=_tls(env)
+        base_url=credential.base_url or "", headers=headers, timeout=None, limits=_LIMITS, verify=_ssl_context(env)
     )
 
 
-def _tls(env: Mapping[str, str]) -> ssl.SSLContext:
+def _ssl_context(env: Mapping[str, str]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if extra := env.get("NODE_EXTRA_CA_CERTS"):
         context.load_verify_locations(extra)
@@ -171,7 +175,7 @@ def _custom_headers(lines: str) -> Iterator[tuple[str, str]]:
             yield name.strip().lower(), value.strip()
 
 
-def _json(response: httpx2.Response) -> dict[str, Any]:
+def _json_object(response: httpx2.Response) -> dict[str, Any]:
     try:
         answer = orjson.loads(response.content)
     except orjson.JSONDecodeError:
@@ -185,12 +189,12 @@ def _upstream_error(response: httpx2.Response, answer: Mapping[str, Any]) -> Pro
     return ProxyError(
         FailureKind.UPSTREAM_ERROR,
         str(error.get("message") or f"The upstream answered with status {response.status_code}."),
-        retry_after_s=_seconds(response.headers.get("retry-after")),
+        retry_after_s=_retry_after_s(response.headers.get("retry-after")),
         upstream=UpstreamError(status=response.status_code, type=str(error.get("type") or "api_error")),
     )
 
 
-def _seconds(text: str | None) -> float | None:
+def _retry_after_s(text: str | None) -> float | None:
     try:
         seconds = float(text or "nan")
     except ValueError:  # a date: the API sends seconds

@@ -15,6 +15,7 @@ from apiproxy.core.json_encoding import dumps
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
+from apiproxy.dialects.authorization import authorize
 from apiproxy.dialects.openai import errors, models
 from apiproxy.dialects.openai.chat.completion import completion
 from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
@@ -32,7 +33,7 @@ from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import caller_of, note_refusal, request_id
 from apiproxy.http.response import StreamEncoder, respond
-from apiproxy.keys.authentication import authenticate, require, require_dialect, require_model
+from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runs.runtime import holder
 from apiproxy.sessions.conversation_id import conversation_id
@@ -41,7 +42,7 @@ from apiproxy.sessions.recorder import MODE_HEADER, recorder
 api = NinjaAPI(title="OpenAI dialect", urls_namespace="openai", docs_url=None, openapi_url=None)
 
 RequestT = TypeVar("RequestT", bound=Sampled)
-Whole = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+ToBody = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +66,10 @@ class Prepared:
 
     translation: Translation
     stream: StreamEncoder
-    whole: Whole
-    kept_as: str | None = None
+    to_body: ToBody
+    stored_id: str | None = None
     form: Mapping[str, Any] | None = None
-    kept_bytes: int = 0
+    stored_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,8 @@ class Endpoint(Generic[RequestT]):
 class OpenAIDialect:
     """A `http.response.Dialect`."""
 
-    def __init__(self, whole: Whole) -> None:
-        self._whole = whole
+    def __init__(self, to_body: ToBody) -> None:
+        self._to_body = to_body
 
     def error_response(self, error: ProxyError, request_id: str) -> HttpResponse:
         """OpenAI's error object; the request id is in the headers."""
@@ -91,7 +92,7 @@ class OpenAIDialect:
 
     def plain(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """The answer for the upstream's whole message."""
-        return self._whole(message)
+        return self._to_body(message)
 
 
 async def _prepare_chat(request: ChatRequest, context: Context) -> Prepared:
@@ -101,28 +102,30 @@ async def _prepare_chat(request: ChatRequest, context: Context) -> Prepared:
     return Prepared(
         translation=translation,
         stream=ChatStream(translation.reply, created=context.created),
-        whole=lambda message: completion(message, translation.reply, created=context.created),
+        to_body=lambda message: completion(message, translation.reply, created=context.created),
     )
 
 
 async def _prepare_responses(request: ResponsesRequest, context: Context) -> Prepared:
-    kept = await store.kept(request, context.principal, request_id=context.request_id, body_bytes=context.body_bytes)
-    kept_bytes = kept.size_bytes if kept is not None else 0
-    body_bytes = context.body_bytes + kept_bytes
+    stored = await store.load_history(
+        request, context.principal, request_id=context.request_id, body_bytes=context.body_bytes
+    )
+    stored_bytes = stored.size_bytes if stored is not None else 0
+    body_bytes = context.body_bytes + stored_bytes
     translation = await offload(
-        body_bytes, translate_responses, request, target=context.target, strict=context.strict, kept=kept
+        body_bytes, translate_responses, request, target=context.target, strict=context.strict, stored=stored
     )
     reply = translation.reply
-    kept_as = reply.response_id if request.store is not False else None
+    stored_id = reply.response_id if request.store is not False else None
     form = None
-    if kept_as is not None:
-        form = await offload(context.body_bytes, store.form_of, reply, created=context.created)
+    if stored_id is not None:
+        form = await offload(context.body_bytes, store.stored_form, reply, created=context.created)
     return Prepared(
         translation=translation,
         stream=ResponsesStream(reply, created=context.created),
-        whole=lambda message: response_object(message, reply, created=context.created),
-        kept_as=kept_as,
-        kept_bytes=kept_bytes,
+        to_body=lambda message: response_object(message, reply, created=context.created),
+        stored_id=stored_id,
+        stored_bytes=stored_bytes,
         form=form,
     )
 
@@ -143,19 +146,19 @@ async def responses(request: HttpRequest) -> HttpResponseBase:
 
 async def retrieve_response(request: HttpRequest, response_id: str) -> HttpResponse:
     """GET /v1/responses/{id}: one that was stored for this key; as a whole, whatever `stream` says."""
-    principal = await _principal_of(request)
+    principal = await authorize(request, "openai")
     return _json(await store.retrieve(principal, response_id, request_id=request_id(request)))
 
 
 async def delete_response(request: HttpRequest, response_id: str) -> HttpResponse:
     """DELETE /v1/responses/{id}: one that was stored for this key."""
-    principal = await _principal_of(request)
+    principal = await authorize(request, "openai")
     return _json(await store.delete(principal, response_id, request_id=request_id(request)))
 
 
 async def chat_models(request: HttpRequest) -> HttpResponse:
     """GET /v1/chat/models."""
-    return await models.list_models(await _principal_of(request))
+    return await models.list_models(await authorize(request, "openai"))
 
 
 async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpResponseBase:
@@ -163,12 +166,12 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
     principal: Principal | None = None
     body: dict[str, Any] | None = None
     try:
-        principal = await _principal_of(request)
+        principal = await authorize(request, "openai")
         raw = take_body(request)
         body_bytes, body = len(raw), await read_json_object(raw)
         del raw
-        asked = await offload(body_bytes, endpoint.read, body)
-        model = await resolve(asked.model)
+        parsed = await offload(body_bytes, endpoint.read, body)
+        model = await resolve(parsed.model)
         require_model(principal, model)
         target = Target(model=model.id, max_output_tokens=default_max_tokens(principal.limits, model))
         context = Context(
@@ -179,15 +182,15 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
             created=int(received_at),
             body_bytes=body_bytes,
         )
-        prepared = await endpoint.prepare(asked, context)
-        turn = _turn(request, prepared, context, requested_model=asked.model, received_at=received_at)
+        prepared = await endpoint.prepare(parsed, context)
+        turn = _turn(request, prepared, context, requested_model=parsed.model, received_at=received_at)
         run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         note_refusal(request, error, dialect="openai", principal=principal, body=body)
         raise
     response = await respond(
         run,
-        dialect=OpenAIDialect(prepared.whole),
+        dialect=OpenAIDialect(prepared.to_body),
         encoder=prepared.stream if turn.stream else None,
         heartbeat_s=gateway_settings().heartbeat_ms / 1000,
     )
@@ -211,8 +214,8 @@ def _turn(
         stream=prepared.translation.stream,
         caller=caller_of(request, context.principal),
         received_at=received_at,
-        body_bytes=context.body_bytes + prepared.kept_bytes,
-        conversation_id=prepared.kept_as or conversation_id(request.headers, body),
+        body_bytes=context.body_bytes + prepared.stored_bytes,
+        conversation_id=prepared.stored_id or conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
         form=prepared.form,
     )
@@ -220,14 +223,6 @@ def _turn(
 
 def _json(answer: Mapping[str, Any]) -> HttpResponse:
     return HttpResponse(dumps(answer), content_type="application/json")
-
-
-async def _principal_of(request: HttpRequest) -> Principal:
-    """Whose key the request carries; raises ProxyError (UNAUTHENTICATED, FORBIDDEN)."""
-    principal = await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
-    require(principal, scope="api")
-    require_dialect(principal, "openai")
-    return principal
 
 
 for prefix, documented in (("/v1", True), ("", False)):

@@ -21,11 +21,11 @@ FIRST_ERROR = _FirstError()
 """Ends a list's validation with its first error: all errors of a large list take hundreds of times its size."""
 
 
-def _as_it_is(item: _ItemT) -> _ItemT:
+def _unchanged(item: _ItemT) -> _ItemT:
     return item
 
 
-Each = Annotated[list[Annotated[_ItemT, AfterValidator(_as_it_is)]], FIRST_ERROR]
+Each = Annotated[list[Annotated[_ItemT, AfterValidator(_unchanged)]], FIRST_ERROR]
 """A list whose validation lets other threads run between two items: without a call into Python, pydantic keeps the
 interpreter's lock until it has seen them all."""
 

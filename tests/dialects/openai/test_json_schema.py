@@ -12,15 +12,15 @@ from pydantic import BaseModel, Field
 from apiproxy.dialects.openai.translate.json_schema import (
     MAX_DEPTH,
     MAX_UNIONS,
-    Budget,
     NoStrictFormError,
+    StrictBudget,
     strict_form,
 )
 from tests.dialects.openai.typed import JSON
 
 
 def strict(schema: dict[str, Any]) -> dict[str, Any]:
-    return strict_form(schema, Budget())
+    return strict_form(schema, StrictBudget())
 
 
 def test_objects_are_closed_at_every_depth() -> None:
@@ -92,14 +92,14 @@ def test_the_limits_count_over_all_schemas_and_a_refused_one_uses_nothing() -> N
         names = [f"p{index}" for index in range(number)]
         return {"type": "object", "properties": {it: {"type": ["string", "null"]} for it in names}, "required": names}
 
-    budget = Budget()
+    budget = StrictBudget()
     strict_form(nullable(MAX_UNIONS - 1), budget)
     with pytest.raises(NoStrictFormError, match="union-typed"):
         strict_form(nullable(2), budget)
     strict_form(nullable(1), budget)
     assert budget.unions == MAX_UNIONS
     with pytest.raises(NoStrictFormError, match="optional"):
-        strict_form({"type": "object", "properties": {str(it): {"type": "string"} for it in range(25)}}, Budget())
+        strict_form({"type": "object", "properties": {str(it): {"type": "string"} for it in range(25)}}, StrictBudget())
 
 
 class Step(BaseModel):

@@ -36,7 +36,7 @@ def completion(message: Mapping[str, Any], reply: Reply, *, created: int) -> dic
                 "finish_reason": reason,
             }
         ],
-        "usage": chat_usage(usage, thought=any(block["type"] in THINKING_TYPES for block in blocks)),
+        "usage": chat_usage(usage, has_thinking=any(block["type"] in THINKING_TYPES for block in blocks)),
         "system_fingerprint": SYSTEM_FINGERPRINT,
     }
     if (tier := service_tier(usage)) is not None:

@@ -81,8 +81,8 @@ class AudioPart(Accepted):
     type: Literal["input_audio"]
 
 
-SaidPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
-ShownPart = Annotated[TextPart | ImagePart | FilePart | AudioPart, Field(discriminator="type")]
+AssistantPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+UserPart = Annotated[TextPart | ImagePart | FilePart | AudioPart, Field(discriminator="type")]
 
 
 class FunctionCall(Accepted):
@@ -120,7 +120,7 @@ class UserMessage(Accepted):
     """What the user says and shows."""
 
     role: Literal["user"]
-    content: str | Each[ShownPart]
+    content: str | Each[UserPart]
     name: str | None = None
 
 
@@ -128,7 +128,7 @@ class AssistantMessage(Accepted):
     """What the model said. thinking_blocks: this gateway's own, sent back by the client as it got them."""
 
     role: Literal["assistant"]
-    content: str | Each[SaidPart] | None = None
+    content: str | Each[AssistantPart] | None = None
     refusal: str | None = None
     tool_calls: Each[ToolCall] | None = None
     function_call: FunctionCall | None = None
@@ -141,7 +141,7 @@ class ToolMessage(Accepted):
     """What a tool returned."""
 
     role: Literal["tool"]
-    content: str | Each[ShownPart] | None = None
+    content: str | Each[UserPart] | None = None
     tool_call_id: str
 
 

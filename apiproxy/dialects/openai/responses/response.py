@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from apiproxy.dialects.openai.responses.content import sealed
+from apiproxy.dialects.openai.responses.content import encode_thinking
 from apiproxy.dialects.openai.responses.parse import ResponsesReply
 from apiproxy.dialects.openai.translate.answer import (
     THINKING_TYPES,
@@ -34,11 +34,11 @@ def response_object(message: Mapping[str, Any], reply: ResponsesReply, *, create
     if message.get("stop_reason") == "refusal":
         text = refusal_text(message.get("stop_details"))
         items.append(message_item(message["id"], len(message["content"]), [refusal_part(text)]))
-    shell = response_shell(message, reply, created=created)
-    return ended(shell, items, stop_reason=message.get("stop_reason"), usage=message.get("usage") or {})
+    shell = initial_response(message, reply, created=created)
+    return finished_response(shell, items, stop_reason=message.get("stop_reason"), usage=message.get("usage") or {})
 
 
-def response_shell(message: Mapping[str, Any], reply: ResponsesReply, *, created: int) -> dict[str, Any]:
+def initial_response(message: Mapping[str, Any], reply: ResponsesReply, *, created: int) -> dict[str, Any]:
     """A Responses object as it stands before there is output."""
     return {
         "id": reply.response_id or "resp_" + message["id"].removeprefix("msg_"),
@@ -56,7 +56,7 @@ def response_shell(message: Mapping[str, Any], reply: ResponsesReply, *, created
     }
 
 
-def ended(
+def finished_response(
     shell: Mapping[str, Any], items: Sequence[Item], *, stop_reason: str | None, usage: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The Responses object with its output, token counts and how it ended."""
@@ -128,7 +128,7 @@ def reasoning_item(message_id: str, index: int, block: Mapping[str, Any], reply:
         "summary": [summary_part(text)] if reply.reasoning and text else [],
     }
     if reply.encrypted:
-        item["encrypted_content"] = sealed(block)
+        item["encrypted_content"] = encode_thinking(block)
     return item
 
 

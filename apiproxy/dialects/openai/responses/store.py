@@ -12,14 +12,16 @@ from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import new_id
-from apiproxy.dialects.openai.responses.parse import Kept, ResponsesReply
+from apiproxy.dialects.openai.responses.parse import ResponsesReply, StoredHistory
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
-from apiproxy.dialects.openai.translate.ignored import refuse
+from apiproxy.dialects.openai.translate.ignored import invalid_field
 from apiproxy.sessions.recorder import recorder
 
 
-async def kept(request: ResponsesRequest, principal: Principal, *, request_id: str, body_bytes: int) -> Kept | None:
+async def load_history(
+    request: ResponsesRequest, principal: Principal, *, request_id: str, body_bytes: int
+) -> StoredHistory | None:
     """The id for the new response and the messages up to the previous one; None where nothing is kept for this key.
 
     Raises ProxyError: INVALID_REQUEST for a previous response that is not there, TOO_LARGE where it and a body of so
@@ -32,14 +34,14 @@ async def kept(request: ResponsesRequest, principal: Principal, *, request_id: s
     if not await _has_room(request, principal, request_id=request_id, body_bytes=body_bytes):
         return None
     if request.previous_response_id is None:
-        return Kept(response_id=response_id)
+        return StoredHistory(response_id=response_id)
     previous = request.previous_response_id
     history = await recorder.kept(
         principal.key_id, previous, request_id=request_id, beside=request.input, body_bytes=body_bytes
     )
     if history is None:
-        raise refuse("previous_response_id", "there is no such response, or its time is over")
-    return Kept(response_id=response_id, history=history.messages, size_bytes=history.size_bytes)
+        raise invalid_field("previous_response_id", "there is no such response, or its time is over")
+    return StoredHistory(response_id=response_id, history=history.messages, size_bytes=history.size_bytes)
 
 
 async def _has_room(request: ResponsesRequest, principal: Principal, *, request_id: str, body_bytes: int) -> bool:
@@ -55,7 +57,7 @@ async def _has_room(request: ResponsesRequest, principal: Principal, *, request_
     return True
 
 
-def form_of(reply: ResponsesReply, *, created: int) -> Mapping[str, Any]:
+def stored_form(reply: ResponsesReply, *, created: int) -> Mapping[str, Any]:
     """What `retrieve` needs beside the upstream's message, as JSON."""
     return {"reply": asdict(reply), "created": created}
 

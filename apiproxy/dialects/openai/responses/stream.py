@@ -17,12 +17,12 @@ from apiproxy.dialects.openai.responses.response import (
     Item,
     block_item,
     call_item,
-    ended,
+    finished_response,
+    initial_response,
     item_id_for,
     message_item,
     reasoning_item,
     refusal_part,
-    response_shell,
     summary_part,
     text_part,
 )
@@ -65,7 +65,7 @@ class ResponsesStream:
         self._reply = reply
         self._created = created
         self._message: Mapping[str, Any] = {}
-        self._shell: dict[str, Any] = {}
+        self._response: dict[str, Any] = {}
         self._items: list[Item] = []
         self._blocks: dict[int, _Block] = {}
         self._block_count = 0
@@ -79,14 +79,14 @@ class ResponsesStream:
         for event in events:
             match event["type"]:
                 case "content_block_delta":
-                    self._delta(self._blocks.get(event["index"]), event["delta"], out)
+                    self._on_delta(self._blocks.get(event["index"]), event["delta"], out)
                 case "message_start":
-                    self._start(event["message"], out)
+                    self._on_message_start(event["message"], out)
                 case "content_block_start":
                     self._block_count += 1
-                    self._open(event["index"], event["content_block"], out)
+                    self._on_block_start(event["index"], event["content_block"], out)
                 case "content_block_stop":
-                    self._close(self._blocks.pop(event["index"], None), out)
+                    self._on_block_stop(self._blocks.pop(event["index"], None), out)
                 case "message_delta":
                     self._usage = merged_usage(self._usage, event.get("usage") or {})
                     self._end = event["delta"]
@@ -97,8 +97,8 @@ class ResponsesStream:
         out: list[bytes] = []
         stop_reason = self._end.get("stop_reason")
         if stop_reason == "refusal":
-            self._refuse(refusal_text(self._end.get("stop_details")), out)
-        whole = ended(self._shell, self._items, stop_reason=stop_reason, usage=self._usage)
+            self._emit_refusal(refusal_text(self._end.get("stop_details")), out)
+        whole = finished_response(self._response, self._items, stop_reason=stop_reason, usage=self._usage)
         self._emit(f"response.{whole['status']}", {"response": whole}, out)
         return b"".join(out)
 
@@ -106,9 +106,9 @@ class ResponsesStream:
         """The failed object, if the answer had begun, and the error, which makes the `openai` package raise."""
         out: list[bytes] = []
         seen = error_object(error)["error"]
-        if self._shell:
+        if self._response:
             code = _FAILURE_CODES.get(failure(error).status, "server_error")
-            failed = {**self._shell, "status": "failed", "error": {"code": code, "message": seen["message"]}}
+            failed = {**self._response, "status": "failed", "error": {"code": code, "message": seen["message"]}}
             self._emit("response.failed", {"response": {**failed, "output": self._items}}, out)
         plain = {name: seen[name] for name in ("code", "message", "param")}
         self._emit("error", {**plain, "error": seen}, out)
@@ -118,23 +118,23 @@ class ResponsesStream:
         """A comment."""
         return _PING
 
-    def _start(self, message: Mapping[str, Any], out: list[bytes]) -> None:
+    def _on_message_start(self, message: Mapping[str, Any], out: list[bytes]) -> None:
         self._message = message
         self._usage = dict(message.get("usage") or {})
-        self._shell = response_shell(message, self._reply, created=self._created)
-        self._emit("response.created", {"response": self._shell}, out)
-        self._emit("response.in_progress", {"response": self._shell}, out)
+        self._response = initial_response(message, self._reply, created=self._created)
+        self._emit("response.created", {"response": self._response}, out)
+        self._emit("response.in_progress", {"response": self._response}, out)
 
-    def _delta(self, block: _Block | None, delta: Mapping[str, Any], out: list[bytes]) -> None:
+    def _on_delta(self, block: _Block | None, delta: Mapping[str, Any], out: list[bytes]) -> None:
         if block is None:
             return
         if (name := _DELTAS.get(delta["type"])) is not None:
             if text := delta[name]:
-                self._send(block, text, out)
+                self._send_delta(block, text, out)
         elif delta["type"] == "signature_delta":
             block.signature.append(delta["signature"])
 
-    def _send(self, block: _Block, text: str, out: list[bytes]) -> None:
+    def _send_delta(self, block: _Block, text: str, out: list[bytes]) -> None:
         if block.shown:
             if not block.pieces and block.delta == _SUMMARY:
                 self._emit("response.reasoning_summary_part.added", {**block.place, "part": summary_part("")}, out)
@@ -142,7 +142,7 @@ class ResponsesStream:
             self._number += 1
         block.pieces.append(text)
 
-    def _open(self, index: int, content: Mapping[str, Any], out: list[bytes]) -> None:
+    def _on_block_start(self, index: int, content: Mapping[str, Any], out: list[bytes]) -> None:
         item = block_item(self._message["id"], index, {**content, "input": None}, self._reply)
         if item is None:
             return
@@ -170,21 +170,21 @@ class ResponsesStream:
         if item["type"] == "message":
             self._emit("response.content_part.added", {**place, "part": text_part("")}, out)
         if start := content.get("text") or content.get("thinking"):
-            self._send(block, start, out)
+            self._send_delta(block, start, out)
 
-    def _close(self, block: _Block | None, out: list[bytes]) -> None:
+    def _on_block_stop(self, block: _Block | None, out: list[bytes]) -> None:
         if block is None:
             return
         if block.content["type"] == "tool_use" and not block.pieces:
             # The upstream streams no arguments where there are none; JSON is due all the same.
-            self._send(block, arguments(block.content), out)
-        item = self._whole_item(block)
+            self._send_delta(block, arguments(block.content), out)
+        item = self._finished_item(block)
         self._emit_done(block, item, out)
         position = block.place["output_index"]
         self._items[position] = item
         self._emit("response.output_item.done", {"output_index": position, "item": item}, out)
 
-    def _whole_item(self, block: _Block) -> Item:
+    def _finished_item(self, block: _Block) -> Item:
         message_id = self._message["id"]
         if block.delta == _TEXT:
             return message_item(message_id, block.index, [text_part(block.text)])
@@ -206,7 +206,7 @@ class ResponsesStream:
             self._emit(f"{_SUMMARY}.done", {**block.place, "text": text}, out)
             self._emit("response.reasoning_summary_part.done", {**block.place, "part": summary_part(text)}, out)
 
-    def _refuse(self, text: str, out: list[bytes]) -> None:
+    def _emit_refusal(self, text: str, out: list[bytes]) -> None:
         index, position = self._block_count, len(self._items)
         place = {
             "item_id": item_id_for("msg", self._message["id"], index),

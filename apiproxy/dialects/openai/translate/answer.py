@@ -66,7 +66,7 @@ def reasoning_tokens(usage: Mapping[str, Any]) -> int | None:
     return tokens if isinstance(tokens, int) else None
 
 
-def chat_usage(usage: Mapping[str, Any], *, thought: bool) -> dict[str, Any]:
+def chat_usage(usage: Mapping[str, Any], *, has_thinking: bool) -> dict[str, Any]:
     """The token counts of a chat completion. thought: there was thinking, so an unknown share is not zero."""
     prompt, completion = input_tokens(usage), int(usage.get("output_tokens") or 0)
     result: dict[str, Any] = {
@@ -79,7 +79,7 @@ def chat_usage(usage: Mapping[str, Any], *, thought: bool) -> dict[str, Any]:
         },
     }
     reasoning = reasoning_tokens(usage)
-    if reasoning is not None or not thought:
+    if reasoning is not None or not has_thinking:
         result["completion_tokens_details"] = {"reasoning_tokens": reasoning or 0}
     return result
 

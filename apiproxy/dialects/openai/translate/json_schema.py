@@ -17,17 +17,15 @@ MAX_OPTIONALS = 24
 MAX_DEPTH = 100
 
 _DEFINITIONS = ("$defs", "definitions")
-_KEPT = frozenset({"type", "title", "description", "default", "required", "const"})
+_SUPPORTED = frozenset({"type", "title", "description", "default", "required", "const"})
 _NESTING = {"items": "items", "anyOf": "anyOf", "oneOf": "anyOf", "allOf": "allOf"} | {d: d for d in _DEFINITIONS}
 _FORMATS = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"},
 )
-# What says nothing about the value; and the two that _close sees to.
-_LEFT_OUT = frozenset(
-    {"$schema", "$id", "$comment", "examples", "deprecated", "readOnly", "writeOnly", "discriminator"}
-)
-_LEFT_OUT |= {"properties", "additionalProperties"}
-_SAYS_WHAT = frozenset({"type", "$ref", "anyOf", "allOf", "enum", "const"})
+# The first say nothing about the value; `_close_object` handles the last two.
+_DROPPED = frozenset({"$schema", "$id", "$comment", "examples", "deprecated", "readOnly", "writeOnly", "discriminator"})
+_DROPPED |= {"properties", "additionalProperties"}
+_VALUE_KEYWORDS = frozenset({"type", "$ref", "anyOf", "allOf", "enum", "const"})
 _UNSUPPORTED_PATTERN = ("(?=", "(?!", "(?<", "\\b", "\\B")
 _LOCAL_DEFINITION = re.compile(r"#/(\$defs|definitions)/[^/]+")
 
@@ -37,7 +35,7 @@ class NoStrictFormError(Exception):
 
 
 @dataclass(slots=True)
-class Budget:
+class StrictBudget:
     """How much of the API's limits the strict schemas of one request have used."""
 
     unions: int = 0
@@ -49,14 +47,14 @@ class Budget:
         return self.unions > MAX_UNIONS or self.optionals > MAX_OPTIONALS
 
 
-def strict_form(schema: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+def strict_form(schema: Mapping[str, Any], budget: StrictBudget) -> dict[str, Any]:
     """The schema in the supported subset; adds to the budget what it uses.
 
     Raises NoStrictFormError, and leaves the budget as it was, where there is none or the budget does not suffice.
     """
     if _is_recursive(schema):
         raise NoStrictFormError("it is recursive")
-    total = Budget(budget.unions, budget.optionals)
+    total = StrictBudget(budget.unions, budget.optionals)
     result = _rewrite(schema, total, 0)
     if total.spent:
         raise NoStrictFormError(f"more than {MAX_UNIONS} union-typed or {MAX_OPTIONALS} optional properties")
@@ -64,26 +62,26 @@ def strict_form(schema: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
     return result
 
 
-def _rewrite(schema: object, used: Budget, depth: int) -> dict[str, Any]:
+def _rewrite(schema: object, used: StrictBudget, depth: int) -> dict[str, Any]:
     if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
         raise NoStrictFormError("a part of it is no schema object, or nested too deeply")
     result: dict[str, Any] = {}
-    notes: dict[str, Any] = {}
+    dropped_keywords: dict[str, Any] = {}
     for key, value in schema.items():
         if key in _NESTING:
             if _NESTING[key] in result:
                 raise NoStrictFormError("it has both anyOf and oneOf in one place")
             result[_NESTING[key]] = _nested(key, value, used, depth + 1)
-        elif key not in _LEFT_OUT:
-            (result if _is_supported(key, value) else notes)[key] = value
-    _close(schema, result, used, depth)
-    if not result.keys() & _SAYS_WHAT:
+        elif key not in _DROPPED:
+            (result if _is_supported(key, value) else dropped_keywords)[key] = value
+    _close_object(schema, result, used, depth)
+    if not result.keys() & _VALUE_KEYWORDS:
         raise NoStrictFormError("a part of it allows any value")
-    _tell(notes, result)
+    _describe_dropped(dropped_keywords, result)
     return result
 
 
-def _nested(key: str, value: object, used: Budget, depth: int) -> object:
+def _nested(key: str, value: object, used: StrictBudget, depth: int) -> object:
     if key == "items":
         return _rewrite(value, used, depth)
     if key in _DEFINITIONS:
@@ -109,10 +107,10 @@ def _is_supported(key: str, value: Any) -> bool:
         case "pattern":
             return not any(part in str(value) for part in _UNSUPPORTED_PATTERN)
         case _:
-            return key in _KEPT
+            return key in _SUPPORTED
 
 
-def _close(schema: Mapping[str, Any], result: dict[str, Any], used: Budget, depth: int) -> None:
+def _close_object(schema: Mapping[str, Any], result: dict[str, Any], used: StrictBudget, depth: int) -> None:
     """Closes an object to its declared properties, and counts what the API limits."""
     kind = schema.get("type")
     if kind != "object" and not (isinstance(kind, list) and "object" in kind) and "properties" not in schema:
@@ -132,13 +130,13 @@ def _is_union(schema: Mapping[str, Any]) -> bool:
     return "anyOf" in schema or isinstance(schema.get("type"), list)
 
 
-def _tell(notes: Mapping[str, Any], result: dict[str, Any]) -> None:
+def _describe_dropped(dropped_keywords: Mapping[str, Any], result: dict[str, Any]) -> None:
     """Puts what was taken out into the description, where the model at least reads it."""
-    if not notes:
+    if not dropped_keywords:
         return
-    told = "{" + ", ".join(f"{key}: {value}" for key, value in notes.items()) + "}"
+    dropped = "{" + ", ".join(f"{key}: {value}" for key, value in dropped_keywords.items()) + "}"
     description = result.get("description")
-    result["description"] = f"{description}\n\n{told}" if description else told
+    result["description"] = f"{description}\n\n{dropped}" if description else dropped
 
 
 def _is_recursive(schema: Mapping[str, Any]) -> bool:
@@ -147,7 +145,7 @@ def _is_recursive(schema: Mapping[str, Any]) -> bool:
     for keyword in _DEFINITIONS:
         definitions = schema.get(keyword)
         if isinstance(definitions, Mapping):
-            uses |= {f"#/{keyword}/{name}": _references(part) for name, part in definitions.items()}
+            uses |= {f"#/{keyword}/{name}": _references_in(part) for name, part in definitions.items()}
     return _has_cycle(uses)
 
 
@@ -172,7 +170,7 @@ def _has_cycle(uses: Mapping[str, set[str]]) -> bool:
     return False
 
 
-def _references(part: object) -> set[str]:
+def _references_in(part: object) -> set[str]:
     found: set[str] = set()
     todo = [part]
     while todo:

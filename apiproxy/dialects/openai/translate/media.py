@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from apiproxy.dialects.openai.translate.ignored import refuse
+from apiproxy.dialects.openai.translate.ignored import invalid_field
 
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 PDF = "application/pdf"
@@ -14,7 +14,7 @@ TITLE_MAX_CHARS = 500
 
 _DATA_HEADER_MAX_CHARS = 200
 _PIECE_CHARS = 2**18  # of four characters each, as base64 is
-_SPACES = " \n\r\t\v\f"
+_WHITESPACE = " \n\r\t\v\f"
 _TEXT_TYPES = frozenset({"application/json", "application/xml", "application/x-yaml", "application/yaml"})
 _PDF_BASE64 = "JVBERi"  # base64 of "%PDF-"
 _TYPE_BY_SUFFIX = {
@@ -38,10 +38,10 @@ def image_block(url: str, field: str) -> dict[str, Any]:
     if url[:5].lower() != "data:":
         if url[:8].lower().startswith(("https://", "http://")):
             return {"type": "image", "source": {"type": "url", "url": url}}
-        raise refuse(field, "must be an http(s) address or a data URL")
+        raise invalid_field(field, "must be an http(s) address or a data URL")
     media_type, data = _split_data_url(url, field)
     if media_type not in IMAGE_TYPES:
-        raise refuse(field, f"must be an image of one of the types {', '.join(sorted(IMAGE_TYPES))}")
+        raise invalid_field(field, f"must be an image of one of the types {', '.join(sorted(IMAGE_TYPES))}")
     return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
 
 
@@ -53,14 +53,14 @@ def file_block(data: str, filename: str | None, field: str) -> dict[str, Any]:
     if data[:5].lower() == "data:":
         media_type, data = _split_data_url(data, field)
     else:
-        media_type, data = _guess_type(data, filename), _unwrapped(data)
+        media_type, data = _guess_type(data, filename), _clean_base64(data)
     if media_type in IMAGE_TYPES:
         return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
     if media_type == PDF:
         return _document({"type": "base64", "media_type": PDF, "data": data}, filename)
     if media_type.startswith("text/") or media_type in _TEXT_TYPES:
-        return _document({"type": "text", "media_type": "text/plain", "data": _text(data, field)}, filename)
-    raise refuse(
+        return _document({"type": "text", "media_type": "text/plain", "data": _decode_text(data, field)}, filename)
+    raise invalid_field(
         field, "must be a PDF, a text or an image: a data URL that names its type, or base64 with a `filename`"
     )
 
@@ -68,14 +68,16 @@ def file_block(data: str, filename: str | None, field: str) -> dict[str, Any]:
 def uploaded_file_block(file_id: str, filename: str | None, field: str) -> dict[str, Any]:
     """A document block for a file that was uploaded to the upstream; OpenAI's own file ids are unknown there."""
     if not file_id.startswith("file_"):
-        raise refuse(field, "files that were uploaded to OpenAI are not known here: send the content as `file_data`")
+        raise invalid_field(
+            field, "files that were uploaded to OpenAI are not known here: send the content as `file_data`"
+        )
     return _document({"type": "file", "file_id": file_id}, filename)
 
 
 def document_url_block(url: str, filename: str | None, field: str) -> dict[str, Any]:
     """A document block for the http(s) address of a PDF."""
     if not url[:8].lower().startswith(("https://", "http://")):
-        raise refuse(field, "must be an http(s) address")
+        raise invalid_field(field, "must be an http(s) address")
     return _document({"type": "url", "url": url}, filename)
 
 
@@ -89,16 +91,16 @@ def _split_data_url(url: str, field: str) -> tuple[str, str]:
     comma = url.find(",", 5, _DATA_HEADER_MAX_CHARS)
     header = url[5:comma].split(";") if comma > 0 else []
     if not header or header[-1].strip().lower() != "base64":
-        raise refuse(field, "must be a base64 data URL (data:TYPE;base64,…)")
+        raise invalid_field(field, "must be a base64 data URL (data:TYPE;base64,…)")
     media_type = header[0].strip().lower()
-    return "image/jpeg" if media_type == "image/jpg" else media_type, _unwrapped(url[comma + 1 :])
+    return "image/jpeg" if media_type == "image/jpg" else media_type, _clean_base64(url[comma + 1 :])
 
 
-def _unwrapped(data: str) -> str:
+def _clean_base64(data: str) -> str:
     """Base64 without line breaks and percent escapes, both of which clients are seen to send."""
     if "%" in data:
         data = "".join(map(unquote, _pieces(data)))
-    for space in _SPACES:  # `split` would make an object of each character of the worst case
+    for space in _WHITESPACE:  # `split` would make an object of each character of the worst case
         data = data.replace(space, "")
     return data
 
@@ -120,14 +122,14 @@ def _guess_type(data: str, filename: str | None) -> str:
     return _TYPE_BY_SUFFIX.get((filename or "").rpartition(".")[2].lower(), "")
 
 
-def _text(data: str, field: str) -> str:
+def _decode_text(data: str, field: str) -> str:
     try:
         pieces = [data[at : at + _PIECE_CHARS] for at in range(0, len(data), _PIECE_CHARS)]
         if any(piece.endswith("=") for piece in pieces[:-1]):
             raise binascii.Error
         text = b"".join(base64.b64decode(piece, validate=True) for piece in pieces).decode("utf-8")
     except (binascii.Error, UnicodeDecodeError):
-        raise refuse(field, "must be base64 of UTF-8 text") from None
+        raise invalid_field(field, "must be base64 of UTF-8 text") from None
     if text.isspace() or not text:
-        raise refuse(field, "must not be empty")
+        raise invalid_field(field, "must not be empty")
     return text

@@ -7,11 +7,10 @@ from typing import Any
 from apiproxy.dialects.openai.chat.schemas import Sampled
 from apiproxy.dialects.openai.translate.capabilities import capabilities
 from apiproxy.dialects.openai.translate.content import Block, drop_early_breakpoints, text_block
-from apiproxy.dialects.openai.translate.ignored import Ignored
-from apiproxy.dialects.openai.translate.reasoning import Asked, plan_reasoning
+from apiproxy.dialects.openai.translate.ignored import IgnoredFields
+from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest, plan_reasoning
 from apiproxy.dialects.openai.translate.sampling import sampling_fields, service_tier, user_metadata
-from apiproxy.dialects.openai.translate.structured_output import Plan as AnswerPlan
-from apiproxy.dialects.openai.translate.structured_output import Wanted, plan_answer
+from apiproxy.dialects.openai.translate.structured_output import OutputPlan, OutputRequest, plan_output
 from apiproxy.dialects.openai.translate.tools import Choice, ToolPlan, ToolSpec, plan_tools
 
 
@@ -57,12 +56,14 @@ class Parts:
     tools: Iterable[ToolSpec]
     choice: Choice | None
     parallel: bool
-    reasoning: Asked
-    answer: Wanted | None
+    reasoning: ReasoningRequest
+    output: OutputRequest | None
     stop: Sequence[str] = ()
 
 
-def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored) -> tuple[dict[str, Any], str | None]:
+def assemble(
+    request: Sampled, parts: Parts, *, target: Target, ignored: IgnoredFields
+) -> tuple[dict[str, Any], str | None]:
     """The Messages body, and the name of the tool that carries the answer, if one does. Raises ProxyError."""
     capable = capabilities(target.model)
     max_tokens = parts.max_tokens or target.max_output_tokens
@@ -70,20 +71,20 @@ def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored
     reasoning = plan_reasoning(
         parts.reasoning, capable=capable, max_tokens=max_tokens, tool_forced=tools.forced, ignored=ignored
     )
-    answer = AnswerPlan()
-    if parts.answer is not None:
-        answer = plan_answer(parts.answer, tools, capable=capable, thinking=reasoning.active, ignored=ignored)
-    if answer.instruction is not None:
-        parts.system.append(text_block(answer.instruction))
+    output = OutputPlan()
+    if parts.output is not None:
+        output = plan_output(parts.output, tools, capable=capable, thinking=reasoning.active, ignored=ignored)
+    if output.instruction is not None:
+        parts.system.append(text_block(output.instruction))
     drop_early_breakpoints(_cacheable(tools, parts), ignored)
-    output = {name: value for name, value in (("effort", reasoning.effort), ("format", answer.format)) if value}
+    output_config = {"effort": reasoning.effort, "format": output.format}
     optional: Mapping[str, Any] = {
         "system": parts.system,
         "tools": tools.tools,
         "tool_choice": tools.choice,
         "stop_sequences": list(parts.stop),
         "thinking": reasoning.thinking,
-        "output_config": output,
+        "output_config": {name: value for name, value in output_config.items() if value},
     }
     body = {
         "model": target.model,
@@ -94,10 +95,10 @@ def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored
         **service_tier(request.service_tier, ignored),
         **user_metadata(request, ignored),
     }
-    return body, answer.answer_tool
+    return body, output.answer_tool
 
 
-def say_unknown(request: Sampled, honoured: Mapping[str, object], ignored: Ignored) -> None:
+def report_unknown_fields(request: Sampled, honoured: Mapping[str, object], ignored: IgnoredFields) -> None:
     """Names the request's other fields, unless their value says no more than the default.
 
     honoured: names of fields with the one value that needs no word, such as `n: 1`.
@@ -105,7 +106,7 @@ def say_unknown(request: Sampled, honoured: Mapping[str, object], ignored: Ignor
     for name, value in (request.model_extra or {}).items():
         if value is None or value is False or value in ([], {}, "") or (name in honoured and value == honoured[name]):
             continue
-        ignored.say(name)
+        ignored.add(name)
 
 
 def _cacheable(tools: ToolPlan, parts: Parts) -> list[Block]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apiproxy.dialects.openai.translate.capabilities import Capabilities, Thinking
-from apiproxy.dialects.openai.translate.ignored import Ignored
+from apiproxy.dialects.openai.translate.ignored import IgnoredFields
 
 # Tokens to think with, for models that take a budget. The API's least is 1,024.
 BUDGET_TOKENS: Mapping[str, int] = {
@@ -22,7 +22,7 @@ _LOWER_EFFORT = {"max": "high", "xhigh": "high", "minimal": "low"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ReasoningRequest:
     """What the request says of reasoning. field: the name of its effort; shown: the answer is to hold the thinking.
 
     thinking: the Messages API's own field, which goes before the effort. turn_has_bare_calls: the conversation ends
@@ -33,11 +33,11 @@ class Asked:
     effort: str | None = None
     thinking: Mapping[str, Any] | None = None
     shown: bool = False
-    turn_has_bare_calls: bool = False
+    calls_lack_thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ReasoningPlan:
     """What goes into the body; thinking is None where the field is left out."""
 
     thinking: dict[str, Any] | None = None
@@ -55,40 +55,40 @@ class Plan:
 
 
 def plan_reasoning(
-    asked: Asked, *, capable: Capabilities, max_tokens: int, tool_forced: bool, ignored: Ignored
-) -> Plan:
+    asked: ReasoningRequest, *, capable: Capabilities, max_tokens: int, tool_forced: bool, ignored: IgnoredFields
+) -> ReasoningPlan:
     """How to ask this model for it. Says what cannot be had; max_tokens includes the tokens to think with."""
     if asked.thinking is not None:
-        return Plan(thinking=dict(asked.thinking), effort=_effort(asked, capable, ignored))
+        return ReasoningPlan(thinking=dict(asked.thinking), effort=_effort(asked, capable, ignored))
     if asked.effort is None:
         shows_default = asked.shown and capable.thinks_by_default
-        return Plan(thinking={"type": "adaptive", "display": "summarized"} if shows_default else None)
+        return ReasoningPlan(thinking={"type": "adaptive", "display": "summarized"} if shows_default else None)
     if asked.effort == "none":
         return _off(asked, capable, ignored)
     if tool_forced and not capable.forced_while_thinking:
-        ignored.say(asked.field, "this model does not think when a tool is forced")
-        return Plan()
+        ignored.add(asked.field, "this model does not think when a tool is forced")
+        return ReasoningPlan()
     match capable.thinking:
         case Thinking.ADAPTIVE:
             display = {"display": "summarized"} if asked.shown else {}
-            return Plan(thinking={"type": "adaptive", **display}, effort=_effort(asked, capable, ignored))
+            return ReasoningPlan(thinking={"type": "adaptive", **display}, effort=_effort(asked, capable, ignored))
         case Thinking.BUDGET:
             return _by_budget(asked, max_tokens, ignored)
         case Thinking.NONE:
-            ignored.say(asked.field)
-            return Plan()
+            ignored.add(asked.field)
+            return ReasoningPlan()
 
 
-def _off(asked: Asked, capable: Capabilities, ignored: Ignored) -> Plan:
+def _off(asked: ReasoningRequest, capable: Capabilities, ignored: IgnoredFields) -> ReasoningPlan:
     if not capable.thinks_by_default:
-        return Plan()
+        return ReasoningPlan()
     if capable.thinking_off is not None:
-        return Plan(thinking=dict(capable.thinking_off))
-    ignored.say(asked.field, "this model always thinks: sent as low")
-    return Plan(effort="low")
+        return ReasoningPlan(thinking=dict(capable.thinking_off))
+    ignored.add(asked.field, "this model always thinks: sent as low")
+    return ReasoningPlan(effort="low")
 
 
-def _effort(asked: Asked, capable: Capabilities, ignored: Ignored) -> str | None:
+def _effort(asked: ReasoningRequest, capable: Capabilities, ignored: IgnoredFields) -> str | None:
     """The effort, or the nearest lower one that the model knows."""
     effort = asked.effort
     if effort is None or effort == "none" or not capable.efforts:
@@ -97,19 +97,19 @@ def _effort(asked: Asked, capable: Capabilities, ignored: Ignored) -> str | None
         return effort
     lower = _LOWER_EFFORT[effort]
     if effort != "minimal":
-        ignored.say(asked.field, f"{effort} sent as {lower}")
+        ignored.add(asked.field, f"{effort} sent as {lower}")
     return lower
 
 
-def _by_budget(asked: Asked, max_tokens: int, ignored: Ignored) -> Plan:
+def _by_budget(asked: ReasoningRequest, max_tokens: int, ignored: IgnoredFields) -> ReasoningPlan:
     assert asked.effort is not None
-    if asked.turn_has_bare_calls:
+    if asked.calls_lack_thinking:
         # 400 "Expected `thinking` or `redacted_thinking`, but found `tool_use`": a turn that began without its
         # thinking blocks cannot go on with thinking.
-        ignored.say(asked.field, "the tool calls came back without thinking_blocks")
-        return Plan()
+        ignored.add(asked.field, "the tool calls came back without thinking_blocks")
+        return ReasoningPlan()
     room = max_tokens - max(MIN_BUDGET_TOKENS, max_tokens // 4)
     if room < MIN_BUDGET_TOKENS:
-        ignored.say(asked.field, "max_tokens leaves no room for it")
-        return Plan()
-    return Plan(thinking={"type": "enabled", "budget_tokens": min(BUDGET_TOKENS[asked.effort], room)})
+        ignored.add(asked.field, "max_tokens leaves no room for it")
+        return ReasoningPlan()
+    return ReasoningPlan(thinking={"type": "enabled", "budget_tokens": min(BUDGET_TOKENS[asked.effort], room)})
