@@ -1,4 +1,4 @@
-"""The Anthropic dialect's endpoints, each with and without `/v1`."""
+"""Endpoints of the Messages API, each with and without the prefix `/v1`."""
 
 import time
 from collections.abc import Mapping
@@ -32,19 +32,17 @@ api = NinjaAPI(title="Anthropic dialect", urls_namespace="anthropic", docs_url=N
 
 
 class AnthropicDialect:
-    """A `http.response.Dialect`."""
+    """`http.response.Dialect` of the Messages API."""
 
     def error_response(self, error: ProxyError, request_id: str) -> HttpResponse:
-        """The Messages API's error object."""
         return errors.error_response(error, request_id)
 
     def plain(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The message as the upstream sent it."""
         return message
 
 
 async def messages(request: HttpRequest) -> HttpResponseBase:
-    """POST /v1/messages: one turn, streamed or not."""
+    """Create a message, streamed or not."""
     received_at = time.time()
     principal: Principal | None = None
     body: dict[str, Any] | None = None
@@ -89,28 +87,28 @@ async def _turn(
 
 
 async def list_models(request: HttpRequest) -> HttpResponse:
-    """GET /v1/models."""
+    """List the models available to the API key."""
     return await models.list_models(request, await authorize(request, "anthropic"))
 
 
 async def retrieve_model(request: HttpRequest, model_id: str) -> HttpResponse:
-    """GET /v1/models/{id}."""
+    """Retrieve a model."""
     return await models.retrieve_model(request, await authorize(request, "anthropic"), model_id)
 
 
 async def count(request: HttpRequest) -> HttpResponse:
-    """POST /v1/messages/count_tokens."""
+    """Count the input tokens of a message."""
     return await count_tokens.count_tokens(request, await authorize(request, "anthropic"))
 
 
 async def batches(request: HttpRequest) -> HttpResponse:
-    """Creating and listing batches: not built."""
+    """Create or list message batches: not implemented."""
     await authorize(request, "anthropic")
     raise ProxyError(FailureKind.NOT_IMPLEMENTED, "Message batches are not implemented by this gateway.")
 
 
 async def batch(request: HttpRequest, rest: str) -> HttpResponse:
-    """What concerns one batch: not built."""
+    """Operations on one message batch: not implemented."""
     return await batches(request)
 
 

@@ -1,7 +1,4 @@
-"""From events to the Messages API's own stream and message.
-
-The canonical form is this dialect's, so little is to do.
-"""
+"""Stream of the Messages API. Internal events already have its format."""
 
 from collections.abc import Sequence
 
@@ -14,23 +11,19 @@ _PING = encode_event("ping", {"type": "ping"})
 
 
 class AnthropicStream:
-    """A `http.response.StreamEncoder`: every event as it came."""
+    """`http.response.StreamEncoder` that passes events on unchanged."""
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
 
     def encode(self, events: Sequence[StreamEvent]) -> bytes:
-        """The events under their own names."""
         return b"".join([encode_event(event["type"], event) for event in events])
 
     def finish(self) -> bytes:
-        """Nothing: `message_stop` is an event of the upstream."""
-        return b""
+        return b""  # `message_stop` is an upstream event
 
     def failure(self, error: ProxyError) -> bytes:
-        """An `error` event."""
         return encode_event("error", error_object(error, self._request_id))
 
     def ping(self) -> bytes:
-        """A `ping` event."""
         return _PING

@@ -1,4 +1,4 @@
-"""How many tokens a prompt has: from the upstream where it can be asked, otherwise by an estimate."""
+"""Token counts of prompts: the upstream's count_tokens endpoint, and a local estimate."""
 
 import asyncio
 import math
@@ -17,24 +17,20 @@ from apiproxy.core.offload import OFFLOAD_BYTES, offload
 COUNT_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 5.0
 
-_MISSING_ENDPOINT_STATUSES = (
-    404,
-    405,
-    501,
-)  # of a gateway that only knows /v1/messages; the API's own 404 has an error object
+_MISSING_ENDPOINT_STATUSES = (404, 405, 501)
 _API_VERSION = "2023-06-01"
 _LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=10, keepalive_expiry=30.0)
 
 _CHARACTERS_PER_TOKEN = 2.5
-"""Of the tokenizer since Opus 4.7; older ones need fewer tokens. Source: "1M tokens is roughly 555k words or 2.5M
+"""For the tokenizer since Opus 4.7; older ones produce fewer tokens. Source: "1M tokens is roughly 555k words or 2.5M
 Unicode characters", https://platform.claude.com/docs/en/about-claude/models/overview"""
-_IMAGE_TOKENS = 1_600  # of the largest image that is not scaled down: docs/en/build-with-claude/vision
-_DOCUMENT_TOKENS = 3_000  # of one page at most: docs/en/build-with-claude/pdf-support
+_IMAGE_TOKENS = 1_600  # largest image that is not scaled down; source: docs/en/build-with-claude/vision
+_DOCUMENT_TOKENS = 3_000  # maximum for one page; source: docs/en/build-with-claude/pdf-support
 _NOT_TEXT = frozenset({"type", "cache_control", "signature", "id", "tool_use_id", "media_type"})
 
 
 class TokenCounter:
-    """Asks one upstream. Opened by its first use and closed by `aclose`, on one event loop."""
+    """Client of one upstream's count_tokens endpoint. Connects on first use; bound to one event loop."""
 
     def __init__(self, credential: Credential, *, timeout_s: float = COUNT_TIMEOUT_S) -> None:
         self.credential = credential
@@ -43,17 +39,17 @@ class TokenCounter:
 
     @property
     def exact(self) -> bool:
-        """Whether the upstream counts: the cloud platforms are not asked."""
+        """Whether the upstream can count tokens; false for the cloud platforms."""
         return self.credential.base_url is not None
 
     async def count(
         self, body: Mapping[str, Any], *, body_bytes: int = 0, betas: str = "", beta_api: bool = False
     ) -> int | None:
-        """The upstream's own number for this body of its count_tokens endpoint; None where it has no such endpoint.
+        """Input tokens as counted by the upstream; None if it has no such endpoint.
 
-        body_bytes: its size as JSON; betas: the `anthropic-beta` header as it came; beta_api: whether the path was
-        asked with `?beta=true`. Raises ProxyError: UPSTREAM_ERROR with what the upstream said, STALL after the timeout,
-        CONNECTION_LOST, and INVALID_REQUEST for a body that cannot be written.
+        body_bytes: size of the body as JSON. betas: value of the header `anthropic-beta`. beta_api: whether the client
+        sent `?beta=true`. Raises ProxyError: UPSTREAM_ERROR, STALL after the timeout, CONNECTION_LOST, and
+        INVALID_REQUEST for a body that is nested too deeply.
         """
         pieces = await offload(body_bytes, _encode, body, body_bytes)
         if self._client is None:
@@ -67,21 +63,22 @@ class TokenCounter:
                     params={"beta": "true"} if beta_api else {},
                 )
         except TimeoutError as error:
-            raise ProxyError(FailureKind.STALL, "The upstream did not count the tokens in time.") from error
+            raise ProxyError(FailureKind.STALL, "The upstream timed out counting the tokens.") from error
         except httpx2.HTTPError as error:
             raise ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost.") from error
         answer = _json_object(response)
+        # A gateway with /v1/messages only; the API's own 404 has an error object.
         if response.status_code in _MISSING_ENDPOINT_STATUSES and "error" not in answer:
             return None
         if response.is_error:
             raise _upstream_error(response, answer)
         count = answer.get("input_tokens")
         if not isinstance(count, int):
-            raise ProxyError(FailureKind.CONNECTION_LOST, "The upstream's answer is not a token count.")
+            raise ProxyError(FailureKind.CONNECTION_LOST, "The upstream returned no token count.")
         return count
 
     async def aclose(self) -> None:
-        """Closes the connections; twice does no harm, and a later count opens new ones."""
+        """Close the connections. May be called twice; a later count opens new ones."""
         client, self._client = self._client, None
         if client is not None:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -89,13 +86,13 @@ class TokenCounter:
 
 
 def estimate_tokens(body: Mapping[str, Any]) -> int:
-    """About how many tokens the prompt in a body has, rather too many than too few; at least one."""
+    """Estimated input tokens of a body: at least 1, and more likely too high than too low."""
     characters, fixed = _text_size([body.get(name) for name in ("system", "tools", "messages")])
     return max(1, math.ceil(characters / _CHARACTERS_PER_TOKEN) + fixed)
 
 
 def _text_size(value: object) -> tuple[int, int]:
-    """Characters of text in a JSON value, and tokens of what is not text."""
+    """Characters of text in a JSON value, and tokens of its images and documents."""
     characters, fixed = 0, 0
     waiting = [value]
     while waiting:
@@ -114,7 +111,7 @@ def _text_size(value: object) -> tuple[int, int]:
 
 
 def _media_tokens(block: Mapping[str, Any]) -> int:
-    """The tokens of an image, or of a document that is not text; none for anything else."""
+    """Tokens of an image or a non-text document; 0 for any other block."""
     if block.get("type") == "image":
         return _IMAGE_TOKENS
     source = block.get("source")
@@ -124,7 +121,7 @@ def _media_tokens(block: Mapping[str, Any]) -> int:
 
 
 def _encode(body: Mapping[str, Any], body_bytes: int) -> list[bytes]:
-    """The body in pieces: neither a call into C nor a write to the connection is of megabytes."""
+    """Body in pieces, so that neither a call into C nor a write to the connection handles megabytes."""
     try:
         return dump_pieces(body) if body_bytes > OFFLOAD_BYTES else [dumps(body)]
     except RecursionError:
@@ -142,7 +139,7 @@ def _request_headers(betas: str, *, size_bytes: int) -> dict[bytes, bytes]:
 
 
 def _client(credential: Credential) -> httpx2.AsyncClient:
-    """A client that reaches the upstream as the CLI does: by the same credential, headers, proxies and certificates."""
+    """Client with the CLI's credential, headers, proxies and certificates."""
     env = credential.env
     headers = dict(_custom_headers(env.get("ANTHROPIC_CUSTOM_HEADERS", "")))
     headers |= {"anthropic-version": _API_VERSION, "content-type": "application/json"}
@@ -150,7 +147,7 @@ def _client(credential: Credential) -> httpx2.AsyncClient:
         headers["authorization"] = f"Bearer {token}"
     if key := env.get("ANTHROPIC_API_KEY"):
         headers["x-api-key"] = key
-    # The deadline of `count` covers all of a request.
+    # `count` has a deadline for the whole request.
     return httpx2.AsyncClient(
         base_url=credential.base_url or "", headers=headers, timeout=None, limits=_LIMITS, verify=_ssl_context(env)
     )
@@ -168,7 +165,7 @@ def _ssl_context(env: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _custom_headers(lines: str) -> Iterator[tuple[str, str]]:
-    """The headers in ANTHROPIC_CUSTOM_HEADERS: `Name: value`, one a line."""
+    """Headers in ANTHROPIC_CUSTOM_HEADERS: `Name: value`, one per line."""
     for line in lines.splitlines():
         name, colon, value = line.partition(":")
         if colon and name.strip():
@@ -188,7 +185,7 @@ def _upstream_error(response: httpx2.Response, answer: Mapping[str, Any]) -> Pro
     error: Mapping[str, Any] = said if isinstance(said, dict) else {}
     return ProxyError(
         FailureKind.UPSTREAM_ERROR,
-        str(error.get("message") or f"The upstream answered with status {response.status_code}."),
+        str(error.get("message") or f"The upstream returned status {response.status_code}."),
         retry_after_s=_retry_after_s(response.headers.get("retry-after")),
         upstream=UpstreamError(status=response.status_code, type=str(error.get("type") or "api_error")),
     )
@@ -197,6 +194,6 @@ def _upstream_error(response: httpx2.Response, answer: Mapping[str, Any]) -> Pro
 def _retry_after_s(text: str | None) -> float | None:
     try:
         seconds = float(text or "nan")
-    except ValueError:  # a date: the API sends seconds
+    except ValueError:  # a date; the API itself sends seconds
         return None
     return seconds if seconds >= 0 and math.isfinite(seconds) else None
