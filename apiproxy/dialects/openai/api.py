@@ -1,4 +1,4 @@
-"""The OpenAI dialect's endpoints, each with and without `/v1`."""
+"""Endpoints of the OpenAI API, each with and without the prefix `/v1`."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -47,7 +47,7 @@ ToBody = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a translation needs to know beside the body. body_bytes: its size; created: Unix time in seconds."""
+    """Request data besides the parsed body. body_bytes: size of the body. created: Unix time in seconds."""
 
     principal: Principal
     request_id: str
@@ -59,9 +59,10 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A translated request, the two ways of writing its answer, and how to keep that (id, form), if at all.
+    """Translated request and the encoders of its answer.
 
-    kept_bytes: of the kept messages in the translation.
+    stored_id, form: id and response data to store the answer with; None if it is not stored. stored_bytes: size of the
+    stored messages in the translation.
     """
 
     translation: Translation
@@ -74,24 +75,22 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint(Generic[RequestT]):
-    """One of the two APIs: how to read its body, and how to translate it."""
+    """Functions that parse and translate the body of one of the two APIs."""
 
     read: Callable[[object], RequestT]
     prepare: Callable[[RequestT, Context], Awaitable[Prepared]]
 
 
 class OpenAIDialect:
-    """A `http.response.Dialect`."""
+    """`http.response.Dialect` of both APIs."""
 
     def __init__(self, to_body: ToBody) -> None:
         self._to_body = to_body
 
     def error_response(self, error: ProxyError, request_id: str) -> HttpResponse:
-        """OpenAI's error object; the request id is in the headers."""
-        return errors.error_response(error)
+        return errors.error_response(error)  # the request id is in the headers only
 
     def plain(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The answer for the upstream's whole message."""
         return self._to_body(message)
 
 
@@ -135,29 +134,29 @@ _RESPONSES = Endpoint(read_responses, _prepare_responses)
 
 
 async def chat_completions(request: HttpRequest) -> HttpResponseBase:
-    """POST /v1/chat/completions: one turn, streamed or not."""
+    """Create a chat completion, streamed or not."""
     return await _answer(request, _CHAT)
 
 
 async def responses(request: HttpRequest) -> HttpResponseBase:
-    """POST /v1/responses: one turn, streamed or not."""
+    """Create a response, streamed or not."""
     return await _answer(request, _RESPONSES)
 
 
 async def retrieve_response(request: HttpRequest, response_id: str) -> HttpResponse:
-    """GET /v1/responses/{id}: one that was stored for this key; as a whole, whatever `stream` says."""
+    """Retrieve a stored response of the API key; never streamed."""
     principal = await authorize(request, "openai")
     return _json(await store.retrieve(principal, response_id, request_id=request_id(request)))
 
 
 async def delete_response(request: HttpRequest, response_id: str) -> HttpResponse:
-    """DELETE /v1/responses/{id}: one that was stored for this key."""
+    """Delete a stored response of the API key."""
     principal = await authorize(request, "openai")
     return _json(await store.delete(principal, response_id, request_id=request_id(request)))
 
 
 async def chat_models(request: HttpRequest) -> HttpResponse:
-    """GET /v1/chat/models."""
+    """List the models available to the API key."""
     return await models.list_models(await authorize(request, "openai"))
 
 

@@ -1,4 +1,4 @@
-"""A Chat Completions request as a Messages body."""
+"""Translation of Chat Completions requests to Messages bodies."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -52,14 +52,14 @@ _FUNCTION_CALL_ID_PREFIX = "function_call_"
 
 
 def read_chat(body: object) -> ChatRequest:
-    """The request in a decoded JSON body. Raises ProxyError (INVALID_REQUEST) that names the field at fault."""
+    """Validate a decoded JSON body. Raises ProxyError (INVALID_REQUEST) naming the invalid field."""
     return read(ChatRequest, body)
 
 
 def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Translation:
-    """The request for the upstream. strict: a field that cannot be honoured is refused, not named in a header.
+    """Translate a request. strict: reject unsupported fields instead of listing them in a header.
 
-    Raises ProxyError (INVALID_REQUEST) that names the field at fault.
+    Raises ProxyError (INVALID_REQUEST) naming the invalid field.
     """
     ignored = IgnoredFields(strict=strict)
     report_unknown_fields(request, _DEFAULTS, ignored)
@@ -94,7 +94,7 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
 
 
 def json_object(text: str, field: str, values: ValueBudget) -> dict[str, Any]:
-    """The arguments of a call, as an object; no text at all is a call without arguments. values: of all the calls."""
+    """Arguments of a call as an object; blank text means no arguments. values: budget shared by all calls."""
     if not text or text.isspace():
         return {}
     try:
@@ -107,7 +107,7 @@ def json_object(text: str, field: str, values: ValueBudget) -> dict[str, Any]:
 
 
 def thinking_blocks(given: Sequence[dict[str, Any]] | None, field: str) -> list[Block]:
-    """Thinking that the client got from us and sends back, so that the model can go on from it."""
+    """Thinking blocks of an earlier answer, sent back by the client so that the model can continue from them."""
     blocks: list[Block] = []
     for index, block in enumerate(given or ()):
         if block.get("type") not in THINKING_TYPES:
@@ -164,7 +164,7 @@ def _add_assistant(
 
 def _tool_specs(request: ChatRequest) -> Iterator[ToolSpec]:
     if request.functions is not None and request.tools is not None:
-        raise invalid_field("functions", "must not be given beside `tools`")
+        raise invalid_field("functions", "must not be given together with `tools`")
     for index, tool in enumerate(map(TOOL.validate_python, request.tools or ())):
         if isinstance(tool, CustomTool):
             raise invalid_field(f"tools.{index}.type", "free-form tools are not supported: declare a function")
@@ -200,12 +200,12 @@ def _choice(request: ChatRequest) -> Choice | None:
 
 
 def allowed_names(tools: Sequence[dict[str, Any]], field: str) -> frozenset[str]:
-    """The names in a list of allowed tools, in either API's form."""
+    """Names in a list of allowed tools, in the format of either API."""
     names = set()
     for tool in tools:
         name = tool.get("function", tool).get("name") if isinstance(tool.get("function", tool), dict) else None
         if not isinstance(name, str):
-            raise invalid_field(field, "every allowed tool must be a function with its name")
+            raise invalid_field(field, "every allowed tool must be a function with a name")
         names.add(name)
     return frozenset(names)
 
@@ -231,7 +231,7 @@ def _reasoning_request(request: ChatRequest) -> ReasoningRequest:
 
 
 def _calls_lack_thinking(messages: Sequence[object]) -> bool:
-    """Whether the turn that goes on holds calls without the thinking before them."""
+    """Whether the unfinished turn has tool calls without the thinking that preceded them."""
     for message in map(MESSAGE.validate_python, reversed(messages)):
         if isinstance(message, UserMessage):
             return False

@@ -1,7 +1,7 @@
-"""A streamed answer as the chunks of Chat Completions.
+"""Streamed answers as Chat Completions chunks.
 
-A delta costs one small `dumps`: everything else of a chunk is made once. Format:
-https://platform.openai.com/docs/api-reference/chat, and what the `openai` package makes of it.
+A delta costs one small `dumps`: the rest of the chunk is encoded once per block. Format:
+https://platform.openai.com/docs/api-reference/chat, and how the `openai` package reads it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ _PING = b": ping\n\n"
 
 class _Kind(Enum):
     TEXT = auto()
-    ANSWER = auto()  # the arguments of the tool that carries the answer: they are its text
+    ANSWER = auto()  # arguments of the tool that carries the answer: sent as text
     CALL = auto()
     THINKING = auto()
     OTHER = auto()
@@ -42,7 +42,7 @@ class _Kind(Enum):
 
 @dataclass(slots=True)
 class _Block:
-    """An open content block; head and tail stand around the JSON of each of its deltas."""
+    """Open content block. head, tail: bytes before and after the JSON of each delta."""
 
     kind: _Kind
     content: Mapping[str, Any]
@@ -54,7 +54,7 @@ class _Block:
 
 
 class ChatStream:
-    """A `http.response.StreamEncoder` for one chat completion. created: Unix time in seconds."""
+    """`http.response.StreamEncoder` for one chat completion. created: Unix time in seconds."""
 
     def __init__(self, reply: Reply, *, created: int) -> None:
         self._reply = reply
@@ -69,7 +69,7 @@ class ChatStream:
         self._tail = b""
 
     def encode(self, events: Sequence[StreamEvent]) -> bytes:
-        """The chunks for upstream events; thinking is left out unless it was asked for."""
+        """Chunks for upstream events; thinking only if it was requested."""
         out: list[bytes] = []
         for event in events:
             if event["type"] == "content_block_delta":
@@ -79,18 +79,17 @@ class ChatStream:
         return b"".join(out)
 
     def finish(self) -> bytes:
-        """The token counts, if they were asked for, and the end mark."""
+        """Token counts, if requested, and the end marker."""
         if not self._reply.include_usage:
             return _DONE
         usage = chat_usage(self._usage, has_thinking=self._thoughts > 0)
         return self._head + b'[],"usage":' + orjson.dumps(usage) + b"}\n\n" + _DONE
 
     def failure(self, error: ProxyError) -> bytes:
-        """The error object as the last data; no end mark follows, so that nobody takes the answer for complete."""
+        """Error object without an end marker, else clients would take the answer for complete."""
         return b"data: " + dumps(error_object(error)) + b"\n\n"
 
     def ping(self) -> bytes:
-        """A comment."""
         return _PING
 
     def _on_event(self, event: StreamEvent, out: list[bytes]) -> None:
@@ -157,7 +156,7 @@ class ChatStream:
     def _kind(self, content: Mapping[str, Any]) -> _Kind:
         kind = content["type"]
         if kind == "text":
-            # Beside a tool that carries the answer, text is talk, and would spoil the JSON.
+            # Text next to a tool that carries the answer would corrupt the JSON.
             return _Kind.TEXT if self._reply.answer_tool is None else _Kind.OTHER
         if kind == "tool_use":
             return _Kind.ANSWER if content["name"] == self._reply.answer_tool else _Kind.CALL
@@ -189,7 +188,7 @@ class ChatStream:
         if block.kind is _Kind.THINKING:
             self._emit({"thinking_blocks": [{"index": self._thoughts - 1, **_complete_thinking(block)}]}, out)
         elif block.empty and block.kind in (_Kind.CALL, _Kind.ANSWER):
-            # The upstream streams no arguments where there are none; JSON is due all the same.
+            # The upstream streams nothing for empty arguments, but clients expect JSON.
             out.append(block.head)
             out.append(dumps(arguments(block.content)))
             out.append(block.tail)
@@ -213,14 +212,14 @@ class ChatStream:
         out.append(self._head + b"[" + dumps(choice) + b"]" + self._tail)
 
     def _delta_frame(self, delta: Mapping[str, Any]) -> tuple[bytes, bytes]:
-        """What stands before and after the one null in the delta's chunk."""
+        """Encoded chunk before and after the only null in the delta."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
         before, _, after = orjson.dumps(choice).partition(b"null")
         return self._head + b"[" + before, after + b"]" + self._tail
 
 
 def _complete_thinking(block: _Block) -> dict[str, Any]:
-    """A thinking block as the client has to send it back."""
+    """Complete thinking block, as the client has to send it back."""
     if block.content["type"] == "redacted_thinking":
         return dict(block.content)
     thinking = "".join([block.content.get("thinking") or "", *block.thinking])

@@ -1,4 +1,4 @@
-"""Parts of Responses input as blocks of the Messages API, and thinking in the form that clients carry for us."""
+"""Content of Responses input as Messages API blocks, and thinking as `encrypted_content`."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ Part = InputText | InputImage | InputFile | RefusalPart | AudioPart
 
 
 def blocks(content: str | Sequence[Part], field: str, ignored: IgnoredFields) -> list[Block]:
-    """Blocks for the content of an item; blank text is left out. field: the content's path."""
+    """Blocks for an item's content, without blank text. field: path of the content."""
     if isinstance(content, str):
         return text_blocks(content)
     found = (_block(part, f"{field}.{index}", ignored) for index, part in enumerate(content))
@@ -28,12 +28,12 @@ def blocks(content: str | Sequence[Part], field: str, ignored: IgnoredFields) ->
 
 
 def encode_thinking(block: Mapping[str, Any]) -> str:
-    """A thinking block as the `encrypted_content` of a reasoning item: opaque to the client, as OpenAI's is."""
+    """Encode a thinking block as `encrypted_content` of a reasoning item: opaque to clients, as OpenAI's is."""
     return _MARKER + base64.urlsafe_b64encode(dumps(block)).decode()
 
 
 def decode_thinking(content: str, values: ValueBudget) -> dict[str, Any] | None:
-    """The thinking block in the `encrypted_content`, None if it is not one of ours. values: of the whole request."""
+    """Decode `encrypted_content`; None if another service made it. values: budget of the whole request."""
     if not content.startswith(_MARKER):
         return None
     try:
@@ -58,7 +58,7 @@ def _block(part: Part, field: str, ignored: IgnoredFields) -> Block | None:
                 ignored.add("input_file.detail")
             return {**_file(part, field), **cache_mark(part)}
         case AudioPart():
-            raise invalid_field(f"{field}.input_audio", "no model here takes sound")
+            raise invalid_field(f"{field}.input_audio", "audio input is not supported")
 
 
 def _image(part: InputImage, field: str) -> Block:

@@ -1,4 +1,4 @@
-"""A Responses request as a Messages body."""
+"""Translation of Responses requests to Messages bodies."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -47,10 +47,10 @@ _NOT_STORED = "responses are not stored for this API key: send the whole convers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponsesReply(Reply):
-    """The form of a Responses answer.
+    """Format of a Responses answer.
 
-    echo: what the answer repeats of the request. encrypted: with thinking for the client to carry. response_id: the id
-    under which the answer is kept; None where it is not.
+    echo: request fields repeated in the answer. encrypted: include thinking as `encrypted_content`. response_id: id
+    under which the answer is stored; None if it is not stored.
     """
 
     echo: dict[str, Any]
@@ -60,9 +60,9 @@ class ResponsesReply(Reply):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredHistory:
-    """Stored responses, where there are any: the id for the new one, and the messages up to the previous one.
+    """Id of the response to store, and the stored messages that precede it.
 
-    size_bytes: of these messages as JSON.
+    size_bytes: size of the messages as JSON.
     """
 
     response_id: str
@@ -72,22 +72,22 @@ class StoredHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponsesTranslation(Translation):
-    """A `Translation` whose answer is a Responses object."""
+    """`Translation` whose answer is a Responses object."""
 
     reply: ResponsesReply
 
 
 def read_responses(body: object) -> ResponsesRequest:
-    """The request in a decoded JSON body. Raises ProxyError (INVALID_REQUEST) that names the field at fault."""
+    """Validate a decoded JSON body. Raises ProxyError (INVALID_REQUEST) naming the invalid field."""
     return read(ResponsesRequest, body)
 
 
 def translate_responses(
     request: ResponsesRequest, *, target: Target, strict: bool, stored: StoredHistory | None = None
 ) -> ResponsesTranslation:
-    """The request for the upstream. strict: a field that cannot be honoured is refused, not named in a header.
+    """Translate a request. strict: reject unsupported fields instead of listing them in a header.
 
-    kept is None where responses are not stored for this key. Raises ProxyError (INVALID_REQUEST) that names the field.
+    stored: None if responses are not stored for the key. Raises ProxyError (INVALID_REQUEST) naming the invalid field.
     """
     ignored = IgnoredFields(strict=strict)
     _reject_unstored_features(request, stored)
@@ -129,7 +129,7 @@ def _reject_unstored_features(request: ResponsesRequest, stored: StoredHistory |
         if getattr(request, field) is not None:
             raise invalid_field(field, "conversations and prompts are not stored here")
     if request.background:
-        raise invalid_field("background", "not supported: ask for the response in the foreground, streamed or not")
+        raise invalid_field("background", "background responses are not supported")
 
 
 def _report_ignored(request: ResponsesRequest, stored: StoredHistory | None, ignored: IgnoredFields) -> None:
@@ -178,7 +178,7 @@ def _add_item(conversation: Conversation, item: Item, field: str, ignored: Ignor
         case ReasoningItem():
             _add_reasoning(conversation, item, field, ignored)
         case ReferenceItem():
-            raise invalid_field(f"{field}.type", "items are not stored here: send the item itself")
+            raise invalid_field(f"{field}.type", "items are not stored here: send the full item")
 
 
 def _add_message(conversation: Conversation, item: MessageItem, field: str, ignored: IgnoredFields) -> None:
@@ -187,7 +187,7 @@ def _add_message(conversation: Conversation, item: MessageItem, field: str, igno
         conversation.add_user(found, f"{field}.content")
         return
     if any(block["type"] != "text" for block in found):
-        raise invalid_field(f"{field}.content", f"must be text in a message of the role {item.role}")
+        raise invalid_field(f"{field}.content", f"must be text in a message with the role {item.role}")
     if item.role == "assistant":
         conversation.add_assistant(found)
     else:
@@ -195,7 +195,7 @@ def _add_message(conversation: Conversation, item: MessageItem, field: str, igno
 
 
 def _add_reasoning(conversation: Conversation, item: ReasoningItem, field: str, ignored: IgnoredFields) -> None:
-    """Thinking that we made goes back to the model; of another model's there is nothing to go back to."""
+    """Add thinking of an earlier answer; another service's cannot be decoded and is ignored."""
     block = decode_thinking(item.encrypted_content, conversation.values) if item.encrypted_content else None
     if block is None:
         if item.encrypted_content:
@@ -233,7 +233,7 @@ def _choice(request: ResponsesRequest) -> Choice | None:
 
 
 def _calls_lack_thinking(messages: Sequence[dict[str, Any]]) -> bool:
-    """Whether the turn that goes on holds calls without the thinking before them."""
+    """Whether the unfinished turn has tool calls without the thinking that preceded them."""
     last = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
     if last is None or isinstance(last["content"], str) or not _answers_calls(messages[-1]):
         return False
@@ -262,7 +262,7 @@ def _output_request(request: ResponsesRequest) -> OutputRequest | None:
 
 
 def _echo(request: ResponsesRequest, *, stored: bool) -> dict[str, Any]:
-    """What a Responses object repeats of its request, with OpenAI's defaults."""
+    """Request fields that a Responses object repeats, with OpenAI's defaults."""
     given = request.model_dump(include={"text", "reasoning", "tool_choice"}, by_alias=True, exclude_none=True)
     return {
         "instructions": request.instructions,

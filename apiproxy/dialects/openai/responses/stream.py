@@ -1,7 +1,7 @@
-"""A streamed answer as the events of the Responses API.
+"""Streamed answers as Responses API events.
 
-Format: https://platform.openai.com/docs/api-reference/responses-streaming, and how the `openai` package folds it. Every
-event has the next sequence number; a delta costs one small `dumps`.
+Format: https://platform.openai.com/docs/api-reference/responses-streaming, and how the `openai` package folds it.
+Events are numbered; a delta costs one small `dumps`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,9 +38,10 @@ _FAILURE_CODES: Mapping[int, str] = {400: "invalid_prompt", 413: "invalid_prompt
 
 @dataclass(slots=True)
 class _Block:
-    """An open content block that has an output item. place: which item, and which part of it, for its events.
+    """Open content block with an output item.
 
-    delta: the name of the event for its deltas; head: that event up to the delta itself; shown: deltas are sent.
+    place: ids and indexes of the item and part, repeated in every event. delta: name of the event for deltas. head:
+    encoded event up to the delta. shown: whether deltas are sent.
     """
 
     index: int
@@ -54,12 +55,11 @@ class _Block:
 
     @property
     def text(self) -> str:
-        """What has come so far."""
         return "".join(self.pieces)
 
 
 class ResponsesStream:
-    """A `http.response.StreamEncoder` for one Responses object. created: Unix time in seconds."""
+    """`http.response.StreamEncoder` for one Responses object. created: Unix time in seconds."""
 
     def __init__(self, reply: ResponsesReply, *, created: int) -> None:
         self._reply = reply
@@ -74,7 +74,6 @@ class ResponsesStream:
         self._number = 0
 
     def encode(self, events: Sequence[StreamEvent]) -> bytes:
-        """The events for upstream events."""
         out: list[bytes] = []
         for event in events:
             match event["type"]:
@@ -93,7 +92,7 @@ class ResponsesStream:
         return b"".join(out)
 
     def finish(self) -> bytes:
-        """The end: the refusal, if it is one, and the whole object."""
+        """Final events: a refusal, if any, and the complete Responses object."""
         out: list[bytes] = []
         stop_reason = self._end.get("stop_reason")
         if stop_reason == "refusal":
@@ -103,7 +102,7 @@ class ResponsesStream:
         return b"".join(out)
 
     def failure(self, error: ProxyError) -> bytes:
-        """The failed object, if the answer had begun, and the error, which makes the `openai` package raise."""
+        """Failed Responses object, if the answer had started, and the error, on which the `openai` package raises."""
         out: list[bytes] = []
         seen = error_object(error)["error"]
         if self._response:
@@ -115,7 +114,6 @@ class ResponsesStream:
         return b"".join(out)
 
     def ping(self) -> bytes:
-        """A comment."""
         return _PING
 
     def _on_message_start(self, message: Mapping[str, Any], out: list[bytes]) -> None:
@@ -176,7 +174,7 @@ class ResponsesStream:
         if block is None:
             return
         if block.content["type"] == "tool_use" and not block.pieces:
-            # The upstream streams no arguments where there are none; JSON is due all the same.
+            # The upstream streams nothing for empty arguments, but clients expect JSON.
             self._send_delta(block, arguments(block.content), out)
         item = self._finished_item(block)
         self._emit_done(block, item, out)
