@@ -65,13 +65,16 @@ def test_one_of_is_any_of_and_comments_are_left_out() -> None:
             {"$ref": "#/$defs/A", "$defs": {"A": {"anyOf": [{"$ref": "#/$defs/B"}]}, "B": {"$ref": "#/$defs/A"}}},
             "recursive",
         ),
-        ({"type": "object", "properties": {"x": {"$ref": "#"}}}, "refers to something else"),
-        ({"$ref": "https://example.org/schema"}, "refers to something else"),
+        (
+            {"type": "object", "properties": {"x": {"$ref": "#"}}},
+            "a reference to something other than its own definitions",
+        ),
+        ({"$ref": "https://example.org/schema"}, "a reference to something other than its own definitions"),
         ({"enum": [{"a": 1}]}, "objects or arrays as values"),
         ({"anyOf": [{"type": "null"}], "oneOf": [{"type": "null"}]}, "both anyOf and oneOf"),
         ({"type": "object", "properties": []}, "should be an object"),
         ({"anyOf": {}}, "should be a list"),
-        ({"type": "array", "items": True}, "no schema object"),
+        ({"type": "array", "items": True}, "not a schema object"),
     ],
 )
 def test_what_has_no_such_form_is_told_why(schema: dict[str, Any], why: str) -> None:

@@ -1,4 +1,4 @@
-"""Keeps account of what a request asks for and cannot get, so that it is said and not dropped in silence."""
+"""Report of request fields that are not supported, for the header `x-proxy-ignored`."""
 
 import re
 
@@ -7,21 +7,18 @@ from apiproxy.core.errors import FailureKind, ProxyError
 HEADER = "x-proxy-ignored"
 MAX_NAMED = 40
 _MAX_TRACKED = 1_000
-"""Names kept apart; of further ones only the number is, which may then be too high."""
+"""Distinct names tracked; further ones are only counted, duplicates included."""
 
 _HEADER_SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,100}")
 
 
 def invalid_field(field: str, reason: str) -> ProxyError:
-    """The 400 for a field that cannot be accepted; the message starts with the field's name."""
+    """Error (400) for a field that is invalid or not supported; the message starts with the field's path."""
     return ProxyError(FailureKind.INVALID_REQUEST, f"{field}: {reason}", param=field)
 
 
 class IgnoredFields:
-    """The fields of one request that are not honoured, or not as they stand; each is named once.
-
-    In strict mode the first one is a 400 instead.
-    """
+    """Fields of one request that are ignored or changed. In strict mode, the first one is a 400 instead."""
 
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
@@ -29,10 +26,10 @@ class IgnoredFields:
         self._overflow = 0
 
     def add(self, field: str, note: str = "") -> None:
-        """Names a field. note: what was done instead, in a few plain ASCII words. Raises ProxyError in strict mode."""
+        """Report a field. note: the replacement, in ASCII. Raises ProxyError in strict mode."""
         if self._strict:
             raise invalid_field(
-                field, f"this gateway cannot honour it{f' ({note})' if note else ''} and is set to say so"
+                field, f"not supported{f' ({note})' if note else ''}, and the gateway is in strict mode"
             )
         name = f"{_header_safe(field)} ({note})" if note else _header_safe(field)
         if len(self._names) < _MAX_TRACKED:
@@ -42,12 +39,12 @@ class IgnoredFields:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What to put in the `x-proxy-ignored` header, in the order in which it was found; header-safe."""
+        """Header-safe values for `x-proxy-ignored`, in the order in which they were reported."""
         names = tuple(self._names)
         more = len(names) - MAX_NAMED + self._overflow
         return names if more <= 0 else (*names[:MAX_NAMED], f"and {more} more")
 
 
 def _header_safe(field: str) -> str:
-    """The name itself, unless a client made one up that a header must not carry."""
+    """The name, unless it must not appear in a header."""
     return field if _HEADER_SAFE_NAME.fullmatch(field) else "(a field with an unusual name)"

@@ -1,4 +1,4 @@
-"""Puts a Messages body together; Chat Completions and Responses differ only in how they say what it needs."""
+"""Assembly of Messages bodies for Chat Completions and Responses."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from apiproxy.dialects.openai.translate.tools import Choice, ToolPlan, ToolSpec,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The model to ask, by its id after aliases, and how much it writes at most where the client sets no limit."""
+    """Upstream model (aliases resolved), and its output limit for requests without one."""
 
     model: str
     max_output_tokens: int
@@ -24,10 +24,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What the request says of the form of its answer.
+    """Format of the answer.
 
-    answer_tool: the tool whose arguments are the answer's text, if there is one. reasoning: show the thinking.
-    include_usage: end a stream with the token counts. legacy_function: calls in the form before there were tools.
+    answer_tool: tool whose arguments are the answer's text. reasoning: include the thinking. include_usage: end a
+    stream with token counts. legacy_function: return calls as `function_call`, not `tool_calls`.
     """
 
     answer_tool: str | None = None
@@ -38,7 +38,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
-    """A Messages body (`stream` left out), what to say in `x-proxy-ignored`, and the form of the answer."""
+    """Messages body (without `stream`), values for `x-proxy-ignored`, and answer format."""
 
     body: dict[str, Any]
     ignored: tuple[str, ...]
@@ -48,7 +48,7 @@ class Translation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What one of the two APIs said, in the words of neither. max_tokens is None where the client gave no limit."""
+    """Parsed request, independent of the API. max_tokens: None if the client set no limit."""
 
     system: list[Block]
     messages: list[dict[str, Any]]
@@ -64,7 +64,7 @@ class Parts:
 def assemble(
     request: Sampled, parts: Parts, *, target: Target, ignored: IgnoredFields
 ) -> tuple[dict[str, Any], str | None]:
-    """The Messages body, and the name of the tool that carries the answer, if one does. Raises ProxyError."""
+    """Return the Messages body, and the tool that carries the answer, if any. Raises ProxyError."""
     capable = capabilities(target.model)
     max_tokens = parts.max_tokens or target.max_output_tokens
     tools = plan_tools(parts.tools, parts.choice, parallel=parts.parallel, capable=capable, ignored=ignored)
@@ -98,19 +98,19 @@ def assemble(
     return body, output.answer_tool
 
 
-def report_unknown_fields(request: Sampled, honoured: Mapping[str, object], ignored: IgnoredFields) -> None:
-    """Names the request's other fields, unless their value says no more than the default.
+def report_unknown_fields(request: Sampled, defaults: Mapping[str, object], ignored: IgnoredFields) -> None:
+    """Report the request's unknown fields, unless they have their default value.
 
-    honoured: names of fields with the one value that needs no word, such as `n: 1`.
+    defaults: by field name, such as `n: 1`. Empty and false values always count as defaults.
     """
     for name, value in (request.model_extra or {}).items():
-        if value is None or value is False or value in ([], {}, "") or (name in honoured and value == honoured[name]):
+        if value is None or value is False or value in ([], {}, "") or (name in defaults and value == defaults[name]):
             continue
         ignored.add(name)
 
 
 def _cacheable(tools: ToolPlan, parts: Parts) -> list[Block]:
-    """Every block that may hold a cache breakpoint, in the order in which the upstream reads them."""
+    """Blocks that may have a cache breakpoint, in the order in which the upstream reads them."""
     blocks = [*tools.tools, *parts.system]
     for message in parts.messages:
         if isinstance(message["content"], str):

@@ -1,4 +1,4 @@
-"""`reasoning_effort` as `thinking` and `output_config.effort`, in the form that the model takes."""
+"""`reasoning_effort` as `thinking` and `output_config.effort`, as the model supports them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from apiproxy.dialects.openai.translate.capabilities import Capabilities, Thinking
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields
 
-# Tokens to think with, for models that take a budget. The API's least is 1,024.
+# Thinking budgets, for models that need one. The API's minimum is 1,024.
 BUDGET_TOKENS: Mapping[str, int] = {
     "minimal": 1024,
     "low": 2048,
@@ -23,10 +23,10 @@ _LOWER_EFFORT = {"max": "high", "xhigh": "high", "minimal": "low"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningRequest:
-    """What the request says of reasoning. field: the name of its effort; shown: the answer is to hold the thinking.
+    """Reasoning options of a request.
 
-    thinking: the Messages API's own field, which goes before the effort. turn_has_bare_calls: the conversation ends
-    within a tool loop whose calls came back without the thinking before them.
+    field: name of the effort field. shown: include the thinking in the answer. thinking: the Messages API's own field,
+    which takes precedence. calls_lack_thinking: the conversation ends in a tool loop without the preceding thinking.
     """
 
     field: str
@@ -38,26 +38,26 @@ class ReasoningRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningPlan:
-    """What goes into the body; thinking is None where the field is left out."""
+    """Reasoning fields of the Messages body; None: the field is omitted."""
 
     thinking: dict[str, Any] | None = None
     effort: str | None = None
 
     @property
     def active(self) -> bool:
-        """Whether the request asks for thinking."""
+        """Whether thinking is requested."""
         return self.thinking is not None and self.thinking.get("type") in ("enabled", "adaptive")
 
     @property
     def by_budget(self) -> bool:
-        """Whether it asks for it in the older form, which has more restrictions."""
+        """Whether thinking is requested by a token budget, which has more restrictions."""
         return self.thinking is not None and self.thinking.get("type") == "enabled"
 
 
 def plan_reasoning(
     asked: ReasoningRequest, *, capable: Capabilities, max_tokens: int, tool_forced: bool, ignored: IgnoredFields
 ) -> ReasoningPlan:
-    """How to ask this model for it. Says what cannot be had; max_tokens includes the tokens to think with."""
+    """Choose the reasoning fields for a model. max_tokens: includes thinking tokens."""
     if asked.thinking is not None:
         return ReasoningPlan(thinking=dict(asked.thinking), effort=_effort(asked, capable, ignored))
     if asked.effort is None:
@@ -89,7 +89,7 @@ def _off(asked: ReasoningRequest, capable: Capabilities, ignored: IgnoredFields)
 
 
 def _effort(asked: ReasoningRequest, capable: Capabilities, ignored: IgnoredFields) -> str | None:
-    """The effort, or the nearest lower one that the model knows."""
+    """The effort, or the next lower one that the model supports."""
     effort = asked.effort
     if effort is None or effort == "none" or not capable.efforts:
         return None
@@ -104,9 +104,9 @@ def _effort(asked: ReasoningRequest, capable: Capabilities, ignored: IgnoredFiel
 def _by_budget(asked: ReasoningRequest, max_tokens: int, ignored: IgnoredFields) -> ReasoningPlan:
     assert asked.effort is not None
     if asked.calls_lack_thinking:
-        # 400 "Expected `thinking` or `redacted_thinking`, but found `tool_use`": a turn that began without its
-        # thinking blocks cannot go on with thinking.
-        ignored.add(asked.field, "the tool calls came back without thinking_blocks")
+        # Else 400 "Expected `thinking` or `redacted_thinking`, but found `tool_use`": a turn that started without
+        # thinking blocks cannot continue with thinking.
+        ignored.add(asked.field, "the tool calls lack their thinking_blocks")
         return ReasoningPlan()
     room = max_tokens - max(MIN_BUDGET_TOKENS, max_tokens // 4)
     if room < MIN_BUDGET_TOKENS:

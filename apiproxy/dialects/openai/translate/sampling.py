@@ -1,4 +1,4 @@
-"""Temperature, top_p, top_k, stop sequences, service tier and user id, within what the API and the model take."""
+"""Sampling parameters, stop sequences, service tier and user id of the Messages body."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ from apiproxy.dialects.openai.translate.reasoning import ReasoningPlan
 MAX_TEMPERATURE = 1.0
 MIN_TOP_P_WITH_THINKING = 0.95
 
-# Bounded as addresses are: without the bounds, `a@` and a megabyte of dots took hours.
+# Bounded quantifiers, else `a@` and a megabyte of dots take hours.
 _LOOKS_PERSONAL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}\.[^@\s]{1,63}|\+?[\d\s().-]{7,20}")
 _SERVICE_TIERS: Mapping[str, str] = {"auto": "auto", "default": "standard_only", "priority": "auto", "scale": "auto"}
 
@@ -24,7 +24,7 @@ def sampling_fields(
 ) -> dict[str, Any]:
     """`temperature`, `top_p` and `top_k` for the body.
 
-    1 is the default of the first two: where it cannot be sent, leaving it out needs no word.
+    Dropping the default 1 of the first two is not reported.
     """
     wanted: dict[str, Any] = {}
     if request.temperature is not None:
@@ -50,7 +50,7 @@ def sampling_fields(
 def _unsupported_reason(
     name: str, value: float, fields: Mapping[str, Any], capable: Capabilities, reasoning: ReasoningPlan
 ) -> str | None:
-    """Why the model would refuse it beside the fields that it takes already."""
+    """Reason why the model would reject the parameter together with `fields`, or None."""
     if capable.sampling is Sampling.NONE:
         return "this model takes no sampling parameters"
     if reasoning.active and not (name == "top_p" and value >= MIN_TOP_P_WITH_THINKING):
@@ -61,16 +61,16 @@ def _unsupported_reason(
 
 
 def stop_sequences(stop: str | Sequence[str] | None, ignored: IgnoredFields) -> list[str]:
-    """The stop sequences that the API takes: it refuses such of white space only."""
+    """Stop sequences, without those of white space only, which the API rejects."""
     wanted = [stop] if isinstance(stop, str) else list(stop or ())
     taken = [sequence for sequence in wanted if not is_blank(sequence)]
     if any(sequence for sequence in wanted if is_blank(sequence)):
-        ignored.add("stop", "sequences of white space only are left out")
+        ignored.add("stop", "white space sequences are dropped")
     return taken
 
 
 def service_tier(tier: str | None, ignored: IgnoredFields) -> dict[str, Any]:
-    """`service_tier` for the body, where there is an equivalent."""
+    """`service_tier` for the body, if there is an equivalent."""
     if tier is None:
         return {}
     if tier not in _SERVICE_TIERS:
@@ -80,9 +80,9 @@ def service_tier(tier: str | None, ignored: IgnoredFields) -> dict[str, Any]:
 
 
 def user_metadata(request: Sampled, ignored: IgnoredFields) -> dict[str, Any]:
-    """`metadata.user_id` for the body; of OpenAI's metadata there is no other equivalent.
+    """`metadata.user_id` for the body, the only equivalent of OpenAI's metadata.
 
-    The API refuses what looks like an e-mail address or a telephone number: a digest of it does as well.
+    E-mail addresses and telephone numbers, which the API rejects, are replaced by a digest.
     """
     given = request.metadata or {}
     user = request.user or request.safety_identifier

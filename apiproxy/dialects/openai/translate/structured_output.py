@@ -1,6 +1,6 @@
-"""JSON answers: `response_format` as `output_config.format`, a tool that carries the answer, or an instruction.
+"""JSON answers by `output_config.format`, by a tool, or by an instruction.
 
-Which of them, and why: docs/decisions/0004-openai-structured-output.md.
+The choice is explained in docs/decisions/0004-openai-structured-output.md.
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ _INSTRUCTION = "Answer with a single JSON object and nothing else: no text aroun
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputRequest:
-    """A JSON answer that the request wants.
+    """JSON answer that the request asks for.
 
-    schema is None for any object; strict: an answer that does not match it is of no use. field and schema_field: where
-    the request says so.
+    schema: None for any object. strict: the answer must conform to the schema. field, schema_field: paths in the
+    request.
     """
 
     field: str
@@ -37,7 +37,7 @@ class OutputRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputPlan:
-    """What it takes: a value for `output_config.format`, the name of a tool that carries the answer, or a sentence."""
+    """One of: `output_config.format`, a tool that carries the answer, or an instruction."""
 
     format: dict[str, Any] | None = None
     answer_tool: str | None = None
@@ -47,11 +47,11 @@ class OutputPlan:
 def plan_output(
     wanted: OutputRequest, tools: ToolPlan, *, capable: Capabilities, thinking: bool, ignored: IgnoredFields
 ) -> OutputPlan:
-    """How to get the answer from this model. thinking: the request asks for it. May add the answer's tool to `tools`.
+    """Choose how to get a JSON answer from a model; may add a tool to `tools`.
 
-    Raises ProxyError for a schema to which the model cannot be held.
+    thinking: the request asks for thinking. Raises ProxyError for a strict schema that cannot be enforced.
     """
-    why = "any JSON object will do"
+    why = "any JSON object is accepted"
     if wanted.schema is not None:
         try:
             if capable.structured_outputs:
@@ -60,12 +60,12 @@ def plan_output(
         except NoStrictFormError as error:
             why = str(error)
     if tools.forced:
-        return OutputPlan()  # the answer will be a call of the client's own tool, which no format concerns
+        return OutputPlan()  # the answer is a call of the client's tool, to which the format does not apply
     if capable.forced_tools and (capable.forced_while_thinking or not thinking):
         return OutputPlan(answer_tool=_add_answer_tool(wanted, tools))
     if wanted.strict:
-        raise invalid_field(wanted.schema_field, f"this model cannot be held to it ({why})")
-    ignored.add(wanted.field, "asked for in the prompt, not enforced")
+        raise invalid_field(wanted.schema_field, f"cannot be enforced on this model ({why})")
+    ignored.add(wanted.field, "requested in the prompt, not enforced")
     return OutputPlan(instruction=_instruction(wanted))
 
 
@@ -76,7 +76,7 @@ def _instruction(wanted: OutputRequest) -> str:
 
 
 def _add_answer_tool(wanted: OutputRequest, tools: ToolPlan) -> str:
-    """Makes the model call something: this tool, or one of the client's own if it may call these."""
+    """Force a tool call: of this tool, or of the client's tools if the model may call them."""
     schema = {"type": "object", **(wanted.schema or {})}
     if schema["type"] != "object":
         raise invalid_field(f"{wanted.schema_field}.type", "must be 'object'")

@@ -1,4 +1,4 @@
-"""Reads a decoded body by its model, and puts what is wrong with it in terms of the body's own fields."""
+"""Validation of request bodies, with errors that name the fields of the body."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -12,9 +12,9 @@ RequestT = TypeVar("RequestT", bound=Accepted)
 
 
 def read(model: type[RequestT], body: object, *, within: str = "") -> RequestT:
-    """The body, or a part of it, as the model has it. within: the part's path.
+    """Validate a body or a part of it. within: path of the part.
 
-    Raises ProxyError (INVALID_REQUEST) that names the field at fault.
+    Raises ProxyError (INVALID_REQUEST) naming the invalid field.
     """
     if not isinstance(body, dict):
         raise invalid_field(within or "body", "must be a JSON object")
@@ -26,7 +26,7 @@ def read(model: type[RequestT], body: object, *, within: str = "") -> RequestT:
 
 
 def _deepest_error(body: Mapping[str, Any], error: ValidationError) -> tuple[str, str]:
-    """Field and message of the problem that lies deepest: of a union's branches that is the one that was meant."""
+    """Field and message of the deepest error, which belongs to the intended branch of a union."""
     problems = [
         (
             _field_path(body, item["loc"], item["type"], ctx := item.get("ctx", {})),
@@ -45,7 +45,7 @@ def _message(kind: str, message: str, ctx: Mapping[str, Any]) -> str:
 
 
 def _field_path(body: Mapping[str, Any], loc: Sequence[int | str], kind: str, ctx: Mapping[str, Any]) -> str:
-    """The field's path in the body itself: pydantic's has the names of union branches in between."""
+    """Path in the body; pydantic's includes the names of union branches."""
     path: list[str] = []
     here: Any = body
     for step in loc:
