@@ -1,4 +1,4 @@
-"""HTTP status, error type and headers of a failed request, as far as the dialects share them."""
+"""Error statuses, types and response headers shared by the dialects."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -55,7 +55,7 @@ def build_error_response(
     status: int,
     limit_headers: Callable[[LimitState], dict[str, str]],
 ) -> HttpResponse:
-    """JSON response with the dialect's error object and limit headers, and with hints when to retry."""
+    """JSON error response with limit headers and retry hints."""
     response = HttpResponse(dumps(body), status=status, content_type="application/json")
     headers = _retry_after(error)
     if isinstance(error, LimitError):
@@ -70,7 +70,7 @@ def _retry_after(error: ProxyError) -> dict[str, str]:
 
 
 def _sdk_retry_hints(error: LimitError) -> dict[str, str]:
-    """Headers that only the official SDKs know: do not retry at all, or retry after milliseconds."""
+    """Retry headers of the official SDKs: never, or after milliseconds."""
     if not error.retryable:
         return {"x-should-retry": "false"}
     if error.retry_after_s is not None:

@@ -1,4 +1,4 @@
-"""Rate limit and budget headers of a response; each dialect has its own header names and time format."""
+"""Rate limit and budget headers; names and time format vary by dialect."""
 
 from collections.abc import Callable, Mapping
 

@@ -17,7 +17,7 @@ ESTIMATE_HEADER = "x-proxy-token-count"
 
 
 class Counters:
-    """Token counter of the current upstream; replaced when the credential changes, as in demo mode."""
+    """Token counter for the current credential, which changes in demo mode."""
 
     def __init__(self) -> None:
         self._counter: TokenCounter | None = None
@@ -41,7 +41,7 @@ counters = Counters()
 
 
 async def count_tokens(request: HttpRequest, principal: Principal) -> JsonResponse:
-    """Count a prompt's input tokens, at the upstream if it supports it, else by an estimate.
+    """Count a prompt's input tokens at the upstream, or estimate them.
 
     The body is forwarded unchanged except for aliases in `model`. Raises ProxyError; LimitError if the key has made too
     many such requests.

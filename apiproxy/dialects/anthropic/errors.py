@@ -1,4 +1,7 @@
-"""Error responses of the Messages API. Source: https://platform.claude.com/docs/en/api/errors"""
+"""Error responses of the Messages API.
+
+Source: https://platform.claude.com/docs/en/api/errors
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Limit headers of the Messages API. Source: https://platform.claude.com/docs/en/api/rate-limits"""
+"""Limit headers of the Messages API.
+
+Source: https://platform.claude.com/docs/en/api/rate-limits
+"""
 
 from datetime import UTC, datetime
 

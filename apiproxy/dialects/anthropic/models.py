@@ -22,7 +22,10 @@ _OWNER = "anthropic"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """Requested page. limit: None for all. At most one of before_id and after_id (model ids) may be set."""
+    """Requested page.
+
+    limit: None for all. At most one of before_id and after_id (model ids) may be set.
+    """
 
     limit: int | None
     before_id: str | None = None
@@ -49,7 +52,10 @@ async def list_models(request: HttpRequest, principal: Principal) -> JsonRespons
 
 
 async def retrieve_model(request: HttpRequest, principal: Principal, model_id: str) -> JsonResponse:
-    """Return a model by its id or an alias. Raises ProxyError (NOT_FOUND) if unknown or not allowed for the key."""
+    """Return a model by its id or an alias.
+
+    Raises ProxyError (NOT_FOUND) if unknown or not allowed for the key.
+    """
     for model in await _allowed_models(principal):
         if model_id in model.names:
             return JsonResponse(

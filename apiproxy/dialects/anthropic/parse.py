@@ -20,7 +20,10 @@ _BETA = re.compile(r"[!-+\--~]+")  # visible ASCII except the comma
 
 
 def check_body(body: Mapping[str, Any]) -> MessagesIn:
-    """Validate the fields that the gateway reads. Raises ProxyError (INVALID_REQUEST) naming the invalid field."""
+    """Validate the fields that the gateway reads.
+
+    Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    """
     for name in _HEADER_FIELDS:
         if name in body:
             message = f"{name}: Extra inputs are not permitted"
@@ -33,7 +36,7 @@ def check_body(body: Mapping[str, Any]) -> MessagesIn:
 
 
 def _check_cli_accepts(body: Mapping[str, Any]) -> None:
-    """Reject bodies on which the SDK in the CLI would fail before it sends them; the upstream rejects them too."""
+    """Reject bodies on which the CLI fails before sending; so does the upstream."""
     tools = body.get("tools")
     if tools is not None and not isinstance(tools, list):
         raise ProxyError(FailureKind.INVALID_REQUEST, "tools: Input should be a valid list", param="tools")
@@ -56,7 +59,7 @@ def _is_truthy_in_javascript(value: object) -> bool:
 
 
 def invalid_field(error: ValidationError) -> ProxyError:
-    """First pydantic error in the Messages API's format: `messages.0.content: Field required`."""
+    """First pydantic error as `messages.0.content: Field required`."""
     first = error.errors(include_url=False, include_input=False)[0]
     param = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
@@ -64,7 +67,7 @@ def invalid_field(error: ValidationError) -> ProxyError:
 
 
 def with_default_max_tokens(body: Mapping[str, Any], *, max_output_tokens: int) -> dict[str, Any]:
-    """Body with `max_tokens`, which the upstream requires; defaults to the model's maximum."""
+    """Body with the required `max_tokens`; defaults to the model's maximum."""
     completed = dict(body)
     if completed.get("max_tokens") is None:
         completed["max_tokens"] = max_output_tokens
@@ -72,7 +75,10 @@ def with_default_max_tokens(body: Mapping[str, Any], *, max_output_tokens: int) 
 
 
 def beta_names(header: str | None) -> tuple[str, ...]:
-    """Names in an `anthropic-beta` header. Raises ProxyError (INVALID_REQUEST) unless it is a list of names."""
+    """Names in an `anthropic-beta` header.
+
+    Raises ProxyError (INVALID_REQUEST) unless it is a list of names.
+    """
     given = header or ""
     if len(given) > MAX_BETA_CHARS:
         raise _invalid_beta(f"at most {MAX_BETA_CHARS} characters are allowed")

@@ -1,4 +1,6 @@
-"""Fields of a Messages body that the gateway reads. The upstream validates all others, including unknown ones.
+"""Fields of a Messages body that the gateway reads.
+
+The upstream validates all others, including unknown ones.
 
 Source: https://platform.claude.com/docs/en/api/messages
 """
@@ -42,7 +44,7 @@ class MessageIn(BaseModel):
 
 
 def _checked(message: object, check: ValidatorFunctionWrapHandler) -> object:
-    """Validate the message but keep the dict: a body's messages as models would take 30 times its size."""
+    """Validate but keep the dict: models would take 30 times the memory."""
     check(message)
     return message
 

@@ -1,4 +1,4 @@
-"""Token counts of prompts: the upstream's count_tokens endpoint, and a local estimate."""
+"""Token counting by the upstream's endpoint or a local estimate."""
 
 import asyncio
 import math
@@ -30,7 +30,10 @@ _NOT_TEXT = frozenset({"type", "cache_control", "signature", "id", "tool_use_id"
 
 
 class TokenCounter:
-    """Client of one upstream's count_tokens endpoint. Connects on first use; bound to one event loop."""
+    """Client of one upstream's count_tokens endpoint.
+
+    Connects on first use; bound to one event loop.
+    """
 
     def __init__(self, credential: Credential, *, timeout_s: float = COUNT_TIMEOUT_S) -> None:
         self.credential = credential
@@ -86,7 +89,7 @@ class TokenCounter:
 
 
 def estimate_tokens(body: Mapping[str, Any]) -> int:
-    """Estimated input tokens of a body: at least 1, and more likely too high than too low."""
+    """Estimated input tokens of a body, biased upwards; at least 1."""
     characters, fixed = _text_size([body.get(name) for name in ("system", "tools", "messages")])
     return max(1, math.ceil(characters / _CHARACTERS_PER_TOKEN) + fixed)
 
@@ -121,7 +124,7 @@ def _media_tokens(block: Mapping[str, Any]) -> int:
 
 
 def _encode(body: Mapping[str, Any], body_bytes: int) -> list[bytes]:
-    """Body in pieces, so that neither a call into C nor a write to the connection handles megabytes."""
+    """Body in pieces, so that no C call or socket write handles megabytes."""
     try:
         return dump_pieces(body) if body_bytes > OFFLOAD_BYTES else [dumps(body)]
     except RecursionError:

@@ -47,7 +47,10 @@ ToBody = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Request data besides the parsed body. body_bytes: size of the body. created: Unix time in seconds."""
+    """Request data besides the parsed body.
+
+    body_bytes: size of the body. created: Unix time in seconds.
+    """
 
     principal: Principal
     request_id: str

@@ -1,4 +1,4 @@
-"""Error responses of the OpenAI API: shared statuses and types, and OpenAI's error codes.
+"""Error responses of the OpenAI API, with OpenAI's error codes.
 
 Source: https://platform.openai.com/docs/guides/error-codes, and the exceptions that the `openai` package raises for
 each status.
@@ -64,7 +64,7 @@ _NO_KEY = "Missing or incorrect API key: send a key of this gateway as `Authoriz
 
 
 def failure(error: ProxyError) -> Failure:
-    """Status, type and code of an error; status and type of an upstream error are passed on."""
+    """Status, type and code; an upstream error keeps its status and type."""
     if error.kind is FailureKind.BUDGET_SPENT:
         return _BUDGET_SPENT  # the other dialect's 402 is not used by OpenAI
     status, error_type = status_and_type(error)
@@ -72,7 +72,7 @@ def failure(error: ProxyError) -> Failure:
 
 
 def error_object(error: ProxyError) -> dict[str, Any]:
-    """Body of an error response, and data of an error in a stream: `{"error": {message, type, param, code}}`."""
+    """Body of an error response or stream error: `{"error": {message, type, …}}`."""
     seen = failure(error)
     # The message of an authentication error names `x-api-key`, a header that OpenAI clients do not send.
     message = _NO_KEY if error.kind is FailureKind.UNAUTHENTICATED else error.message

@@ -1,4 +1,7 @@
-"""Limit headers of the OpenAI API. Source: https://platform.openai.com/docs/guides/rate-limits"""
+"""Limit headers of the OpenAI API.
+
+Source: https://platform.openai.com/docs/guides/rate-limits
+"""
 
 from apiproxy.core.limits import Gauge, LimitState
 from apiproxy.dialects.limit_headers import build_limit_headers

@@ -52,14 +52,18 @@ _FUNCTION_CALL_ID_PREFIX = "function_call_"
 
 
 def read_chat(body: object) -> ChatRequest:
-    """Validate a decoded JSON body. Raises ProxyError (INVALID_REQUEST) naming the invalid field."""
+    """Validate a decoded JSON body.
+
+    Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    """
     return read(ChatRequest, body)
 
 
 def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Translation:
-    """Translate a request. strict: reject unsupported fields instead of listing them in a header.
+    """Translate a request.
 
-    Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    strict: reject unsupported fields instead of listing them in a header. Raises ProxyError (INVALID_REQUEST) naming
+    the invalid field.
     """
     ignored = IgnoredFields(strict=strict)
     report_unknown_fields(request, _DEFAULTS, ignored)
@@ -94,7 +98,10 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
 
 
 def json_object(text: str, field: str, values: ValueBudget) -> dict[str, Any]:
-    """Arguments of a call as an object; blank text means no arguments. values: budget shared by all calls."""
+    """Arguments of a call as an object; blank text means no arguments.
+
+    values: budget shared by all calls.
+    """
     if not text or text.isspace():
         return {}
     try:
@@ -107,7 +114,7 @@ def json_object(text: str, field: str, values: ValueBudget) -> dict[str, Any]:
 
 
 def thinking_blocks(given: Sequence[dict[str, Any]] | None, field: str) -> list[Block]:
-    """Thinking blocks of an earlier answer, sent back by the client so that the model can continue from them."""
+    """Thinking blocks of an earlier answer, sent back by the client."""
     blocks: list[Block] = []
     for index, block in enumerate(given or ()):
         if block.get("type") not in THINKING_TYPES:
@@ -231,7 +238,7 @@ def _reasoning_request(request: ChatRequest) -> ReasoningRequest:
 
 
 def _calls_lack_thinking(messages: Sequence[object]) -> bool:
-    """Whether the unfinished turn has tool calls without the thinking that preceded them."""
+    """Whether the unfinished turn has tool calls without preceding thinking."""
     for message in map(MESSAGE.validate_python, reversed(messages)):
         if isinstance(message, UserMessage):
             return False

@@ -21,7 +21,7 @@ class Accepted(BaseModel):
 
 
 class Cacheable(Accepted):
-    """Part that may end a cached prefix, in OpenAI's or (as with other gateways) Anthropic's notation."""
+    """Part that may end a cached prefix, in OpenAI's or Anthropic's notation."""
 
     cache_control: dict[str, Any] | None = None
     prompt_cache_breakpoint: dict[str, Any] | None = None
@@ -76,7 +76,7 @@ class FilePart(Cacheable):
 
 
 class AudioPart(Accepted):
-    """Audio part: parsed only to be rejected by name, as no Claude model accepts audio."""
+    """Audio part, which no Claude model accepts: parsed to be rejected by name."""
 
     type: Literal["input_audio"]
 
@@ -125,7 +125,7 @@ class UserMessage(Accepted):
 
 
 class AssistantMessage(Accepted):
-    """Assistant message. thinking_blocks: blocks that this gateway returned with an earlier answer."""
+    """Assistant message, perhaps with the `thinking_blocks` of an earlier answer."""
 
     role: Literal["assistant"]
     content: str | Each[AssistantPart] | None = None

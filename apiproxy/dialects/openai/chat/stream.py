@@ -54,7 +54,10 @@ class _Block:
 
 
 class ChatStream:
-    """`http.response.StreamEncoder` for one chat completion. created: Unix time in seconds."""
+    """`http.response.StreamEncoder` for one chat completion.
+
+    created: Unix time in seconds.
+    """
 
     def __init__(self, reply: Reply, *, created: int) -> None:
         self._reply = reply
@@ -86,7 +89,7 @@ class ChatStream:
         return self._head + b'[],"usage":' + orjson.dumps(usage) + b"}\n\n" + _DONE
 
     def failure(self, error: ProxyError) -> bytes:
-        """Error object without an end marker, else clients would take the answer for complete."""
+        """Error object; an end marker would make the answer look complete."""
         return b"data: " + dumps(error_object(error)) + b"\n\n"
 
     def ping(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Content of Responses input as Messages API blocks, and thinking as `encrypted_content`."""
+"""Content of Responses input, and thinking as `encrypted_content`."""
 
 import base64
 import binascii
@@ -28,12 +28,15 @@ def blocks(content: str | Sequence[Part], field: str, ignored: IgnoredFields) ->
 
 
 def encode_thinking(block: Mapping[str, Any]) -> str:
-    """Encode a thinking block as `encrypted_content` of a reasoning item: opaque to clients, as OpenAI's is."""
+    """Encode a thinking block as `encrypted_content`, opaque to clients."""
     return _MARKER + base64.urlsafe_b64encode(dumps(block)).decode()
 
 
 def decode_thinking(content: str, values: ValueBudget) -> dict[str, Any] | None:
-    """Decode `encrypted_content`; None if another service made it. values: budget of the whole request."""
+    """Decode `encrypted_content`; None if another service made it.
+
+    values: budget of the whole request.
+    """
     if not content.startswith(_MARKER):
         return None
     try:

@@ -78,16 +78,20 @@ class ResponsesTranslation(Translation):
 
 
 def read_responses(body: object) -> ResponsesRequest:
-    """Validate a decoded JSON body. Raises ProxyError (INVALID_REQUEST) naming the invalid field."""
+    """Validate a decoded JSON body.
+
+    Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    """
     return read(ResponsesRequest, body)
 
 
 def translate_responses(
     request: ResponsesRequest, *, target: Target, strict: bool, stored: StoredHistory | None = None
 ) -> ResponsesTranslation:
-    """Translate a request. strict: reject unsupported fields instead of listing them in a header.
+    """Translate a request.
 
-    stored: None if responses are not stored for the key. Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    strict: reject unsupported fields instead of listing them in a header. stored: None if responses are not stored for
+    the key. Raises ProxyError (INVALID_REQUEST) naming the invalid field.
     """
     ignored = IgnoredFields(strict=strict)
     _reject_unstored_features(request, stored)
@@ -195,7 +199,7 @@ def _add_message(conversation: Conversation, item: MessageItem, field: str, igno
 
 
 def _add_reasoning(conversation: Conversation, item: ReasoningItem, field: str, ignored: IgnoredFields) -> None:
-    """Add thinking of an earlier answer; another service's cannot be decoded and is ignored."""
+    """Add thinking of an earlier answer; that of other services is ignored."""
     block = decode_thinking(item.encrypted_content, conversation.values) if item.encrypted_content else None
     if block is None:
         if item.encrypted_content:
@@ -233,7 +237,7 @@ def _choice(request: ResponsesRequest) -> Choice | None:
 
 
 def _calls_lack_thinking(messages: Sequence[dict[str, Any]]) -> bool:
-    """Whether the unfinished turn has tool calls without the thinking that preceded them."""
+    """Whether the unfinished turn has tool calls without preceding thinking."""
     last = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
     if last is None or isinstance(last["content"], str) or not _answers_calls(messages[-1]):
         return False

@@ -71,7 +71,7 @@ def finished_response(
 
 
 def usage_object(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Token counts of a Responses object; reasoning tokens are 0 if the upstream does not report them."""
+    """Token counts of a Responses object; unreported reasoning tokens are 0."""
     given, written = input_tokens(usage), int(usage.get("output_tokens") or 0)
     return {
         "input_tokens": given,
@@ -86,7 +86,7 @@ def usage_object(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def block_item(message_id: str, index: int, block: Mapping[str, Any], reply: ResponsesReply) -> Item | None:
-    """Output item for an upstream content block; None if the block is not shown to the client."""
+    """Output item for an upstream block; None if hidden from the client."""
     kind = block["type"]
     if kind == "text" and reply.answer_tool is None:
         return message_item(message_id, index, [text_part(block.get("text") or "")])

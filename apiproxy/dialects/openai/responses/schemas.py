@@ -1,4 +1,7 @@
-"""Request models of POST /v1/responses. Source: the request types of the `openai` package."""
+"""Request models of POST /v1/responses.
+
+Source: the request types of the `openai` package.
+"""
 
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,8 @@
-"""Stored responses that later requests can continue, if the settings and the key allow storing messages.
+"""Stored responses that later requests can continue.
 
-Each response is stored as a conversation with the response's id, so that several requests can continue the same one.
-The upstream's message is stored, and converted when the response is retrieved.
+The settings and the key must both allow storing messages. Each response is stored as a conversation with the response's
+id, so that several requests can continue the same one. The upstream's message is stored, and converted when the
+response is retrieved.
 """
 
 from collections.abc import Mapping
@@ -22,10 +23,11 @@ from apiproxy.sessions.recorder import recorder
 async def load_history(
     request: ResponsesRequest, principal: Principal, *, request_id: str, body_bytes: int
 ) -> StoredHistory | None:
-    """Id for the new response, and the messages of the previous one; None if nothing is stored for the key.
+    """Return the new response's id and the stored messages before it.
 
-    Raises ProxyError: INVALID_REQUEST for an unknown previous response, TOO_LARGE if its messages and the body exceed
-    the API's limit or the key's storage quota, DATABASE_AWAY if the database is unavailable.
+    None if nothing is stored for the key. Raises ProxyError: INVALID_REQUEST for an unknown previous response,
+    TOO_LARGE if its messages and the body exceed the API's limit or the key's storage quota, DATABASE_AWAY if the
+    database is unavailable.
     """
     may_keep = principal.store_bodies and gateway_settings().sessions.store
     if not may_keep or (request.store is False and request.previous_response_id is None):
@@ -45,7 +47,10 @@ async def load_history(
 
 
 async def _has_room(request: ResponsesRequest, principal: Principal, *, request_id: str, body_bytes: int) -> bool:
-    """Whether the response fits the key's quota. Raises ProxyError (TOO_LARGE) if storing was requested."""
+    """Whether the response fits the key's quota.
+
+    Raises ProxyError (TOO_LARGE) if storing was requested.
+    """
     if request.store is False:
         return True
     try:
@@ -63,7 +68,10 @@ def stored_form(reply: ResponsesReply, *, created: int) -> Mapping[str, Any]:
 
 
 async def retrieve(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:
-    """Return a stored response of the key. Raises ProxyError: NOT_FOUND, or DATABASE_AWAY."""
+    """Return a stored response of the key.
+
+    Raises ProxyError: NOT_FOUND, or DATABASE_AWAY.
+    """
     answer = await recorder.answer(principal.key_id, response_id, request_id=request_id)
     if answer is None:
         raise _not_found(response_id)
@@ -72,7 +80,10 @@ async def retrieve(principal: Principal, response_id: str, *, request_id: str) -
 
 
 async def delete(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:
-    """Delete a stored response of the key. Raises ProxyError: NOT_FOUND, or DATABASE_AWAY."""
+    """Delete a stored response of the key.
+
+    Raises ProxyError: NOT_FOUND, or DATABASE_AWAY.
+    """
     if not await recorder.forget(principal.key_id, response_id, request_id=request_id):
         raise _not_found(response_id)
     return {"id": response_id, "object": "response", "deleted": True}

@@ -59,7 +59,10 @@ class _Block:
 
 
 class ResponsesStream:
-    """`http.response.StreamEncoder` for one Responses object. created: Unix time in seconds."""
+    """`http.response.StreamEncoder` for one Responses object.
+
+    created: Unix time in seconds.
+    """
 
     def __init__(self, reply: ResponsesReply, *, created: int) -> None:
         self._reply = reply
@@ -102,7 +105,7 @@ class ResponsesStream:
         return b"".join(out)
 
     def failure(self, error: ProxyError) -> bytes:
-        """Failed Responses object, if the answer had started, and the error, on which the `openai` package raises."""
+        """Failed Responses object, if started, and the error."""
         out: list[bytes] = []
         seen = error_object(error)["error"]
         if self._response:
@@ -110,6 +113,7 @@ class ResponsesStream:
             failed = {**self._response, "status": "failed", "error": {"code": code, "message": seen["message"]}}
             self._emit("response.failed", {"response": {**failed, "output": self._items}}, out)
         plain = {name: seen[name] for name in ("code", "message", "param")}
+        # The `openai` package raises on this event.
         self._emit("error", {**plain, "error": seen}, out)
         return b"".join(out)
 

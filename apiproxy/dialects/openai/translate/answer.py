@@ -1,4 +1,4 @@
-"""Ids, token counts and finish reasons of answers in OpenAI's terms, shared by both APIs."""
+"""Ids, token counts and finish reasons of answers, shared by both APIs."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,12 +20,15 @@ _SERVICE_TIERS: Mapping[str, str] = {"standard": "default", "priority": "priorit
 
 
 def completion_id(message_id: str) -> str:
-    """`chatcmpl-` id of an upstream message (`msg_…`); the same whether streamed or not."""
+    """`chatcmpl-` id for an upstream id (`msg_…`), whether streamed or not."""
     return "chatcmpl-" + message_id.removeprefix("msg_")
 
 
 def finish_reason(stop_reason: str | None, *, calls: bool, legacy: bool = False) -> FinishReason:
-    """Finish reason. calls: the answer has tool calls for the client, not counting the one that carries the answer."""
+    """Finish reason.
+
+    calls: the answer has tool calls for the client, not counting the one that carries the answer.
+    """
     if stop_reason in _LENGTH:
         return "length"
     if stop_reason == "refusal":
@@ -47,12 +50,15 @@ def service_tier(usage: Mapping[str, Any]) -> str | None:
 
 
 def merged_usage(before: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
-    """Update token counts with those of a `message_delta`, which are totals and may be incomplete."""
+    """Update token counts from a `message_delta`: totals, possibly incomplete."""
     return {**before, **{name: value for name, value in update.items() if value is not None}}
 
 
 def input_tokens(usage: Mapping[str, Any]) -> int:
-    """All input tokens. The Messages API counts cache reads and writes separately; OpenAI does not."""
+    """All input tokens.
+
+    The Messages API counts cache reads and writes separately; OpenAI does not.
+    """
     return (
         int(usage.get("input_tokens") or 0)
         + int(usage.get("cache_read_input_tokens") or 0)
@@ -67,7 +73,10 @@ def reasoning_tokens(usage: Mapping[str, Any]) -> int | None:
 
 
 def chat_usage(usage: Mapping[str, Any], *, has_thinking: bool) -> dict[str, Any]:
-    """Token counts of a chat completion. has_thinking: an unreported number of reasoning tokens is not 0."""
+    """Token counts of a chat completion.
+
+    has_thinking: an unreported number of reasoning tokens is not 0.
+    """
     prompt, completion = input_tokens(usage), int(usage.get("output_tokens") or 0)
     result: dict[str, Any] = {
         "prompt_tokens": prompt,

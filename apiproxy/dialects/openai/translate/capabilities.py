@@ -25,7 +25,7 @@ Version = tuple[int, int]
 
 
 class Thinking(StrEnum):
-    """How to request thinking: unsupported, by token budget, or by effort ("adaptive")."""
+    """How to request thinking: not at all, by token budget, or by effort."""
 
     NONE = "none"
     BUDGET = "budget"

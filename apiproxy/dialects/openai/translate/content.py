@@ -14,7 +14,7 @@ _LONG_LIFETIMES = ("30m", "1h", "12h", "24h")
 
 
 def text_blocks(content: str | Sequence[TextPart | RefusalPart] | None) -> list[Block]:
-    """Text blocks of a system or assistant message, without blank text, which the upstream rejects."""
+    """Text blocks of a message, without blank text, which the upstream rejects."""
     if content is None:
         return []
     if isinstance(content, str):
@@ -25,7 +25,10 @@ def text_blocks(content: str | Sequence[TextPart | RefusalPart] | None) -> list[
 def content_blocks(
     content: str | Sequence[TextPart | ImagePart | FilePart | AudioPart] | None, field: str, ignored: IgnoredFields
 ) -> list[Block]:
-    """Blocks of a user message or tool result, without blank text. field: path of the content."""
+    """Blocks of a user message or tool result, without blank text.
+
+    field: path of the content.
+    """
     if content is None or isinstance(content, str):
         return text_blocks(content)
     blocks = (_part_block(part, f"{field}.{index}", ignored) for index, part in enumerate(content))
@@ -57,7 +60,10 @@ def cache_mark(part: Cacheable) -> Mapping[str, Any]:
 
 
 def drop_early_breakpoints(blocks: Sequence[Block], ignored: IgnoredFields) -> None:
-    """Keep the last four cache breakpoints, as OpenAI does. blocks: all blocks of the request in order."""
+    """Keep the last four cache breakpoints, as OpenAI does.
+
+    blocks: all blocks of the request in order.
+    """
     marked = [block for block in blocks if "cache_control" in block]
     if len(marked) > MAX_BREAKPOINTS:
         ignored.add("prompt_cache_breakpoint", f"only the last {MAX_BREAKPOINTS} are used")

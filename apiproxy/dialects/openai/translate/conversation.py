@@ -1,4 +1,4 @@
-"""Builder of the Messages API's `system` and `messages` from messages in OpenAI's order.
+"""Builder of `system` and `messages` from messages in OpenAI's order.
 
 Ensures rules that the upstream enforces and OpenAI does not: system text comes first, tool results directly follow
 their calls in one user message, tool ids are unique and use a limited alphabet, no message is empty.
@@ -34,7 +34,7 @@ class _PendingCall:
 
 
 class Conversation:
-    """Collects messages in the client's order; `finish` returns them in the upstream's format.
+    """Collects OpenAI messages; `finish` returns them in the upstream's format.
 
     values: budget of JSON values in all JSON texts of the messages.
     """
@@ -50,7 +50,7 @@ class Conversation:
         self._answer_tool = ""
 
     def resume(self, messages: Sequence[dict[str, Any]], *, answer_tool: str, field: str) -> None:
-        """Start with a stored conversation in the upstream's format that ends with an answer.
+        """Start with a stored conversation, which ends with an answer.
 
         Tool calls of that answer need results, except calls of a tool whose name starts with answer_tool: these were
         answers in JSON. field: request field to name in errors about missing results.
@@ -68,21 +68,30 @@ class Conversation:
             self._pending = {call["id"]: _PendingCall(call["id"], results, field, stored=call) for call in calls}
 
     def add_system(self, blocks: list[Block], field: str) -> None:
-        """Add instructions. Later ones move to the start of the conversation, and are reported as ignored."""
+        """Add instructions.
+
+        Later ones move to the start of the conversation, and are reported as ignored.
+        """
         if blocks and self._messages:
             self._ignored.add(f"{field}.role", "moved to the start of the conversation")
         if blocks:
             self._system.append((field, blocks))
 
     def add_user(self, blocks: list[Block], field: str) -> None:
-        """Add a user message. field: path of the content. Raises ProxyError if there are no blocks."""
+        """Add a user message.
+
+        field: path of the content. Raises ProxyError if there are no blocks.
+        """
         if not blocks:
             raise invalid_field(field, "must not be blank")
         self._close_turn()
         self._messages.append(_shorten({"role": "user", "content": blocks}))
 
     def add_assistant(self, blocks: list[Block]) -> None:
-        """Add an assistant message. Empty ones are dropped, consecutive ones are merged, as the upstream does."""
+        """Add an assistant message.
+
+        Empty ones are dropped, consecutive ones are merged, as the upstream does.
+        """
         if not blocks:
             return
         if self._messages and self._messages[-1]["role"] == "assistant":
@@ -126,7 +135,7 @@ class Conversation:
         return system, [_shorten(message) for message in self._messages]
 
     def _close_turn(self) -> None:
-        """End the assistant's turn and add the message for the results of its calls, which may follow later."""
+        """End the assistant's turn; its tool results get their message here."""
         if self._results is not None:
             self._messages.append({"role": "user", "content": self._results})
             self._results = None
@@ -140,14 +149,14 @@ class Conversation:
         self._messages.append({"role": "user", "content": blocks})
 
     def _trim_last_assistant(self) -> None:
-        """Strip a final assistant message: the model continues it, and the upstream rejects trailing white space."""
+        """Strip a final assistant message: the upstream rejects trailing white space."""
         last = self._messages[-1]
         if last["role"] != "assistant" or last["content"][-1]["type"] != "text":
             return
         last["content"][-1] = {**last["content"][-1], "text": last["content"][-1]["text"].rstrip()}
 
     def _unique_id(self, call_id: str) -> str:
-        """The client's id if it is valid and unused, else a stable replacement: the same each time it is sent."""
+        """The client's id if valid and unused, else a deterministic replacement."""
         if _VALID_NAME.fullmatch(call_id) and call_id not in self._ids:
             self._ids.add(call_id)
             return call_id
@@ -164,7 +173,7 @@ def _convert_to_text(tool_use: Block) -> None:
 
 
 def sanitized_name(name: str) -> str:
-    """Tool name from the history in the upstream's alphabet, else one bad name would block the conversation forever."""
+    """Valid form of a tool name, else one bad name blocks the conversation."""
     return name if _VALID_NAME.fullmatch(name) else _INVALID_CHARACTER.sub("_", name[:128]) or "_"
 
 

@@ -1,4 +1,4 @@
-"""Report of request fields that are not supported, for the header `x-proxy-ignored`."""
+"""Report of unsupported request fields for the header `x-proxy-ignored`."""
 
 import re
 
@@ -13,12 +13,15 @@ _HEADER_SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,100}")
 
 
 def invalid_field(field: str, reason: str) -> ProxyError:
-    """Error (400) for a field that is invalid or not supported; the message starts with the field's path."""
+    """400 for an invalid or unsupported field; the message starts with its path."""
     return ProxyError(FailureKind.INVALID_REQUEST, f"{field}: {reason}", param=field)
 
 
 class IgnoredFields:
-    """Fields of one request that are ignored or changed. In strict mode, the first one is a 400 instead."""
+    """Fields of one request that are ignored or changed.
+
+    In strict mode, the first one is a 400 instead.
+    """
 
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
@@ -26,7 +29,10 @@ class IgnoredFields:
         self._overflow = 0
 
     def add(self, field: str, note: str = "") -> None:
-        """Report a field. note: the replacement, in ASCII. Raises ProxyError in strict mode."""
+        """Report a field.
+
+        note: the replacement, in ASCII. Raises ProxyError in strict mode.
+        """
         if self._strict:
             raise invalid_field(
                 field, f"not supported{f' ({note})' if note else ''}, and the gateway is in strict mode"
@@ -39,7 +45,7 @@ class IgnoredFields:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Header-safe values for `x-proxy-ignored`, in the order in which they were reported."""
+        """Header-safe values for `x-proxy-ignored`, in order of their report."""
         names = tuple(self._names)
         more = len(names) - MAX_NAMED + self._overflow
         return names if more <= 0 else (*names[:MAX_NAMED], f"and {more} more")

@@ -1,4 +1,4 @@
-"""Conversion of JSON schemas to the subset that Claude's structured outputs support.
+"""Conversion of JSON schemas to Claude's structured output subset.
 
 The API returns 400 for anything else (the platform's page on structured outputs, "JSON Schema limitations"). As in
 Anthropic's SDKs, unsupported constraints move to the description, and objects are closed, which only narrows the set
@@ -89,7 +89,10 @@ def _nested(key: str, value: object, used: StrictBudget, depth: int) -> object:
 
 
 def _is_supported(key: str, value: Any) -> bool:
-    """Whether the constraint is supported. Raises NoStrictFormError if a description cannot replace it either."""
+    """Whether the constraint is supported.
+
+    Raises NoStrictFormError if a description cannot replace it either.
+    """
     match key:
         case "$ref":
             if not _LOCAL_DEFINITION.fullmatch(str(value)):
@@ -110,7 +113,7 @@ def _is_supported(key: str, value: Any) -> bool:
 
 
 def _close_object(schema: Mapping[str, Any], result: dict[str, Any], used: StrictBudget, depth: int) -> None:
-    """Close an object to its declared properties, and count its use of the API's limits."""
+    """Close an object to its declared properties, and update the budget."""
     kind = schema.get("type")
     if kind != "object" and not (isinstance(kind, list) and "object" in kind) and "properties" not in schema:
         return
@@ -130,7 +133,7 @@ def _is_union(schema: Mapping[str, Any]) -> bool:
 
 
 def _describe_dropped(dropped_keywords: Mapping[str, Any], result: dict[str, Any]) -> None:
-    """Move dropped constraints to the description, where the model can still read them."""
+    """Move dropped constraints to the description, which the model reads."""
     if not dropped_keywords:
         return
     dropped = "{" + ", ".join(f"{key}: {value}" for key, value in dropped_keywords.items()) + "}"
@@ -149,7 +152,10 @@ def _is_recursive(schema: Mapping[str, Any]) -> bool:
 
 
 def _has_cycle(uses: Mapping[str, set[str]]) -> bool:
-    """Whether the graph has a cycle. Visits each name once, as a search from every name would be quadratic."""
+    """Whether the graph has a cycle.
+
+    Visits each name once, as a search from every name would be quadratic.
+    """
     entered: set[str] = set()
     left: set[str] = set()
     for start in uses:

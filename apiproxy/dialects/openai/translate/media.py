@@ -34,7 +34,10 @@ _TYPE_BY_SUFFIX = {
 
 
 def image_block(url: str, field: str) -> dict[str, Any]:
-    """Image block for an http(s) URL or base64 data URL. Raises ProxyError naming the field."""
+    """Image block for an http(s) URL or base64 data URL.
+
+    Raises ProxyError naming the field.
+    """
     if url[:5].lower() != "data:":
         if url[:8].lower().startswith(("https://", "http://")):
             return {"type": "image", "source": {"type": "url", "url": url}}
@@ -66,7 +69,7 @@ def file_block(data: str, filename: str | None, field: str) -> dict[str, Any]:
 
 
 def uploaded_file_block(file_id: str, filename: str | None, field: str) -> dict[str, Any]:
-    """Document block for a file uploaded to the upstream, which does not know OpenAI's file ids."""
+    """Document block for a file uploaded to the upstream, not to OpenAI."""
     if not file_id.startswith("file_"):
         raise invalid_field(field, "files uploaded to OpenAI are unavailable here: send the content as `file_data`")
     return _document({"type": "file", "file_id": file_id}, filename)
@@ -85,7 +88,10 @@ def _document(source: dict[str, Any], filename: str | None) -> dict[str, Any]:
 
 
 def _split_data_url(url: str, field: str) -> tuple[str, str]:
-    """Media type (lower case) and base64 of a data URL. Copies the data only once, as it may be tens of megabytes."""
+    """Media type (lower case) and base64 of a data URL.
+
+    Copies the data only once, as it may be tens of megabytes.
+    """
     comma = url.find(",", 5, _DATA_HEADER_MAX_CHARS)
     header = url[5:comma].split(";") if comma > 0 else []
     if not header or header[-1].strip().lower() != "base64":
@@ -104,7 +110,7 @@ def _clean_base64(data: str) -> str:
 
 
 def _pieces(data: str) -> Iterator[str]:
-    """Pieces without split percent escapes: `unquote` creates an object per escape in its argument."""
+    """Pieces that split no percent escape; `unquote` creates an object per escape."""
     start = 0
     while start < len(data):
         end = start + _PIECE_CHARS

@@ -16,7 +16,7 @@ from apiproxy.dialects.openai.translate.tools import Choice, ToolPlan, ToolSpec,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Upstream model (aliases resolved), and its output limit for requests without one."""
+    """Upstream model (aliases resolved), and its default output limit."""
 
     model: str
     max_output_tokens: int
@@ -38,7 +38,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
-    """Messages body (without `stream`), values for `x-proxy-ignored`, and answer format."""
+    """Messages body without `stream`, ignored fields, and answer format."""
 
     body: dict[str, Any]
     ignored: tuple[str, ...]
@@ -48,7 +48,10 @@ class Translation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Parsed request, independent of the API. max_tokens: None if the client set no limit."""
+    """Parsed request, independent of the API.
+
+    max_tokens: None if the client set no limit.
+    """
 
     system: list[Block]
     messages: list[dict[str, Any]]
@@ -64,7 +67,10 @@ class Parts:
 def assemble(
     request: Sampled, parts: Parts, *, target: Target, ignored: IgnoredFields
 ) -> tuple[dict[str, Any], str | None]:
-    """Return the Messages body, and the tool that carries the answer, if any. Raises ProxyError."""
+    """Return the Messages body, and the tool that carries the answer, if any.
+
+    Raises ProxyError.
+    """
     capable = capabilities(target.model)
     max_tokens = parts.max_tokens or target.max_output_tokens
     tools = plan_tools(parts.tools, parts.choice, parallel=parts.parallel, capable=capable, ignored=ignored)
@@ -110,7 +116,7 @@ def report_unknown_fields(request: Sampled, defaults: Mapping[str, object], igno
 
 
 def _cacheable(tools: ToolPlan, parts: Parts) -> list[Block]:
-    """Blocks that may have a cache breakpoint, in the order in which the upstream reads them."""
+    """Blocks that may have a cache breakpoint, in the upstream's order."""
     blocks = [*tools.tools, *parts.system]
     for message in parts.messages:
         if isinstance(message["content"], str):

@@ -1,4 +1,4 @@
-"""`reasoning_effort` as `thinking` and `output_config.effort`, as the model supports them."""
+"""`reasoning_effort` as `thinking` and `output_config.effort`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

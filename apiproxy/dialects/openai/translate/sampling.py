@@ -1,4 +1,4 @@
-"""Sampling parameters, stop sequences, service tier and user id of the Messages body."""
+"""Sampling parameters, stop sequences, service tier and user id."""
 
 import hashlib
 import re

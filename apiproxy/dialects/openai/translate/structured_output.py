@@ -37,7 +37,7 @@ class OutputRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputPlan:
-    """One of: `output_config.format`, a tool that carries the answer, or an instruction."""
+    """One of `output_config.format`, an answer tool, or an instruction."""
 
     format: dict[str, Any] | None = None
     answer_tool: str | None = None
@@ -76,7 +76,7 @@ def _instruction(wanted: OutputRequest) -> str:
 
 
 def _add_answer_tool(wanted: OutputRequest, tools: ToolPlan) -> str:
-    """Force a tool call: of this tool, or of the client's tools if the model may call them."""
+    """Force a call of this tool, or of the client's tools if allowed."""
     schema = {"type": "object", **(wanted.schema or {})}
     if schema["type"] != "object":
         raise invalid_field(f"{wanted.schema_field}.type", "must be 'object'")

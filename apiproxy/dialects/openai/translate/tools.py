@@ -126,7 +126,7 @@ def _input_schema(spec: ToolSpec) -> dict[str, Any]:
 def _make_strict(
     tool: dict[str, Any], spec: ToolSpec, plan: ToolPlan, *, capable: Capabilities, ignored: IgnoredFields
 ) -> None:
-    """Make the tool strict if model and API allow it, else report the field as ignored."""
+    """Make the tool strict if possible, else report the field as ignored."""
     if not capable.structured_outputs or plan.strict >= MAX_STRICT_TOOLS:
         ignored.add(f"{spec.field}.strict")
         return

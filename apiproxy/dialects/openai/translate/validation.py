@@ -26,7 +26,7 @@ def read(model: type[RequestT], body: object, *, within: str = "") -> RequestT:
 
 
 def _deepest_error(body: Mapping[str, Any], error: ValidationError) -> tuple[str, str]:
-    """Field and message of the deepest error, which belongs to the intended branch of a union."""
+    """Field and message of the deepest error: the intended branch of a union."""
     problems = [
         (
             _field_path(body, item["loc"], item["type"], ctx := item.get("ctx", {})),
