@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.version import VERSION
-from apiproxy.dialects.anthropic.errors import status_and_type
+from apiproxy.dialects.errors import status_and_type
 from proxy_site import variables
 from proxy_site.env import Variable
 from tests.support import matrix

@@ -65,7 +65,7 @@ async def authenticated(request: HttpRequest) -> Principal:
     return await authenticate(request.headers, address=client_address(request))
 
 
-async def authorised(request: HttpRequest, dialect: DialectName) -> Principal:
+async def authorize(request: HttpRequest, dialect: DialectName) -> Principal:
     """`authenticated`, for a key that may use the dialect. Also raises ProxyError: FORBIDDEN."""
     principal = await authenticated(request)
     require(principal, scope="api")

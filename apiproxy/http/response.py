@@ -18,8 +18,9 @@ from apiproxy.core.events import (
     StreamEvent,
     WorkerReady,
 )
+from apiproxy.core.json_encoding import dumps
 from apiproxy.core.message import MessageFold
-from apiproxy.http.sse import CONTENT_TYPE, dumps
+from apiproxy.http.sse import CONTENT_TYPE
 from apiproxy.runs.run import Run
 
 FIRST_EVENT_GRACE_S = 40.0

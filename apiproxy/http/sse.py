@@ -1,10 +1,9 @@
 """Server-sent events as bytes. Format: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
+from apiproxy.core.json_encoding import dumps
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 
@@ -12,16 +11,3 @@ CONTENT_TYPE = "text/event-stream; charset=utf-8"
 def encode_event(name: str, data: Mapping[str, Any]) -> bytes:
     """One event with its name and its data as one line of JSON."""
     return b"event: " + name.encode() + b"\ndata: " + dumps(data) + b"\n\n"
-
-
-def encode_data(data: Mapping[str, Any]) -> bytes:
-    """One event without a name, as the OpenAI API sends them."""
-    return b"data: " + dumps(data) + b"\n\n"
-
-
-def dumps(data: Mapping[str, Any]) -> bytes:
-    """JSON without line breaks; lone surrogates, which orjson refuses, are escaped."""
-    try:
-        return orjson.dumps(data)
-    except TypeError:
-        return json.dumps(data, separators=(",", ":")).encode()

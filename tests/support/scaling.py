@@ -20,12 +20,12 @@ from apiproxy.core.json_encoding import dump_pieces
 from apiproxy.core.json_pieces import PiecesError
 from apiproxy.core.json_values import ValueBudget, exact_values, most_values
 from apiproxy.core.prices import Prices, PriceTable
-from apiproxy.dialects.anthropic.parse import check_body, completed_body
+from apiproxy.dialects.anthropic.parse import check_body, with_default_max_tokens
 from apiproxy.dialects.anthropic.token_counter import estimate_tokens
 from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
-from apiproxy.dialects.openai.responses.content import sealed
-from apiproxy.dialects.openai.responses.parse import Kept, read_responses, translate_responses
-from apiproxy.dialects.openai.responses.store import form_of
+from apiproxy.dialects.openai.responses.content import encode_thinking
+from apiproxy.dialects.openai.responses.parse import StoredHistory, read_responses, translate_responses
+from apiproxy.dialects.openai.responses.store import stored_form
 from apiproxy.dialects.openai.translate.media import file_block
 from apiproxy.dialects.openai.translate.messages_body import Target
 from apiproxy.engines.sdk.overlay import large_turn_lines, overlay_body, overlay_settings, turn_lines
@@ -308,7 +308,7 @@ def _said(number: int) -> Body:
     return {"role": "user", "content": [{"type": "input_text", "text": f"hello {number}"}]}
 
 
-_THOUGHT = sealed({"type": "thinking", "thinking": "hm", "signature": "s"})
+_THOUGHT = encode_thinking({"type": "thinking", "thinking": "hm", "signature": "s"})
 
 RESPONSES: dict[str, Callable[[int], Body]] = {
     "empty objects": lambda size: _items(_many(size, lambda _: {})),
@@ -320,7 +320,7 @@ RESPONSES: dict[str, Callable[[int], Body]] = {
         [_said(0), *_many(size, lambda _: {"type": "reasoning", "encrypted_content": _THOUGHT})]
     ),
     "large reasoning": lambda size: _items(
-        [_said(0), {"type": "reasoning", "encrypted_content": sealed({"x": _many(size, lambda _: {})})}]
+        [_said(0), {"type": "reasoning", "encrypted_content": encode_thinking({"x": _many(size, lambda _: {})})}]
     ),
     "instructions": lambda size: _items([_said(0)], instructions="be brief " * (size // 9)),
     "many tools": lambda size: _items(
@@ -360,8 +360,9 @@ def _chat_turn(body: Body) -> object:
 
 
 def _responses_turn(body: Body) -> object:
-    kept = Kept(response_id="resp_1", history=[{"role": "assistant", "content": "hello"}])
-    return form_of(translate_responses(read_responses(body), target=_TARGET, strict=False, kept=kept).reply, created=1)
+    stored = StoredHistory(response_id="resp_1", history=[{"role": "assistant", "content": "hello"}])
+    translation = translate_responses(read_responses(body), target=_TARGET, strict=False, stored=stored)
+    return stored_form(translation.reply, created=1)
 
 
 def _overlay(body: Body) -> Body:
@@ -413,7 +414,9 @@ _PRICED = CatalogModel(
 READERS: dict[str, Reader] = {
     "parse": Reader(lambda raw: parse_json_object(raw, ValueBudget(_LIMITLESS, at_once=_ALL_IN_PIECES)), RAW),
     "count values": Reader(lambda raw: (most_values(raw), exact_values(raw)), RAW),
-    "check": Reader(lambda body: completed_body(body, max_output_tokens=check_body(body).max_tokens or 1), MESSAGES),
+    "check": Reader(
+        lambda body: with_default_max_tokens(body, max_output_tokens=check_body(body).max_tokens or 1), MESSAGES
+    ),
     "conversation id": Reader(lambda body: conversation_id({}, body), MESSAGES),
     "count_tokens": Reader(estimate_tokens, MESSAGES),
     "estimate": Reader(input_tokens, MESSAGES),

@@ -1,4 +1,4 @@
-"""The Anthropic dialect's endpoints, each with and without `/v1`."""
+"""Endpoints of the Messages API, each with and without the prefix `/v1`."""
 
 import time
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
 from apiproxy.dialects.anthropic import count_tokens, errors, models
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
-from apiproxy.dialects.anthropic.parse import beta_names, check_body, completed_body
-from apiproxy.dialects.anthropic.stream import AnthropicStream, plain
+from apiproxy.dialects.anthropic.parse import beta_names, check_body, with_default_max_tokens
+from apiproxy.dialects.anthropic.stream import AnthropicStream
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
-from apiproxy.http.request import authorised, caller_of, note_refusal, request_id
+from apiproxy.http.request import authorize, caller_of, note_refusal, request_id
 from apiproxy.http.response import respond
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
@@ -31,24 +31,22 @@ api = NinjaAPI(title="Anthropic dialect", urls_namespace="anthropic", docs_url=N
 
 
 class AnthropicDialect:
-    """A `http.response.Dialect`."""
+    """`http.response.Dialect` of the Messages API."""
 
     def error_response(self, error: ProxyError, request_id: str) -> HttpResponse:
-        """The Messages API's error object."""
         return errors.error_response(error, request_id)
 
     def plain(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The message as the upstream sent it."""
-        return plain(message)
+        return message
 
 
 async def messages(request: HttpRequest) -> HttpResponseBase:
-    """POST /v1/messages: one turn, streamed or not."""
+    """Create a message, streamed or not."""
     received_at = time.time()
     principal: Principal | None = None
     body: dict[str, Any] | None = None
     try:
-        principal = await authorised(request, "anthropic")
+        principal = await authorize(request, "anthropic")
         raw = take_body(request)
         body_bytes, body = len(raw), await read_json_object(raw)
         del raw
@@ -74,7 +72,7 @@ async def _turn(
     return Turn(
         id=request_id(request),
         dialect="anthropic",
-        body=completed_body(body, max_output_tokens=default_max_tokens(principal.limits, model)),
+        body=with_default_max_tokens(body, max_output_tokens=default_max_tokens(principal.limits, model)),
         model=model.id,
         requested_model=checked.model,
         stream=bool(checked.stream),
@@ -88,41 +86,39 @@ async def _turn(
 
 
 async def list_models(request: HttpRequest) -> HttpResponse:
-    """GET /v1/models."""
-    return await models.list_models(request, await authorised(request, "anthropic"))
+    """List the models available to the API key."""
+    return await models.list_models(request, await authorize(request, "anthropic"))
 
 
 async def retrieve_model(request: HttpRequest, model_id: str) -> HttpResponse:
-    """GET /v1/models/{id}."""
-    return await models.retrieve_model(request, await authorised(request, "anthropic"), model_id)
+    """Retrieve a model."""
+    return await models.retrieve_model(request, await authorize(request, "anthropic"), model_id)
 
 
 async def count(request: HttpRequest) -> HttpResponse:
-    """POST /v1/messages/count_tokens."""
-    return await count_tokens.count_tokens(request, await authorised(request, "anthropic"))
+    """Count the input tokens of a message."""
+    return await count_tokens.count_tokens(request, await authorize(request, "anthropic"))
 
 
 async def batches(request: HttpRequest) -> HttpResponse:
-    """Creating and listing batches: not built."""
-    await authorised(request, "anthropic")
+    """Create or list message batches: not implemented."""
+    await authorize(request, "anthropic")
     raise ProxyError(FailureKind.NOT_IMPLEMENTED, "Message batches are not implemented by this gateway.")
 
 
 async def batch(request: HttpRequest, rest: str) -> HttpResponse:
-    """What concerns one batch: not built."""
+    """Operations on one message batch: not implemented."""
     return await batches(request)
 
 
-_ANY = ["GET", "POST", "DELETE"]
+_BATCH_METHODS = ["GET", "POST", "DELETE"]
 
 for prefix, documented in (("/v1", True), ("", False)):
     api.get(prefix + "/models", include_in_schema=documented)(list_models)
     api.get(prefix + "/models/{path:model_id}", include_in_schema=documented)(retrieve_model)
     api.post(prefix + "/messages", include_in_schema=documented)(messages)
     api.post(prefix + "/messages/count_tokens", include_in_schema=documented)(count)
-    api.api_operation(_ANY, prefix + "/messages/batches", include_in_schema=documented)(batches)
-    api.api_operation(
-        ["GET", "POST", "DELETE"], prefix + "/messages/batches/{path:rest}", include_in_schema=documented
-    )(batch)
+    api.api_operation(_BATCH_METHODS, prefix + "/messages/batches", include_in_schema=documented)(batches)
+    api.api_operation(_BATCH_METHODS, prefix + "/messages/batches/{path:rest}", include_in_schema=documented)(batch)
 
 register_exception_handlers(api, errors.error_response)

@@ -13,17 +13,16 @@ from apiproxy.keys.authentication import require_allowed, require_model
 from apiproxy.limits.count_tokens import limiter
 
 ESTIMATE_HEADER = "x-proxy-token-count"
-"""Its value is `estimate` where the upstream could not be asked; otherwise it is not there."""
+"""Sent with the value `estimate` if the count is not the upstream's own."""
 
 
 class Counters:
-    """The counter of the upstream in force, made anew when another credential comes into force (the demo's does)."""
+    """Token counter for the current credential, which changes in demo mode."""
 
     def __init__(self) -> None:
         self._counter: TokenCounter | None = None
 
     async def current(self) -> TokenCounter:
-        """The counter for the settings' credential."""
         credential = gateway_settings().credential
         if self._counter is None or self._counter.credential != credential:
             old, self._counter = self._counter, TokenCounter(credential)
@@ -32,26 +31,26 @@ class Counters:
         return self._counter
 
     async def aclose(self) -> None:
-        """Closes the connections to the upstream; to be called when the server stops."""
+        """Close the connections to the upstream; called at shutdown."""
         if self._counter is not None:
             await self._counter.aclose()
 
 
 counters = Counters()
-"""The counters of this process."""
+"""Process-wide instance."""
 
 
 async def count_tokens(request: HttpRequest, principal: Principal) -> JsonResponse:
-    """The number of input tokens of the body's prompt, by the upstream's own count where it can be asked.
+    """Count a prompt's input tokens at the upstream, or estimate them.
 
-    The body goes there unchanged, but for an alias in `model`. Raises ProxyError; LimitError where the key has asked
-    for too many.
+    The body is forwarded unchanged except for aliases in `model`. Raises ProxyError; LimitError if the key has made too
+    many such requests.
     """
     with limiter.counting(principal.key_id, principal.limits.requests_per_minute):
-        return await _counted(request, principal)
+        return await _count(request, principal)
 
 
-async def _counted(request: HttpRequest, principal: Principal) -> JsonResponse:
+async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
     raw = take_body(request)
     body_bytes = len(raw)
     body = await read_json_object(raw)

@@ -16,13 +16,16 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
 _LISTED_BY_DEFAULT = ("active", "deprecated")
 _LIFECYCLES = (*_LISTED_BY_DEFAULT, "retired")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # what the Models API gives for an unknown release date
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # the Models API's value for an unknown release date
 _OWNER = "anthropic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """Which part of the list is wanted. limit None: all. before_id and after_id are ids of models, not both."""
+    """Requested page.
+
+    limit: None for all. At most one of before_id and after_id (model ids) may be set.
+    """
 
     limit: int | None
     before_id: str | None = None
@@ -30,17 +33,17 @@ class PageRequest:
 
 
 async def list_models(request: HttpRequest, principal: Principal) -> JsonResponse:
-    """The models that this key may use, newest first.
+    """List the models available to the key, newest first.
 
-    With the `anthropic-version` header in the shape and the pages of the Models API; without it in one that the
-    official OpenAI client reads as well, and whole unless a limit is given. Raises ProxyError (INVALID_REQUEST).
+    With the header `anthropic-version`: format and paging of the Models API. Without it: a format that OpenAI's client
+    also reads, and all models unless a limit is given. Raises ProxyError (INVALID_REQUEST).
     """
     anthropic_shape = "anthropic-version" in request.headers
     lifecycles = _lifecycles(request.GET)
-    models = [model for model in await _visible(principal) if model.lifecycle in lifecycles]
+    models = [model for model in await _allowed_models(principal) if model.lifecycle in lifecycles]
     chosen, has_more = page(models, _page_request(request.GET, limit=DEFAULT_LIMIT if anthropic_shape else None))
     listing: dict[str, Any] = {
-        "data": [as_anthropic(model) if anthropic_shape else as_both(model) for model in chosen],
+        "data": [as_anthropic(model) if anthropic_shape else as_anthropic_and_openai(model) for model in chosen],
         "has_more": has_more,
         "first_id": chosen[0].id if chosen else None,
         "last_id": chosen[-1].id if chosen else None,
@@ -49,31 +52,36 @@ async def list_models(request: HttpRequest, principal: Principal) -> JsonRespons
 
 
 async def retrieve_model(request: HttpRequest, principal: Principal, model_id: str) -> JsonResponse:
-    """One model by its id or any of its names. Raises ProxyError (NOT_FOUND), also for one that is not this key's."""
-    for model in await _visible(principal):
+    """Return a model by its id or an alias.
+
+    Raises ProxyError (NOT_FOUND) if unknown or not allowed for the key.
+    """
+    for model in await _allowed_models(principal):
         if model_id in model.names:
-            return JsonResponse(as_anthropic(model) if "anthropic-version" in request.headers else as_both(model))
+            return JsonResponse(
+                as_anthropic(model) if "anthropic-version" in request.headers else as_anthropic_and_openai(model)
+            )
     raise ProxyError(FailureKind.NOT_FOUND, f"model: {model_id}")
 
 
 def page(models: Sequence[CatalogModel], wanted: PageRequest) -> tuple[Sequence[CatalogModel], bool]:
-    """The models of the page, and whether there are more in the direction of reading.
+    """Models on the page, and whether more follow in the paging direction.
 
-    Raises ProxyError (INVALID_REQUEST) for an id that is not in the list, and for both ids at once.
+    Raises ProxyError (INVALID_REQUEST) for an id that is not in the list, or if both ids are given.
     """
     if wanted.before_id is not None and wanted.after_id is not None:
         raise _invalid("before_id", "Only one of before_id and after_id may be given")
     limit = len(models) if wanted.limit is None else wanted.limit
     if wanted.before_id is not None:
-        end = _position(models, "before_id", wanted.before_id)
+        end = _index_of(models, "before_id", wanted.before_id)
         start = max(0, end - limit)
         return models[start:end], start > 0
-    start = 0 if wanted.after_id is None else _position(models, "after_id", wanted.after_id) + 1
+    start = 0 if wanted.after_id is None else _index_of(models, "after_id", wanted.after_id) + 1
     return models[start : start + limit], start + limit < len(models)
 
 
 def as_anthropic(model: CatalogModel) -> dict[str, Any]:
-    """The model in the shape of the Anthropic Models API (`ModelInfo`)."""
+    """Model object of the Models API (`ModelInfo`)."""
     return {
         "type": "model",
         "id": model.id,
@@ -89,13 +97,13 @@ def as_anthropic(model: CatalogModel) -> dict[str, Any]:
     }
 
 
-def as_both(model: CatalogModel) -> dict[str, Any]:
-    """The model in a shape that the clients of both APIs read."""
+def as_anthropic_and_openai(model: CatalogModel) -> dict[str, Any]:
+    """Model object that clients of both APIs can read."""
     created = int((model.created_at or _EPOCH).timestamp())
     return as_anthropic(model) | {"object": "model", "created": created, "owned_by": _OWNER}
 
 
-async def _visible(principal: Principal) -> list[CatalogModel]:
+async def _allowed_models(principal: Principal) -> list[CatalogModel]:
     return [model for model in await catalog.models() if model.enabled and may_use(principal, model)]
 
 
@@ -109,22 +117,22 @@ def _page_request(query: QueryDict, *, limit: int | None) -> PageRequest:
 
 
 def _lifecycles(query: QueryDict) -> Sequence[str]:
-    """The wanted stages; the official client sends a list as `lifecycle[]`."""
+    """Requested lifecycle stages; the official client sends a list as `lifecycle[]`."""
     wanted = [*query.getlist("lifecycle"), *query.getlist("lifecycle[]")]
     if any(lifecycle not in _LIFECYCLES for lifecycle in wanted):
         raise _invalid("lifecycle", f"Input should be one of {', '.join(_LIFECYCLES)}")
     return wanted or _LISTED_BY_DEFAULT
 
 
-def _position(models: Sequence[CatalogModel], param: str, model_id: str) -> int:
+def _index_of(models: Sequence[CatalogModel], param: str, model_id: str) -> int:
     for position, model in enumerate(models):
         if model.id == model_id:
             return position
-    raise _invalid(param, "There is no such model in this list")
+    raise _invalid(param, "No such model in this list")
 
 
-def _invalid(param: str, words: str) -> ProxyError:
-    return ProxyError(FailureKind.INVALID_REQUEST, f"{param}: {words}", param=param)
+def _invalid(param: str, reason: str) -> ProxyError:
+    return ProxyError(FailureKind.INVALID_REQUEST, f"{param}: {reason}", param=param)
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -1,4 +1,4 @@
-"""From a Messages request to a Turn."""
+"""Validation of Messages API requests."""
 
 import re
 from collections.abc import Mapping
@@ -9,36 +9,43 @@ from pydantic import ValidationError
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.dialects.anthropic.schemas import MessagesIn
 
-_HEADERS_IN_DISGUISE = ("betas", "user_profile_id", "workspace_id", "program_use_case_id")
-"""Not fields of the Messages API, which refuses them in these words; the engine's CLI would make headers of the first
-three, and ignore a whole body with the last."""
+_HEADER_FIELDS = ("betas", "user_profile_id", "workspace_id", "program_use_case_id")
+"""Not fields of the Messages API, which rejects them with the same message. The engine's CLI would turn the first three
+into headers, and ignore the whole body because of the last."""
 
 MAX_BETA_CHARS = 4_096
 MAX_BETAS = 100
-"""The official types have about 60 names of 25 characters; Claude Code sends some 15."""
-_BETA = re.compile(r"[!-+\--~]+")  # visible, without the comma
+"""The official types list about 60 names of 25 characters; Claude Code sends about 15."""
+_BETA = re.compile(r"[!-+\--~]+")  # visible ASCII except the comma
 
 
 def check_body(body: Mapping[str, Any]) -> MessagesIn:
-    """The body's fields that the gateway reads. Raises ProxyError(INVALID_REQUEST) naming the first field at fault."""
-    for name in _HEADERS_IN_DISGUISE:
+    """Validate the fields that the gateway reads.
+
+    Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    """
+    for name in _HEADER_FIELDS:
         if name in body:
             message = f"{name}: Extra inputs are not permitted"
             raise ProxyError(FailureKind.INVALID_REQUEST, message, param=name)
-    _check_sendable(body)
+    _check_cli_accepts(body)
     try:
         return MessagesIn.model_validate(body)
     except ValidationError as error:
         raise invalid_field(error) from None
 
 
-def _check_sendable(body: Mapping[str, Any]) -> None:
-    """Refuses what the SDK in the CLI would throw at before it asks the upstream; the upstream refuses it too."""
+def _check_cli_accepts(body: Mapping[str, Any]) -> None:
+    """Reject bodies on which the CLI fails before sending; so does the upstream."""
     tools = body.get("tools")
     if tools is not None and not isinstance(tools, list):
         raise ProxyError(FailureKind.INVALID_REQUEST, "tools: Input should be a valid list", param="tools")
     config = body.get("output_config")
-    if _is_given(body.get("output_format")) and isinstance(config, Mapping) and _is_given(config.get("format")):
+    if (
+        _is_truthy_in_javascript(body.get("output_format"))
+        and isinstance(config, Mapping)
+        and _is_truthy_in_javascript(config.get("format"))
+    ):
         message = (
             "output_format: Both output_format and output_config.format were provided. Please use only"
             " output_config.format (output_format is deprecated)."
@@ -46,21 +53,21 @@ def _check_sendable(body: Mapping[str, Any]) -> None:
         raise ProxyError(FailureKind.INVALID_REQUEST, message, param="output_format")
 
 
-def _is_given(value: object) -> bool:
-    """JavaScript's idea of it: empty lists and objects are given."""
+def _is_truthy_in_javascript(value: object) -> bool:
+    """Truth value in JavaScript, where empty lists and objects are true."""
     return isinstance(value, list | dict) or bool(value)
 
 
 def invalid_field(error: ValidationError) -> ProxyError:
-    """pydantic's first complaint in the words of the Messages API: `messages.0.content: Field required`."""
+    """First pydantic error as `messages.0.content: Field required`."""
     first = error.errors(include_url=False, include_input=False)[0]
     param = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     return ProxyError(FailureKind.INVALID_REQUEST, f"{param}: {message}", param=param)
 
 
-def completed_body(body: Mapping[str, Any], *, max_output_tokens: int) -> dict[str, Any]:
-    """The body with `max_tokens`, which the upstream demands, at the model's own maximum where the client gave none."""
+def with_default_max_tokens(body: Mapping[str, Any], *, max_output_tokens: int) -> dict[str, Any]:
+    """Body with the required `max_tokens`; defaults to the model's maximum."""
     completed = dict(body)
     if completed.get("max_tokens") is None:
         completed["max_tokens"] = max_output_tokens
@@ -68,7 +75,10 @@ def completed_body(body: Mapping[str, Any], *, max_output_tokens: int) -> dict[s
 
 
 def beta_names(header: str | None) -> tuple[str, ...]:
-    """The names in an `anthropic-beta` header. Raises ProxyError (INVALID_REQUEST) for what is not a list of names."""
+    """Names in an `anthropic-beta` header.
+
+    Raises ProxyError (INVALID_REQUEST) unless it is a list of names.
+    """
     given = header or ""
     if len(given) > MAX_BETA_CHARS:
         raise _invalid_beta(f"at most {MAX_BETA_CHARS} characters are allowed")

@@ -1,5 +1,6 @@
-"""What the gateway itself wants of a Messages body. Everything else is the upstream's to judge, unknown fields
-included.
+"""Fields of a Messages body that the gateway reads.
+
+The upstream validates all others, including unknown ones.
 
 Source: https://platform.claude.com/docs/en/api/messages
 """
@@ -27,7 +28,7 @@ TextOrBlocks = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, _BLO
 
 
 class MessageIn(BaseModel):
-    """One message; its blocks are not looked into."""
+    """Message; its content blocks are not validated."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -43,13 +44,13 @@ class MessageIn(BaseModel):
 
 
 def _checked(message: object, check: ValidatorFunctionWrapHandler) -> object:
-    """The message as it came, once it is checked: as models all of a body's messages would take 30 times its size."""
+    """Validate but keep the dict: models would take 30 times the memory."""
     check(message)
     return message
 
 
 class MessagesIn(BaseModel):
-    """The fields that the gateway reads. The validation of a list ends with its first error."""
+    """Body of POST /v1/messages. Validation of a list stops at its first error."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -1,4 +1,4 @@
-"""How many tokens a prompt has: from the upstream where it can be asked, otherwise by an estimate."""
+"""Token counting by the upstream's endpoint or a local estimate."""
 
 import asyncio
 import math
@@ -17,20 +17,23 @@ from apiproxy.core.offload import OFFLOAD_BYTES, offload
 COUNT_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 5.0
 
-_NO_ENDPOINT = (404, 405, 501)  # of a gateway that only knows /v1/messages; the API's own 404 has an error object
+_MISSING_ENDPOINT_STATUSES = (404, 405, 501)
 _API_VERSION = "2023-06-01"
 _LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=10, keepalive_expiry=30.0)
 
 _CHARACTERS_PER_TOKEN = 2.5
-"""Of the tokenizer since Opus 4.7; older ones need fewer tokens. Source: "1M tokens is roughly 555k words or 2.5M
+"""For the tokenizer since Opus 4.7; older ones produce fewer tokens. Source: "1M tokens is roughly 555k words or 2.5M
 Unicode characters", https://platform.claude.com/docs/en/about-claude/models/overview"""
-_IMAGE_TOKENS = 1_600  # of the largest image that is not scaled down: docs/en/build-with-claude/vision
-_DOCUMENT_TOKENS = 3_000  # of one page at most: docs/en/build-with-claude/pdf-support
+_IMAGE_TOKENS = 1_600  # largest image that is not scaled down; source: docs/en/build-with-claude/vision
+_DOCUMENT_TOKENS = 3_000  # maximum for one page; source: docs/en/build-with-claude/pdf-support
 _NOT_TEXT = frozenset({"type", "cache_control", "signature", "id", "tool_use_id", "media_type"})
 
 
 class TokenCounter:
-    """Asks one upstream. Opened by its first use and closed by `aclose`, on one event loop."""
+    """Client of one upstream's count_tokens endpoint.
+
+    Connects on first use; bound to one event loop.
+    """
 
     def __init__(self, credential: Credential, *, timeout_s: float = COUNT_TIMEOUT_S) -> None:
         self.credential = credential
@@ -39,45 +42,46 @@ class TokenCounter:
 
     @property
     def exact(self) -> bool:
-        """Whether the upstream counts: the cloud platforms are not asked."""
+        """Whether the upstream can count tokens; false for the cloud platforms."""
         return self.credential.base_url is not None
 
     async def count(
         self, body: Mapping[str, Any], *, body_bytes: int = 0, betas: str = "", beta_api: bool = False
     ) -> int | None:
-        """The upstream's own number for this body of its count_tokens endpoint; None where it has no such endpoint.
+        """Input tokens as counted by the upstream; None if it has no such endpoint.
 
-        body_bytes: its size as JSON; betas: the `anthropic-beta` header as it came; beta_api: whether the path was
-        asked with `?beta=true`. Raises ProxyError: UPSTREAM_ERROR with what the upstream said, STALL after the timeout,
-        CONNECTION_LOST, and INVALID_REQUEST for a body that cannot be written.
+        body_bytes: size of the body as JSON. betas: value of the header `anthropic-beta`. beta_api: whether the client
+        sent `?beta=true`. Raises ProxyError: UPSTREAM_ERROR, STALL after the timeout, CONNECTION_LOST, and
+        INVALID_REQUEST for a body that is nested too deeply.
         """
-        pieces = await offload(body_bytes, _encoded, body, body_bytes)
+        pieces = await offload(body_bytes, _encode, body, body_bytes)
         if self._client is None:
             self._client = _client(self.credential)
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._client.post(
                     "/v1/messages/count_tokens",
-                    content=pieces[0] if len(pieces) == 1 else _each(pieces),
-                    headers=_headers(betas, size_bytes=sum(map(len, pieces))),
+                    content=pieces[0] if len(pieces) == 1 else _iterate(pieces),
+                    headers=_request_headers(betas, size_bytes=sum(map(len, pieces))),
                     params={"beta": "true"} if beta_api else {},
                 )
         except TimeoutError as error:
-            raise ProxyError(FailureKind.STALL, "The upstream did not count the tokens in time.") from error
+            raise ProxyError(FailureKind.STALL, "The upstream timed out counting the tokens.") from error
         except httpx2.HTTPError as error:
             raise ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost.") from error
-        answer = _json(response)
-        if response.status_code in _NO_ENDPOINT and "error" not in answer:
+        answer = _json_object(response)
+        # A gateway with /v1/messages only; the API's own 404 has an error object.
+        if response.status_code in _MISSING_ENDPOINT_STATUSES and "error" not in answer:
             return None
         if response.is_error:
             raise _upstream_error(response, answer)
         count = answer.get("input_tokens")
         if not isinstance(count, int):
-            raise ProxyError(FailureKind.CONNECTION_LOST, "The upstream's answer is not a token count.")
+            raise ProxyError(FailureKind.CONNECTION_LOST, "The upstream returned no token count.")
         return count
 
     async def aclose(self) -> None:
-        """Closes the connections; twice does no harm, and a later count opens new ones."""
+        """Close the connections. May be called twice; a later count opens new ones."""
         client, self._client = self._client, None
         if client is not None:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -85,13 +89,13 @@ class TokenCounter:
 
 
 def estimate_tokens(body: Mapping[str, Any]) -> int:
-    """About how many tokens the prompt in a body has, rather too many than too few; at least one."""
-    characters, fixed = _size([body.get(name) for name in ("system", "tools", "messages")])
+    """Estimated input tokens of a body, biased upwards; at least 1."""
+    characters, fixed = _text_size([body.get(name) for name in ("system", "tools", "messages")])
     return max(1, math.ceil(characters / _CHARACTERS_PER_TOKEN) + fixed)
 
 
-def _size(value: object) -> tuple[int, int]:
-    """Characters of text in a JSON value, and tokens of what is not text."""
+def _text_size(value: object) -> tuple[int, int]:
+    """Characters of text in a JSON value, and tokens of its images and documents."""
     characters, fixed = 0, 0
     waiting = [value]
     while waiting:
@@ -100,7 +104,7 @@ def _size(value: object) -> tuple[int, int]:
             characters += len(part)
         elif isinstance(part, list):
             waiting += part
-        elif isinstance(part, dict) and (tokens := _unread(part)):
+        elif isinstance(part, dict) and (tokens := _media_tokens(part)):
             fixed += tokens
         elif isinstance(part, dict):
             for name, item in part.items():
@@ -109,8 +113,8 @@ def _size(value: object) -> tuple[int, int]:
     return characters, fixed
 
 
-def _unread(block: Mapping[str, Any]) -> int:
-    """The tokens of an image, or of a document that is not text; none for anything else."""
+def _media_tokens(block: Mapping[str, Any]) -> int:
+    """Tokens of an image or a non-text document; 0 for any other block."""
     if block.get("type") == "image":
         return _IMAGE_TOKENS
     source = block.get("source")
@@ -119,26 +123,26 @@ def _unread(block: Mapping[str, Any]) -> int:
     return 0
 
 
-def _encoded(body: Mapping[str, Any], body_bytes: int) -> list[bytes]:
-    """The body in pieces: neither a call into C nor a write to the connection is of megabytes."""
+def _encode(body: Mapping[str, Any], body_bytes: int) -> list[bytes]:
+    """Body in pieces, so that no C call or socket write handles megabytes."""
     try:
         return dump_pieces(body) if body_bytes > OFFLOAD_BYTES else [dumps(body)]
     except RecursionError:
         raise ProxyError(FailureKind.INVALID_REQUEST, "The request body is nested too deeply.") from None
 
 
-async def _each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+async def _iterate(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece
 
 
-def _headers(betas: str, *, size_bytes: int) -> dict[bytes, bytes]:
+def _request_headers(betas: str, *, size_bytes: int) -> dict[bytes, bytes]:
     headers = {b"content-length": b"%d" % size_bytes}
     return headers | {b"anthropic-beta": betas.encode("latin-1", "replace")} if betas else headers
 
 
 def _client(credential: Credential) -> httpx2.AsyncClient:
-    """A client that reaches the upstream as the CLI does: by the same credential, headers, proxies and certificates."""
+    """Client with the CLI's credential, headers, proxies and certificates."""
     env = credential.env
     headers = dict(_custom_headers(env.get("ANTHROPIC_CUSTOM_HEADERS", "")))
     headers |= {"anthropic-version": _API_VERSION, "content-type": "application/json"}
@@ -146,13 +150,13 @@ def _client(credential: Credential) -> httpx2.AsyncClient:
         headers["authorization"] = f"Bearer {token}"
     if key := env.get("ANTHROPIC_API_KEY"):
         headers["x-api-key"] = key
-    # The deadline of `count` covers all of a request.
+    # `count` has a deadline for the whole request.
     return httpx2.AsyncClient(
-        base_url=credential.base_url or "", headers=headers, timeout=None, limits=_LIMITS, verify=_tls(env)
+        base_url=credential.base_url or "", headers=headers, timeout=None, limits=_LIMITS, verify=_ssl_context(env)
     )
 
 
-def _tls(env: Mapping[str, str]) -> ssl.SSLContext:
+def _ssl_context(env: Mapping[str, str]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if extra := env.get("NODE_EXTRA_CA_CERTS"):
         context.load_verify_locations(extra)
@@ -164,14 +168,14 @@ def _tls(env: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _custom_headers(lines: str) -> Iterator[tuple[str, str]]:
-    """The headers in ANTHROPIC_CUSTOM_HEADERS: `Name: value`, one a line."""
+    """Headers in ANTHROPIC_CUSTOM_HEADERS: `Name: value`, one per line."""
     for line in lines.splitlines():
         name, colon, value = line.partition(":")
         if colon and name.strip():
             yield name.strip().lower(), value.strip()
 
 
-def _json(response: httpx2.Response) -> dict[str, Any]:
+def _json_object(response: httpx2.Response) -> dict[str, Any]:
     try:
         answer = orjson.loads(response.content)
     except orjson.JSONDecodeError:
@@ -184,15 +188,15 @@ def _upstream_error(response: httpx2.Response, answer: Mapping[str, Any]) -> Pro
     error: Mapping[str, Any] = said if isinstance(said, dict) else {}
     return ProxyError(
         FailureKind.UPSTREAM_ERROR,
-        str(error.get("message") or f"The upstream answered with status {response.status_code}."),
-        retry_after_s=_seconds(response.headers.get("retry-after")),
+        str(error.get("message") or f"The upstream returned status {response.status_code}."),
+        retry_after_s=_retry_after_s(response.headers.get("retry-after")),
         upstream=UpstreamError(status=response.status_code, type=str(error.get("type") or "api_error")),
     )
 
 
-def _seconds(text: str | None) -> float | None:
+def _retry_after_s(text: str | None) -> float | None:
     try:
         seconds = float(text or "nan")
-    except ValueError:  # a date: the API sends seconds
+    except ValueError:  # a date; the API itself sends seconds
         return None
     return seconds if seconds >= 0 and math.isfinite(seconds) else None

@@ -1,5 +1,5 @@
-"""The OpenAI dialect: Chat Completions and Responses, translated to the Messages API and back.
+"""OpenAI dialect: Chat Completions and Responses over the Messages API.
 
-`chat_parse` and `responses_parse` make a Messages body; `encode` and `responses_encode` write the answer. The
-modules between them each own one part of that translation, and all but `api` are pure.
+`chat` and `responses` parse requests and encode answers; `translate` is what both share. All modules except `api` and
+`responses.store` are free of I/O.
 """

@@ -1,4 +1,4 @@
-"""The OpenAI dialect's endpoints, each with and without `/v1`."""
+"""Endpoints of the OpenAI API, each with and without the prefix `/v1`."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,6 +11,7 @@ from ninja import NinjaAPI
 from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
+from apiproxy.core.json_encoding import dumps
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
@@ -29,9 +30,8 @@ from apiproxy.dialects.openai.translate.ignored import HEADER
 from apiproxy.dialects.openai.translate.messages_body import Target, Translation
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
-from apiproxy.http.request import authorised, caller_of, note_refusal, request_id
+from apiproxy.http.request import authorize, caller_of, note_refusal, request_id
 from apiproxy.http.response import StreamEncoder, respond
-from apiproxy.http.sse import dumps
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runs.runtime import holder
@@ -41,12 +41,15 @@ from apiproxy.sessions.recorder import MODE_HEADER, recorder
 api = NinjaAPI(title="OpenAI dialect", urls_namespace="openai", docs_url=None, openapi_url=None)
 
 RequestT = TypeVar("RequestT", bound=Sampled)
-Whole = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+ToBody = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a translation needs to know beside the body. body_bytes: its size; created: Unix time in seconds."""
+    """Request data besides the parsed body.
+
+    body_bytes: size of the body. created: Unix time in seconds.
+    """
 
     principal: Principal
     request_id: str
@@ -58,40 +61,39 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A translated request, the two ways of writing its answer, and how to keep that (id, form), if at all.
+    """Translated request and the encoders of its answer.
 
-    kept_bytes: of the kept messages in the translation.
+    stored_id, form: id and response data to store the answer with; None if it is not stored. stored_bytes: size of the
+    stored messages in the translation.
     """
 
     translation: Translation
     stream: StreamEncoder
-    whole: Whole
-    kept_as: str | None = None
+    to_body: ToBody
+    stored_id: str | None = None
     form: Mapping[str, Any] | None = None
-    kept_bytes: int = 0
+    stored_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint(Generic[RequestT]):
-    """One of the two APIs: how to read its body, and how to translate it."""
+    """Functions that parse and translate the body of one of the two APIs."""
 
     read: Callable[[object], RequestT]
     prepare: Callable[[RequestT, Context], Awaitable[Prepared]]
 
 
 class OpenAIDialect:
-    """A `http.response.Dialect`."""
+    """`http.response.Dialect` of both APIs."""
 
-    def __init__(self, whole: Whole) -> None:
-        self._whole = whole
+    def __init__(self, to_body: ToBody) -> None:
+        self._to_body = to_body
 
     def error_response(self, error: ProxyError, request_id: str) -> HttpResponse:
-        """OpenAI's error object; the request id is in the headers."""
-        return errors.error_response(error)
+        return errors.error_response(error)  # the request id is in the headers only
 
     def plain(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The answer for the upstream's whole message."""
-        return self._whole(message)
+        return self._to_body(message)
 
 
 async def _prepare_chat(request: ChatRequest, context: Context) -> Prepared:
@@ -101,28 +103,30 @@ async def _prepare_chat(request: ChatRequest, context: Context) -> Prepared:
     return Prepared(
         translation=translation,
         stream=ChatStream(translation.reply, created=context.created),
-        whole=lambda message: completion(message, translation.reply, created=context.created),
+        to_body=lambda message: completion(message, translation.reply, created=context.created),
     )
 
 
 async def _prepare_responses(request: ResponsesRequest, context: Context) -> Prepared:
-    kept = await store.kept(request, context.principal, request_id=context.request_id, body_bytes=context.body_bytes)
-    kept_bytes = kept.size_bytes if kept is not None else 0
-    body_bytes = context.body_bytes + kept_bytes
+    stored = await store.load_history(
+        request, context.principal, request_id=context.request_id, body_bytes=context.body_bytes
+    )
+    stored_bytes = stored.size_bytes if stored is not None else 0
+    body_bytes = context.body_bytes + stored_bytes
     translation = await offload(
-        body_bytes, translate_responses, request, target=context.target, strict=context.strict, kept=kept
+        body_bytes, translate_responses, request, target=context.target, strict=context.strict, stored=stored
     )
     reply = translation.reply
-    kept_as = reply.response_id if request.store is not False else None
+    stored_id = reply.response_id if request.store is not False else None
     form = None
-    if kept_as is not None:
-        form = await offload(context.body_bytes, store.form_of, reply, created=context.created)
+    if stored_id is not None:
+        form = await offload(context.body_bytes, store.stored_form, reply, created=context.created)
     return Prepared(
         translation=translation,
         stream=ResponsesStream(reply, created=context.created),
-        whole=lambda message: response_object(message, reply, created=context.created),
-        kept_as=kept_as,
-        kept_bytes=kept_bytes,
+        to_body=lambda message: response_object(message, reply, created=context.created),
+        stored_id=stored_id,
+        stored_bytes=stored_bytes,
         form=form,
     )
 
@@ -132,30 +136,30 @@ _RESPONSES = Endpoint(read_responses, _prepare_responses)
 
 
 async def chat_completions(request: HttpRequest) -> HttpResponseBase:
-    """POST /v1/chat/completions: one turn, streamed or not."""
+    """Create a chat completion, streamed or not."""
     return await _answer(request, _CHAT)
 
 
 async def responses(request: HttpRequest) -> HttpResponseBase:
-    """POST /v1/responses: one turn, streamed or not."""
+    """Create a response, streamed or not."""
     return await _answer(request, _RESPONSES)
 
 
 async def retrieve_response(request: HttpRequest, response_id: str) -> HttpResponse:
-    """GET /v1/responses/{id}: one that was stored for this key; as a whole, whatever `stream` says."""
-    principal = await authorised(request, "openai")
+    """Retrieve a stored response of the API key; never streamed."""
+    principal = await authorize(request, "openai")
     return _json(await store.retrieve(principal, response_id, request_id=request_id(request)))
 
 
 async def delete_response(request: HttpRequest, response_id: str) -> HttpResponse:
-    """DELETE /v1/responses/{id}: one that was stored for this key."""
-    principal = await authorised(request, "openai")
+    """Delete a stored response of the API key."""
+    principal = await authorize(request, "openai")
     return _json(await store.delete(principal, response_id, request_id=request_id(request)))
 
 
 async def chat_models(request: HttpRequest) -> HttpResponse:
-    """GET /v1/chat/models."""
-    return await models.list_models(await authorised(request, "openai"))
+    """List the models available to the API key."""
+    return await models.list_models(await authorize(request, "openai"))
 
 
 async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpResponseBase:
@@ -163,12 +167,12 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
     principal: Principal | None = None
     body: dict[str, Any] | None = None
     try:
-        principal = await authorised(request, "openai")
+        principal = await authorize(request, "openai")
         raw = take_body(request)
         body_bytes, body = len(raw), await read_json_object(raw)
         del raw
-        asked = await offload(body_bytes, endpoint.read, body)
-        model = await resolve(asked.model)
+        parsed = await offload(body_bytes, endpoint.read, body)
+        model = await resolve(parsed.model)
         require_model(principal, model)
         target = Target(model=model.id, max_output_tokens=default_max_tokens(principal.limits, model))
         context = Context(
@@ -179,15 +183,15 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
             created=int(received_at),
             body_bytes=body_bytes,
         )
-        prepared = await endpoint.prepare(asked, context)
-        turn = _turn(request, prepared, context, requested_model=asked.model, received_at=received_at)
+        prepared = await endpoint.prepare(parsed, context)
+        turn = _turn(request, prepared, context, requested_model=parsed.model, received_at=received_at)
         run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         note_refusal(request, error, dialect="openai", principal=principal, body=body)
         raise
     response = await respond(
         run,
-        dialect=OpenAIDialect(prepared.whole),
+        dialect=OpenAIDialect(prepared.to_body),
         encoder=prepared.stream if turn.stream else None,
         heartbeat_s=gateway_settings().heartbeat_ms / 1000,
     )
@@ -211,8 +215,8 @@ def _turn(
         stream=prepared.translation.stream,
         caller=caller_of(request, context.principal),
         received_at=received_at,
-        body_bytes=context.body_bytes + prepared.kept_bytes,
-        conversation_id=prepared.kept_as or conversation_id(request.headers, body),
+        body_bytes=context.body_bytes + prepared.stored_bytes,
+        conversation_id=prepared.stored_id or conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
         form=prepared.form,
     )

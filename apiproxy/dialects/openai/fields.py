@@ -1,4 +1,7 @@
-"""Field types of the request models. Lists are validated item by item up to the first error, and not kept as models."""
+"""Field types of request models.
+
+Lists are validated item by item up to the first error.
+"""
 
 from typing import Annotated, Any, TypeVar
 
@@ -12,28 +15,27 @@ MaxTokens = Annotated[int, Field(ge=1, le=MOST_MAX_TOKENS)]
 
 
 class _FirstError(FailFast):
-    """pydantic's `FailFast`, fit for a union's member: typing hashes those."""
+    """Hashable `FailFast`: typing hashes the members of a union."""
 
     __hash__ = object.__hash__
 
 
 FIRST_ERROR = _FirstError()
-"""Ends a list's validation with its first error: all errors of a large list take hundreds of times its size."""
+"""Stops a list's validation at its first error; all errors of a large list take hundreds of times its size."""
 
 
-def _as_it_is(item: _ItemT) -> _ItemT:
+def _unchanged(item: _ItemT) -> _ItemT:
     return item
 
 
-Each = Annotated[list[Annotated[_ItemT, AfterValidator(_as_it_is)]], FIRST_ERROR]
-"""A list whose validation lets other threads run between two items: without a call into Python, pydantic keeps the
-interpreter's lock until it has seen them all."""
+Each = Annotated[list[Annotated[_ItemT, AfterValidator(_unchanged)]], FIRST_ERROR]
+"""List whose validation calls into Python for each item, else pydantic would hold the GIL for the whole list."""
 
 
 def checked(adapter: TypeAdapter[Any]) -> AfterValidator:
-    """For items that are only checked, and made into models again one by one when they are needed.
+    """Validator that keeps items as dicts: models take 30 times the memory.
 
-    All of a body's messages take 30 times its size as models.
+    Callers validate again, one item at a time, when they need a model.
     """
 
     def check(item: object) -> object:

@@ -1,35 +1,27 @@
-"""How a key's limits are told to an OpenAI client. Source: https://platform.openai.com/docs/guides/rate-limits"""
+"""Limit headers of the OpenAI API.
 
-import math
+Source: https://platform.openai.com/docs/guides/rate-limits
+"""
 
-from apiproxy.core.limits import LimitError, LimitState
+from apiproxy.core.limits import Gauge, LimitState
+from apiproxy.dialects.limit_headers import build_limit_headers
 
 
 def limit_headers(state: LimitState) -> dict[str, str]:
-    """The headers, by name; none for a key without limits."""
-    headers = {}
-    for name, gauge in (("requests", state.requests), ("tokens", state.tokens)):
-        if gauge is not None:
-            headers[f"x-ratelimit-limit-{name}"] = str(gauge.limit)
-            headers[f"x-ratelimit-remaining-{name}"] = str(gauge.remaining)
-            headers[f"x-ratelimit-reset-{name}"] = _duration(max(0, gauge.full_at_ms - state.at_ms))
-    if state.warning:
-        headers["x-proxy-budget-warning"] = state.warning
-    return headers
+    """Headers by name; empty for a key without limits."""
+    return build_limit_headers(state, _gauge_headers)
 
 
-def refusal_headers(error: LimitError) -> dict[str, str]:
-    """Those, and what keeps the official client from asking again in vain, or lets it wait no longer than it must."""
-    headers = limit_headers(error.state)
-    if not error.retryable:
-        headers["x-should-retry"] = "false"
-    elif error.retry_after_s is not None:
-        headers["retry-after-ms"] = str(math.ceil(error.retry_after_s * 1000))
-    return headers
+def _gauge_headers(name: str, gauge: Gauge, at_ms: int) -> dict[str, str]:
+    return {
+        f"x-ratelimit-limit-{name}": str(gauge.limit),
+        f"x-ratelimit-remaining-{name}": str(gauge.remaining),
+        f"x-ratelimit-reset-{name}": _duration(max(0, gauge.full_at_ms - at_ms)),
+    }
 
 
 def _duration(milliseconds: int) -> str:
-    """As OpenAI writes it: `1m0s`, `17.5s`, `350ms`."""
+    """Duration in OpenAI's format: `1m0s`, `17.5s`, `350ms`."""
     if milliseconds < 1_000:
         return f"{milliseconds}ms"
     minutes, rest_ms = divmod(milliseconds, 60_000)

@@ -12,7 +12,7 @@ _LISTED = ("active", "deprecated")
 
 
 async def list_models(principal: Principal) -> JsonResponse:
-    """The models that this key may use, newest first, in the shape of OpenAI's list."""
+    """List the models available to the key, newest first, in OpenAI's format."""
     models = [model for model in await catalog.models() if model.enabled and may_use(principal, model)]
     return JsonResponse({"object": "list", "data": [_entry(model) for model in models if model.lifecycle in _LISTED]})
 

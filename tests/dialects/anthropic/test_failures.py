@@ -6,7 +6,8 @@ import anthropic
 import pytest
 
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
-from apiproxy.dialects.anthropic.errors import error_object, error_response, status_and_type
+from apiproxy.dialects.anthropic.errors import error_object, error_response
+from apiproxy.dialects.errors import status_and_type
 
 # API.md, "Errors".
 DOCUMENTED = {

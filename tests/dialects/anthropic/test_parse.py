@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.dialects.anthropic.parse import beta_names, check_body, completed_body
+from apiproxy.dialects.anthropic.parse import beta_names, check_body, with_default_max_tokens
 
 GOOD: dict[str, Any] = {"model": "sonnet", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
 
@@ -110,12 +110,12 @@ def test_a_refusal_does_not_repeat_what_was_sent() -> None:
 def test_without_max_tokens_the_models_own_maximum_is_filled_in(given: dict[str, Any]) -> None:
     body = {"model": "m", **given}
 
-    assert completed_body(body, max_output_tokens=64_000) == {"model": "m", "max_tokens": 64_000}
+    assert with_default_max_tokens(body, max_output_tokens=64_000) == {"model": "m", "max_tokens": 64_000}
     assert body == {"model": "m", **given}
 
 
 def test_the_clients_max_tokens_is_kept() -> None:
-    assert completed_body({"max_tokens": 0}, max_output_tokens=64_000) == {"max_tokens": 0}
+    assert with_default_max_tokens({"max_tokens": 0}, max_output_tokens=64_000) == {"max_tokens": 0}
 
 
 @pytest.mark.parametrize(

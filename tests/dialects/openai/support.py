@@ -10,7 +10,12 @@ from anthropic.types.message_create_params import MessageCreateParamsNonStreamin
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.message import MessageFold
 from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
-from apiproxy.dialects.openai.responses.parse import Kept, ResponsesTranslation, read_responses, translate_responses
+from apiproxy.dialects.openai.responses.parse import (
+    ResponsesTranslation,
+    StoredHistory,
+    read_responses,
+    translate_responses,
+)
 from apiproxy.dialects.openai.translate.capabilities import Sampling, capabilities
 from apiproxy.dialects.openai.translate.messages_body import Target, Translation
 from tests.dialects.openai.typed import misfit
@@ -40,12 +45,12 @@ def chat(body: Mapping[str, Any], *, model: str = MODEL, strict: bool = False) -
 
 
 def responses(
-    body: Mapping[str, Any], *, model: str = MODEL, strict: bool = False, kept: Kept | None = None
+    body: Mapping[str, Any], *, model: str = MODEL, strict: bool = False, stored: StoredHistory | None = None
 ) -> ResponsesTranslation:
     """The translation of a Responses body; the input defaults to a text."""
     whole = {"model": "gpt-4o", "input": "hi", **body}
     target = Target(model=model, max_output_tokens=MAX_OUTPUT_TOKENS)
-    translation = translate_responses(read_responses(whole), target=target, strict=strict, kept=kept)
+    translation = translate_responses(read_responses(whole), target=target, strict=strict, stored=stored)
     checked(translation)
     return translation
 

@@ -26,7 +26,7 @@ from tests.dialects.openai.support import chat, refusal, user
         ({"web_search_options": {"search_context_size": "low"}}, "web_search_options"),
         ({"metadata": {"topic": "x"}}, "metadata"),
         ({"service_tier": "flex"}, "service_tier"),
-        ({"stop": ["\n", "END"]}, "stop (sequences of white space only are left out)"),
+        ({"stop": ["\n", "END"]}, "stop (white space sequences are dropped)"),
         ({"temperature": 1.7}, "temperature (clipped to 1)"),
         ({"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
         ({"brand_new_field": 1}, "brand_new_field"),
@@ -62,5 +62,5 @@ def test_each_is_named_once_and_no_more_than_a_header_can_hold() -> None:
 
 
 def test_a_refusal_in_strict_mode_tells_why() -> None:
-    with pytest.raises(ProxyError, match="seed: this gateway cannot honour it"):
+    with pytest.raises(ProxyError, match="seed: not supported, and the gateway is in strict mode"):
         chat({"seed": 1}, strict=True)

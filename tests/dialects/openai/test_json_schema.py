@@ -12,15 +12,15 @@ from pydantic import BaseModel, Field
 from apiproxy.dialects.openai.translate.json_schema import (
     MAX_DEPTH,
     MAX_UNIONS,
-    Budget,
     NoStrictFormError,
+    StrictBudget,
     strict_form,
 )
 from tests.dialects.openai.typed import JSON
 
 
 def strict(schema: dict[str, Any]) -> dict[str, Any]:
-    return strict_form(schema, Budget())
+    return strict_form(schema, StrictBudget())
 
 
 def test_objects_are_closed_at_every_depth() -> None:
@@ -65,13 +65,16 @@ def test_one_of_is_any_of_and_comments_are_left_out() -> None:
             {"$ref": "#/$defs/A", "$defs": {"A": {"anyOf": [{"$ref": "#/$defs/B"}]}, "B": {"$ref": "#/$defs/A"}}},
             "recursive",
         ),
-        ({"type": "object", "properties": {"x": {"$ref": "#"}}}, "refers to something else"),
-        ({"$ref": "https://example.org/schema"}, "refers to something else"),
+        (
+            {"type": "object", "properties": {"x": {"$ref": "#"}}},
+            "a reference to something other than its own definitions",
+        ),
+        ({"$ref": "https://example.org/schema"}, "a reference to something other than its own definitions"),
         ({"enum": [{"a": 1}]}, "objects or arrays as values"),
         ({"anyOf": [{"type": "null"}], "oneOf": [{"type": "null"}]}, "both anyOf and oneOf"),
         ({"type": "object", "properties": []}, "should be an object"),
         ({"anyOf": {}}, "should be a list"),
-        ({"type": "array", "items": True}, "no schema object"),
+        ({"type": "array", "items": True}, "not a schema object"),
     ],
 )
 def test_what_has_no_such_form_is_told_why(schema: dict[str, Any], why: str) -> None:
@@ -92,14 +95,14 @@ def test_the_limits_count_over_all_schemas_and_a_refused_one_uses_nothing() -> N
         names = [f"p{index}" for index in range(number)]
         return {"type": "object", "properties": {it: {"type": ["string", "null"]} for it in names}, "required": names}
 
-    budget = Budget()
+    budget = StrictBudget()
     strict_form(nullable(MAX_UNIONS - 1), budget)
     with pytest.raises(NoStrictFormError, match="union-typed"):
         strict_form(nullable(2), budget)
     strict_form(nullable(1), budget)
     assert budget.unions == MAX_UNIONS
     with pytest.raises(NoStrictFormError, match="optional"):
-        strict_form({"type": "object", "properties": {str(it): {"type": "string"} for it in range(25)}}, Budget())
+        strict_form({"type": "object", "properties": {str(it): {"type": "string"} for it in range(25)}}, StrictBudget())
 
 
 class Step(BaseModel):

@@ -224,7 +224,7 @@ def test_cache_breakpoints_pass_in_both_words_and_the_last_four_count() -> None:
     blocks = translated.body["messages"][0]["content"]
     assert ["cache_control" in block for block in blocks] == [False, True, True, True, True]
     assert blocks[1]["cache_control"] == {"type": "ephemeral"}
-    assert translated.ignored == ("prompt_cache_breakpoint (the last 4 of them count)",)
+    assert translated.ignored == ("prompt_cache_breakpoint (only the last 4 are used)",)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_tool_loop_goes_on_without_thinking_where_its_thinking_was_lost() -> N
     kept = asked(
         BUDGET_MODEL, reasoning_effort="low", messages=[question, {**calls, "thinking_blocks": thoughts}, result]
     )
-    assert lost == (None, None, ("reasoning_effort (the tool calls came back without thinking_blocks)",))
+    assert lost == (None, None, ("reasoning_effort (the tool calls lack their thinking_blocks)",))
     assert kept[0]["type"] == "enabled"
     new_turn = [question, calls, result, {"role": "assistant", "content": "x"}, question]
     assert asked(BUDGET_MODEL, reasoning_effort="low", messages=new_turn)[0]["type"] == "enabled"

@@ -6,7 +6,7 @@ import pytest
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.json_values import ValueBudget
-from apiproxy.dialects.openai.responses.content import unsealed
+from apiproxy.dialects.openai.responses.content import decode_thinking
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.stream import ResponsesStream
 from tests.dialects.openai.support import MODEL, Events, answer, folded, payloads, responses
@@ -104,7 +104,7 @@ def test_thinking_is_a_summary_where_one_was_asked_for_and_sealed_where_the_clie
     assert "encrypted_content" not in shown
     carried = plain(events, include=["reasoning.encrypted_content"])["output"][0]
     assert carried["summary"] == []
-    assert unsealed(carried["encrypted_content"], ValueBudget()) == THOUGHT
+    assert decode_thinking(carried["encrypted_content"], ValueBudget()) == THOUGHT
     kinds = {event["type"] for event in streamed(events, include=["reasoning.encrypted_content"])}
     assert not any("summary" in kind for kind in kinds)
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.dialects.openai.responses.content import sealed
-from apiproxy.dialects.openai.responses.parse import Kept
+from apiproxy.dialects.openai.responses.content import encode_thinking
+from apiproxy.dialects.openai.responses.parse import StoredHistory
 from tests.dialects.openai.support import PDF, PNG, responses
 
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "sig"}
@@ -34,7 +34,7 @@ def test_items_become_turns_and_calls_stand_with_what_was_said_before_them() -> 
     items = [
         {"role": "developer", "content": "be brief"},
         {"role": "user", "content": [{"type": "input_text", "text": "weather?"}]},
-        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": sealed(THOUGHT)},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": encode_thinking(THOUGHT)},
         {
             "type": "message",
             "id": "msg_1",
@@ -102,7 +102,7 @@ def test_reasoning_is_asked_for_and_shown_as_a_summary() -> None:
 
 def test_a_tool_loop_without_its_thinking_goes_on_without() -> None:
     question = {"role": "user", "content": "hi"}
-    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": sealed(THOUGHT)}
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": encode_thinking(THOUGHT)}
     body = {"reasoning": {"effort": "low"}}
     assert "thinking" not in responses({**body, "input": [question, CALL, OUTPUT]}).body
     assert "thinking" in responses({**body, "input": [question, thought, CALL, OUTPUT]}).body
@@ -185,19 +185,23 @@ def test_a_kept_conversation_goes_on_and_its_calls_get_their_results() -> None:
         {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
     ]
     body = {"previous_response_id": "resp_1", "input": [{**OUTPUT, "call_id": "toolu_1"}], "instructions": "be brief"}
-    translated = responses(body, kept=Kept(response_id="resp_2", history=history))
+    translated = responses(body, stored=StoredHistory(response_id="resp_2", history=history))
     assert [message["role"] for message in translated.body["messages"]] == ["user", "assistant", "user"]
     assert translated.body["messages"][2]["content"][0]["tool_use_id"] == "toolu_1"
     assert translated.reply.echo["previous_response_id"] == "resp_1"
     assert translated.reply.echo["store"] is True
     assert translated.ignored == ()
-    assert refusal({**body, "input": "hi"}, kept=Kept(response_id="resp_2", history=history)).param == "input"
+    assert (
+        refusal({**body, "input": "hi"}, stored=StoredHistory(response_id="resp_2", history=history)).param == "input"
+    )
 
 
 def test_an_answer_that_a_tool_carried_is_text_in_what_follows() -> None:
     carried: dict[str, Any] = {"type": "tool_use", "id": "toolu_1", "name": "json_answer", "input": {"a": 1}}
     history: list[dict[str, Any]] = [{"role": "user", "content": "a?"}, {"role": "assistant", "content": [carried]}]
-    messages = responses({"input": "and b?"}, kept=Kept(response_id="resp_2", history=history)).body["messages"]
+    messages = responses({"input": "and b?"}, stored=StoredHistory(response_id="resp_2", history=history)).body[
+        "messages"
+    ]
     assert messages == [
         {"role": "user", "content": "a?"},
         {"role": "assistant", "content": '{"a":1}'},
@@ -206,5 +210,5 @@ def test_an_answer_that_a_tool_carried_is_text_in_what_follows() -> None:
 
 
 def test_without_kept_responses_a_wish_to_store_is_named() -> None:
-    assert responses({"store": True}, kept=Kept(response_id="resp_2")).ignored == ()
-    assert responses({"store": False}, kept=Kept(response_id="resp_2")).reply.echo["store"] is False
+    assert responses({"store": True}, stored=StoredHistory(response_id="resp_2")).ignored == ()
+    assert responses({"store": False}, stored=StoredHistory(response_id="resp_2")).reply.echo["store"] is False

@@ -73,7 +73,7 @@ def test_where_the_clients_tool_is_forced_no_format_concerns_the_answer() -> Non
 def test_a_model_that_takes_no_forced_tool_is_asked_in_words_and_that_is_said() -> None:
     translated = asked(ANY_OBJECT, UNFORCED)
     assert "JSON object" in translated.body["system"][-1]["text"]
-    assert translated.ignored == ("response_format (asked for in the prompt, not enforced)",)
+    assert translated.ignored == ("response_format (requested in the prompt, not enforced)",)
     loose = asked(schema(OPEN, strict=False), UNFORCED)
     assert '"additionalProperties":{"type":"integer"}' in loose.body["system"][-1]["text"]
 
@@ -88,7 +88,7 @@ def test_thinking_by_budget_leaves_no_forced_tool() -> None:
     translated = asked(ANY_OBJECT, "claude-haiku-4-5", reasoning_effort="low")
     assert translated.body["thinking"]["type"] == "enabled"
     assert "tools" not in translated.body
-    assert translated.ignored == ("response_format (asked for in the prompt, not enforced)",)
+    assert translated.ignored == ("response_format (requested in the prompt, not enforced)",)
 
 
 def test_only_an_object_can_be_the_arguments_of_a_tool() -> None:

@@ -66,11 +66,11 @@ def test_without_tools_there_is_nothing_to_choose() -> None:
 def test_a_model_that_refuses_forced_calls_is_left_to_decide_and_that_is_said() -> None:
     required = chat({"tools": TOOLS, "tool_choice": "required"}, model=UNFORCED)
     assert required.body["tool_choice"] == {"type": "auto"}
-    assert required.ignored == ("tool_choice (this model decides itself whether to call a tool)",)
+    assert required.ignored == ("tool_choice (this model decides whether to call a tool)",)
     named = chat({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "g"}}}, model=UNFORCED)
     assert [tool["name"] for tool in named.body["tools"]] == ["g"]
     assert named.body["tool_choice"] == {"type": "auto"}
-    assert named.ignored == ("tool_choice (the only tool offered; this model decides itself whether to call it)",)
+    assert named.ignored == ("tool_choice (the only tool offered; this model decides whether to call it)",)
 
 
 def test_strict_tools_are_closed_where_the_model_can_be_held_to_them() -> None:

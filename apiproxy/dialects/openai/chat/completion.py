@@ -1,4 +1,4 @@
-"""A whole answer as a chat completion."""
+"""Chat completion for an answer that is not streamed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from apiproxy.dialects.openai.translate.messages_body import Reply
 
 
 def completion(message: Mapping[str, Any], reply: Reply, *, created: int) -> dict[str, Any]:
-    """The upstream's whole message as a chat completion. created: Unix time in seconds."""
+    """Chat completion for an upstream message. created: Unix time in seconds."""
     blocks: Sequence[Mapping[str, Any]] = message["content"]
     uses = [block for block in blocks if block["type"] == "tool_use"]
     calls = [use for use in uses if use["name"] != reply.answer_tool]
@@ -36,7 +36,7 @@ def completion(message: Mapping[str, Any], reply: Reply, *, created: int) -> dic
                 "finish_reason": reason,
             }
         ],
-        "usage": chat_usage(usage, thought=any(block["type"] in THINKING_TYPES for block in blocks)),
+        "usage": chat_usage(usage, has_thinking=any(block["type"] in THINKING_TYPES for block in blocks)),
         "system_fingerprint": SYSTEM_FINGERPRINT,
     }
     if (tier := service_tier(usage)) is not None:

@@ -1,4 +1,4 @@
-"""A Chat Completions request as a Messages body."""
+"""Translation of Chat Completions requests to Messages bodies."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,13 +24,20 @@ from apiproxy.dialects.openai.chat.schemas import (
     UserMessage,
 )
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
-from apiproxy.dialects.openai.translate.content import Block, cache_mark, shown_blocks, text_blocks
+from apiproxy.dialects.openai.translate.content import Block, cache_mark, content_blocks, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
-from apiproxy.dialects.openai.translate.ignored import Ignored, refuse
-from apiproxy.dialects.openai.translate.messages_body import Parts, Reply, Target, Translation, assemble, say_unknown
-from apiproxy.dialects.openai.translate.reasoning import Asked
+from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
+from apiproxy.dialects.openai.translate.messages_body import (
+    Parts,
+    Reply,
+    Target,
+    Translation,
+    assemble,
+    report_unknown_fields,
+)
+from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest
 from apiproxy.dialects.openai.translate.sampling import stop_sequences
-from apiproxy.dialects.openai.translate.structured_output import Wanted
+from apiproxy.dialects.openai.translate.structured_output import OutputRequest
 from apiproxy.dialects.openai.translate.tools import Choice, ToolSpec
 from apiproxy.dialects.openai.translate.validation import read
 
@@ -41,28 +48,32 @@ _DEFAULTS = {
     "modalities": ["text"],
     "verbosity": "medium",
 }
-_LEGACY_ID = "function_call_"
+_FUNCTION_CALL_ID_PREFIX = "function_call_"
 
 
 def read_chat(body: object) -> ChatRequest:
-    """The request in a decoded JSON body. Raises ProxyError (INVALID_REQUEST) that names the field at fault."""
+    """Validate a decoded JSON body.
+
+    Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    """
     return read(ChatRequest, body)
 
 
 def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Translation:
-    """The request for the upstream. strict: a field that cannot be honoured is refused, not named in a header.
+    """Translate a request.
 
-    Raises ProxyError (INVALID_REQUEST) that names the field at fault.
+    strict: reject unsupported fields instead of listing them in a header. Raises ProxyError (INVALID_REQUEST) naming
+    the invalid field.
     """
-    ignored = Ignored(strict=strict)
-    say_unknown(request, _DEFAULTS, ignored)
+    ignored = IgnoredFields(strict=strict)
+    report_unknown_fields(request, _DEFAULTS, ignored)
     if request.n is not None and request.n > 1:
-        ignored.say("n", "one choice")
+        ignored.add("n", "one choice")
     if request.stream_options is not None and request.stream_options.include_obfuscation:
-        ignored.say("stream_options.include_obfuscation")
+        ignored.add("stream_options.include_obfuscation")
     conversation = Conversation(ignored)
     for index, message in enumerate(request.messages):
-        _add(conversation, MESSAGE.validate_python(message), f"messages.{index}", index, ignored)
+        _add_message(conversation, MESSAGE.validate_python(message), f"messages.{index}", index, ignored)
     system, messages = conversation.finish("messages")
     legacy = request.functions is not None
     parts = Parts(
@@ -72,8 +83,8 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         tools=_tool_specs(request),
         choice=_function_choice(request) if legacy else _choice(request),
         parallel=request.parallel_tool_calls is not False and not legacy,
-        reasoning=_reasoning(request),
-        answer=_answer(request),
+        reasoning=_reasoning_request(request),
+        output=_output_request(request),
         stop=stop_sequences(request.stop, ignored),
     )
     chat_body, answer_tool = assemble(request, parts, target=target, ignored=ignored)
@@ -83,59 +94,64 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
         legacy_function=legacy,
     )
-    return Translation(body=chat_body, ignored=ignored.said, reply=reply, stream=bool(request.stream))
+    return Translation(body=chat_body, ignored=ignored.names, reply=reply, stream=bool(request.stream))
 
 
 def json_object(text: str, field: str, values: ValueBudget) -> dict[str, Any]:
-    """The arguments of a call, as an object; no text at all is a call without arguments. values: of all the calls."""
+    """Arguments of a call as an object; blank text means no arguments.
+
+    values: budget shared by all calls.
+    """
     if not text or text.isspace():
         return {}
     try:
         value = values.loads(text)
     except ValueError as error:
-        raise refuse(field, f"must be JSON ({error})") from None
+        raise invalid_field(field, f"must be JSON ({error})") from None
     if not isinstance(value, dict):
-        raise refuse(field, "must be a JSON object")
+        raise invalid_field(field, "must be a JSON object")
     return value
 
 
 def thinking_blocks(given: Sequence[dict[str, Any]] | None, field: str) -> list[Block]:
-    """Thinking that the client got from us and sends back, so that the model can go on from it."""
+    """Thinking blocks of an earlier answer, sent back by the client."""
     blocks: list[Block] = []
     for index, block in enumerate(given or ()):
         if block.get("type") not in THINKING_TYPES:
-            raise refuse(f"{field}.{index}.type", "must be 'thinking' or 'redacted_thinking'")
+            raise invalid_field(f"{field}.{index}.type", "must be 'thinking' or 'redacted_thinking'")
         needed = ("data",) if block["type"] == "redacted_thinking" else ("thinking", "signature")
         for name in needed:
             if not isinstance(block.get(name), str):
-                raise refuse(f"{field}.{index}.{name}", "must be a string")
+                raise invalid_field(f"{field}.{index}.{name}", "must be a string")
         blocks.append({name: block[name] for name in ("type", *needed)})
     return blocks
 
 
-def _add(conversation: Conversation, message: Message, field: str, index: int, ignored: Ignored) -> None:
+def _add_message(conversation: Conversation, message: Message, field: str, index: int, ignored: IgnoredFields) -> None:
     if not isinstance(message, ToolMessage | FunctionMessage) and message.name:
-        ignored.say("messages.name")
+        ignored.add("messages.name")
     match message:
         case SystemMessage():
             conversation.add_system(text_blocks(message.content), field)
         case UserMessage():
             content = f"{field}.content"
-            conversation.add_user(shown_blocks(message.content, content, ignored), content)
+            conversation.add_user(content_blocks(message.content, content, ignored), content)
         case AssistantMessage():
             _add_assistant(conversation, message, field, index, ignored)
         case ToolMessage():
-            blocks = shown_blocks(message.content, f"{field}.content", ignored)
+            blocks = content_blocks(message.content, f"{field}.content", ignored)
             conversation.add_result(message.tool_call_id, blocks, f"{field}.tool_call_id")
         case FunctionMessage():
-            conversation.add_result(_LEGACY_ID + message.name, text_blocks(message.content), f"{field}.name")
+            conversation.add_result(
+                _FUNCTION_CALL_ID_PREFIX + message.name, text_blocks(message.content), f"{field}.name"
+            )
 
 
 def _add_assistant(
-    conversation: Conversation, message: AssistantMessage, field: str, index: int, ignored: Ignored
+    conversation: Conversation, message: AssistantMessage, field: str, index: int, ignored: IgnoredFields
 ) -> None:
     if message.audio is not None:
-        ignored.say("messages.audio")
+        ignored.add("messages.audio")
     conversation.add_assistant(thinking_blocks(message.thinking_blocks, f"{field}.thinking_blocks"))
     conversation.add_assistant([*text_blocks(message.content), *text_blocks(message.refusal)])
     for position, call in enumerate(message.tool_calls or ()):
@@ -146,19 +162,19 @@ def _add_assistant(
             arguments = json_object(call.function.arguments, f"{where}.function.arguments", conversation.values)
             conversation.add_call(call.id, call.function.name, arguments, f"{where}.id")
         else:
-            raise refuse(f"{where}.{call.type}", "Field required")
+            raise invalid_field(f"{where}.{call.type}", "Field required")
     if message.function_call is not None:
         legacy = message.function_call
         arguments = json_object(legacy.arguments, f"{field}.function_call.arguments", conversation.values)
-        conversation.add_call(_LEGACY_ID + legacy.name, legacy.name, arguments, f"{field}.function_call")
+        conversation.add_call(_FUNCTION_CALL_ID_PREFIX + legacy.name, legacy.name, arguments, f"{field}.function_call")
 
 
 def _tool_specs(request: ChatRequest) -> Iterator[ToolSpec]:
     if request.functions is not None and request.tools is not None:
-        raise refuse("functions", "must not be given beside `tools`")
+        raise invalid_field("functions", "must not be given together with `tools`")
     for index, tool in enumerate(map(TOOL.validate_python, request.tools or ())):
         if isinstance(tool, CustomTool):
-            raise refuse(f"tools.{index}.type", "free-form tools are not supported: declare a function")
+            raise invalid_field(f"tools.{index}.type", "free-form tools are not supported: declare a function")
         yield _spec(tool, f"tools.{index}.function")
     for index, function in enumerate(request.functions or ()):
         yield _spec(FunctionTool(type="function", function=function), f"functions.{index}")
@@ -185,18 +201,18 @@ def _choice(request: ChatRequest) -> Choice | None:
         case NamedToolChoice() as named:
             return Choice(field="tool_choice", name=named.function.name)
         case CustomToolChoice():
-            raise refuse("tool_choice.type", "free-form tools are not supported: declare a function")
+            raise invalid_field("tool_choice.type", "free-form tools are not supported: declare a function")
         case AllowedToolChoice(allowed_tools=allowed):
             return Choice(field="tool_choice", mode=allowed.mode, only=allowed_names(allowed.tools, "tool_choice"))
 
 
 def allowed_names(tools: Sequence[dict[str, Any]], field: str) -> frozenset[str]:
-    """The names in a list of allowed tools, in either API's form."""
+    """Names in a list of allowed tools, in the format of either API."""
     names = set()
     for tool in tools:
         name = tool.get("function", tool).get("name") if isinstance(tool.get("function", tool), dict) else None
         if not isinstance(name, str):
-            raise refuse(field, "every allowed tool must be a function with its name")
+            raise invalid_field(field, "every allowed tool must be a function with a name")
         names.add(name)
     return frozenset(names)
 
@@ -211,18 +227,18 @@ def _function_choice(request: ChatRequest) -> Choice | None:
             return Choice(field="function_call", mode=mode)
 
 
-def _reasoning(request: ChatRequest) -> Asked:
-    return Asked(
+def _reasoning_request(request: ChatRequest) -> ReasoningRequest:
+    return ReasoningRequest(
         field="reasoning_effort",
         effort=request.reasoning_effort,
         thinking=request.thinking,
         shown=bool(request.include_reasoning),
-        turn_has_bare_calls=_has_bare_calls(request.messages),
+        calls_lack_thinking=_calls_lack_thinking(request.messages),
     )
 
 
-def _has_bare_calls(messages: Sequence[object]) -> bool:
-    """Whether the turn that goes on holds calls without the thinking before them."""
+def _calls_lack_thinking(messages: Sequence[object]) -> bool:
+    """Whether the unfinished turn has tool calls without preceding thinking."""
     for message in map(MESSAGE.validate_python, reversed(messages)):
         if isinstance(message, UserMessage):
             return False
@@ -231,12 +247,12 @@ def _has_bare_calls(messages: Sequence[object]) -> bool:
     return False
 
 
-def _answer(request: ChatRequest) -> Wanted | None:
+def _output_request(request: ChatRequest) -> OutputRequest | None:
     match request.response_format:
         case JsonObjectFormat():
-            return Wanted(field="response_format", schema_field="response_format")
+            return OutputRequest(field="response_format", schema_field="response_format")
         case JsonSchemaFormat(json_schema=named):
-            return Wanted(
+            return OutputRequest(
                 field="response_format",
                 schema_field="response_format.json_schema.schema",
                 schema=named.schema_,

@@ -1,7 +1,7 @@
-"""What POST /v1/chat/completions accepts, as models of the body.
+"""Request models of POST /v1/chat/completions.
 
-Only what the translation reads is checked. Fields that are known and cannot be honoured are `Any`; unknown ones pass
-(`model_extra`). Both end up in the `x-proxy-ignored` header. Source: the request types of the `openai` package.
+Only fields that the translation reads are validated. Known but unsupported fields are `Any`; unknown fields are kept in
+`model_extra`. Both are listed in the header `x-proxy-ignored`. Source: the request types of the `openai` package.
 """
 
 from typing import Annotated, Any, Literal
@@ -15,41 +15,41 @@ ToolMode = Literal["none", "auto", "required"]
 
 
 class Accepted(BaseModel):
-    """A part of a request: no coercion between kinds, unknown fields pass."""
+    """Base model: no type coercion, unknown fields are accepted."""
 
     model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True)
 
 
 class Cacheable(Accepted):
-    """A part that may end a cached prefix, by OpenAI's word for it or by Anthropic's (as other gateways take it)."""
+    """Part that may end a cached prefix, in OpenAI's or Anthropic's notation."""
 
     cache_control: dict[str, Any] | None = None
     prompt_cache_breakpoint: dict[str, Any] | None = None
 
 
 class TextPart(Cacheable):
-    """Text."""
+    """Text part."""
 
     type: Literal["text"]
     text: str
 
 
 class RefusalPart(Accepted):
-    """What the assistant said when it refused."""
+    """Text of an assistant's refusal."""
 
     type: Literal["refusal"]
     refusal: str
 
 
 class ImageUrl(Accepted):
-    """Where an image is: an http(s) address or a data URL."""
+    """Address of an image: an http(s) or data URL."""
 
     url: str
     detail: str | None = None
 
 
 class ImagePart(Cacheable):
-    """An image; some clients give the address without the object around it."""
+    """Image part; some clients send a bare URL instead of an object."""
 
     type: Literal["image_url"]
     image_url: ImageUrl
@@ -61,7 +61,7 @@ class ImagePart(Cacheable):
 
 
 class FileRef(Accepted):
-    """A file: its content (a data URL or bare base64) or the id of an uploaded one."""
+    """File content (data URL or plain base64), or the id of an uploaded file."""
 
     file_data: str | None = None
     file_id: str | None = None
@@ -69,38 +69,38 @@ class FileRef(Accepted):
 
 
 class FilePart(Cacheable):
-    """A document."""
+    """Document part."""
 
     type: Literal["file"]
     file: FileRef
 
 
 class AudioPart(Accepted):
-    """Sound, which no Claude model takes: accepted here to be refused by name."""
+    """Audio part, which no Claude model accepts: parsed to be rejected by name."""
 
     type: Literal["input_audio"]
 
 
-SaidPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
-ShownPart = Annotated[TextPart | ImagePart | FilePart | AudioPart, Field(discriminator="type")]
+AssistantPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+UserPart = Annotated[TextPart | ImagePart | FilePart | AudioPart, Field(discriminator="type")]
 
 
 class FunctionCall(Accepted):
-    """A function's name and its arguments as JSON text."""
+    """Function name, and arguments as JSON text."""
 
     name: str
     arguments: str
 
 
 class CustomCall(Accepted):
-    """A call of a free-form tool."""
+    """Call of a free-form tool."""
 
     name: str
     input: str
 
 
 class ToolCall(Accepted):
-    """A call that the assistant made."""
+    """Tool call of the assistant."""
 
     id: str
     type: Literal["function", "custom"] = "function"
@@ -109,7 +109,7 @@ class ToolCall(Accepted):
 
 
 class SystemMessage(Accepted):
-    """Instructions; `developer` is the newer word."""
+    """Instructions; `developer` is the newer role name."""
 
     role: Literal["system", "developer"]
     content: str | Each[TextPart]
@@ -117,18 +117,18 @@ class SystemMessage(Accepted):
 
 
 class UserMessage(Accepted):
-    """What the user says and shows."""
+    """User message."""
 
     role: Literal["user"]
-    content: str | Each[ShownPart]
+    content: str | Each[UserPart]
     name: str | None = None
 
 
 class AssistantMessage(Accepted):
-    """What the model said. thinking_blocks: this gateway's own, sent back by the client as it got them."""
+    """Assistant message, perhaps with the `thinking_blocks` of an earlier answer."""
 
     role: Literal["assistant"]
-    content: str | Each[SaidPart] | None = None
+    content: str | Each[AssistantPart] | None = None
     refusal: str | None = None
     tool_calls: Each[ToolCall] | None = None
     function_call: FunctionCall | None = None
@@ -138,15 +138,15 @@ class AssistantMessage(Accepted):
 
 
 class ToolMessage(Accepted):
-    """What a tool returned."""
+    """Tool result."""
 
     role: Literal["tool"]
-    content: str | Each[ShownPart] | None = None
+    content: str | Each[UserPart] | None = None
     tool_call_id: str
 
 
 class FunctionMessage(Accepted):
-    """What a function returned, before there were tools."""
+    """Result of a function (OpenAI's API before tools)."""
 
     role: Literal["function"]
     content: str | None = None
@@ -159,7 +159,7 @@ MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 
 
 class FunctionDefinition(Accepted):
-    """A function that the model may call; parameters is a JSON schema."""
+    """Function that the model may call. parameters: a JSON schema."""
 
     name: str
     description: str | None = None
@@ -168,14 +168,14 @@ class FunctionDefinition(Accepted):
 
 
 class FunctionTool(Cacheable):
-    """A function as a tool."""
+    """Function tool."""
 
     type: Literal["function"]
     function: FunctionDefinition
 
 
 class CustomTool(Accepted):
-    """A free-form tool: accepted here to be refused by name."""
+    """Free-form tool: parsed only to be rejected by name."""
 
     type: Literal["custom"]
 
@@ -185,33 +185,33 @@ TOOL: TypeAdapter[Tool] = TypeAdapter(Tool)
 
 
 class Named(Accepted):
-    """A name."""
+    """Object with a name."""
 
     name: str
 
 
 class NamedToolChoice(Accepted):
-    """This function and no other."""
+    """Choice that forces one function."""
 
     type: Literal["function"]
     function: Named
 
 
 class CustomToolChoice(Accepted):
-    """This free-form tool and no other."""
+    """Choice that forces one free-form tool."""
 
     type: Literal["custom"]
 
 
 class AllowedTools(Accepted):
-    """A selection of the tools that the request declares."""
+    """Subset of the declared tools."""
 
     mode: Literal["auto", "required"]
     tools: Each[dict[str, Any]]
 
 
 class AllowedToolChoice(Accepted):
-    """One of these tools."""
+    """Choice limited to a subset of the tools."""
 
     type: Literal["allowed_tools"]
     allowed_tools: AllowedTools
@@ -223,19 +223,19 @@ ToolChoice = (
 
 
 class TextFormat(Accepted):
-    """Plain text."""
+    """Plain text format."""
 
     type: Literal["text"]
 
 
 class JsonObjectFormat(Accepted):
-    """Any JSON object."""
+    """JSON object of any shape."""
 
     type: Literal["json_object"]
 
 
 class NamedSchema(Accepted):
-    """A JSON schema with a name."""
+    """JSON schema with a name."""
 
     name: str
     description: str | None = None
@@ -244,7 +244,7 @@ class NamedSchema(Accepted):
 
 
 class JsonSchemaFormat(Accepted):
-    """JSON that matches a schema."""
+    """JSON that conforms to a schema."""
 
     type: Literal["json_schema"]
     json_schema: NamedSchema
@@ -254,14 +254,14 @@ ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Fie
 
 
 class StreamOptions(Accepted):
-    """How to stream."""
+    """Stream options."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
 class Sampled(Accepted):
-    """The fields that Chat Completions and Responses share."""
+    """Fields that Chat Completions and Responses share."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -279,10 +279,10 @@ class Sampled(Accepted):
 
 
 class ChatRequest(Sampled):
-    """A body of POST /v1/chat/completions.
+    """Body of POST /v1/chat/completions.
 
-    Three fields are not OpenAI's: `thinking` and `top_k` are the Messages API's own, `include_reasoning` asks for the
-    model's thinking in the answer.
+    Three fields are not OpenAI's: `thinking` and `top_k` are the Messages API's, and `include_reasoning` adds the
+    model's thinking to the answer.
     """
 
     messages: Annotated[list[Annotated[Any, checked(MESSAGE)]], FIRST_ERROR] = Field(min_length=1)

@@ -1,7 +1,7 @@
-"""A streamed answer as the chunks of Chat Completions.
+"""Streamed answers as Chat Completions chunks.
 
-A delta costs one small `dumps`: everything else of a chunk is made once. Format:
-https://platform.openai.com/docs/api-reference/chat, and what the `openai` package makes of it.
+A delta costs one small `dumps`: the rest of the chunk is encoded once per block. Format:
+https://platform.openai.com/docs/api-reference/chat, and how the `openai` package reads it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ import orjson
 
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import StreamEvent
+from apiproxy.core.json_encoding import dumps
 from apiproxy.dialects.openai.errors import error_object
 from apiproxy.dialects.openai.translate.answer import (
     SYSTEM_FINGERPRINT,
     THINKING_TYPES,
     arguments,
-    as_json,
     chat_usage,
     completion_id,
     finish_reason,
@@ -34,7 +34,7 @@ _PING = b": ping\n\n"
 
 class _Kind(Enum):
     TEXT = auto()
-    ANSWER = auto()  # the arguments of the tool that carries the answer: they are its text
+    ANSWER = auto()  # arguments of the tool that carries the answer: sent as text
     CALL = auto()
     THINKING = auto()
     OTHER = auto()
@@ -42,7 +42,7 @@ class _Kind(Enum):
 
 @dataclass(slots=True)
 class _Block:
-    """An open content block; head and tail stand around the JSON of each of its deltas."""
+    """Open content block. head, tail: bytes before and after the JSON of each delta."""
 
     kind: _Kind
     content: Mapping[str, Any]
@@ -54,7 +54,10 @@ class _Block:
 
 
 class ChatStream:
-    """A `http.response.StreamEncoder` for one chat completion. created: Unix time in seconds."""
+    """`http.response.StreamEncoder` for one chat completion.
+
+    created: Unix time in seconds.
+    """
 
     def __init__(self, reply: Reply, *, created: int) -> None:
         self._reply = reply
@@ -69,42 +72,41 @@ class ChatStream:
         self._tail = b""
 
     def encode(self, events: Sequence[StreamEvent]) -> bytes:
-        """The chunks for upstream events; thinking is left out unless it was asked for."""
+        """Chunks for upstream events; thinking only if it was requested."""
         out: list[bytes] = []
         for event in events:
             if event["type"] == "content_block_delta":
-                self._delta(event["index"], event["delta"], out)
+                self._on_delta(event["index"], event["delta"], out)
             else:
-                self._other(event, out)
+                self._on_event(event, out)
         return b"".join(out)
 
     def finish(self) -> bytes:
-        """The token counts, if they were asked for, and the end mark."""
+        """Token counts, if requested, and the end marker."""
         if not self._reply.include_usage:
             return _DONE
-        usage = chat_usage(self._usage, thought=self._thoughts > 0)
+        usage = chat_usage(self._usage, has_thinking=self._thoughts > 0)
         return self._head + b'[],"usage":' + orjson.dumps(usage) + b"}\n\n" + _DONE
 
     def failure(self, error: ProxyError) -> bytes:
-        """The error object as the last data; no end mark follows, so that nobody takes the answer for complete."""
-        return b"data: " + as_json(error_object(error)) + b"\n\n"
+        """Error object; an end marker would make the answer look complete."""
+        return b"data: " + dumps(error_object(error)) + b"\n\n"
 
     def ping(self) -> bytes:
-        """A comment."""
         return _PING
 
-    def _other(self, event: StreamEvent, out: list[bytes]) -> None:
+    def _on_event(self, event: StreamEvent, out: list[bytes]) -> None:
         match event["type"]:
             case "message_start":
-                self._start(event["message"])
+                self._on_message_start(event["message"])
             case "content_block_start":
-                self._open(event["index"], event["content_block"], out)
+                self._on_block_start(event["index"], event["content_block"], out)
             case "content_block_stop":
-                self._close(self._blocks.pop(event["index"]), out)
+                self._on_block_stop(self._blocks.pop(event["index"]), out)
             case "message_delta":
-                self._end(event, out)
+                self._on_message_delta(event, out)
 
-    def _start(self, message: Mapping[str, Any]) -> None:
+    def _on_message_start(self, message: Mapping[str, Any]) -> None:
         self._usage = dict(message.get("usage") or {})
         head = {
             "id": completion_id(message["id"]),
@@ -118,7 +120,7 @@ class ChatStream:
         self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":'
         self._tail = b',"usage":null}\n\n' if self._reply.include_usage else b"}\n\n"
 
-    def _delta(self, index: int, delta: Mapping[str, Any], out: list[bytes]) -> None:
+    def _on_delta(self, index: int, delta: Mapping[str, Any], out: list[bytes]) -> None:
         block = self._blocks[index]
         match delta["type"]:
             case "text_delta" if block.kind is _Kind.TEXT:
@@ -136,10 +138,10 @@ class ChatStream:
         if text:
             block.empty = False
             out.append(block.head)
-            out.append(as_json(text))
+            out.append(dumps(text))
             out.append(block.tail)
 
-    def _open(self, index: int, content: Mapping[str, Any], out: list[bytes]) -> None:
+    def _on_block_start(self, index: int, content: Mapping[str, Any], out: list[bytes]) -> None:
         block = _Block(self._kind(content), content)
         self._blocks[index] = block
         match block.kind:
@@ -150,14 +152,14 @@ class ChatStream:
             case _Kind.CALL:
                 self._open_call(block, out)
             case _Kind.THINKING:
-                block.head, block.tail = self._around({"reasoning_content": None})
+                block.head, block.tail = self._delta_frame({"reasoning_content": None})
                 if not self._role_sent:
                     self._emit({"content": None, "reasoning_content": ""}, out)
 
     def _kind(self, content: Mapping[str, Any]) -> _Kind:
         kind = content["type"]
         if kind == "text":
-            # Beside a tool that carries the answer, text is talk, and would spoil the JSON.
+            # Text next to a tool that carries the answer would corrupt the JSON.
             return _Kind.TEXT if self._reply.answer_tool is None else _Kind.OTHER
         if kind == "tool_use":
             return _Kind.ANSWER if content["name"] == self._reply.answer_tool else _Kind.CALL
@@ -167,7 +169,7 @@ class ChatStream:
         return _Kind.OTHER
 
     def _open_text(self, block: _Block, text: str, out: list[bytes]) -> None:
-        block.head, block.tail = self._around({"content": None})
+        block.head, block.tail = self._delta_frame({"content": None})
         if text or not self._has_text:
             self._emit({"content": text}, out)
         self._has_text = True
@@ -177,24 +179,24 @@ class ChatStream:
         content = {} if self._role_sent else {"content": None}
         if self._reply.legacy_function:
             self._emit({**content, "function_call": {"name": name, "arguments": ""}}, out)
-            block.head, block.tail = self._around({"function_call": {"arguments": None}})
+            block.head, block.tail = self._delta_frame({"function_call": {"arguments": None}})
         else:
             call = {"index": self._calls, "id": call_id, "type": "function"}
             self._emit({**content, "tool_calls": [{**call, "function": {"name": name, "arguments": ""}}]}, out)
             around = {"index": self._calls, "function": {"arguments": None}}
-            block.head, block.tail = self._around({"tool_calls": [around]})
+            block.head, block.tail = self._delta_frame({"tool_calls": [around]})
         self._calls += 1
 
-    def _close(self, block: _Block, out: list[bytes]) -> None:
+    def _on_block_stop(self, block: _Block, out: list[bytes]) -> None:
         if block.kind is _Kind.THINKING:
-            self._emit({"thinking_blocks": [{"index": self._thoughts - 1, **_whole(block)}]}, out)
+            self._emit({"thinking_blocks": [{"index": self._thoughts - 1, **_complete_thinking(block)}]}, out)
         elif block.empty and block.kind in (_Kind.CALL, _Kind.ANSWER):
-            # The upstream streams no arguments where there are none; JSON is due all the same.
+            # The upstream streams nothing for empty arguments, but clients expect JSON.
             out.append(block.head)
-            out.append(as_json(arguments(block.content)))
+            out.append(dumps(arguments(block.content)))
             out.append(block.tail)
 
-    def _end(self, event: StreamEvent, out: list[bytes]) -> None:
+    def _on_message_delta(self, event: StreamEvent, out: list[bytes]) -> None:
         delta = event["delta"]
         self._usage = merged_usage(self._usage, event.get("usage") or {})
         reason = finish_reason(delta.get("stop_reason"), calls=self._calls > 0, legacy=self._reply.legacy_function)
@@ -210,17 +212,17 @@ class ChatStream:
             delta = {"role": "assistant", **delta}
             self._role_sent = True
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        out.append(self._head + b"[" + as_json(choice) + b"]" + self._tail)
+        out.append(self._head + b"[" + dumps(choice) + b"]" + self._tail)
 
-    def _around(self, delta: Mapping[str, Any]) -> tuple[bytes, bytes]:
-        """What stands before and after the one null in the delta's chunk."""
+    def _delta_frame(self, delta: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        """Encoded chunk before and after the only null in the delta."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
         before, _, after = orjson.dumps(choice).partition(b"null")
         return self._head + b"[" + before, after + b"]" + self._tail
 
 
-def _whole(block: _Block) -> dict[str, Any]:
-    """A thinking block as the client has to send it back."""
+def _complete_thinking(block: _Block) -> dict[str, Any]:
+    """Complete thinking block, as the client has to send it back."""
     if block.content["type"] == "redacted_thinking":
         return dict(block.content)
     thinking = "".join([block.content.get("thinking") or "", *block.thinking])

@@ -1,4 +1,4 @@
-"""A Responses request as a Messages body."""
+"""Translation of Responses requests to Messages bodies."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from apiproxy.dialects.openai.chat.parse import allowed_names, json_object, thinking_blocks
 from apiproxy.dialects.openai.chat.schemas import JsonObjectFormat
-from apiproxy.dialects.openai.responses.content import blocks, unsealed
+from apiproxy.dialects.openai.responses.content import blocks, decode_thinking
 from apiproxy.dialects.openai.responses.schemas import (
     ITEM,
     AllowedFunctions,
@@ -25,10 +25,17 @@ from apiproxy.dialects.openai.responses.schemas import (
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
 from apiproxy.dialects.openai.translate.content import Block, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
-from apiproxy.dialects.openai.translate.ignored import Ignored, refuse
-from apiproxy.dialects.openai.translate.messages_body import Parts, Reply, Target, Translation, assemble, say_unknown
-from apiproxy.dialects.openai.translate.reasoning import Asked
-from apiproxy.dialects.openai.translate.structured_output import ANSWER_TOOL, Wanted
+from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
+from apiproxy.dialects.openai.translate.messages_body import (
+    Parts,
+    Reply,
+    Target,
+    Translation,
+    assemble,
+    report_unknown_fields,
+)
+from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest
+from apiproxy.dialects.openai.translate.structured_output import ANSWER_TOOL, OutputRequest
 from apiproxy.dialects.openai.translate.tools import Choice, ToolSpec
 from apiproxy.dialects.openai.translate.validation import read
 
@@ -40,10 +47,10 @@ _NOT_STORED = "responses are not stored for this API key: send the whole convers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponsesReply(Reply):
-    """The form of a Responses answer.
+    """Format of a Responses answer.
 
-    echo: what the answer repeats of the request. encrypted: with thinking for the client to carry. response_id: the id
-    under which the answer is kept; None where it is not.
+    echo: request fields repeated in the answer. encrypted: include thinking as `encrypted_content`. response_id: id
+    under which the answer is stored; None if it is not stored.
     """
 
     echo: dict[str, Any]
@@ -52,10 +59,10 @@ class ResponsesReply(Reply):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """Stored responses, where there are any: the id for the new one, and the messages up to the previous one.
+class StoredHistory:
+    """Id of the response to store, and the stored messages that precede it.
 
-    size_bytes: of these messages as JSON.
+    size_bytes: size of the messages as JSON.
     """
 
     response_id: str
@@ -65,27 +72,31 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponsesTranslation(Translation):
-    """A `Translation` whose answer is a Responses object."""
+    """`Translation` whose answer is a Responses object."""
 
     reply: ResponsesReply
 
 
 def read_responses(body: object) -> ResponsesRequest:
-    """The request in a decoded JSON body. Raises ProxyError (INVALID_REQUEST) that names the field at fault."""
+    """Validate a decoded JSON body.
+
+    Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    """
     return read(ResponsesRequest, body)
 
 
 def translate_responses(
-    request: ResponsesRequest, *, target: Target, strict: bool, kept: Kept | None = None
+    request: ResponsesRequest, *, target: Target, strict: bool, stored: StoredHistory | None = None
 ) -> ResponsesTranslation:
-    """The request for the upstream. strict: a field that cannot be honoured is refused, not named in a header.
+    """Translate a request.
 
-    kept is None where responses are not stored for this key. Raises ProxyError (INVALID_REQUEST) that names the field.
+    strict: reject unsupported fields instead of listing them in a header. stored: None if responses are not stored for
+    the key. Raises ProxyError (INVALID_REQUEST) naming the invalid field.
     """
-    ignored = Ignored(strict=strict)
-    _refuse_what_needs_a_store(request, kept)
-    _say_what_is_ignored(request, kept, ignored)
-    system, messages = _conversation(request, kept, ignored)
+    ignored = IgnoredFields(strict=strict)
+    _reject_unstored_features(request, stored)
+    _report_ignored(request, stored, ignored)
+    system, messages = _conversation(request, stored, ignored)
     config = request.reasoning
     shown = config is not None and (config.summary or config.generate_summary) is not None
     parts = Parts(
@@ -95,68 +106,68 @@ def translate_responses(
         tools=_tool_specs(request),
         choice=_choice(request),
         parallel=request.parallel_tool_calls is not False,
-        reasoning=Asked(
+        reasoning=ReasoningRequest(
             field="reasoning.effort",
             effort=config.effort if config else None,
             thinking=request.thinking,
             shown=shown,
-            turn_has_bare_calls=_has_bare_calls(messages),
+            calls_lack_thinking=_calls_lack_thinking(messages),
         ),
-        answer=_answer(request),
+        output=_output_request(request),
     )
     body, answer_tool = assemble(request, parts, target=target, ignored=ignored)
     reply = ResponsesReply(
         answer_tool=answer_tool,
         reasoning=shown,
         encrypted=ENCRYPTED_REASONING in (request.include or ()),
-        response_id=kept.response_id if kept is not None else None,
-        echo=_echo(request, stored=kept is not None and request.store is not False),
+        response_id=stored.response_id if stored is not None else None,
+        echo=_echo(request, stored=stored is not None and request.store is not False),
     )
-    return ResponsesTranslation(body=body, ignored=ignored.said, reply=reply, stream=bool(request.stream))
+    return ResponsesTranslation(body=body, ignored=ignored.names, reply=reply, stream=bool(request.stream))
 
 
-def _refuse_what_needs_a_store(request: ResponsesRequest, kept: Kept | None) -> None:
-    if request.previous_response_id is not None and kept is None:
-        raise refuse("previous_response_id", _NOT_STORED)
+def _reject_unstored_features(request: ResponsesRequest, stored: StoredHistory | None) -> None:
+    if request.previous_response_id is not None and stored is None:
+        raise invalid_field("previous_response_id", _NOT_STORED)
     for field in ("conversation", "prompt"):
         if getattr(request, field) is not None:
-            raise refuse(field, "conversations and prompts are not stored here")
+            raise invalid_field(field, "conversations and prompts are not stored here")
     if request.background:
-        raise refuse("background", "not supported: ask for the response in the foreground, streamed or not")
+        raise invalid_field("background", "background responses are not supported")
 
 
-def _say_what_is_ignored(request: ResponsesRequest, kept: Kept | None, ignored: Ignored) -> None:
-    say_unknown(request, _DEFAULTS, ignored)
-    if request.store and kept is None:
-        ignored.say("store", "responses are not stored for this API key")
+def _report_ignored(request: ResponsesRequest, stored: StoredHistory | None, ignored: IgnoredFields) -> None:
+    report_unknown_fields(request, _DEFAULTS, ignored)
+    if request.store and stored is None:
+        ignored.add("store", "responses are not stored for this API key")
     if request.truncation not in (None, "disabled"):
-        ignored.say("truncation")
+        ignored.add("truncation")
     if set(request.include or ()) - {ENCRYPTED_REASONING}:
-        ignored.say("include")
+        ignored.add("include")
     if request.text is not None and request.text.verbosity not in (None, "medium"):
-        ignored.say("text.verbosity")
+        ignored.add("text.verbosity")
     if request.reasoning is not None and request.reasoning.mode not in (None, "standard"):
-        ignored.say("reasoning.mode")
+        ignored.add("reasoning.mode")
     if request.stream_options is not None and request.stream_options.include_obfuscation:
-        ignored.say("stream_options.include_obfuscation")
+        ignored.add("stream_options.include_obfuscation")
 
 
 def _conversation(
-    request: ResponsesRequest, kept: Kept | None, ignored: Ignored
+    request: ResponsesRequest, stored: StoredHistory | None, ignored: IgnoredFields
 ) -> tuple[list[Block], list[dict[str, Any]]]:
     conversation = Conversation(ignored)
     conversation.add_system(text_blocks(request.instructions), "instructions")
-    if kept is not None and kept.history:
-        conversation.go_on(kept.history, answer_tool=ANSWER_TOOL, field="input")
+    if stored is not None and stored.history:
+        conversation.resume(stored.history, answer_tool=ANSWER_TOOL, field="input")
     if isinstance(request.input, str):
         conversation.add_user(text_blocks(request.input), "input")
     else:
         for index, item in enumerate(request.input):
-            _add(conversation, ITEM.validate_python(item), f"input.{index}", ignored)
+            _add_item(conversation, ITEM.validate_python(item), f"input.{index}", ignored)
     return conversation.finish("input")
 
 
-def _add(conversation: Conversation, item: Item, field: str, ignored: Ignored) -> None:
+def _add_item(conversation: Conversation, item: Item, field: str, ignored: IgnoredFields) -> None:
     match item:
         case MessageItem():
             _add_message(conversation, item, field, ignored)
@@ -171,28 +182,28 @@ def _add(conversation: Conversation, item: Item, field: str, ignored: Ignored) -
         case ReasoningItem():
             _add_reasoning(conversation, item, field, ignored)
         case ReferenceItem():
-            raise refuse(f"{field}.type", "items are not stored here: send the item itself")
+            raise invalid_field(f"{field}.type", "items are not stored here: send the full item")
 
 
-def _add_message(conversation: Conversation, item: MessageItem, field: str, ignored: Ignored) -> None:
+def _add_message(conversation: Conversation, item: MessageItem, field: str, ignored: IgnoredFields) -> None:
     found = blocks(item.content, f"{field}.content", ignored)
     if item.role == "user":
         conversation.add_user(found, f"{field}.content")
         return
     if any(block["type"] != "text" for block in found):
-        raise refuse(f"{field}.content", f"must be text in a message of the role {item.role}")
+        raise invalid_field(f"{field}.content", f"must be text in a message with the role {item.role}")
     if item.role == "assistant":
         conversation.add_assistant(found)
     else:
         conversation.add_system(found, field)
 
 
-def _add_reasoning(conversation: Conversation, item: ReasoningItem, field: str, ignored: Ignored) -> None:
-    """Thinking that we made goes back to the model; of another model's there is nothing to go back to."""
-    block = unsealed(item.encrypted_content, conversation.values) if item.encrypted_content else None
+def _add_reasoning(conversation: Conversation, item: ReasoningItem, field: str, ignored: IgnoredFields) -> None:
+    """Add thinking of an earlier answer; that of other services is ignored."""
+    block = decode_thinking(item.encrypted_content, conversation.values) if item.encrypted_content else None
     if block is None:
         if item.encrypted_content:
-            ignored.say("input.encrypted_content", "not this gateway's")
+            ignored.add("input.encrypted_content", "not this gateway's")
         return
     conversation.add_assistant(thinking_blocks([block], f"{field}.encrypted_content"))
 
@@ -200,7 +211,9 @@ def _add_reasoning(conversation: Conversation, item: ReasoningItem, field: str, 
 def _tool_specs(request: ResponsesRequest) -> Iterator[ToolSpec]:
     for index, declared in enumerate(request.tools or ()):
         if declared.get("type") != "function":
-            raise refuse(f"tools.{index}.type", "must be 'function': built-in and free-form tools are not supported")
+            raise invalid_field(
+                f"tools.{index}.type", "must be 'function': built-in and free-form tools are not supported"
+            )
         tool = read(ResponsesFunction, declared, within=f"tools.{index}")
         yield ToolSpec(
             name=tool.name,
@@ -223,8 +236,8 @@ def _choice(request: ResponsesRequest) -> Choice | None:
             return Choice(field="tool_choice", mode=mode)
 
 
-def _has_bare_calls(messages: Sequence[dict[str, Any]]) -> bool:
-    """Whether the turn that goes on holds calls without the thinking before them."""
+def _calls_lack_thinking(messages: Sequence[dict[str, Any]]) -> bool:
+    """Whether the unfinished turn has tool calls without preceding thinking."""
     last = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
     if last is None or isinstance(last["content"], str) or not _answers_calls(messages[-1]):
         return False
@@ -236,12 +249,12 @@ def _answers_calls(message: dict[str, Any]) -> bool:
     return not isinstance(content, str) and any(block["type"] == "tool_result" for block in content)
 
 
-def _answer(request: ResponsesRequest) -> Wanted | None:
+def _output_request(request: ResponsesRequest) -> OutputRequest | None:
     match request.text.format if request.text is not None else None:
         case JsonObjectFormat():
-            return Wanted(field="text.format", schema_field="text.format")
+            return OutputRequest(field="text.format", schema_field="text.format")
         case SchemaFormat() as wanted:
-            return Wanted(
+            return OutputRequest(
                 field="text.format",
                 schema_field="text.format.schema",
                 schema=wanted.schema_,
@@ -253,7 +266,7 @@ def _answer(request: ResponsesRequest) -> Wanted | None:
 
 
 def _echo(request: ResponsesRequest, *, stored: bool) -> dict[str, Any]:
-    """What a Responses object repeats of its request, with OpenAI's defaults."""
+    """Request fields that a Responses object repeats, with OpenAI's defaults."""
     given = request.model_dump(include={"text", "reasoning", "tool_choice"}, by_alias=True, exclude_none=True)
     return {
         "instructions": request.instructions,

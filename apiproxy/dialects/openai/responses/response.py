@@ -1,9 +1,9 @@
-"""A whole answer as a Responses object, and the items that streams and whole answers are made of."""
+"""Responses objects and their output items, for streamed and other answers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from apiproxy.dialects.openai.responses.content import sealed
+from apiproxy.dialects.openai.responses.content import encode_thinking
 from apiproxy.dialects.openai.responses.parse import ResponsesReply
 from apiproxy.dialects.openai.translate.answer import (
     THINKING_TYPES,
@@ -25,7 +25,7 @@ _INCOMPLETE: Mapping[str, str] = {
 
 
 def response_object(message: Mapping[str, Any], reply: ResponsesReply, *, created: int) -> dict[str, Any]:
-    """The upstream's whole message as a Responses object. created: Unix time in seconds."""
+    """Responses object for an upstream message. created: Unix time in seconds."""
     items = [
         item
         for index, block in enumerate(message["content"])
@@ -34,12 +34,12 @@ def response_object(message: Mapping[str, Any], reply: ResponsesReply, *, create
     if message.get("stop_reason") == "refusal":
         text = refusal_text(message.get("stop_details"))
         items.append(message_item(message["id"], len(message["content"]), [refusal_part(text)]))
-    shell = response_shell(message, reply, created=created)
-    return ended(shell, items, stop_reason=message.get("stop_reason"), usage=message.get("usage") or {})
+    shell = initial_response(message, reply, created=created)
+    return finished_response(shell, items, stop_reason=message.get("stop_reason"), usage=message.get("usage") or {})
 
 
-def response_shell(message: Mapping[str, Any], reply: ResponsesReply, *, created: int) -> dict[str, Any]:
-    """A Responses object as it stands before there is output."""
+def initial_response(message: Mapping[str, Any], reply: ResponsesReply, *, created: int) -> dict[str, Any]:
+    """Responses object before any output."""
     return {
         "id": reply.response_id or "resp_" + message["id"].removeprefix("msg_"),
         "object": "response",
@@ -56,10 +56,10 @@ def response_shell(message: Mapping[str, Any], reply: ResponsesReply, *, created
     }
 
 
-def ended(
+def finished_response(
     shell: Mapping[str, Any], items: Sequence[Item], *, stop_reason: str | None, usage: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The Responses object with its output, token counts and how it ended."""
+    """Responses object with output, token counts and final status."""
     reason = _INCOMPLETE.get(stop_reason or "")
     return {
         **shell,
@@ -71,7 +71,7 @@ def ended(
 
 
 def usage_object(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """The token counts of a Responses object; thinking counts as 0 where the upstream does not say."""
+    """Token counts of a Responses object; unreported reasoning tokens are 0."""
     given, written = input_tokens(usage), int(usage.get("output_tokens") or 0)
     return {
         "input_tokens": given,
@@ -86,7 +86,7 @@ def usage_object(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def block_item(message_id: str, index: int, block: Mapping[str, Any], reply: ResponsesReply) -> Item | None:
-    """The output item for a content block of the upstream; None for what the client does not get to see."""
+    """Output item for an upstream block; None if hidden from the client."""
     kind = block["type"]
     if kind == "text" and reply.answer_tool is None:
         return message_item(message_id, index, [text_part(block.get("text") or "")])
@@ -100,7 +100,7 @@ def block_item(message_id: str, index: int, block: Mapping[str, Any], reply: Res
 
 
 def message_item(message_id: str, index: int, content: list[Item], status: Status = "completed") -> Item:
-    """A message of the assistant."""
+    """Assistant message item."""
     item_id = item_id_for("msg", message_id, index)
     return {"id": item_id, "type": "message", "status": status, "role": "assistant", "content": content}
 
@@ -108,7 +108,7 @@ def message_item(message_id: str, index: int, content: list[Item], status: Statu
 def call_item(
     message_id: str, index: int, tool_use: Mapping[str, Any], text: str, status: Status = "completed"
 ) -> Item:
-    """A call of a function; text: its arguments."""
+    """Function call item. text: arguments as JSON."""
     return {
         "id": item_id_for("fc", message_id, index),
         "type": "function_call",
@@ -120,7 +120,7 @@ def call_item(
 
 
 def reasoning_item(message_id: str, index: int, block: Mapping[str, Any], reply: ResponsesReply) -> Item:
-    """Thinking: its text if a summary was asked for, and what lets a later request go on from it, likewise."""
+    """Reasoning item, with its summary and its `encrypted_content` if requested."""
     text = block.get("thinking") or ""
     item: Item = {
         "id": item_id_for("rs", message_id, index),
@@ -128,25 +128,25 @@ def reasoning_item(message_id: str, index: int, block: Mapping[str, Any], reply:
         "summary": [summary_part(text)] if reply.reasoning and text else [],
     }
     if reply.encrypted:
-        item["encrypted_content"] = sealed(block)
+        item["encrypted_content"] = encode_thinking(block)
     return item
 
 
 def item_id_for(prefix: str, message_id: str, index: int) -> str:
-    """The id of the item for the block at this place: the same in a stream and in a whole answer."""
+    """Id of the item for the block at this index; the same whether streamed or not."""
     return f"{prefix}_{message_id.removeprefix('msg_')}_{index}"
 
 
 def text_part(text: str) -> Item:
-    """A part of a message that is text."""
+    """Text part of a message."""
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 def refusal_part(text: str) -> Item:
-    """A part of a message that is a refusal."""
+    """Refusal part of a message."""
     return {"type": "refusal", "refusal": text}
 
 
 def summary_part(text: str) -> Item:
-    """A part of a summary of thinking."""
+    """Part of a reasoning summary."""
     return {"type": "summary_text", "text": text}

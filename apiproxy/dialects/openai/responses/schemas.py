@@ -1,4 +1,7 @@
-"""What POST /v1/responses accepts, as models of the body. Source: the request types of the `openai` package."""
+"""Request models of POST /v1/responses.
+
+Source: the request types of the `openai` package.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -20,14 +23,14 @@ from apiproxy.dialects.openai.fields import FIRST_ERROR, Each, MaxTokens, checke
 
 
 class InputText(Cacheable):
-    """Text; `output_text` is what the model said, sent back."""
+    """Text part; `output_text` is from an earlier answer."""
 
     type: Literal["input_text", "output_text"]
     text: str
 
 
 class InputImage(Cacheable):
-    """An image: an http(s) address or data URL, or the id of an uploaded file."""
+    """Image: an http(s) or data URL, or the id of an uploaded file."""
 
     type: Literal["input_image"]
     image_url: str | None = None
@@ -36,7 +39,7 @@ class InputImage(Cacheable):
 
 
 class InputFile(Cacheable):
-    """A document: its content, its address, or the id of an uploaded file."""
+    """Document: its content, its URL, or the id of an uploaded file."""
 
     type: Literal["input_file"]
     file_data: str | None = None
@@ -50,7 +53,7 @@ InputPart = Annotated[InputText | InputImage | InputFile | RefusalPart | AudioPa
 
 
 class MessageItem(Accepted):
-    """A message of any role."""
+    """Message of any role."""
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
@@ -58,7 +61,7 @@ class MessageItem(Accepted):
 
 
 class FunctionCallItem(Accepted):
-    """A call that the model made."""
+    """Function call of the model."""
 
     type: Literal["function_call"]
     call_id: str
@@ -67,7 +70,7 @@ class FunctionCallItem(Accepted):
 
 
 class CustomCallItem(Accepted):
-    """A call of a free-form tool, from a conversation with another model."""
+    """Call of a free-form tool, from a conversation with another model."""
 
     type: Literal["custom_tool_call"]
     call_id: str
@@ -76,7 +79,7 @@ class CustomCallItem(Accepted):
 
 
 class CallOutputItem(Accepted):
-    """What a function or a free-form tool returned."""
+    """Result of a function or free-form tool."""
 
     type: Literal["function_call_output", "custom_tool_call_output"]
     call_id: str
@@ -84,21 +87,21 @@ class CallOutputItem(Accepted):
 
 
 class ReasoningItem(Accepted):
-    """Thinking; encrypted_content is this gateway's own, sent back by the client as it got it."""
+    """Thinking. encrypted_content: as this gateway returned it with an earlier answer."""
 
     type: Literal["reasoning"]
     encrypted_content: str | None = None
 
 
 class ReferenceItem(Accepted):
-    """An item by its id: accepted here to be refused by name."""
+    """Reference to an item by id: parsed only to be rejected by name."""
 
     id: str
 
 
 def _item_type(item: object) -> str | None:
     if not isinstance(item, dict):
-        return "message"  # which says that it is no object
+        return "message"  # whose validation reports that it is not an object
     kind = item.get("type")
     if kind is None:
         kind = "message" if "role" in item else "item_reference"
@@ -118,7 +121,7 @@ ITEM: TypeAdapter[Item] = TypeAdapter(Item)
 
 
 class ResponsesFunction(Accepted):
-    """A function that the model may call."""
+    """Function that the model may call."""
 
     type: Literal["function"]
     name: str
@@ -128,14 +131,14 @@ class ResponsesFunction(Accepted):
 
 
 class NamedFunction(Accepted):
-    """This function and no other."""
+    """Choice that forces one function."""
 
     type: Literal["function"]
     name: str
 
 
 class AllowedFunctions(Accepted):
-    """One of these functions."""
+    """Choice limited to a subset of the functions."""
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
@@ -143,7 +146,7 @@ class AllowedFunctions(Accepted):
 
 
 class SchemaFormat(Accepted):
-    """JSON that matches a schema."""
+    """JSON that conforms to a schema."""
 
     type: Literal["json_schema"]
     name: str
@@ -153,14 +156,14 @@ class SchemaFormat(Accepted):
 
 
 class TextConfig(Accepted):
-    """The form of the text."""
+    """Format of the text."""
 
     format: Annotated[TextFormat | JsonObjectFormat | SchemaFormat, Field(discriminator="type")] | None = None
     verbosity: str | None = None
 
 
 class ReasoningConfig(Accepted):
-    """How much to think, and whether to show it."""
+    """Reasoning effort, and whether to include a summary."""
 
     effort: Effort | None = None
     summary: str | None = None
@@ -170,7 +173,7 @@ class ReasoningConfig(Accepted):
 
 
 class ResponsesRequest(Sampled):
-    """A body of POST /v1/responses."""
+    """Body of POST /v1/responses."""
 
     input: str | Annotated[list[Annotated[Any, checked(ITEM)]], FIRST_ERROR]
     instructions: str | None = None

@@ -1,7 +1,8 @@
-"""Responses that a later request can go on from, where the operator and the key let messages be kept.
+"""Stored responses that later requests can continue.
 
-A response is kept as a conversation of its own, whose id is the response's: so that more than one can follow it. It is
-kept as the upstream's message, and written anew when it is asked for.
+The settings and the key must both allow storing messages. Each response is stored as a conversation with the response's
+id, so that several requests can continue the same one. The upstream's message is stored, and converted when the
+response is retrieved.
 """
 
 from collections.abc import Mapping
@@ -12,18 +13,21 @@ from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import new_id
-from apiproxy.dialects.openai.responses.parse import Kept, ResponsesReply
+from apiproxy.dialects.openai.responses.parse import ResponsesReply, StoredHistory
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
-from apiproxy.dialects.openai.translate.ignored import refuse
+from apiproxy.dialects.openai.translate.ignored import invalid_field
 from apiproxy.sessions.recorder import recorder
 
 
-async def kept(request: ResponsesRequest, principal: Principal, *, request_id: str, body_bytes: int) -> Kept | None:
-    """The id for the new response and the messages up to the previous one; None where nothing is kept for this key.
+async def load_history(
+    request: ResponsesRequest, principal: Principal, *, request_id: str, body_bytes: int
+) -> StoredHistory | None:
+    """Return the new response's id and the stored messages before it.
 
-    Raises ProxyError: INVALID_REQUEST for a previous response that is not there, TOO_LARGE where it and a body of so
-    many bytes are more than the API takes or the key may keep, DATABASE_AWAY where the database does not answer.
+    None if nothing is stored for the key. Raises ProxyError: INVALID_REQUEST for an unknown previous response,
+    TOO_LARGE if its messages and the body exceed the API's limit or the key's storage quota, DATABASE_AWAY if the
+    database is unavailable.
     """
     may_keep = principal.store_bodies and gateway_settings().sessions.store
     if not may_keep or (request.store is False and request.previous_response_id is None):
@@ -32,18 +36,21 @@ async def kept(request: ResponsesRequest, principal: Principal, *, request_id: s
     if not await _has_room(request, principal, request_id=request_id, body_bytes=body_bytes):
         return None
     if request.previous_response_id is None:
-        return Kept(response_id=response_id)
+        return StoredHistory(response_id=response_id)
     previous = request.previous_response_id
     history = await recorder.kept(
         principal.key_id, previous, request_id=request_id, beside=request.input, body_bytes=body_bytes
     )
     if history is None:
-        raise refuse("previous_response_id", "there is no such response, or its time is over")
-    return Kept(response_id=response_id, history=history.messages, size_bytes=history.size_bytes)
+        raise invalid_field("previous_response_id", "no such response, or it has expired")
+    return StoredHistory(response_id=response_id, history=history.messages, size_bytes=history.size_bytes)
 
 
 async def _has_room(request: ResponsesRequest, principal: Principal, *, request_id: str, body_bytes: int) -> bool:
-    """Whether the key's quota has room for the response. Raises ProxyError (TOO_LARGE) where it was to be stored."""
+    """Whether the response fits the key's quota.
+
+    Raises ProxyError (TOO_LARGE) if storing was requested.
+    """
     if request.store is False:
         return True
     try:
@@ -51,17 +58,20 @@ async def _has_room(request: ResponsesRequest, principal: Principal, *, request_
     except ProxyError as error:
         if error.kind is not FailureKind.TOO_LARGE or request.store or request.previous_response_id is not None:
             raise
-        return False  # nobody asked for it: the answer says `store: false`
+        return False  # storing was not requested; the answer has `store: false`
     return True
 
 
-def form_of(reply: ResponsesReply, *, created: int) -> Mapping[str, Any]:
-    """What `retrieve` needs beside the upstream's message, as JSON."""
+def stored_form(reply: ResponsesReply, *, created: int) -> Mapping[str, Any]:
+    """JSON data that `retrieve` needs in addition to the upstream's message."""
     return {"reply": asdict(reply), "created": created}
 
 
 async def retrieve(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:
-    """The key's stored response. Raises ProxyError: NOT_FOUND, or DATABASE_AWAY where the database does not answer."""
+    """Return a stored response of the key.
+
+    Raises ProxyError: NOT_FOUND, or DATABASE_AWAY.
+    """
     answer = await recorder.answer(principal.key_id, response_id, request_id=request_id)
     if answer is None:
         raise _not_found(response_id)
@@ -70,12 +80,15 @@ async def retrieve(principal: Principal, response_id: str, *, request_id: str) -
 
 
 async def delete(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:
-    """Forgets the key's stored response. Raises what `retrieve` does."""
+    """Delete a stored response of the key.
+
+    Raises ProxyError: NOT_FOUND, or DATABASE_AWAY.
+    """
     if not await recorder.forget(principal.key_id, response_id, request_id=request_id):
         raise _not_found(response_id)
     return {"id": response_id, "object": "response", "deleted": True}
 
 
 def _not_found(response_id: str) -> ProxyError:
-    message = f"Response with id '{response_id}' not found: it was not stored for this API key, or its time is over."
+    message = f"Response with id '{response_id}' not found: not stored for this API key, or expired."
     return ProxyError(FailureKind.NOT_FOUND, message, param="response_id")

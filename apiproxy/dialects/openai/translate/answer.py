@@ -1,16 +1,15 @@
-"""What all answers share: ids, token counts and reasons to stop, in OpenAI's words."""
+"""Ids, token counts and finish reasons of answers, shared by both APIs."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Literal
 
-import orjson
+from apiproxy.core.json_encoding import dumps
 
 FinishReason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 
-# Changes when what stands behind the answers changes: the engine's version.
+# Changes with the backend: the version of the engine.
 SYSTEM_FINGERPRINT = "fp_" + hashlib.sha256(version("claude-agent-sdk").encode()).hexdigest()[:10]
 
 THINKING_TYPES = frozenset({"thinking", "redacted_thinking"})
@@ -21,12 +20,15 @@ _SERVICE_TIERS: Mapping[str, str] = {"standard": "default", "priority": "priorit
 
 
 def completion_id(message_id: str) -> str:
-    """The `chatcmpl-` id of an upstream message (`msg_…`): the same in a stream and in a plain answer."""
+    """`chatcmpl-` id for an upstream id (`msg_…`), whether streamed or not."""
     return "chatcmpl-" + message_id.removeprefix("msg_")
 
 
 def finish_reason(stop_reason: str | None, *, calls: bool, legacy: bool = False) -> FinishReason:
-    """Why it stopped. calls: the answer holds calls for the client, beside one that carries the answer itself."""
+    """Finish reason.
+
+    calls: the answer has tool calls for the client, not counting the one that carries the answer.
+    """
     if stop_reason in _LENGTH:
         return "length"
     if stop_reason == "refusal":
@@ -37,23 +39,26 @@ def finish_reason(stop_reason: str | None, *, calls: bool, legacy: bool = False)
 
 
 def refusal_text(stop_details: Mapping[str, Any] | None) -> str:
-    """What to say of a refusal: the upstream's explanation, where it gives one."""
+    """Text of a refusal: the upstream's explanation, or a default."""
     explanation = (stop_details or {}).get("explanation")
     return explanation if isinstance(explanation, str) and explanation else REFUSAL_TEXT
 
 
 def service_tier(usage: Mapping[str, Any]) -> str | None:
-    """The tier that served the request, None where the upstream does not say."""
+    """Service tier of the request; None if the upstream does not report it."""
     return _SERVICE_TIERS.get(usage.get("service_tier") or "")
 
 
 def merged_usage(before: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
-    """Token counts of `message_start` with those of a `message_delta`, which are totals and may be fewer."""
+    """Update token counts from a `message_delta`: totals, possibly incomplete."""
     return {**before, **{name: value for name, value in update.items() if value is not None}}
 
 
 def input_tokens(usage: Mapping[str, Any]) -> int:
-    """All input tokens: the Messages API counts those from and to the cache apart, OpenAI does not."""
+    """All input tokens.
+
+    The Messages API counts cache reads and writes separately; OpenAI does not.
+    """
     return (
         int(usage.get("input_tokens") or 0)
         + int(usage.get("cache_read_input_tokens") or 0)
@@ -62,13 +67,16 @@ def input_tokens(usage: Mapping[str, Any]) -> int:
 
 
 def reasoning_tokens(usage: Mapping[str, Any]) -> int | None:
-    """Output tokens that went into thinking, None where the upstream does not say."""
+    """Output tokens used for thinking; None if the upstream does not report them."""
     tokens = (usage.get("output_tokens_details") or {}).get("thinking_tokens")
     return tokens if isinstance(tokens, int) else None
 
 
-def chat_usage(usage: Mapping[str, Any], *, thought: bool) -> dict[str, Any]:
-    """The token counts of a chat completion. thought: there was thinking, so an unknown share is not zero."""
+def chat_usage(usage: Mapping[str, Any], *, has_thinking: bool) -> dict[str, Any]:
+    """Token counts of a chat completion.
+
+    has_thinking: an unreported number of reasoning tokens is not 0.
+    """
     prompt, completion = input_tokens(usage), int(usage.get("output_tokens") or 0)
     result: dict[str, Any] = {
         "prompt_tokens": prompt,
@@ -80,19 +88,11 @@ def chat_usage(usage: Mapping[str, Any], *, thought: bool) -> dict[str, Any]:
         },
     }
     reasoning = reasoning_tokens(usage)
-    if reasoning is not None or not thought:
+    if reasoning is not None or not has_thinking:
         result["completion_tokens_details"] = {"reasoning_tokens": reasoning or 0}
     return result
 
 
 def arguments(tool_use: Mapping[str, Any]) -> str:
-    """The input of a `tool_use` block as JSON text, which is how OpenAI has it."""
-    return as_json(tool_use.get("input") or {}).decode()
-
-
-def as_json(value: object) -> bytes:
-    """JSON; lone surrogates, which orjson refuses, are escaped."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+    """Input of a `tool_use` block as JSON text, as in OpenAI's API."""
+    return dumps(tool_use.get("input") or {}).decode()

@@ -1,9 +1,9 @@
-"""What a Claude model takes of the Messages API, told from its id.
+"""Messages API features that a Claude model supports, derived from its id.
 
-A client of the OpenAI API does not know these differences, so the dialect has to: a `temperature` or a forced tool is
-a 400 on some models. Source: the Claude platform's model pages, migration guides and pages on thinking, effort and
-structured outputs, as of autumn 2026. Ids of Bedrock, Vertex and the API are understood. An id that names no Claude
-model (a Foundry deployment, say) is taken for a current model that still samples: the upstream has the last word.
+Clients of the OpenAI API do not know these differences: a `temperature` or a forced tool is a 400 on some models.
+Source: the Claude platform's model pages, migration guides and pages on thinking, effort and structured outputs, as of
+autumn 2026. Supports ids of the API, Bedrock and Vertex. An unknown id (such as a Foundry deployment) counts as a
+current model with sampling parameters; the upstream then decides.
 """
 
 import re
@@ -25,7 +25,7 @@ Version = tuple[int, int]
 
 
 class Thinking(StrEnum):
-    """How thinking is asked for: not at all, by a token budget, or by an effort ("adaptive")."""
+    """How to request thinking: not at all, by token budget, or by effort."""
 
     NONE = "none"
     BUDGET = "budget"
@@ -33,7 +33,7 @@ class Thinking(StrEnum):
 
 
 class Sampling(StrEnum):
-    """Which of `temperature` and `top_p` a request may hold."""
+    """How many of `temperature` and `top_p` a request may contain."""
 
     BOTH = "both"
     ONE = "one"
@@ -42,12 +42,11 @@ class Sampling(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What one model takes.
+    """Features of one model.
 
-    thinks_by_default: it thinks when `thinking` is left out. thinking_off: the `thinking` value that stops that, None
-    where nothing does. efforts: the values of `output_config.effort` that it knows. forced_tools: `tool_choice` may be
-    `any` or `tool`; forced_while_thinking: also when the request asks for thinking. structured_outputs: it takes
-    `output_config.format` and strict tools.
+    thinks_by_default: thinks without a `thinking` field. thinking_off: value of `thinking` that turns it off; None if
+    none does. efforts: supported values of `output_config.effort`. forced_tools: `tool_choice` may be `any` or `tool`;
+    forced_while_thinking: even with thinking. structured_outputs: supports `output_config.format` and strict tools.
     """
 
     thinking: Thinking
@@ -74,7 +73,7 @@ _UNKNOWN = Capabilities(
 
 @lru_cache(maxsize=256)
 def capabilities(model: str) -> Capabilities:
-    """What the model with this (resolved) id takes; never fails."""
+    """Features of the model with this id (aliases resolved); never raises."""
     found = _family_and_version(model.lower())
     if found is None:
         return _UNKNOWN
@@ -130,8 +129,8 @@ def _sampling(family: str, version: Version) -> Sampling:
     return Sampling.ONE if version >= (4, 1) else Sampling.BOTH
 
 
-# Families whose models from this version on answer 400 to `tool_choice: any` and `tool`. A later model of another
-# family is taken to accept them, as Claude Haiku 5.5 does.
+# From this version on, models of the family return 400 for `tool_choice: any` and `tool`. Models of other families are
+# assumed to accept them, as Claude Haiku 5.5 does.
 _FORCED_TOOLS_UNTIL: Mapping[str, Version] = {
     "opus": (5, 5),
     "sonnet": (5, 5),

@@ -1,4 +1,4 @@
-"""Keeps account of what a request asks for and cannot get, so that it is said and not dropped in silence."""
+"""Report of unsupported request fields for the header `x-proxy-ignored`."""
 
 import re
 
@@ -6,46 +6,51 @@ from apiproxy.core.errors import FailureKind, ProxyError
 
 HEADER = "x-proxy-ignored"
 MAX_NAMED = 40
-_MAX_KEPT = 1_000
-"""Names kept apart; of further ones only the number is, which may then be too high."""
+_MAX_TRACKED = 1_000
+"""Distinct names tracked; further ones are only counted, duplicates included."""
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,100}")
+_HEADER_SAFE_NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,100}")
 
 
-def refuse(field: str, reason: str) -> ProxyError:
-    """The 400 for a field that cannot be accepted; the message starts with the field's name."""
+def invalid_field(field: str, reason: str) -> ProxyError:
+    """400 for an invalid or unsupported field; the message starts with its path."""
     return ProxyError(FailureKind.INVALID_REQUEST, f"{field}: {reason}", param=field)
 
 
-class Ignored:
-    """The fields of one request that are not honoured, or not as they stand; each is named once.
+class IgnoredFields:
+    """Fields of one request that are ignored or changed.
 
-    In strict mode the first one is a 400 instead.
+    In strict mode, the first one is a 400 instead.
     """
 
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
-        self._said: dict[str, None] = {}
-        self._unkept = 0
+        self._names: dict[str, None] = {}
+        self._overflow = 0
 
-    def say(self, field: str, note: str = "") -> None:
-        """Names a field. note: what was done instead, in a few plain ASCII words. Raises ProxyError in strict mode."""
+    def add(self, field: str, note: str = "") -> None:
+        """Report a field.
+
+        note: the replacement, in ASCII. Raises ProxyError in strict mode.
+        """
         if self._strict:
-            raise refuse(field, f"this gateway cannot honour it{f' ({note})' if note else ''} and is set to say so")
-        name = f"{_plain(field)} ({note})" if note else _plain(field)
-        if len(self._said) < _MAX_KEPT:
-            self._said[name] = None
-        elif name not in self._said:
-            self._unkept += 1
+            raise invalid_field(
+                field, f"not supported{f' ({note})' if note else ''}, and the gateway is in strict mode"
+            )
+        name = f"{_header_safe(field)} ({note})" if note else _header_safe(field)
+        if len(self._names) < _MAX_TRACKED:
+            self._names[name] = None
+        elif name not in self._names:
+            self._overflow += 1
 
     @property
-    def said(self) -> tuple[str, ...]:
-        """What to put in the `x-proxy-ignored` header, in the order in which it was found; header-safe."""
-        names = tuple(self._said)
-        more = len(names) - MAX_NAMED + self._unkept
+    def names(self) -> tuple[str, ...]:
+        """Header-safe values for `x-proxy-ignored`, in order of their report."""
+        names = tuple(self._names)
+        more = len(names) - MAX_NAMED + self._overflow
         return names if more <= 0 else (*names[:MAX_NAMED], f"and {more} more")
 
 
-def _plain(field: str) -> str:
-    """The name itself, unless a client made one up that a header must not carry."""
-    return field if _PLAIN_NAME.fullmatch(field) else "(a field with an unusual name)"
+def _header_safe(field: str) -> str:
+    """The name, unless it must not appear in a header."""
+    return field if _HEADER_SAFE_NAME.fullmatch(field) else "(a field with an unusual name)"

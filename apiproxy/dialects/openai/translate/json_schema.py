@@ -1,9 +1,8 @@
-"""Rewrites a JSON schema into the subset that Claude's structured outputs take.
+"""Conversion of JSON schemas to Claude's structured output subset.
 
-The API answers 400 to what lies outside of it (the platform's page on structured outputs, "JSON Schema limitations").
-As Anthropic's own SDKs do, an unsupported constraint is taken out and told in the description, and every object is
-closed. Closing only narrows the set of answers; where it would leave nothing but an empty object (a map with free
-keys), and for a recursive schema, there is no such form.
+The API returns 400 for anything else (the platform's page on structured outputs, "JSON Schema limitations"). As in
+Anthropic's SDKs, unsupported constraints move to the description, and objects are closed, which only narrows the set
+of answers. Recursive schemas cannot be converted, nor objects with free keys, of which only `{}` would be left.
 """
 
 import re
@@ -11,52 +10,50 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Limits over all strict schemas of a request, from the API's own error messages.
+# Limits for all strict schemas of a request together, from the API's error messages.
 MAX_UNIONS = 16
 MAX_OPTIONALS = 24
 MAX_DEPTH = 100
 
 _DEFINITIONS = ("$defs", "definitions")
-_KEPT = frozenset({"type", "title", "description", "default", "required", "const"})
+_SUPPORTED = frozenset({"type", "title", "description", "default", "required", "const"})
 _NESTING = {"items": "items", "anyOf": "anyOf", "oneOf": "anyOf", "allOf": "allOf"} | {d: d for d in _DEFINITIONS}
 _FORMATS = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"},
 )
-# What says nothing about the value; and the two that _close sees to.
-_LEFT_OUT = frozenset(
-    {"$schema", "$id", "$comment", "examples", "deprecated", "readOnly", "writeOnly", "discriminator"}
-)
-_LEFT_OUT |= {"properties", "additionalProperties"}
-_SAYS_WHAT = frozenset({"type", "$ref", "anyOf", "allOf", "enum", "const"})
+# Annotations; `_close_object` handles the last two.
+_DROPPED = frozenset({"$schema", "$id", "$comment", "examples", "deprecated", "readOnly", "writeOnly", "discriminator"})
+_DROPPED |= {"properties", "additionalProperties"}
+_VALUE_KEYWORDS = frozenset({"type", "$ref", "anyOf", "allOf", "enum", "const"})
 _UNSUPPORTED_PATTERN = ("(?=", "(?!", "(?<", "\\b", "\\B")
 _LOCAL_DEFINITION = re.compile(r"#/(\$defs|definitions)/[^/]+")
 
 
 class NoStrictFormError(Exception):
-    """The schema says something that structured outputs cannot hold to."""
+    """The schema cannot be expressed in structured outputs."""
 
 
 @dataclass(slots=True)
-class Budget:
-    """How much of the API's limits the strict schemas of one request have used."""
+class StrictBudget:
+    """Use of the API's limits by the strict schemas of one request."""
 
     unions: int = 0
     optionals: int = 0
 
     @property
     def spent(self) -> bool:
-        """Whether the API would refuse the schemas counted so far."""
+        """Whether the API would reject the schemas counted so far."""
         return self.unions > MAX_UNIONS or self.optionals > MAX_OPTIONALS
 
 
-def strict_form(schema: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
-    """The schema in the supported subset; adds to the budget what it uses.
+def strict_form(schema: Mapping[str, Any], budget: StrictBudget) -> dict[str, Any]:
+    """Convert a schema to the supported subset, and add its use to the budget.
 
-    Raises NoStrictFormError, and leaves the budget as it was, where there is none or the budget does not suffice.
+    Raises NoStrictFormError if that is impossible or exceeds the budget, which is then unchanged.
     """
     if _is_recursive(schema):
         raise NoStrictFormError("it is recursive")
-    total = Budget(budget.unions, budget.optionals)
+    total = StrictBudget(budget.unions, budget.optionals)
     result = _rewrite(schema, total, 0)
     if total.spent:
         raise NoStrictFormError(f"more than {MAX_UNIONS} union-typed or {MAX_OPTIONALS} optional properties")
@@ -64,26 +61,26 @@ def strict_form(schema: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
     return result
 
 
-def _rewrite(schema: object, used: Budget, depth: int) -> dict[str, Any]:
+def _rewrite(schema: object, used: StrictBudget, depth: int) -> dict[str, Any]:
     if not isinstance(schema, Mapping) or depth > MAX_DEPTH:
-        raise NoStrictFormError("a part of it is no schema object, or nested too deeply")
+        raise NoStrictFormError("a part of it is not a schema object, or nested too deeply")
     result: dict[str, Any] = {}
-    notes: dict[str, Any] = {}
+    dropped_keywords: dict[str, Any] = {}
     for key, value in schema.items():
         if key in _NESTING:
             if _NESTING[key] in result:
                 raise NoStrictFormError("it has both anyOf and oneOf in one place")
             result[_NESTING[key]] = _nested(key, value, used, depth + 1)
-        elif key not in _LEFT_OUT:
-            (result if _is_supported(key, value) else notes)[key] = value
-    _close(schema, result, used, depth)
-    if not result.keys() & _SAYS_WHAT:
+        elif key not in _DROPPED:
+            (result if _is_supported(key, value) else dropped_keywords)[key] = value
+    _close_object(schema, result, used, depth)
+    if not result.keys() & _VALUE_KEYWORDS:
         raise NoStrictFormError("a part of it allows any value")
-    _tell(notes, result)
+    _describe_dropped(dropped_keywords, result)
     return result
 
 
-def _nested(key: str, value: object, used: Budget, depth: int) -> object:
+def _nested(key: str, value: object, used: StrictBudget, depth: int) -> object:
     if key == "items":
         return _rewrite(value, used, depth)
     if key in _DEFINITIONS:
@@ -92,11 +89,14 @@ def _nested(key: str, value: object, used: Budget, depth: int) -> object:
 
 
 def _is_supported(key: str, value: Any) -> bool:
-    """Whether the constraint can stay; raises NoStrictFormError where it can be neither kept nor told in words."""
+    """Whether the constraint is supported.
+
+    Raises NoStrictFormError if a description cannot replace it either.
+    """
     match key:
         case "$ref":
             if not _LOCAL_DEFINITION.fullmatch(str(value)):
-                raise NoStrictFormError("it refers to something else than a definition of its own")
+                raise NoStrictFormError("it has a reference to something other than its own definitions")
             return True
         case "enum":
             if any(isinstance(choice, dict | list) for choice in _list(value)):
@@ -109,11 +109,11 @@ def _is_supported(key: str, value: Any) -> bool:
         case "pattern":
             return not any(part in str(value) for part in _UNSUPPORTED_PATTERN)
         case _:
-            return key in _KEPT
+            return key in _SUPPORTED
 
 
-def _close(schema: Mapping[str, Any], result: dict[str, Any], used: Budget, depth: int) -> None:
-    """Closes an object to its declared properties, and counts what the API limits."""
+def _close_object(schema: Mapping[str, Any], result: dict[str, Any], used: StrictBudget, depth: int) -> None:
+    """Close an object to its declared properties, and update the budget."""
     kind = schema.get("type")
     if kind != "object" and not (isinstance(kind, list) and "object" in kind) and "properties" not in schema:
         return
@@ -132,27 +132,30 @@ def _is_union(schema: Mapping[str, Any]) -> bool:
     return "anyOf" in schema or isinstance(schema.get("type"), list)
 
 
-def _tell(notes: Mapping[str, Any], result: dict[str, Any]) -> None:
-    """Puts what was taken out into the description, where the model at least reads it."""
-    if not notes:
+def _describe_dropped(dropped_keywords: Mapping[str, Any], result: dict[str, Any]) -> None:
+    """Move dropped constraints to the description, which the model reads."""
+    if not dropped_keywords:
         return
-    told = "{" + ", ".join(f"{key}: {value}" for key, value in notes.items()) + "}"
+    dropped = "{" + ", ".join(f"{key}: {value}" for key, value in dropped_keywords.items()) + "}"
     description = result.get("description")
-    result["description"] = f"{description}\n\n{told}" if description else told
+    result["description"] = f"{description}\n\n{dropped}" if description else dropped
 
 
 def _is_recursive(schema: Mapping[str, Any]) -> bool:
-    """Whether a definition leads back to itself."""
+    """Whether a definition refers to itself, directly or not."""
     uses: dict[str, set[str]] = {}
     for keyword in _DEFINITIONS:
         definitions = schema.get(keyword)
         if isinstance(definitions, Mapping):
-            uses |= {f"#/{keyword}/{name}": _references(part) for name, part in definitions.items()}
+            uses |= {f"#/{keyword}/{name}": _references_in(part) for name, part in definitions.items()}
     return _has_cycle(uses)
 
 
 def _has_cycle(uses: Mapping[str, set[str]]) -> bool:
-    """Whether a name leads back to itself. Each name is entered once: a search from every name would be quadratic."""
+    """Whether the graph has a cycle.
+
+    Visits each name once, as a search from every name would be quadratic.
+    """
     entered: set[str] = set()
     left: set[str] = set()
     for start in uses:
@@ -167,12 +170,12 @@ def _has_cycle(uses: Mapping[str, set[str]]) -> bool:
             elif found not in entered:
                 entered.add(found)
                 path.append((found, iter(uses.get(found, ()))))
-            elif found not in left:  # it is on the path
+            elif found not in left:  # on the current path
                 return True
     return False
 
 
-def _references(part: object) -> set[str]:
+def _references_in(part: object) -> set[str]:
     found: set[str] = set()
     todo = [part]
     while todo:
@@ -188,11 +191,11 @@ def _references(part: object) -> set[str]:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise NoStrictFormError("a part of it that should be an object is none")
+        raise NoStrictFormError("a part of it should be an object")
     return value
 
 
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise NoStrictFormError("a part of it that should be a list is none")
+        raise NoStrictFormError("a part of it should be a list")
     return value

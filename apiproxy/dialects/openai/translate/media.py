@@ -1,4 +1,4 @@
-"""Images and files: OpenAI's addresses and data URLs as source objects of the Messages API."""
+"""Images and files: OpenAI's URLs and data URLs as Messages API blocks."""
 
 import base64
 import binascii
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from apiproxy.dialects.openai.translate.ignored import refuse
+from apiproxy.dialects.openai.translate.ignored import invalid_field
 
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 PDF = "application/pdf"
 TITLE_MAX_CHARS = 500
 
 _DATA_HEADER_MAX_CHARS = 200
-_PIECE_CHARS = 2**18  # of four characters each, as base64 is
-_SPACES = " \n\r\t\v\f"
+_PIECE_CHARS = 2**18  # a multiple of 4, as base64 requires
+_WHITESPACE = " \n\r\t\v\f"
 _TEXT_TYPES = frozenset({"application/json", "application/xml", "application/x-yaml", "application/yaml"})
 _PDF_BASE64 = "JVBERi"  # base64 of "%PDF-"
 _TYPE_BY_SUFFIX = {
@@ -34,48 +34,51 @@ _TYPE_BY_SUFFIX = {
 
 
 def image_block(url: str, field: str) -> dict[str, Any]:
-    """An image block for an http(s) address or a base64 data URL. Raises ProxyError that names the field."""
+    """Image block for an http(s) URL or base64 data URL.
+
+    Raises ProxyError naming the field.
+    """
     if url[:5].lower() != "data:":
         if url[:8].lower().startswith(("https://", "http://")):
             return {"type": "image", "source": {"type": "url", "url": url}}
-        raise refuse(field, "must be an http(s) address or a data URL")
+        raise invalid_field(field, "must be an http(s) URL or a data URL")
     media_type, data = _split_data_url(url, field)
     if media_type not in IMAGE_TYPES:
-        raise refuse(field, f"must be an image of one of the types {', '.join(sorted(IMAGE_TYPES))}")
+        raise invalid_field(field, f"must be an image of type {', '.join(sorted(IMAGE_TYPES))}")
     return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
 
 
 def file_block(data: str, filename: str | None, field: str) -> dict[str, Any]:
-    """A document block (an image block, if the file is one) for a data URL or bare base64.
+    """Document or image block for a data URL or plain base64.
 
-    What kind of file it is says the data URL, else the content (PDF), else the name's suffix.
+    The file type is from the data URL, else from the content (PDF), else from the suffix of the name.
     """
     if data[:5].lower() == "data:":
         media_type, data = _split_data_url(data, field)
     else:
-        media_type, data = _guess_type(data, filename), _unwrapped(data)
+        media_type, data = _guess_type(data, filename), _clean_base64(data)
     if media_type in IMAGE_TYPES:
         return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
     if media_type == PDF:
         return _document({"type": "base64", "media_type": PDF, "data": data}, filename)
     if media_type.startswith("text/") or media_type in _TEXT_TYPES:
-        return _document({"type": "text", "media_type": "text/plain", "data": _text(data, field)}, filename)
-    raise refuse(
+        return _document({"type": "text", "media_type": "text/plain", "data": _decode_text(data, field)}, filename)
+    raise invalid_field(
         field, "must be a PDF, a text or an image: a data URL that names its type, or base64 with a `filename`"
     )
 
 
 def uploaded_file_block(file_id: str, filename: str | None, field: str) -> dict[str, Any]:
-    """A document block for a file that was uploaded to the upstream; OpenAI's own file ids are unknown there."""
+    """Document block for a file uploaded to the upstream, not to OpenAI."""
     if not file_id.startswith("file_"):
-        raise refuse(field, "files that were uploaded to OpenAI are not known here: send the content as `file_data`")
+        raise invalid_field(field, "files uploaded to OpenAI are unavailable here: send the content as `file_data`")
     return _document({"type": "file", "file_id": file_id}, filename)
 
 
 def document_url_block(url: str, filename: str | None, field: str) -> dict[str, Any]:
-    """A document block for the http(s) address of a PDF."""
+    """Document block for the http(s) URL of a PDF."""
     if not url[:8].lower().startswith(("https://", "http://")):
-        raise refuse(field, "must be an http(s) address")
+        raise invalid_field(field, "must be an http(s) URL")
     return _document({"type": "url", "url": url}, filename)
 
 
@@ -85,26 +88,29 @@ def _document(source: dict[str, Any], filename: str | None) -> dict[str, Any]:
 
 
 def _split_data_url(url: str, field: str) -> tuple[str, str]:
-    """Media type (lower case) and base64 of a data URL. The data is copied once: it may have tens of megabytes."""
+    """Media type (lower case) and base64 of a data URL.
+
+    Copies the data only once, as it may be tens of megabytes.
+    """
     comma = url.find(",", 5, _DATA_HEADER_MAX_CHARS)
     header = url[5:comma].split(";") if comma > 0 else []
     if not header or header[-1].strip().lower() != "base64":
-        raise refuse(field, "must be a base64 data URL (data:TYPE;base64,…)")
+        raise invalid_field(field, "must be a base64 data URL (data:TYPE;base64,…)")
     media_type = header[0].strip().lower()
-    return "image/jpeg" if media_type == "image/jpg" else media_type, _unwrapped(url[comma + 1 :])
+    return "image/jpeg" if media_type == "image/jpg" else media_type, _clean_base64(url[comma + 1 :])
 
 
-def _unwrapped(data: str) -> str:
-    """Base64 without line breaks and percent escapes, both of which clients are seen to send."""
+def _clean_base64(data: str) -> str:
+    """Base64 without the line breaks and percent escapes that some clients send."""
     if "%" in data:
         data = "".join(map(unquote, _pieces(data)))
-    for space in _SPACES:  # `split` would make an object of each character of the worst case
+    for space in _WHITESPACE:  # `split` could create an object per character
         data = data.replace(space, "")
     return data
 
 
 def _pieces(data: str) -> Iterator[str]:
-    """Pieces that cut no percent escape: `unquote` makes an object of each escape of what it is given."""
+    """Pieces that split no percent escape; `unquote` creates an object per escape."""
     start = 0
     while start < len(data):
         end = start + _PIECE_CHARS
@@ -120,14 +126,14 @@ def _guess_type(data: str, filename: str | None) -> str:
     return _TYPE_BY_SUFFIX.get((filename or "").rpartition(".")[2].lower(), "")
 
 
-def _text(data: str, field: str) -> str:
+def _decode_text(data: str, field: str) -> str:
     try:
         pieces = [data[at : at + _PIECE_CHARS] for at in range(0, len(data), _PIECE_CHARS)]
         if any(piece.endswith("=") for piece in pieces[:-1]):
             raise binascii.Error
         text = b"".join(base64.b64decode(piece, validate=True) for piece in pieces).decode("utf-8")
     except (binascii.Error, UnicodeDecodeError):
-        raise refuse(field, "must be base64 of UTF-8 text") from None
+        raise invalid_field(field, "must be base64 of UTF-8 text") from None
     if text.isspace() or not text:
-        raise refuse(field, "must not be empty")
+        raise invalid_field(field, "must not be empty")
     return text

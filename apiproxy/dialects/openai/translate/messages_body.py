@@ -1,4 +1,4 @@
-"""Puts a Messages body together; Chat Completions and Responses differ only in how they say what it needs."""
+"""Assembly of Messages bodies for Chat Completions and Responses."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,17 +7,16 @@ from typing import Any
 from apiproxy.dialects.openai.chat.schemas import Sampled
 from apiproxy.dialects.openai.translate.capabilities import capabilities
 from apiproxy.dialects.openai.translate.content import Block, drop_early_breakpoints, text_block
-from apiproxy.dialects.openai.translate.ignored import Ignored
-from apiproxy.dialects.openai.translate.reasoning import Asked, plan_reasoning
+from apiproxy.dialects.openai.translate.ignored import IgnoredFields
+from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest, plan_reasoning
 from apiproxy.dialects.openai.translate.sampling import sampling_fields, service_tier, user_metadata
-from apiproxy.dialects.openai.translate.structured_output import Plan as AnswerPlan
-from apiproxy.dialects.openai.translate.structured_output import Wanted, plan_answer
+from apiproxy.dialects.openai.translate.structured_output import OutputPlan, OutputRequest, plan_output
 from apiproxy.dialects.openai.translate.tools import Choice, ToolPlan, ToolSpec, plan_tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The model to ask, by its id after aliases, and how much it writes at most where the client sets no limit."""
+    """Upstream model (aliases resolved), and its default output limit."""
 
     model: str
     max_output_tokens: int
@@ -25,10 +24,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What the request says of the form of its answer.
+    """Format of the answer.
 
-    answer_tool: the tool whose arguments are the answer's text, if there is one. reasoning: show the thinking.
-    include_usage: end a stream with the token counts. legacy_function: calls in the form before there were tools.
+    answer_tool: tool whose arguments are the answer's text. reasoning: include the thinking. include_usage: end a
+    stream with token counts. legacy_function: return calls as `function_call`, not `tool_calls`.
     """
 
     answer_tool: str | None = None
@@ -39,7 +38,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
-    """A Messages body (`stream` left out), what to say in `x-proxy-ignored`, and the form of the answer."""
+    """Messages body without `stream`, ignored fields, and answer format."""
 
     body: dict[str, Any]
     ignored: tuple[str, ...]
@@ -49,7 +48,10 @@ class Translation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What one of the two APIs said, in the words of neither. max_tokens is None where the client gave no limit."""
+    """Parsed request, independent of the API.
+
+    max_tokens: None if the client set no limit.
+    """
 
     system: list[Block]
     messages: list[dict[str, Any]]
@@ -57,33 +59,38 @@ class Parts:
     tools: Iterable[ToolSpec]
     choice: Choice | None
     parallel: bool
-    reasoning: Asked
-    answer: Wanted | None
+    reasoning: ReasoningRequest
+    output: OutputRequest | None
     stop: Sequence[str] = ()
 
 
-def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored) -> tuple[dict[str, Any], str | None]:
-    """The Messages body, and the name of the tool that carries the answer, if one does. Raises ProxyError."""
+def assemble(
+    request: Sampled, parts: Parts, *, target: Target, ignored: IgnoredFields
+) -> tuple[dict[str, Any], str | None]:
+    """Return the Messages body, and the tool that carries the answer, if any.
+
+    Raises ProxyError.
+    """
     capable = capabilities(target.model)
     max_tokens = parts.max_tokens or target.max_output_tokens
     tools = plan_tools(parts.tools, parts.choice, parallel=parts.parallel, capable=capable, ignored=ignored)
     reasoning = plan_reasoning(
         parts.reasoning, capable=capable, max_tokens=max_tokens, tool_forced=tools.forced, ignored=ignored
     )
-    answer = AnswerPlan()
-    if parts.answer is not None:
-        answer = plan_answer(parts.answer, tools, capable=capable, thinking=reasoning.active, ignored=ignored)
-    if answer.instruction is not None:
-        parts.system.append(text_block(answer.instruction))
+    output = OutputPlan()
+    if parts.output is not None:
+        output = plan_output(parts.output, tools, capable=capable, thinking=reasoning.active, ignored=ignored)
+    if output.instruction is not None:
+        parts.system.append(text_block(output.instruction))
     drop_early_breakpoints(_cacheable(tools, parts), ignored)
-    output = {name: value for name, value in (("effort", reasoning.effort), ("format", answer.format)) if value}
+    output_config = {"effort": reasoning.effort, "format": output.format}
     optional: Mapping[str, Any] = {
         "system": parts.system,
         "tools": tools.tools,
         "tool_choice": tools.choice,
         "stop_sequences": list(parts.stop),
         "thinking": reasoning.thinking,
-        "output_config": output,
+        "output_config": {name: value for name, value in output_config.items() if value},
     }
     body = {
         "model": target.model,
@@ -94,22 +101,22 @@ def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored
         **service_tier(request.service_tier, ignored),
         **user_metadata(request, ignored),
     }
-    return body, answer.answer_tool
+    return body, output.answer_tool
 
 
-def say_unknown(request: Sampled, honoured: Mapping[str, object], ignored: Ignored) -> None:
-    """Names the request's other fields, unless their value says no more than the default.
+def report_unknown_fields(request: Sampled, defaults: Mapping[str, object], ignored: IgnoredFields) -> None:
+    """Report the request's unknown fields, unless they have their default value.
 
-    honoured: names of fields with the one value that needs no word, such as `n: 1`.
+    defaults: by field name, such as `n: 1`. Empty and false values always count as defaults.
     """
     for name, value in (request.model_extra or {}).items():
-        if value is None or value is False or value in ([], {}, "") or (name in honoured and value == honoured[name]):
+        if value is None or value is False or value in ([], {}, "") or (name in defaults and value == defaults[name]):
             continue
-        ignored.say(name)
+        ignored.add(name)
 
 
 def _cacheable(tools: ToolPlan, parts: Parts) -> list[Block]:
-    """Every block that may hold a cache breakpoint, in the order in which the upstream reads them."""
+    """Blocks that may have a cache breakpoint, in the upstream's order."""
     blocks = [*tools.tools, *parts.system]
     for message in parts.messages:
         if isinstance(message["content"], str):

@@ -1,13 +1,13 @@
-"""`reasoning_effort` as `thinking` and `output_config.effort`, in the form that the model takes."""
+"""`reasoning_effort` as `thinking` and `output_config.effort`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from apiproxy.dialects.openai.translate.capabilities import Capabilities, Thinking
-from apiproxy.dialects.openai.translate.ignored import Ignored
+from apiproxy.dialects.openai.translate.ignored import IgnoredFields
 
-# Tokens to think with, for models that take a budget. The API's least is 1,024.
+# Thinking budgets, for models that need one. The API's minimum is 1,024.
 BUDGET_TOKENS: Mapping[str, int] = {
     "minimal": 1024,
     "low": 2048,
@@ -22,74 +22,74 @@ _LOWER_EFFORT = {"max": "high", "xhigh": "high", "minimal": "low"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What the request says of reasoning. field: the name of its effort; shown: the answer is to hold the thinking.
+class ReasoningRequest:
+    """Reasoning options of a request.
 
-    thinking: the Messages API's own field, which goes before the effort. turn_has_bare_calls: the conversation ends
-    within a tool loop whose calls came back without the thinking before them.
+    field: name of the effort field. shown: include the thinking in the answer. thinking: the Messages API's own field,
+    which takes precedence. calls_lack_thinking: the conversation ends in a tool loop without the preceding thinking.
     """
 
     field: str
     effort: str | None = None
     thinking: Mapping[str, Any] | None = None
     shown: bool = False
-    turn_has_bare_calls: bool = False
+    calls_lack_thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What goes into the body; thinking is None where the field is left out."""
+class ReasoningPlan:
+    """Reasoning fields of the Messages body; None: the field is omitted."""
 
     thinking: dict[str, Any] | None = None
     effort: str | None = None
 
     @property
     def active(self) -> bool:
-        """Whether the request asks for thinking."""
+        """Whether thinking is requested."""
         return self.thinking is not None and self.thinking.get("type") in ("enabled", "adaptive")
 
     @property
     def by_budget(self) -> bool:
-        """Whether it asks for it in the older form, which has more restrictions."""
+        """Whether thinking is requested by a token budget, which has more restrictions."""
         return self.thinking is not None and self.thinking.get("type") == "enabled"
 
 
 def plan_reasoning(
-    asked: Asked, *, capable: Capabilities, max_tokens: int, tool_forced: bool, ignored: Ignored
-) -> Plan:
-    """How to ask this model for it. Says what cannot be had; max_tokens includes the tokens to think with."""
+    asked: ReasoningRequest, *, capable: Capabilities, max_tokens: int, tool_forced: bool, ignored: IgnoredFields
+) -> ReasoningPlan:
+    """Choose the reasoning fields for a model. max_tokens: includes thinking tokens."""
     if asked.thinking is not None:
-        return Plan(thinking=dict(asked.thinking), effort=_effort(asked, capable, ignored))
+        return ReasoningPlan(thinking=dict(asked.thinking), effort=_effort(asked, capable, ignored))
     if asked.effort is None:
         shows_default = asked.shown and capable.thinks_by_default
-        return Plan(thinking={"type": "adaptive", "display": "summarized"} if shows_default else None)
+        return ReasoningPlan(thinking={"type": "adaptive", "display": "summarized"} if shows_default else None)
     if asked.effort == "none":
         return _off(asked, capable, ignored)
     if tool_forced and not capable.forced_while_thinking:
-        ignored.say(asked.field, "this model does not think when a tool is forced")
-        return Plan()
+        ignored.add(asked.field, "this model does not think when a tool is forced")
+        return ReasoningPlan()
     match capable.thinking:
         case Thinking.ADAPTIVE:
             display = {"display": "summarized"} if asked.shown else {}
-            return Plan(thinking={"type": "adaptive", **display}, effort=_effort(asked, capable, ignored))
+            return ReasoningPlan(thinking={"type": "adaptive", **display}, effort=_effort(asked, capable, ignored))
         case Thinking.BUDGET:
             return _by_budget(asked, max_tokens, ignored)
         case Thinking.NONE:
-            ignored.say(asked.field)
-            return Plan()
+            ignored.add(asked.field)
+            return ReasoningPlan()
 
 
-def _off(asked: Asked, capable: Capabilities, ignored: Ignored) -> Plan:
+def _off(asked: ReasoningRequest, capable: Capabilities, ignored: IgnoredFields) -> ReasoningPlan:
     if not capable.thinks_by_default:
-        return Plan()
+        return ReasoningPlan()
     if capable.thinking_off is not None:
-        return Plan(thinking=dict(capable.thinking_off))
-    ignored.say(asked.field, "this model always thinks: sent as low")
-    return Plan(effort="low")
+        return ReasoningPlan(thinking=dict(capable.thinking_off))
+    ignored.add(asked.field, "this model always thinks: sent as low")
+    return ReasoningPlan(effort="low")
 
 
-def _effort(asked: Asked, capable: Capabilities, ignored: Ignored) -> str | None:
-    """The effort, or the nearest lower one that the model knows."""
+def _effort(asked: ReasoningRequest, capable: Capabilities, ignored: IgnoredFields) -> str | None:
+    """The effort, or the next lower one that the model supports."""
     effort = asked.effort
     if effort is None or effort == "none" or not capable.efforts:
         return None
@@ -97,19 +97,19 @@ def _effort(asked: Asked, capable: Capabilities, ignored: Ignored) -> str | None
         return effort
     lower = _LOWER_EFFORT[effort]
     if effort != "minimal":
-        ignored.say(asked.field, f"{effort} sent as {lower}")
+        ignored.add(asked.field, f"{effort} sent as {lower}")
     return lower
 
 
-def _by_budget(asked: Asked, max_tokens: int, ignored: Ignored) -> Plan:
+def _by_budget(asked: ReasoningRequest, max_tokens: int, ignored: IgnoredFields) -> ReasoningPlan:
     assert asked.effort is not None
-    if asked.turn_has_bare_calls:
-        # 400 "Expected `thinking` or `redacted_thinking`, but found `tool_use`": a turn that began without its
-        # thinking blocks cannot go on with thinking.
-        ignored.say(asked.field, "the tool calls came back without thinking_blocks")
-        return Plan()
+    if asked.calls_lack_thinking:
+        # Else 400 "Expected `thinking` or `redacted_thinking`, but found `tool_use`": a turn that started without
+        # thinking blocks cannot continue with thinking.
+        ignored.add(asked.field, "the tool calls lack their thinking_blocks")
+        return ReasoningPlan()
     room = max_tokens - max(MIN_BUDGET_TOKENS, max_tokens // 4)
     if room < MIN_BUDGET_TOKENS:
-        ignored.say(asked.field, "max_tokens leaves no room for it")
-        return Plan()
-    return Plan(thinking={"type": "enabled", "budget_tokens": min(BUDGET_TOKENS[asked.effort], room)})
+        ignored.add(asked.field, "max_tokens leaves no room for it")
+        return ReasoningPlan()
+    return ReasoningPlan(thinking={"type": "enabled", "budget_tokens": min(BUDGET_TOKENS[asked.effort], room)})

@@ -1,4 +1,4 @@
-"""Temperature, top_p, top_k, stop sequences, service tier and user id, within what the API and the model take."""
+"""Sampling parameters, stop sequences, service tier and user id."""
 
 import hashlib
 import re
@@ -8,26 +8,28 @@ from typing import Any
 from apiproxy.dialects.openai.chat.schemas import Sampled
 from apiproxy.dialects.openai.translate.capabilities import Capabilities, Sampling
 from apiproxy.dialects.openai.translate.content import is_blank
-from apiproxy.dialects.openai.translate.ignored import Ignored
-from apiproxy.dialects.openai.translate.reasoning import Plan
+from apiproxy.dialects.openai.translate.ignored import IgnoredFields
+from apiproxy.dialects.openai.translate.reasoning import ReasoningPlan
 
 MAX_TEMPERATURE = 1.0
 MIN_TOP_P_WITH_THINKING = 0.95
 
-# Bounded as addresses are: without the bounds, `a@` and a megabyte of dots took hours.
+# Bounded quantifiers, else `a@` and a megabyte of dots take hours.
 _LOOKS_PERSONAL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}\.[^@\s]{1,63}|\+?[\d\s().-]{7,20}")
 _SERVICE_TIERS: Mapping[str, str] = {"auto": "auto", "default": "standard_only", "priority": "auto", "scale": "auto"}
 
 
-def sampling_fields(request: Sampled, *, capable: Capabilities, reasoning: Plan, ignored: Ignored) -> dict[str, Any]:
+def sampling_fields(
+    request: Sampled, *, capable: Capabilities, reasoning: ReasoningPlan, ignored: IgnoredFields
+) -> dict[str, Any]:
     """`temperature`, `top_p` and `top_k` for the body.
 
-    1 is the default of the first two: where it cannot be sent, leaving it out needs no word.
+    Dropping the default 1 of the first two is not reported.
     """
     wanted: dict[str, Any] = {}
     if request.temperature is not None:
         if request.temperature > MAX_TEMPERATURE:
-            ignored.say("temperature", "clipped to 1")
+            ignored.add("temperature", "clipped to 1")
         wanted["temperature"] = min(request.temperature, MAX_TEMPERATURE)
     if request.top_p is not None and not (request.top_p == 1 and wanted):
         wanted["top_p"] = request.top_p
@@ -37,16 +39,18 @@ def sampling_fields(request: Sampled, *, capable: Capabilities, reasoning: Plan,
         del wanted["temperature"]
     fields: dict[str, Any] = {}
     for name, value in wanted.items():
-        why = _why_not(name, value, fields, capable, reasoning)
-        if why is None:
+        reason = _unsupported_reason(name, value, fields, capable, reasoning)
+        if reason is None:
             fields[name] = value
         elif value != 1 or name == "top_k":
-            ignored.say(name, why)
+            ignored.add(name, reason)
     return fields
 
 
-def _why_not(name: str, value: float, fields: Mapping[str, Any], capable: Capabilities, reasoning: Plan) -> str | None:
-    """Why the model would refuse it beside the fields that it takes already."""
+def _unsupported_reason(
+    name: str, value: float, fields: Mapping[str, Any], capable: Capabilities, reasoning: ReasoningPlan
+) -> str | None:
+    """Reason why the model would reject the parameter together with `fields`, or None."""
     if capable.sampling is Sampling.NONE:
         return "this model takes no sampling parameters"
     if reasoning.active and not (name == "top_p" and value >= MIN_TOP_P_WITH_THINKING):
@@ -56,36 +60,36 @@ def _why_not(name: str, value: float, fields: Mapping[str, Any], capable: Capabi
     return None
 
 
-def stop_sequences(stop: str | Sequence[str] | None, ignored: Ignored) -> list[str]:
-    """The stop sequences that the API takes: it refuses such of white space only."""
+def stop_sequences(stop: str | Sequence[str] | None, ignored: IgnoredFields) -> list[str]:
+    """Stop sequences, without those of white space only, which the API rejects."""
     wanted = [stop] if isinstance(stop, str) else list(stop or ())
     taken = [sequence for sequence in wanted if not is_blank(sequence)]
     if any(sequence for sequence in wanted if is_blank(sequence)):
-        ignored.say("stop", "sequences of white space only are left out")
+        ignored.add("stop", "white space sequences are dropped")
     return taken
 
 
-def service_tier(tier: str | None, ignored: Ignored) -> dict[str, Any]:
-    """`service_tier` for the body, where there is an equivalent."""
+def service_tier(tier: str | None, ignored: IgnoredFields) -> dict[str, Any]:
+    """`service_tier` for the body, if there is an equivalent."""
     if tier is None:
         return {}
     if tier not in _SERVICE_TIERS:
-        ignored.say("service_tier")
+        ignored.add("service_tier")
         return {}
     return {"service_tier": _SERVICE_TIERS[tier]}
 
 
-def user_metadata(request: Sampled, ignored: Ignored) -> dict[str, Any]:
-    """`metadata.user_id` for the body; of OpenAI's metadata there is no other equivalent.
+def user_metadata(request: Sampled, ignored: IgnoredFields) -> dict[str, Any]:
+    """`metadata.user_id` for the body, the only equivalent of OpenAI's metadata.
 
-    The API refuses what looks like an e-mail address or a telephone number: a digest of it does as well.
+    E-mail addresses and telephone numbers, which the API rejects, are replaced by a digest.
     """
     given = request.metadata or {}
     user = request.user or request.safety_identifier
     if user is None and isinstance(given.get("user_id"), str):
         user = given["user_id"]
     if given.keys() - {"user_id"}:
-        ignored.say("metadata")
+        ignored.add("metadata")
     if not user:
         return {}
     if _LOOKS_PERSONAL.fullmatch(user):

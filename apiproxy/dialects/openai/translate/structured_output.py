@@ -1,6 +1,6 @@
-"""JSON answers: `response_format` as `output_config.format`, a tool that carries the answer, or an instruction.
+"""JSON answers by `output_config.format`, by a tool, or by an instruction.
 
-Which of them, and why: docs/decisions/0004-openai-structured-output.md.
+The choice is explained in docs/decisions/0004-openai-structured-output.md.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from apiproxy.dialects.openai.translate.capabilities import Capabilities
-from apiproxy.dialects.openai.translate.ignored import Ignored, refuse
+from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 from apiproxy.dialects.openai.translate.json_schema import NoStrictFormError, strict_form
 from apiproxy.dialects.openai.translate.tools import ToolPlan
 
@@ -21,11 +21,11 @@ _INSTRUCTION = "Answer with a single JSON object and nothing else: no text aroun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A JSON answer that the request wants.
+class OutputRequest:
+    """JSON answer that the request asks for.
 
-    schema is None for any object; strict: an answer that does not match it is of no use. field and schema_field: where
-    the request says so.
+    schema: None for any object. strict: the answer must conform to the schema. field, schema_field: paths in the
+    request.
     """
 
     field: str
@@ -36,48 +36,50 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What it takes: a value for `output_config.format`, the name of a tool that carries the answer, or a sentence."""
+class OutputPlan:
+    """One of `output_config.format`, an answer tool, or an instruction."""
 
     format: dict[str, Any] | None = None
     answer_tool: str | None = None
     instruction: str | None = None
 
 
-def plan_answer(wanted: Wanted, tools: ToolPlan, *, capable: Capabilities, thinking: bool, ignored: Ignored) -> Plan:
-    """How to get the answer from this model. thinking: the request asks for it. May add the answer's tool to `tools`.
+def plan_output(
+    wanted: OutputRequest, tools: ToolPlan, *, capable: Capabilities, thinking: bool, ignored: IgnoredFields
+) -> OutputPlan:
+    """Choose how to get a JSON answer from a model; may add a tool to `tools`.
 
-    Raises ProxyError for a schema to which the model cannot be held.
+    thinking: the request asks for thinking. Raises ProxyError for a strict schema that cannot be enforced.
     """
-    why = "any JSON object will do"
+    why = "any JSON object is accepted"
     if wanted.schema is not None:
         try:
             if capable.structured_outputs:
-                return Plan(format={"type": "json_schema", "schema": strict_form(wanted.schema, tools.budget)})
+                return OutputPlan(format={"type": "json_schema", "schema": strict_form(wanted.schema, tools.budget)})
             why = "this model has no structured outputs"
         except NoStrictFormError as error:
             why = str(error)
     if tools.forced:
-        return Plan()  # the answer will be a call of the client's own tool, which no format concerns
+        return OutputPlan()  # the answer is a call of the client's tool, to which the format does not apply
     if capable.forced_tools and (capable.forced_while_thinking or not thinking):
-        return Plan(answer_tool=_add_answer_tool(wanted, tools))
+        return OutputPlan(answer_tool=_add_answer_tool(wanted, tools))
     if wanted.strict:
-        raise refuse(wanted.schema_field, f"this model cannot be held to it ({why})")
-    ignored.say(wanted.field, "asked for in the prompt, not enforced")
-    return Plan(instruction=_instruction(wanted))
+        raise invalid_field(wanted.schema_field, f"cannot be enforced on this model ({why})")
+    ignored.add(wanted.field, "requested in the prompt, not enforced")
+    return OutputPlan(instruction=_instruction(wanted))
 
 
-def _instruction(wanted: Wanted) -> str:
+def _instruction(wanted: OutputRequest) -> str:
     if wanted.schema is None:
         return _INSTRUCTION
     return f"{_INSTRUCTION} It has to match this JSON schema: {orjson.dumps(wanted.schema).decode()}"
 
 
-def _add_answer_tool(wanted: Wanted, tools: ToolPlan) -> str:
-    """Makes the model call something: this tool, or one of the client's own if it may call these."""
+def _add_answer_tool(wanted: OutputRequest, tools: ToolPlan) -> str:
+    """Force a call of this tool, or of the client's tools if allowed."""
     schema = {"type": "object", **(wanted.schema or {})}
     if schema["type"] != "object":
-        raise refuse(f"{wanted.schema_field}.type", "must be 'object'")
+        raise invalid_field(f"{wanted.schema_field}.type", "must be 'object'")
     name = ANSWER_TOOL
     taken = {tool["name"] for tool in tools.tools}
     while name in taken:

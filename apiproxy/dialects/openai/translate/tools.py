@@ -1,4 +1,4 @@
-"""Tools, legacy functions and the choice among them, as the Messages API has them."""
+"""Tools, legacy functions and `tool_choice` for the Messages API."""
 
 import dataclasses
 import re
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from apiproxy.dialects.openai.translate.capabilities import Capabilities
-from apiproxy.dialects.openai.translate.ignored import Ignored, refuse
-from apiproxy.dialects.openai.translate.json_schema import Budget, NoStrictFormError, strict_form
+from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
+from apiproxy.dialects.openai.translate.json_schema import NoStrictFormError, StrictBudget, strict_form
 
 MAX_STRICT_TOOLS = 20  # the API's limit per request
 
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSpec:
-    """One declared function, whichever of the two APIs declared it. field: the path of its definition."""
+    """Declared function, from either API. field: path of its definition."""
 
     name: str
     description: str | None
@@ -29,9 +29,9 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which tools may or must be called. field: the name of the request's field that says so.
+    """Tool choice of a request. field: name of the request field.
 
-    mode: "none", "auto" or "required"; name: this one must be called; only: the tools to choose from, None for all.
+    mode: "none", "auto" or "required". name: the tool that must be called. only: allowed tools; None for all.
     """
 
     field: str
@@ -41,22 +41,22 @@ class Choice:
 
     @property
     def forced(self) -> bool:
-        """Whether the model must call something."""
+        """Whether the model must call a tool."""
         return self.name is not None or self.mode == "required"
 
 
 @dataclass(slots=True, kw_only=True)
 class ToolPlan:
-    """`tools` and `tool_choice` of the Messages body; choice is None where the API's default says the same.
+    """`tools` and `tool_choice` of the Messages body.
 
-    strict: how many of the tools are.
+    choice: None if it equals the API's default. strict: number of strict tools.
     """
 
     tools: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     choice: dict[str, Any] | None = None
     forced: bool = False
     strict: int = 0
-    budget: Budget = dataclasses.field(default_factory=Budget)
+    budget: StrictBudget = dataclasses.field(default_factory=StrictBudget)
 
 
 def plan_tools(
@@ -65,21 +65,21 @@ def plan_tools(
     *,
     parallel: bool,
     capable: Capabilities,
-    ignored: Ignored,
+    ignored: IgnoredFields,
 ) -> ToolPlan:
-    """The tools and the choice as this model takes them. parallel: several calls at once are welcome.
+    """Convert tools and choice to a form that the model supports.
 
-    Raises ProxyError for a name that the API does not take, or a choice of tools that are not declared.
+    parallel: allow several calls at once. Raises ProxyError for invalid names, or a choice of undeclared tools.
     """
     if choice is not None:
-        specs = _selected(list(specs), choice)
+        specs = _select_tools(list(specs), choice)
     plan = ToolPlan()
     for spec in specs:
         plan.tools.append(_tool(spec, plan, capable=capable, ignored=ignored))
     if not plan.tools:
         return plan
     if choice is not None and choice.forced and not capable.forced_tools:
-        choice = _unforced(choice, plan, ignored)
+        choice = _relax_choice(choice, plan, ignored)
     plan.choice = _tool_choice(choice)
     plan.forced = choice is not None and choice.forced
     if not parallel and plan.choice != {"type": "none"}:
@@ -88,23 +88,23 @@ def plan_tools(
 
 
 def check_name(name: str, field: str) -> str:
-    """The name of a tool, if the API takes it."""
+    """Return the name of a tool. Raises ProxyError if the API would reject it."""
     if not _NAME.fullmatch(name):
-        raise refuse(field, "must be 1 to 128 letters, digits, underscores or hyphens")
+        raise invalid_field(field, "must be 1 to 128 letters, digits, underscores or hyphens")
     return name
 
 
-def _selected(specs: Sequence[ToolSpec], choice: Choice) -> list[ToolSpec]:
+def _select_tools(specs: Sequence[ToolSpec], choice: Choice) -> list[ToolSpec]:
     declared = {spec.name for spec in specs}
     wanted = choice.only if choice.only is not None else frozenset({choice.name} if choice.name is not None else ())
     for name in sorted(wanted - declared):
-        raise refuse(choice.field, f"no tool with the name {name!r} is declared")
+        raise invalid_field(choice.field, f"no tool named {name!r} is declared")
     if choice.forced and not specs:
-        raise refuse(choice.field, "must not ask for a call where no tools are declared")
+        raise invalid_field(choice.field, "must not require a call without declared tools")
     return [spec for spec in specs if choice.only is None or spec.name in choice.only]
 
 
-def _tool(spec: ToolSpec, plan: ToolPlan, *, capable: Capabilities, ignored: Ignored) -> dict[str, Any]:
+def _tool(spec: ToolSpec, plan: ToolPlan, *, capable: Capabilities, ignored: IgnoredFields) -> dict[str, Any]:
     tool: dict[str, Any] = {"name": check_name(spec.name, f"{spec.field}.name")}
     if spec.description is not None:
         tool["description"] = spec.description
@@ -119,32 +119,32 @@ def _input_schema(spec: ToolSpec) -> dict[str, Any]:
     if not schema:
         return {"type": "object", "properties": {}}
     if schema.setdefault("type", "object") != "object":
-        raise refuse(f"{spec.field}.parameters.type", "must be 'object'")
+        raise invalid_field(f"{spec.field}.parameters.type", "must be 'object'")
     return schema
 
 
 def _make_strict(
-    tool: dict[str, Any], spec: ToolSpec, plan: ToolPlan, *, capable: Capabilities, ignored: Ignored
+    tool: dict[str, Any], spec: ToolSpec, plan: ToolPlan, *, capable: Capabilities, ignored: IgnoredFields
 ) -> None:
-    """Asks for arguments that match the schema, if model and API allow it; else says that they need not."""
+    """Make the tool strict if possible, else report the field as ignored."""
     if not capable.structured_outputs or plan.strict >= MAX_STRICT_TOOLS:
-        ignored.say(f"{spec.field}.strict")
+        ignored.add(f"{spec.field}.strict")
         return
     try:
         tool["input_schema"] = strict_form(tool["input_schema"], plan.budget)
     except NoStrictFormError as error:
-        ignored.say(f"{spec.field}.strict", str(error))
+        ignored.add(f"{spec.field}.strict", str(error))
     else:
         tool["strict"] = True
         plan.strict += 1
 
 
-def _unforced(choice: Choice, plan: ToolPlan, ignored: Ignored) -> Choice:
-    """For models that refuse a forced call: the nearest that they take, and a word about it."""
+def _relax_choice(choice: Choice, plan: ToolPlan, ignored: IgnoredFields) -> Choice:
+    """Closest choice for models that reject forced calls; reported as ignored."""
     if choice.name is None:
-        ignored.say(choice.field, "this model decides itself whether to call a tool")
+        ignored.add(choice.field, "this model decides whether to call a tool")
     else:
-        ignored.say(choice.field, "the only tool offered; this model decides itself whether to call it")
+        ignored.add(choice.field, "the only tool offered; this model decides whether to call it")
         plan.tools = [tool for tool in plan.tools if tool["name"] == choice.name]
     return Choice(field=choice.field)
 

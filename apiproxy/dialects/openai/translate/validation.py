@@ -1,4 +1,4 @@
-"""Reads a decoded body by its model, and puts what is wrong with it in terms of the body's own fields."""
+"""Validation of request bodies, with errors that name the fields of the body."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -6,29 +6,32 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from apiproxy.dialects.openai.chat.schemas import Accepted
-from apiproxy.dialects.openai.translate.ignored import refuse
+from apiproxy.dialects.openai.translate.ignored import invalid_field
 
 RequestT = TypeVar("RequestT", bound=Accepted)
 
 
 def read(model: type[RequestT], body: object, *, within: str = "") -> RequestT:
-    """The body, or a part of it, as the model has it. within: the part's path.
+    """Validate a body or a part of it. within: path of the part.
 
-    Raises ProxyError (INVALID_REQUEST) that names the field at fault.
+    Raises ProxyError (INVALID_REQUEST) naming the invalid field.
     """
     if not isinstance(body, dict):
-        raise refuse(within or "body", "must be a JSON object")
+        raise invalid_field(within or "body", "must be a JSON object")
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        field, message = _worst(body, error)
-        raise refuse(f"{within}.{field}" if within else field, message) from None
+        field, message = _deepest_error(body, error)
+        raise invalid_field(f"{within}.{field}" if within else field, message) from None
 
 
-def _worst(body: Mapping[str, Any], error: ValidationError) -> tuple[str, str]:
-    """Field and message of the problem that lies deepest: of a union's branches that is the one that was meant."""
+def _deepest_error(body: Mapping[str, Any], error: ValidationError) -> tuple[str, str]:
+    """Field and message of the deepest error: the intended branch of a union."""
     problems = [
-        (_field(body, item["loc"], item["type"], ctx := item.get("ctx", {})), _message(item["type"], item["msg"], ctx))
+        (
+            _field_path(body, item["loc"], item["type"], ctx := item.get("ctx", {})),
+            _message(item["type"], item["msg"], ctx),
+        )
         for item in error.errors(include_url=False, include_input=False)
     ]
     field = max(problems, key=lambda problem: problem[0].count("."))[0]
@@ -41,8 +44,8 @@ def _message(kind: str, message: str, ctx: Mapping[str, Any]) -> str:
     return "Field required" if kind == "union_tag_not_found" else message
 
 
-def _field(body: Mapping[str, Any], loc: Sequence[int | str], kind: str, ctx: Mapping[str, Any]) -> str:
-    """The field's path in the body itself: pydantic's has the names of union branches in between."""
+def _field_path(body: Mapping[str, Any], loc: Sequence[int | str], kind: str, ctx: Mapping[str, Any]) -> str:
+    """Path in the body; pydantic's includes the names of union branches."""
     path: list[str] = []
     here: Any = body
     for step in loc:
