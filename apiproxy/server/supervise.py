@@ -18,7 +18,7 @@ from typing import NoReturn
 from apiproxy.server.supervisor import Supervisor
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from apiproxy.management import supervise; supervise.main()"
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from apiproxy.server import supervise; supervise.main()"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
