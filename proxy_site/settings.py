@@ -130,7 +130,6 @@ USE_I18N = False
 GATEWAY_COMPANIONS = [
     "apiproxy.db.checkpoint.Checkpoints",
     "proxy_site.operations.Observability",
-    "proxy_site.console.Dashboard",
 ]
 # How the server refuses what is no request, and where it lets a connection become a socket.
 GATEWAY_ERROR_BODY = "proxy_site.handler.error_body"

@@ -39,6 +39,20 @@ class EngineRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSnapshot:
+    """A worker process as operators see it. rss_bytes is 0 if it has ended; started_at is Unix time."""
+
+    id: str
+    pid: int
+    state: str
+    turns: int
+    rss_bytes: int
+    started_at: float
+    run_id: str | None
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
     """The upstream finished its message."""
 

@@ -23,7 +23,7 @@ from observability.cluster.load import LoadHistory
 from observability.cluster.registry import BEAT_S, DEAD_AFTER_S, Beat, Known, Register
 from observability.cluster.states import MAX_TOLD_RUNS, Here, MemberState, active_run, holder_of
 from observability.payloads import Load, Queue, Upstream, worker_row
-from observability.ports import GatewayPort
+from observability.runtime import ProcessRuntime
 from observability.tracing.recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Cluster:
         here: Here,
         register: Register,
         *,
-        port: GatewayPort,
+        port: ProcessRuntime,
         recorder: Recorder,
         redis_url: str | None = None,
         on_beat: Callable[[], object] = lambda: None,

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from observability.dashboard.port import ConsolePort, console
+from apiproxy.conf import gateway_settings
 from observability.debug_api.access import LATE, patient
 from observability.permissions import CHANGE, User, may_look
 from observability.service import Service, holder
@@ -26,17 +26,16 @@ Answer = Coroutine[Any, Any, HttpResponseBase]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageContext:
-    """Who looks, and at what. console is None where the composition brought none."""
+    """The user of a page, with the service and the permissions that its view needs."""
 
     user: Any
     service: Service
-    console: ConsolePort | None
     may_change: bool
 
     @property
     def demo(self) -> bool:
         """Whether the gateway runs in demo mode."""
-        return self.console is not None and self.console.demo
+        return gateway_settings().credential.kind == "demo"
 
 
 PageView = Callable[Concatenate[HttpRequest, PageContext, P], Answer]
@@ -73,7 +72,7 @@ def _guarded(view: PageView[P], *, method: str, changes: bool) -> View[P]:
         service = holder.current()
         if service is None:
             return refusal(request, 503, "This process serves nothing: the gateway has not started here.")
-        desk = PageContext(user=user, service=service, console=console.current(), may_change=change)
+        desk = PageContext(user=user, service=service, may_change=change)
         return await view(request, desk, *args, **kwargs)
 
     named = cast("View[P]", guarded)  # `wraps` says that the arguments have no names

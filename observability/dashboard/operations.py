@@ -7,9 +7,11 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
 
+from apiproxy.conf import gateway_settings
 from observability.dashboard import demo
 from observability.dashboard.access import PageContext, action, answer, page, refusal
 from observability.live.broadcast import broadcasters
+from observability.serialize import settings_json
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ async def workers(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
         "title": "Workers",
         "live_page": True,
         "snapshot": await broadcaster.figures_now(),
-        "config": dict(desk.service.port.config()),
+        "config": settings_json(gateway_settings(), desk.service.config.cli),
         "quick": desk.service.cluster.quick,
     }
     return await answer(request, desk, "observability/workers.html", context)

@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponseBase
 
 from observability.dashboard.access import PageContext, answer, page, refusal, wants_fragment
-from observability.dashboard.port import SessionRow
+from observability.dashboard.session_queries import SessionRow, page_of_sessions
 from observability.models import Trace
 
 PAGE_ROWS = 50
@@ -25,13 +25,11 @@ async def session_list(request: HttpRequest, desk: PageContext) -> HttpResponseB
     """The page; for a script only the rows that follow the cursor."""
     text = request.GET.get("q", "").strip()[:_MAX_PARAM_CHARS]
     cursor = request.GET.get("cursor", "")[:_MAX_PARAM_CHARS]
-    rows, following, traced = [], None, False
-    if desk.console is not None:
-        try:
-            found = await desk.console.sessions(text=text, limit=PAGE_ROWS, cursor=cursor)
-        except ValueError:
-            return refusal(request, 400, "This address is not one of this page's.")
-        rows, following = list(found.rows), found.next
+    try:
+        found = await page_of_sessions(text=text, limit=PAGE_ROWS, cursor=cursor)
+    except ValueError:
+        return refusal(request, 400, "This address is not one of this page's.")
+    rows, following, traced = list(found.rows), found.next, False
     if not rows and not cursor:
         rows, traced = await _traced(text), True
     context: dict[str, Any] = {

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from observability.ports import Operator
+from observability.permissions import Operator, authorise
 from observability.service import Service, holder
 
 P = ParamSpec("P")
@@ -57,7 +57,7 @@ def for_operators(method: str, *, changes: bool = False) -> Callable[[OperatorVi
             if service is None:
                 return refusal(503, "This process serves nothing")
             try:
-                operator = await service.port.authorise(request)
+                operator = await authorise(request)
             except ProxyError as error:  # nobody can say who asks
                 late = error.kind is FailureKind.RATE_LIMITED
                 return refusal(429 if late else 503, error.message, headers=_retry_after(error))

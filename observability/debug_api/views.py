@@ -10,13 +10,15 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from apiproxy.account.sessions import stats as sessions_stats
+from apiproxy.conf import gateway_settings
 from apiproxy.core.version import VERSION
 from observability.cluster.states import MemberState, active_run, sum_of, worst_of
 from observability.debug_api.access import answer, for_operators, refusal
 from observability.health import memory_json, own_process_json
 from observability.logs import log_files
 from observability.models import Dimension, Trace
-from observability.ports import Operator
+from observability.permissions import Operator
 from observability.serialize import (
     Json,
     active_json,
@@ -26,6 +28,7 @@ from observability.serialize import (
     process_json,
     queue_json,
     requests_json,
+    settings_json,
     trace_json,
     upstream_json,
 )
@@ -45,7 +48,7 @@ _MAX_TEXT_PARAM = 200
 @for_operators("GET")
 async def stats_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
     """GET /debug/stats: sums of all that is kept, percentiles over three windows, what is going on."""
-    port, now, everyone = service.port, time.time(), await service.cluster.everyone()
+    now, everyone = time.time(), await service.cluster.everyone()
     sums, models = await figures.totals(), await figures.groups(Dimension.MODEL)
     active = sum(state["active"] for state in everyone)
     windows = {}
@@ -58,10 +61,10 @@ async def stats_view(request: HttpRequest, service: Service, operator: Operator)
     return answer(
         {
             "version": VERSION,
-            "config": dict(port.config()),
+            "config": settings_json(gateway_settings(), service.config.cli),
             "queue": queue_json(sum_of(state["queue"] for state in everyone)),
             "upstream": upstream_json(worst_of(state["upstream"] for state in everyone)),
-            "sessions": dict(await port.sessions_stats()),
+            "sessions": await sessions_stats(),
             **service.uptime.json(),
             "pid": os.getpid(),
             "node": service.config.node,
@@ -132,7 +135,7 @@ async def health_view(request: HttpRequest, service: Service, operator: Operator
     everyone, now = await service.cluster.everyone(), time.time()
     return answer(
         {
-            "status": "degraded" if service.writer.failing or service.port.settlements().failing else "ok",
+            "status": "degraded" if service.writer.failing or service.runtime.settlements().failing else "ok",
             "version": VERSION,
             "pid": os.getpid(),
             **service.uptime.json(),
@@ -145,7 +148,7 @@ async def health_view(request: HttpRequest, service: Service, operator: Operator
             "requests": requests_json(await figures.totals(), active=sum(state["active"] for state in everyone)),
             "traces": service.traces_json(),
             "settlements": service.settlements_json(),
-            "config": dict(service.port.config()),
+            "config": settings_json(gateway_settings(), service.config.cli),
         }
     )
 

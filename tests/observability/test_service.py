@@ -157,13 +157,13 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "proxy_site.settings"
 import django
 django.setup()
 from pathlib import Path
-from apiproxy.limits import process
+from apiproxy.db import process_id
 from apiproxy.runs.observers import observers
 from observability.service import Config, install
 from tests.observability.builders import Gateway, course, make_turn, opening
 
 async def main():
-    config = Config(log_dir=Path("/nonexistent"), retention_days=30, process=process.owner())
+    config = Config(log_dir=Path("/nonexistent"), retention_days=30, process=process_id.owner())
     service = install(Gateway(), config)
     await service.start()
     for number in range(40):

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.engines.base import EngineRequest
+from apiproxy.engines.base import EngineRequest, WorkerSnapshot
 from apiproxy.engines.sdk.launch import LaunchSpec
 from apiproxy.engines.sdk.start_hold import StartHold
 from apiproxy.engines.sdk.turn import WorkerAnswer
@@ -35,20 +35,6 @@ class PoolLimits:
     spares: int
     max_turns: int
     max_rss_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSnapshot:
-    """What the dashboard shows of a worker. rss_bytes is 0 where the process has gone; started_at is Unix time."""
-
-    id: str
-    pid: int
-    state: str
-    turns: int
-    rss_bytes: int
-    started_at: float
-    run_id: str | None
-    model: str | None
 
 
 class Pool:
