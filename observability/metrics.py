@@ -24,6 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from observability.cluster.states import MemberState
+from observability.tracing.recorder import Listener
 from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Status
 
@@ -47,7 +48,7 @@ class Seat:
     folder: Path
 
 
-class Metrics:
+class Metrics(Listener):
     """What this process counts; a listener of the recorder. With a seat, `render` gives what all of them count."""
 
     def __init__(self, seat: Seat | None = None) -> None:
@@ -94,18 +95,10 @@ class Metrics:
         )
         self._dropped_before: dict[str, int] = {}
 
-    def started(self, draft: ActiveTrace) -> None:
-        """Running requests are counted where the metrics are read."""
-
-    def changed(self, draft: ActiveTrace) -> None:
-        """Phases are counted when the request ends."""
-
     def stalled(self, draft: ActiveTrace) -> None:
-        """Counts the check."""
         self._stalls.inc()
 
     def ended(self, draft: ActiveTrace) -> None:
-        """Counts the request."""
         model, usage = draft.counted_as, draft.usage
         reason = draft.end_reason.value if draft.end_reason else ""
         self._requests.labels(draft.turn.dialect, model, draft.status.value, reason).inc()

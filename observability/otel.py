@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from apiproxy.core.text import storable
+from observability.tracing.recorder import Listener
 from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Status
 
@@ -27,7 +28,7 @@ _NANOSECONDS = 1_000_000_000
 Attribute = str | bool | int | float | list[str]
 
 
-class SpanExport:
+class SpanExport(Listener):
     """A listener that makes a span of each request when it ends, and hands it to a queue that a thread empties."""
 
     def __init__(self, endpoint: str, *, version: str, exporter: SpanExporter | None = None) -> None:
@@ -40,15 +41,6 @@ class SpanExport:
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer(SERVICE, version)
         self._propagator = TraceContextTextMapPropagator()
-
-    def started(self, draft: ActiveTrace) -> None:
-        """A span is made at the end."""
-
-    def changed(self, draft: ActiveTrace) -> None:
-        """A span is made at the end."""
-
-    def stalled(self, draft: ActiveTrace) -> None:
-        """A span is made at the end."""
 
     def ended(self, draft: ActiveTrace) -> None:
         """Makes the span, below the client's own where its `traceparent` says which."""

@@ -10,15 +10,15 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections
 
 from apiproxy.core.version import VERSION
 from apiproxy.runs.observers import observers
 from observability.cluster.cluster import Cluster
-from observability.cluster.registry import Register
-from observability.cluster.states import Here
+from observability.cluster.registry import MemberRegistry
+from observability.cluster.states import Identity
 from observability.health import Uptime, memory_json
 from observability.logs.handler import Logging
 from observability.logs.request_log import RunLog
@@ -33,6 +33,9 @@ from observability.tracing.refusal_sampling import RefusalLimit
 from observability.tracing.store import Store
 from observability.tracing.trace_builder import ActiveTrace
 from observability.tracing.writer import Writer
+
+if TYPE_CHECKING:
+    from observability.otel import SpanExport
 
 logger = logging.getLogger(__name__)
 
@@ -68,14 +71,6 @@ class Config:
     otel_endpoint: str | None = None
 
 
-class SpanExporter(Listener, Protocol):
-    """`otel.SpanExport`, which is imported where it is used only."""
-
-    def stop(self, timeout_s: float) -> None:
-        """Sends what is left."""
-        ...
-
-
 class Service:
     """The parts of this package, put together. `install` makes it."""
 
@@ -87,20 +82,20 @@ class Service:
         self.names = ModelNames()
         self._logging = logging_
         redactor = Redactor(config.secrets)
-        here = Here(process=config.process, node=config.node, pid=os.getpid())
-        self._store = Store(node=here.node, process=here.process, redactor=redactor, names=self.names)
+        identity = Identity(process=config.process, node=config.node, pid=os.getpid())
+        self._store = Store(node=identity.node, process=identity.process, redactor=redactor, names=self.names)
         self.writer = Writer(self._store)
         self.refusals = RefusalLimit(self.writer)
-        self._otel: SpanExporter | None = None
+        self._otel: SpanExport | None = None
         listeners: list[Listener] = [self.refusals, self.metrics, RunLog()]
         self.recorder = Recorder(listeners, names=self.names, on_gap=self.metrics.observe_gap)
         self.cluster = Cluster(
-            here,
-            Register(here, self._store, is_gone=config.is_gone),
+            identity,
+            MemberRegistry(identity, self._store, is_gone=config.is_gone),
             port=runtime,
             recorder=self.recorder,
             redis_url=config.redis_url,
-            on_beat=lambda: self.metrics.settle(self.dropped()),
+            on_heartbeat=lambda: self.metrics.settle(self.dropped()),
         )
         self.collector = GatewayCollector(version=VERSION)
         self.metrics.registry.register(self.collector)
@@ -114,13 +109,13 @@ class Service:
         try:
             async with asyncio.timeout(_START_S):
                 await asyncio.to_thread(self._prepare)
-                await self.cluster.enter()
+                await self.cluster.join()
         except (DatabaseError, TimeoutError) as error:
             # Requests are answered all the same; the writer tries on its own.
             logger.warning("trace.start_failed", extra={"error": type(error).__name__})
         self.writer.start()
         self.cluster.start()
-        logger.info("proxy.started", extra={"version": VERSION, "node": self.cluster.here.node, "pid": os.getpid()})
+        logger.info("proxy.started", extra={"version": VERSION, "node": self.cluster.identity.node, "pid": os.getpid()})
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(work(), name=f"observability {work.__name__}")
@@ -166,7 +161,7 @@ class Service:
     async def tell_metrics(self) -> None:
         """Brings the metrics up to date: to be called before they are rendered."""
         self.metrics.settle(self.dropped())
-        everyone = await self.cluster.everyone()
+        everyone = await self.cluster.members()
         self.collector.tell([state for state in everyone if state["node"] == self.config.node])
 
     def active(self) -> list[ActiveTrace]:
@@ -199,7 +194,7 @@ class Service:
     async def _tell_health(self) -> None:
         while True:
             await asyncio.sleep(_HEALTH_S)
-            own = self.cluster.own()
+            own = self.cluster.own_state()
             memory = memory_json(own["workers"])
             logger.info(
                 "proxy.health",

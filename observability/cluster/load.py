@@ -1,4 +1,4 @@
-"""How full a process was lately: the lines under the overview's figures begin before its page was opened. Pure."""
+"""Recent load of a process, for the sparklines on the overview page. Pure."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -6,33 +6,32 @@ from collections.abc import Iterable
 from observability.payloads import Load, Queue
 
 STEPS = 60
-"""So many beats are remembered: two minutes."""
+"""Samples kept, one per heartbeat: two minutes."""
 
 
 class LoadHistory:
-    """The last `STEPS` looks at a queue."""
+    """The last `STEPS` samples of a queue."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[int, int]] = deque(maxlen=STEPS)
+        self._samples: deque[tuple[int, int]] = deque(maxlen=STEPS)
 
-    def note(self, queue: Queue) -> None:
-        """One more look; to be called with each beat."""
-        self._looks.append((queue["active"], queue["waiting"]))
+    def record(self, queue: Queue) -> None:
+        """Add a sample; to be called at each heartbeat."""
+        self._samples.append((queue["active"], queue["waiting"]))
 
-    def told(self) -> Load:
-        """What is remembered."""
-        return {"active": [active for active, _ in self._looks], "waiting": [waiting for _, waiting in self._looks]}
+    def as_payload(self) -> Load:
+        return {"active": [active for active, _ in self._samples], "waiting": [waiting for _, waiting in self._samples]}
 
 
-def sum_of_loads(loads: Iterable[Load]) -> Load:
-    """All of them as one. Their newest values belong together; a process that is younger had nothing before."""
+def total_load(loads: Iterable[Load]) -> Load:
+    """Sum of several load histories, aligned at their newest samples; missing older samples count as 0."""
     found = list(loads)
     return {
-        "active": _summed([load["active"] for load in found]),
-        "waiting": _summed([load["waiting"] for load in found]),
+        "active": _sum_aligned([load["active"] for load in found]),
+        "waiting": _sum_aligned([load["waiting"] for load in found]),
     }
 
 
-def _summed(lines: list[list[int]]) -> list[int]:
-    length = max(map(len, lines), default=0)
-    return [sum(line[-back] for line in lines if len(line) >= back) for back in range(length, 0, -1)]
+def _sum_aligned(series: list[list[int]]) -> list[int]:
+    length = max(map(len, series), default=0)
+    return [sum(values[-back] for values in series if len(values) >= back) for back in range(length, 0, -1)]

@@ -1,7 +1,7 @@
-"""The processes that share the database, as it knows them: one row each, renewed every two seconds. Synchronous.
+"""Member registry: one database row per serve process, renewed every two seconds. Synchronous.
 
-Whether a process is alive is judged by the clock of the database, the only one that all have in common; one of the same
-machine is looked for there. What nobody ends any more is then ended by whoever notices first.
+Liveness is decided by the database's clock, the only one shared by all; processes of the same machine are checked
+directly. Whichever process notices first cleans up after a dead one.
 """
 
 from collections.abc import Callable
@@ -13,24 +13,25 @@ from django.db import connection, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
-from observability.cluster.states import Here
+from observability.cluster.states import Identity
 from observability.models import Errand, Member, Trace
 from observability.tracing.store import Store
 from observability.vocabulary import Status
 
-BEAT_S = 2.0
+HEARTBEAT_S = 2.0
 SILENT_AFTER_S = 6.0
-"""A process that has said nothing for so long is not shown."""
+"""A process without a heartbeat for this long is hidden."""
 DEAD_AFTER_S = 10.0
-"""One that has said nothing for so long is over, and so are its requests."""
-_ERRAND_KEPT = timedelta(minutes=1)
+"""A process without a heartbeat for this long is dead; its requests are marked interrupted."""
+_COMMAND_TTL = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """What came of it. lost: processes that were found dead; errands: kind and subject of what others ask of this one.
+class Heartbeat:
+    """Result of a heartbeat.
 
-    disowned: the others took this process for dead.
+    lost: names of evicted processes. commands: kind and subject of commands sent by peers. disowned: peers had evicted
+    this process.
     """
 
     lost: list[str] = field(default_factory=list)
@@ -39,76 +40,80 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A living process, and what it says of itself where the database carries that."""
+class Peer:
+    """A live peer. state: JSON, empty if the peer publishes it through Redis."""
 
     process: str
     state: str
 
 
-class Register:
-    """All database work of the processes' list. Used by one thread at a time; raises DatabaseError.
+class MemberRegistry:
+    """Database access to the member table. Used by one thread at a time; raises DatabaseError.
 
-    is_gone tells of a process's name whether it was one of this machine that has ended.
+    is_gone: whether the named process ran on this machine and has ended.
     """
 
-    def __init__(self, here: Here, store: Store, *, is_gone: Callable[[str], bool]) -> None:
-        self._here = here
+    def __init__(self, identity: Identity, store: Store, *, is_gone: Callable[[str], bool]) -> None:
+        self._identity = identity
         self._store = store
         self._is_gone = is_gone
-        self._entered = False
+        self._joined = False
 
-    def enter(self) -> list[str]:
-        """Adds this process; gives up what processes that have ended left. Those found dead."""
+    def join(self) -> list[str]:
+        """Register this process and clean up after dead ones; their names."""
         self._renew("")
-        lost = self._mark_dead(judge=False)
+        lost = self._mark_dead(allow_eviction=False)
         self._store.mark_orphans()
         return lost
 
-    def beat(self, state: str, *, judge: bool) -> Beat:
-        """Renews this process's row. judge: also those of other machines that are silent count as dead."""
+    def heartbeat(self, state: str, *, allow_eviction: bool) -> Heartbeat:
+        """Renew this process's row. allow_eviction: also evict silent processes of other machines."""
         disowned = self._renew(state)
-        return Beat(self._mark_dead(judge=judge), self._errands(), disowned)
+        return Heartbeat(self._mark_dead(allow_eviction=allow_eviction), self._take_commands(), disowned)
 
     def leave(self) -> None:
-        """Takes this process away; to be called when its last trace is written."""
-        Member.objects.filter(pk=self._here.process).delete()
+        """Deregister this process. Call after its last trace has been written."""
+        Member.objects.filter(pk=self._identity.process).delete()
 
-    def others(self) -> list[Known]:
-        """Those that are not silent."""
-        rows = Member.objects.exclude(pk=self._here.process).filter(seen_at__gte=_ago(SILENT_AFTER_S))
-        return [Known(name, state) for name, state in rows.values_list("pk", "state") if not self._is_gone(name)]
+    def peers(self) -> list[Peer]:
+        """Peers with a heartbeat in the last `SILENT_AFTER_S`."""
+        rows = Member.objects.exclude(pk=self._identity.process).filter(seen_at__gte=_ago(SILENT_AFTER_S))
+        return [Peer(name, state) for name, state in rows.values_list("pk", "state") if not self._is_gone(name)]
 
-    def send(self, process: str, kind: str, subject: str) -> None:
-        """Leaves an errand for another process."""
-        Errand.objects.filter(created_at__lt=datetime.now(UTC) - _ERRAND_KEPT).delete()
+    def send_command(self, process: str, kind: str, subject: str) -> None:
+        Errand.objects.filter(created_at__lt=datetime.now(UTC) - _COMMAND_TTL).delete()
         Errand.objects.create(process=process, kind=kind, subject=subject, created_at=datetime.now(UTC))
 
     def owner_of(self, run_id: str) -> str | None:
-        """The living process whose request this is; None for one that is over, or not begun yet."""
+        """Live process that runs the request; None if it has ended or has not been recorded yet."""
         owner = Trace.objects.filter(pk=run_id, status=Status.ACTIVE).values_list("process", flat=True).first()
         return owner if owner and Member.objects.filter(pk=owner).exists() else None
 
     def _renew(self, state: str) -> bool:
-        """Whether the row was taken away meanwhile."""
-        if Member.objects.filter(pk=self._here.process).update(seen_at=Now(), state=state):
-            self._entered = True
+        """Update or recreate the row; True if peers had deleted it."""
+        if Member.objects.filter(pk=self._identity.process).update(seen_at=Now(), state=state):
+            self._joined = True
             return False
-        values: dict[str, Any] = {"node": self._here.node, "pid": self._here.pid, "seen_at": Now(), "state": state}
-        Member.objects.update_or_create(name=self._here.process, defaults=values)
-        again, self._entered = self._entered, True
+        values: dict[str, Any] = {
+            "node": self._identity.node,
+            "pid": self._identity.pid,
+            "seen_at": Now(),
+            "state": state,
+        }
+        Member.objects.update_or_create(name=self._identity.process, defaults=values)
+        again, self._joined = self._joined, True
         return again
 
-    def _mark_dead(self, *, judge: bool) -> list[str]:
+    def _mark_dead(self, *, allow_eviction: bool) -> list[str]:
         silent = Q(seen_at__lt=_ago(DEAD_AFTER_S))
-        rows = Member.objects.exclude(pk=self._here.process).filter(silent | Q(node=self._here.node))
+        rows = Member.objects.exclude(pk=self._identity.process).filter(silent | Q(node=self._identity.node))
         marked = rows.annotate(silent=ExpressionWrapper(silent, output_field=BooleanField()))
         found = list(marked.values_list("pk", "silent"))
-        dead = [name for name, is_silent in found if (judge and is_silent) or self._is_gone(name)]
-        return [name for name in dead if self._give_up(name)]
+        dead = [name for name, is_silent in found if (allow_eviction and is_silent) or self._is_gone(name)]
+        return [name for name in dead if self._evict(name)]
 
-    def _give_up(self, name: str) -> bool:
-        """Ends the process's requests; False where another process was quicker."""
+    def _evict(self, name: str) -> bool:
+        """Delete the member and mark its requests interrupted; False if a peer already did."""
         with transaction.atomic():
             if not Member.objects.filter(pk=name).delete()[0]:
                 return False
@@ -116,15 +121,15 @@ class Register:
             self._store.mark_interrupted(name)
         return True
 
-    def _errands(self) -> list[tuple[str, str]]:
-        rows = list(Errand.objects.filter(process=self._here.process).order_by("pk"))
+    def _take_commands(self) -> list[tuple[str, str]]:
+        rows = list(Errand.objects.filter(process=self._identity.process).order_by("pk"))
         if rows:
             Errand.objects.filter(pk__in=[row.pk for row in rows]).delete()
         return [(row.kind, row.subject) for row in rows]
 
 
 def _ago(seconds: float) -> Any:
-    """So long before now, by the clock of the database."""
-    if connection.vendor == "sqlite":  # which is on this machine, and reckons with texts
+    """The database's time, minus `seconds`."""
+    if connection.vendor == "sqlite":  # same machine, so same clock; its times are text, on which this arithmetic fails
         return datetime.now(UTC) - timedelta(seconds=seconds)
     return Now() - timedelta(seconds=seconds)

@@ -1,4 +1,4 @@
-"""What a process tells the others of itself, and what is made of it: pure but for the looks at the process itself."""
+"""Member states exchanged between processes, and their aggregation. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import NotRequired, TypedDict
 from observability.payloads import Load, ProcessRow, Queue, RunRow, Upstream, WorkerRow, run_row
 from observability.tracing.trace_builder import ActiveTrace
 
-MAX_TOLD_RUNS = 300
-"""Runs that a process tells of, the oldest first."""
+MAX_REPORTED_RUNS = 300
+"""Maximum runs in a member state, oldest first."""
 
 
 class ActiveRun(RunRow):
-    """A request under way, with all that /debug shows of it; `ready` and `first` are Unix times."""
+    """A running request, with the fields shown by /debug. `ready` and `first` are Unix times."""
 
     requested_model: str
     queue_position: int
@@ -31,9 +31,9 @@ class ActiveRun(RunRow):
 
 
 class MemberState(TypedDict):
-    """A process: who it is and what it does. at: Unix time of this state; rss in bytes, of the process alone.
+    """State of a process. at: Unix time of the state. rss: bytes, without workers.
 
-    active: requests under way, those that it does not tell of included. load: not told by versions before this one.
+    active: all running requests, including those beyond `MAX_REPORTED_RUNS`. load: absent in older versions.
     """
 
     process: str
@@ -51,8 +51,8 @@ class MemberState(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Here:
-    """This process among those that share the database. process: its name there, by which no other is called."""
+class Identity:
+    """Identity of this process. process: its unique name in the cluster."""
 
     process: str
     node: str
@@ -60,20 +60,20 @@ class Here:
 
     @property
     def label(self) -> str:
-        """For people."""
+        """Human-readable name."""
         return label_of(self.node, self.pid)
 
 
 def label_of(node: str, pid: int) -> str:
-    """A process as the dashboard names it."""
+    """Process name shown in the dashboard."""
     return f"{node}:{pid}"
 
 
-def active_run(draft: ActiveTrace, here: Here) -> ActiveRun:
-    """The request as another process shows it."""
+def active_run(draft: ActiveTrace, identity: Identity) -> ActiveRun:
+    """Entry of a running request in a member state."""
     turn, facts = draft.turn, draft.facts
     return {
-        **run_row(draft, node=here.node, process=here.label),
+        **run_row(draft, node=identity.node, process=identity.label),
         "requested_model": turn.requested_model,
         "queue_position": draft.queue_position,
         "has_tools": facts.tool_count > 0,
@@ -92,12 +92,12 @@ def active_run(draft: ActiveTrace, here: Here) -> ActiveRun:
 
 
 def row_of(run: ActiveRun) -> RunRow:
-    """What of it the dashboard's table shows."""
-    return {name: run[name] for name in RunRow.__annotations__}  # type: ignore[literal-required,return-value]  # its own
+    """The subset of fields shown in the dashboard table."""
+    return {name: run[name] for name in RunRow.__annotations__}  # type: ignore[literal-required,return-value]  # keys of RunRow
 
 
 def process_row(state: MemberState) -> ProcessRow:
-    """The process as the dashboard shows it."""
+    """Dashboard row of a process."""
     return {
         "process": label_of(state["node"], state["pid"]),
         "node": state["node"],
@@ -109,8 +109,8 @@ def process_row(state: MemberState) -> ProcessRow:
     }
 
 
-def sum_of(queues: Iterable[Queue]) -> Queue:
-    """All of them as one."""
+def total_queue(queues: Iterable[Queue]) -> Queue:
+    """Sum of several processes' queues."""
     found = list(queues)
     return {
         "active": sum(queue["active"] for queue in found),
@@ -119,13 +119,13 @@ def sum_of(queues: Iterable[Queue]) -> Queue:
     }
 
 
-def worst_of(upstreams: Iterable[Upstream]) -> Upstream:
-    """What to show of all of them: one that is not asked, or else the one with the most failures."""
+def worst_upstream(upstreams: Iterable[Upstream]) -> Upstream:
+    """The state to show for the cluster: an open circuit first, then the most failures."""
     return max(upstreams, key=lambda upstream: (upstream["state"] != "closed", upstream["failures"]))
 
 
-def holder_of(states: Sequence[MemberState], *, run: str = "", worker: str = "") -> str | None:
-    """The process that has the request, or the worker."""
+def owner_of(states: Sequence[MemberState], *, run: str = "", worker: str = "") -> str | None:
+    """Name of the process that has the run or the worker."""
     for state in states:
         if any(it["id"] == run for it in state["runs"]) or any(it["id"] == worker for it in state["workers"]):
             return state["process"]

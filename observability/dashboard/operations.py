@@ -26,7 +26,7 @@ async def workers(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
         "live_page": True,
         "snapshot": await broadcaster.figures_now(),
         "config": settings_json(gateway_settings(), desk.service.config.cli),
-        "quick": desk.service.cluster.quick,
+        "has_redis": desk.service.cluster.has_redis,
     }
     return await answer(request, desk, "observability/workers.html", context)
 

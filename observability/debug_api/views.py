@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from apiproxy.account.sessions import stats as sessions_stats
 from apiproxy.conf import gateway_settings
 from apiproxy.core.version import VERSION
-from observability.cluster.states import MemberState, active_run, sum_of, worst_of
+from observability.cluster.states import MemberState, active_run, total_queue, worst_upstream
 from observability.debug_api.access import answer, for_operators, refusal
 from observability.health import memory_json, own_process_json
 from observability.logs import log_files
@@ -48,7 +48,7 @@ _MAX_TEXT_PARAM = 200
 @for_operators("GET")
 async def stats_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
     """GET /debug/stats: sums of all that is kept, percentiles over three windows, what is going on."""
-    now, everyone = time.time(), await service.cluster.everyone()
+    now, everyone = time.time(), await service.cluster.members()
     sums, models = await figures.totals(), await figures.groups(Dimension.MODEL)
     active = sum(state["active"] for state in everyone)
     windows = {}
@@ -62,8 +62,8 @@ async def stats_view(request: HttpRequest, service: Service, operator: Operator)
         {
             "version": VERSION,
             "config": settings_json(gateway_settings(), service.config.cli),
-            "queue": queue_json(sum_of(state["queue"] for state in everyone)),
-            "upstream": upstream_json(worst_of(state["upstream"] for state in everyone)),
+            "queue": queue_json(total_queue(state["queue"] for state in everyone)),
+            "upstream": upstream_json(worst_upstream(state["upstream"] for state in everyone)),
             "sessions": await sessions_stats(),
             **service.uptime.json(),
             "pid": os.getpid(),
@@ -97,7 +97,7 @@ async def trace_view(request: HttpRequest, service: Service, operator: Operator,
     """GET /debug/traces/{id}: one trace, or one request that is under way."""
     draft = service.recorder.find(trace_id)
     if draft is not None:
-        run = active_run(draft, service.cluster.here)
+        run = active_run(draft, service.cluster.identity)
         return answer(active_json(run, now=time.time()) | {"status": Status.ACTIVE.value})
     trace = await queries.trace(trace_id)
     if trace is None:
@@ -115,8 +115,8 @@ async def error_view(request: HttpRequest, service: Service, operator: Operator,
 @for_operators("GET")
 async def active_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
     """GET /debug/active: what is queued and running, in whichever process."""
-    everyone = await service.cluster.everyone()
-    queue = sum_of(state["queue"] for state in everyone)
+    everyone = await service.cluster.members()
+    queue = total_queue(state["queue"] for state in everyone)
     return answer({"queue": queue_json(queue), "activeRequests": _active(everyone, time.time())})
 
 
@@ -132,7 +132,7 @@ async def cancel_view(request: HttpRequest, service: Service, operator: Operator
 @for_operators("GET")
 async def health_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
     """GET /debug/health: the process that answers and its workers; then all processes."""
-    everyone, now = await service.cluster.everyone(), time.time()
+    everyone, now = await service.cluster.members(), time.time()
     return answer(
         {
             "status": "degraded" if service.writer.failing or service.runtime.settlements().failing else "ok",

@@ -9,8 +9,8 @@ import orjson
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import DatabaseError, close_old_connections
 
-from observability.cluster.load import sum_of_loads
-from observability.cluster.states import MemberState, process_row, row_of, sum_of, worst_of
+from observability.cluster.load import total_load
+from observability.cluster.states import MemberState, process_row, row_of, total_queue, worst_upstream
 from observability.live.overview import read_pulse
 from observability.payloads import (
     Gone,
@@ -25,6 +25,7 @@ from observability.payloads import (
     run_row,
 )
 from observability.service import Service, holder
+from observability.tracing.recorder import Listener
 from observability.tracing.trace_builder import ActiveTrace
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ Page = Callable[[str], Awaitable[None]]
 """Sends a payload to one open page."""
 
 
-class Broadcaster:
+class Broadcaster(Listener):
     """The pages' source in one process. Works only while somebody watches; all calls on the event loop's thread."""
 
     def __init__(self, service: Service) -> None:
@@ -109,7 +110,7 @@ class Broadcaster:
             "upstream": self._upstream,
             "workers": self._workers,
             "processes": self._processes,
-            "load": sum_of_loads(
+            "load": total_load(
                 [self._service.cluster.load(), *(state["load"] for state in self._others if "load" in state)]
             ),
             "pulse": self._pulse,
@@ -119,7 +120,7 @@ class Broadcaster:
         """A snapshot for a page that is being made; it looks by itself where nobody watches yet."""
         if not self._pages:
             self._workers_at = 0.0
-            self._others = await self._service.cluster.others()
+            self._others = await self._service.cluster.peers()
             self._look()
             if time.monotonic() - self._pulse_at >= PULSE_S:
                 await self._read_pulse()
@@ -128,15 +129,6 @@ class Broadcaster:
     def refresh(self) -> None:
         """What is read from the database is read again by the next page, or the next tick."""
         self._pulse, self._pulse_at, self._something_ended = None, float("-inf"), True
-
-    def started(self, draft: ActiveTrace) -> None:
-        """The next tick sees it."""
-
-    def changed(self, draft: ActiveTrace) -> None:
-        """The next tick sees it."""
-
-    def stalled(self, draft: ActiveTrace) -> None:
-        """The next tick sees it."""
 
     def ended(self, draft: ActiveTrace) -> None:
         """Keeps how it ended for the next tick."""
@@ -180,7 +172,7 @@ class Broadcaster:
 
     def _look(self) -> tuple[list[RunRow], list[Gone], bool]:
         """Rows that are new or changed, rows that are gone, and whether the queue or the workers have changed."""
-        drafts, here = self._service.active(), self._service.cluster.here
+        drafts, here = self._service.active(), self._service.cluster.identity
         rows = {draft.id: run_row(draft, node=here.node, process=here.label) for draft in drafts[:MAX_ROWS]}
         for state in self._others:
             rows |= {run["id"]: row_of(run) for run in state["runs"][: MAX_ROWS - len(rows)] if run["id"] not in rows}
@@ -196,13 +188,13 @@ class Broadcaster:
         return changed, gone, self._look_at_gateway()
 
     def _look_at_gateway(self) -> bool:
-        queue = sum_of([self._service.cluster.queue(), *(state["queue"] for state in self._others)])
-        upstream = worst_of([self._service.cluster.upstream(), *(state["upstream"] for state in self._others)])
+        queue = total_queue([self._service.cluster.queue(), *(state["queue"] for state in self._others)])
+        upstream = worst_upstream([self._service.cluster.upstream(), *(state["upstream"] for state in self._others)])
         workers, processes = self._workers, self._processes
         # A system call for each worker: less often.
         if time.monotonic() - self._workers_at >= _WORKERS_S:
             self._workers_at = time.monotonic()
-            everyone = [self._service.cluster.own(), *self._others]
+            everyone = [self._service.cluster.own_state(), *self._others]
             workers = [worker for state in everyone for worker in state["workers"]]
             processes = [process_row(state) for state in everyone]
         before = (self._queue, self._upstream, self._workers, self._processes)
@@ -219,7 +211,7 @@ class Broadcaster:
 
     async def _read_others(self) -> None:
         async with ThreadSensitiveContext():
-            self._others = await self._service.cluster.others()
+            self._others = await self._service.cluster.peers()
             await sync_to_async(close_old_connections)()
 
     def _refresh_pulse(self, now: float) -> None:

@@ -13,15 +13,12 @@ import structlog
 
 from observability.tracing.redact import Redactor
 
-CONTEXT = "_log_context"
-"""The attribute of a record that holds what was bound where it was made."""
-
 _MAX_LINE_CHARS = 8_000
 _EVENT_CHARS = 26
 _OWN_LOGGERS = ("apiproxy.", "observability.", "proxy_site.")
 _MAX_TRACEBACK_CHARS = 8_000
-_OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", CONTEXT}
-_OWN |= {"_logger", "_name", "request", "server_time"}  # structlog's, and objects of Django's
+_OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_OWN |= {"request", "server_time"}  # objects that Django adds
 
 # Escapes that a terminal obeys, line ends that are not \n, and marks that turn the direction of writing.
 _CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
@@ -81,13 +78,12 @@ class ConsoleLine:
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """What the record says, in the order in which it is shown."""
     at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-    fields: dict[str, Any] = {"ts": at.replace("+00:00", "Z"), "level": record.levelname.lower(), "event": ""}
-    fields |= getattr(record, CONTEXT, {})
-    if isinstance(record.msg, dict):  # one of structlog's
-        fields |= record.msg
-    else:
-        fields["event"] = record.getMessage()
-        fields |= {name: value for name, value in record.__dict__.items() if name not in _OWN}
+    fields: dict[str, Any] = {
+        "ts": at.replace("+00:00", "Z"),
+        "level": record.levelname.lower(),
+        "event": record.getMessage(),
+        **{name: value for name, value in record.__dict__.items() if name not in _OWN},
+    }
     fields["logger"] = record.name
     if record.exc_info and record.exc_info[0] is not None:
         fields["exception"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()

@@ -1,8 +1,6 @@
 """Logs: one JSON object a line to stderr and to a file a day; a terminal gets a coloured form for people.
 
-Every logger of the process takes part, whether it is one of `logging` or of `structlog`. What a line costs its author
-is a record in a bounded buffer: ten times a second a thread formats, redacts and writes what has come together. A field
-`reqId` bound with `structlog.contextvars.bind_contextvars(reqId=…)` is in every line of that context.
+Callers only append a record to a bounded buffer; ten times a second a thread formats, redacts and writes them.
 """
 
 import atexit
@@ -15,9 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-import structlog
-
-from observability.logs.format import CONTEXT, ConsoleLine, JsonLine
+from observability.logs.format import ConsoleLine, JsonLine
 from observability.logs.log_files import RETENTION_DAYS, DailyFile
 from observability.tracing.redact import Redactor
 
@@ -39,13 +35,11 @@ class LineBuffer(logging.Handler):
         self.dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keeps the record, with what is bound in this context, which the thread that writes does not see."""
         if len(self._records) >= self._limit:
             self.dropped += 1
             return
         if record.args:
             record.msg, record.args = _message(record), None
-        setattr(record, CONTEXT, structlog.contextvars.get_contextvars())
         self._records.append(record)
 
     def take(self) -> list[logging.LogRecord]:
@@ -137,17 +131,6 @@ def configure(
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            structlog.processors.format_exc_info,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
     state.start()
     return state
 

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from observability.tracing.columns import span_ms
+from observability.tracing.recorder import Listener
 from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import EndReason, Phase, Status
 
@@ -23,7 +24,7 @@ _END_EVENTS = {
 _LEVELS = {Status.ERROR: logging.ERROR, Status.CANCELLED: logging.WARNING, Status.REFUSED: logging.WARNING}
 
 
-class RunLog:
+class RunLog(Listener):
     """The listener that writes those lines."""
 
     def started(self, draft: ActiveTrace) -> None:

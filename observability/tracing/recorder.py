@@ -4,7 +4,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from apiproxy.core.events import Cancelled, Event, Failed, Finished, Queued, Rejected, Streamed
 from apiproxy.core.turns import Turn
@@ -24,24 +23,20 @@ _MAX_ENDED = 4_096
 _OPENINGS = (Queued, Rejected, Finished, Failed, Cancelled)
 
 
-class Listener(Protocol):
-    """Hears of turns, on the event loop's thread. Must return at once; one that raises disturbs nobody."""
+class Listener:
+    """Callbacks on the event loop's thread, no-ops by default. Must not block; exceptions are logged and ignored."""
 
     def started(self, draft: ActiveTrace) -> None:
-        """The first event of a turn came; not told of turns that end with it."""
-        ...
+        """First event of a turn; not called if the turn ended with it."""
 
     def changed(self, draft: ActiveTrace) -> None:
-        """The turn is in another phase or tried again; not told of every batch of the stream."""
-        ...
+        """New phase or retry; not called for every batch of the stream."""
 
     def stalled(self, draft: ActiveTrace) -> None:
-        """The upstream has been silent for long; told again while it is."""
-        ...
+        """No upstream event for `STALL_AFTER_S`; called at every check until one arrives."""
 
     def ended(self, draft: ActiveTrace) -> None:
-        """The turn is over: the draft does not change any more."""
-        ...
+        """End of the turn: the trace no longer changes."""
 
 
 class Recorder:
@@ -100,7 +95,7 @@ class Recorder:
             if since is not None and now - since >= STALL_AFTER_S:
                 draft.stalls += 1
                 stalled += 1
-                self._tell("stalled", draft)
+                self._notify(lambda listener: listener.stalled, draft)
         return stalled
 
     def _open(self, turn: Turn, event: Event) -> None:
@@ -115,12 +110,12 @@ class Recorder:
             self._close(draft)
         else:
             self._active[turn.id] = draft
-            self._tell("started", draft)
+            self._notify(lambda listener: listener.started, draft)
 
     def _phase_changed(self, draft: ActiveTrace) -> None:
         if draft.response_id:
             self._names.learn(draft.turn.model)
-        self._tell("changed", draft)
+        self._notify(lambda listener: listener.changed, draft)
 
     def _close(self, draft: ActiveTrace) -> None:
         if draft.response_id:
@@ -131,11 +126,11 @@ class Recorder:
             self._ended_ids.discard(self._ended[0])
         self._ended.append(draft.id)
         self._ended_ids.add(draft.id)
-        self._tell("ended", draft)
+        self._notify(lambda listener: listener.ended, draft)
 
-    def _tell(self, what: str, draft: ActiveTrace) -> None:
+    def _notify(self, hook: Callable[[Listener], Callable[[ActiveTrace], None]], draft: ActiveTrace) -> None:
         for listener in self._listeners:
             try:
-                getattr(listener, what)(draft)
-            except Exception:  # one listener's fault must not keep the draft from the others
+                hook(listener)(draft)
+            except Exception:  # a broken listener must not affect the others
                 logger.exception("listener.failed", extra={"reqId": draft.id, "listener": type(listener).__name__})

@@ -1,7 +1,8 @@
-"""Keeps a flood of requests without a valid key from filling the disk with traces of them."""
+"""Rate limit for traces of unauthenticated requests, else a flood of them fills the disk."""
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from observability.tracing.recorder import Listener
 from observability.tracing.trace_builder import ActiveTrace
@@ -11,12 +12,20 @@ ROWS_PER_S = 10.0
 BURST_ROWS = 5_000
 
 
-class RefusalLimit:
-    """Stands before the writer. Refusals of unknown callers above the limit get no row; metrics have them all."""
+class TraceWriter(Protocol):
+    """The listener methods of `Writer`."""
+
+    def started(self, draft: ActiveTrace) -> None: ...
+
+    def ended(self, draft: ActiveTrace) -> None: ...
+
+
+class RefusalLimit(Listener):
+    """Token bucket in front of the writer: excess refusals of unknown callers get no row. Metrics count all of them."""
 
     def __init__(
         self,
-        writer: Listener,
+        writer: TraceWriter,
         *,
         rows_per_s: float = ROWS_PER_S,
         burst: int = BURST_ROWS,
@@ -31,19 +40,9 @@ class RefusalLimit:
         self.left_out = 0
 
     def started(self, draft: ActiveTrace) -> None:
-        """Passed on: what starts has a key."""
         self._writer.started(draft)
 
-    def changed(self, draft: ActiveTrace) -> None:
-        """Passed on."""
-        self._writer.changed(draft)
-
-    def stalled(self, draft: ActiveTrace) -> None:
-        """Passed on."""
-        self._writer.stalled(draft)
-
     def ended(self, draft: ActiveTrace) -> None:
-        """Passed on, unless it is one refusal too many."""
         if draft.status is not Status.REFUSED or draft.turn.caller.key_id is not None or self._take():
             self._writer.ended(draft)
         else:

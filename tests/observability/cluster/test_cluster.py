@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from apiproxy.runs.observers import observers
 from observability.cluster import cluster as cluster_module
-from observability.cluster import registry as register_module
-from observability.cluster.registry import DEAD_AFTER_S, SILENT_AFTER_S, Register
-from observability.cluster.states import Here
+from observability.cluster import registry as registry_module
+from observability.cluster.registry import DEAD_AFTER_S, SILENT_AFTER_S, MemberRegistry
+from observability.cluster.states import Identity
 from observability.metrics import Metrics, Seat
 from observability.models import Errand, Member, Rollup, Trace
 from observability.service import Config, Service
@@ -33,10 +33,10 @@ def make_store(process: str) -> Store:
     return Store(node="there", process=process, redactor=Redactor(), names=ModelNames())
 
 
-def make_register(
+def make_registry(
     process: str, *, node: str = "here", is_gone: Callable[[str], bool] = lambda _name: False
-) -> Register:
-    return Register(Here(process=process, node=node, pid=1), make_store(process), is_gone=is_gone)
+) -> MemberRegistry:
+    return MemberRegistry(Identity(process=process, node=node, pid=1), make_store(process), is_gone=is_gone)
 
 
 def silent_for(process: str, seconds: float) -> None:
@@ -59,46 +59,46 @@ def counted() -> int:
 
 
 def test_a_process_elsewhere_that_is_silent_is_not_shown_and_later_dead_and_its_requests_are_interrupted_once() -> None:
-    a, b, c = (make_register(name, node=name) for name in ("a", "b", "c"))
-    for register in (a, b, c):
-        register.enter()
+    a, b, c = (make_registry(name, node=name) for name in ("a", "b", "c"))
+    for registry in (a, b, c):
+        registry.join()
     lost = running("a")
     silent_for("a", SILENT_AFTER_S + 1)
-    assert [known.process for known in b.others()] == ["c"]
-    assert b.beat("", judge=True).lost == []
+    assert [peer.process for peer in b.peers()] == ["c"]
+    assert b.heartbeat("", allow_eviction=True).lost == []
     silent_for("a", DEAD_AFTER_S + 1)
-    assert b.beat("", judge=False).lost == []
+    assert b.heartbeat("", allow_eviction=False).lost == []
 
-    assert b.beat("", judge=True).lost == ["a"]
-    assert c.beat("", judge=True).lost == []
+    assert b.heartbeat("", allow_eviction=True).lost == ["a"]
+    assert c.heartbeat("", allow_eviction=True).lost == []
     assert interrupted() == set(lost)
     assert counted() == 3
 
 
 def test_a_process_of_this_machine_that_has_ended_is_dead_at_once() -> None:
-    make_register("a").enter()
+    make_registry("a").join()
     lost = running("a")
-    b = make_register("b", is_gone=lambda name: name == "a")
-    assert b.enter() == ["a"]
+    b = make_registry("b", is_gone=lambda name: name == "a")
+    assert b.join() == ["a"]
     assert interrupted() == set(lost)
     assert not Member.objects.filter(pk="a").exists()
 
 
 def test_requests_of_processes_that_nobody_knows_are_interrupted_at_the_next_start() -> None:
-    make_register("known", node="elsewhere").enter()
+    make_registry("known", node="elsewhere").join()
     kept, lost = running("known"), running("unknown")
-    make_register("b").enter()
+    make_registry("b").join()
     assert interrupted() == set(lost)
     assert Trace.objects.filter(status="active").count() == len(kept)
 
 
 def test_one_that_was_taken_for_dead_comes_back_and_knows_it() -> None:
-    a = make_register("a", node="elsewhere")
-    a.enter()
-    assert not a.beat("", judge=True).disowned
+    a = make_registry("a", node="elsewhere")
+    a.join()
+    assert not a.heartbeat("", allow_eviction=True).disowned
     Member.objects.all().delete()
-    assert a.beat("", judge=True).disowned
-    assert not a.beat("", judge=True).disowned
+    assert a.heartbeat("", allow_eviction=True).disowned
+    assert not a.heartbeat("", allow_eviction=True).disowned
 
 
 def test_a_request_of_one_that_was_taken_for_dead_is_counted_once_whatever_becomes_of_it() -> None:
@@ -115,16 +115,16 @@ def test_a_request_of_one_that_was_taken_for_dead_is_counted_once_whatever_becom
 
 
 def test_an_errand_is_done_once_and_one_for_a_dead_process_goes_with_it() -> None:
-    a, b = make_register("a"), make_register("b")
-    a.enter()
-    b.enter()
-    b.send("a", "cancel", "req_1")
-    b.send("a", "retire", "w1")
-    assert a.beat("", judge=False).commands == [("cancel", "req_1"), ("retire", "w1")]
-    assert a.beat("", judge=False).commands == []
-    b.send("a", "cancel", "req_2")
+    a, b = make_registry("a"), make_registry("b")
+    a.join()
+    b.join()
+    b.send_command("a", "cancel", "req_1")
+    b.send_command("a", "retire", "w1")
+    assert a.heartbeat("", allow_eviction=False).commands == [("cancel", "req_1"), ("retire", "w1")]
+    assert a.heartbeat("", allow_eviction=False).commands == []
+    b.send_command("a", "cancel", "req_2")
     silent_for("a", DEAD_AFTER_S + 1)
-    assert b.beat("", judge=True).lost == ["a"]
+    assert b.heartbeat("", allow_eviction=True).lost == ["a"]
     assert not Errand.objects.exists()
 
 
@@ -141,8 +141,8 @@ async def serving(folder: Path, process: str, gateway: Gateway | None = None) ->
 async def test_a_process_shows_and_cancels_what_another_one_does_by_the_database_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster_module, "BEAT_S", 0.05)
-    monkeypatch.setattr(cluster_module, "FRESH_S", 0.0)
+    monkeypatch.setattr(cluster_module, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(cluster_module, "CACHE_S", 0.0)
     gateway = Gateway(retirable={"w2"})
     async with serving(tmp_path, "north", gateway) as north, serving(tmp_path, "south", Gateway()) as south:
         observers.unregister(south.recorder)  # what happens happens in the north
@@ -152,7 +152,7 @@ async def test_a_process_shows_and_cancels_what_another_one_does_by_the_database
         gateway.cancellable = {turn.id}
 
         async def shown() -> list[tuple[str, str]]:
-            return [(run["id"], run["node"]) for state in await south.cluster.others() for run in state["runs"]]
+            return [(run["id"], run["node"]) for state in await south.cluster.peers() for run in state["runs"]]
 
         async def is_shown() -> bool:
             return await shown() == [(turn.id, "north")]
@@ -163,7 +163,7 @@ async def test_a_process_shows_and_cancels_what_another_one_does_by_the_database
         await eventually_async(lambda: turn.id in gateway.cancelled)
         assert not await south.cluster.cancel("req_unknown")
         observers.publish(turn, finished())
-        assert (await north.cluster.everyone())[1]["node"] == "south"
+        assert (await north.cluster.members())[1]["node"] == "south"
     assert not await Member.objects.aexists()
 
 
@@ -171,28 +171,28 @@ async def test_after_an_outage_of_the_database_nobody_is_judged_until_all_have_h
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(tmp_path, "north") as north:
-        cluster, judged = north.cluster, list[bool]()
+        cluster, allowed = north.cluster, list[bool]()
 
-        def beat(state: str, *, judge: bool) -> register_module.Beat:
-            judged.append(judge)
-            if len(judged) == 2:
+        def heartbeat(state: str, *, allow_eviction: bool) -> registry_module.Heartbeat:
+            allowed.append(allow_eviction)
+            if len(allowed) == 2:
                 raise DatabaseError("away")
-            return register_module.Beat()
+            return registry_module.Heartbeat()
 
         now = [1_000_000.0]
         monkeypatch.setattr("observability.cluster.cluster.time.time", lambda: now[0])
-        monkeypatch.setattr(cluster._register, "beat", beat)
+        monkeypatch.setattr(cluster._registry, "heartbeat", heartbeat)
         for task in cluster._tasks:
             task.cancel()
         for pause_s in (0, 2, 2, 2, 2, 2, 2, 60, 2, 2, 2, 2, 2):
             now[0] += pause_s
             try:
-                await cluster._beat()
+                await cluster._heartbeat()
             except DatabaseError:
-                cluster._steady_since = float("inf")
-                cluster._beaten_at = 0.0
+                cluster._stable_since = float("inf")
+                cluster._last_heartbeat_at = 0.0
     #                 0      2: away  4..12: not yet           14     60 later..8          10
-    assert judged == [False, False, *[False] * 4, False, *[False] * 5, True]
+    assert allowed == [False, False, *[False] * 4, False, *[False] * 5, True]
 
 
 def test_seats_count_together_and_a_successor_counts_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from observability.cluster.load import STEPS, LoadHistory, sum_of_loads
+from observability.cluster.load import STEPS, LoadHistory, total_load
 from observability.live.broadcast import Broadcaster
 from observability.payloads import Load
 from observability.service import Config, Service
@@ -15,8 +15,8 @@ from tests.support.waiting import eventually_async
 def test_the_last_two_minutes_are_remembered() -> None:
     history = LoadHistory()
     for number in range(STEPS + 5):
-        history.note({"active": number, "waiting": 2 * number, "max": 4})
-    told = history.told()
+        history.record({"active": number, "waiting": 2 * number, "max": 4})
+    told = history.as_payload()
     assert told["active"] == list(range(5, STEPS + 5))
     assert told["waiting"] == [2 * number for number in range(5, STEPS + 5)]
 
@@ -24,8 +24,8 @@ def test_the_last_two_minutes_are_remembered() -> None:
 def test_those_of_several_processes_are_added_from_their_newest_values_back() -> None:
     young: Load = {"active": [1, 2], "waiting": [0, 5]}
     old: Load = {"active": [3, 0, 4], "waiting": [7, 0, 1]}
-    assert sum_of_loads([young, old]) == {"active": [3, 1, 6], "waiting": [7, 0, 6]}
-    assert sum_of_loads([]) == {"active": [], "waiting": []}
+    assert total_load([young, old]) == {"active": [3, 1, 6], "waiting": [7, 0, 6]}
+    assert total_load([]) == {"active": [], "waiting": []}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,6 +1,5 @@
 """Logs: one JSON object a line, in a file a day, without secrets and without lines of a client's making."""
 
-import asyncio
 import io
 import json
 import logging
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,8 +48,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., tuple[Logging, io.StringIO]]
     for state in started:
         state.stop()
     logging.captureWarnings(False)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
     root.handlers[:] = before
     root.setLevel(level)
     for name, old in levels.items():
@@ -66,7 +62,7 @@ def today(folder: Path) -> list[dict[str, Any]]:
 def test_every_line_is_one_json_object_on_stderr_and_in_the_days_file(start: Any, tmp_path: Path) -> None:
     state, stream = start()
     logger.info("proxy.tried", extra={"answer": 42, "nested": {"a": [1, None, True]}})
-    structlog.get_logger("of.structlog").warning("also.tried", big=2**70)
+    logging.getLogger("of.another").warning("also.tried", extra={"big": 2**70})
     state.stop()
 
     written = [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -78,28 +74,6 @@ def test_every_line_is_one_json_object_on_stderr_and_in_the_days_file(start: Any
     )  # fmt: skip
     assert abs(datetime.fromisoformat(first["ts"]) - datetime.now(UTC)) < timedelta(minutes=1)
     assert (second["event"], second["level"], second["big"]) == ("also.tried", "warning", 2**70)
-
-
-def test_the_request_id_is_in_every_line_of_its_context_and_of_no_other(start: Any, tmp_path: Path) -> None:
-    state, _ = start()
-
-    async def request(name: str) -> None:
-        structlog.contextvars.bind_contextvars(reqId=name)
-        for _ in range(3):
-            logger.info("step", extra={"who": name})
-            await asyncio.sleep(0)
-
-    async def several() -> None:
-        await asyncio.gather(*(request(f"req_{number}") for number in range(4)))
-
-    asyncio.run(several())
-    logger.info("outside")
-    state.stop()
-
-    *inside, outside = today(tmp_path)
-    assert len(inside) == 12
-    assert all(line["reqId"] == line["who"] for line in inside)
-    assert "reqId" not in outside
 
 
 def test_a_client_cannot_make_lines_or_move_the_terminals_cursor(start: Any, tmp_path: Path) -> None:

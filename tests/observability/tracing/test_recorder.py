@@ -10,7 +10,7 @@ from apiproxy.runs.observers import Observers
 from observability.stats.rollup import OTHER_MODEL
 from observability.tracing import recorder as recorder_module
 from observability.tracing.model_labels import ModelNames
-from observability.tracing.recorder import Recorder
+from observability.tracing.recorder import Listener, Recorder
 from observability.tracing.refusal_sampling import RefusalLimit
 from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Phase
@@ -28,7 +28,7 @@ from tests.observability.builders import (
 )
 
 
-class Listener:
+class RecordingListener(Listener):
     def __init__(self) -> None:
         self.heard: list[tuple[str, str, Phase]] = []
         self.drafts: list[ActiveTrace] = []
@@ -50,17 +50,17 @@ class Listener:
         self.drafts.append(draft)
 
 
-class Broken(Listener):
+class Broken(RecordingListener):
     def _note(self, what: str, draft: ActiveTrace) -> None:
         raise RuntimeError("broken listener")
 
 
-def make_recorder(*listeners: Listener) -> Recorder:
+def make_recorder(*listeners: RecordingListener) -> Recorder:
     return Recorder(listeners, names=ModelNames())
 
 
 def test_listeners_hear_of_each_phase_once_and_of_no_batch() -> None:
-    listener, turn = Listener(), make_turn()
+    listener, turn = RecordingListener(), make_turn()
     recorder = make_recorder(listener)
     for event in course():
         recorder.on_event(turn, event)
@@ -77,7 +77,7 @@ def test_listeners_hear_of_each_phase_once_and_of_no_batch() -> None:
 
 
 def test_a_refused_request_is_told_of_once() -> None:
-    listener = Listener()
+    listener = RecordingListener()
     make_recorder(listener).on_event(make_turn(), refused())
 
     assert [what for what, _, _ in listener.heard] == ["ended"]
@@ -97,7 +97,7 @@ def test_what_is_under_way_can_be_listed_and_found() -> None:
 
 
 def test_neither_a_late_event_nor_a_second_ending_brings_a_turn_back() -> None:
-    listener, turn = Listener(), make_turn()
+    listener, turn = RecordingListener(), make_turn()
     recorder = make_recorder(listener)
     for event in [*course(), Streamed(NOW + 9, [text_delta("late")]), finished(NOW + 9), failed(NOW + 9)]:
         recorder.on_event(turn, event)
@@ -107,7 +107,7 @@ def test_neither_a_late_event_nor_a_second_ending_brings_a_turn_back() -> None:
 
 
 def test_a_turn_whose_beginning_was_missed_is_left_alone() -> None:
-    listener = Listener()
+    listener = RecordingListener()
     recorder = make_recorder(listener)
     recorder.on_event(make_turn(), Streamed(NOW, [text_delta("x")]))
 
@@ -115,7 +115,7 @@ def test_a_turn_whose_beginning_was_missed_is_left_alone() -> None:
 
 
 def test_a_listener_that_raises_keeps_nothing_from_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    listener, turn = Listener(), make_turn()
+    listener, turn = RecordingListener(), make_turn()
     recorder = make_recorder(Broken(), listener)
     with caplog.at_level(logging.CRITICAL, logger="observability.tracing.recorder"):
         for event in course():
@@ -125,7 +125,7 @@ def test_a_listener_that_raises_keeps_nothing_from_the_others(caplog: pytest.Log
 
 
 def test_a_silent_upstream_is_counted_at_every_check_until_it_speaks() -> None:
-    listener, silent, waiting, talking = Listener(), make_turn(), make_turn(), make_turn()
+    listener, silent, waiting, talking = RecordingListener(), make_turn(), make_turn(), make_turn()
     recorder = make_recorder(listener)
     for turn, events in ((silent, opening()), (waiting, opening()[:1]), (talking, [*opening(), *answer(NOW + 29)])):
         for event in events:
@@ -162,7 +162,7 @@ def test_gaps_are_measured_between_arrivals_of_output() -> None:
 
 
 def test_a_model_is_counted_under_its_name_once_the_upstream_has_answered_for_it() -> None:
-    listener = Listener()
+    listener = RecordingListener()
     recorder = make_recorder(listener)
     for model, events in (("new", [refused()]), ("new", course()), ("new", [refused()]), ("invented", [refused()])):
         turn = make_turn(model=model)
@@ -181,7 +181,7 @@ def test_no_more_models_are_named_than_the_limit() -> None:
 
 
 def test_the_observer_fits_where_the_gateway_publishes() -> None:
-    observers, listener, turn = Observers(), Listener(), make_turn()
+    observers, listener, turn = Observers(), RecordingListener(), make_turn()
     observers.register(make_recorder(listener))
     for event in course():
         observers.publish(turn, event)
@@ -190,7 +190,7 @@ def test_the_observer_fits_where_the_gateway_publishes() -> None:
 
 
 def test_a_flood_of_refusals_of_unknown_callers_fills_no_disk() -> None:
-    now, listener = [0.0], Listener()
+    now, listener = [0.0], RecordingListener()
     limit = RefusalLimit(listener, rows_per_s=2, burst=3, clock=lambda: now[0])
     for _ in range(10):
         limit.ended(draft_of(make_turn(key_id=None), [refused()]))
