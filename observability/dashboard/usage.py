@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
-from observability.dashboard.access import PageContext, answer, page
+from observability.dashboard.access import PageContext, page, render_page
 from observability.dashboard.usage_queries import KeyRow, UsageRow, all_keys, spent_by_key, usage_since
 
 DAYS = {"7": 7, "30": 30, "90": 90}
@@ -57,7 +57,7 @@ class KeyUsage:
 
 
 @page
-async def usage(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
+async def usage(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     """The page."""
     days = DAYS.get(request.GET.get("days", ""), DAYS[DEFAULT_DAYS])
     today = datetime.now(UTC).date()
@@ -73,7 +73,7 @@ async def usage(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
         "chart": chart(keys, shown),
         "total": total_of(keys),
     }
-    return await answer(request, desk, "observability/usage.html", context)
+    return await render_page(request, ctx, "observability/usage.html", context)
 
 
 def keys_with_usage(

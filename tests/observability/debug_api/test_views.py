@@ -257,7 +257,7 @@ def test_logs_are_listed_and_their_ends_read(get: Callable[[str], Any], tmp_path
 def test_no_name_leads_out_of_the_folder_of_the_logs(name: str, get: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("not a log")
 
-    assert get(f"/debug/logs/{name}", 400)["error"] == "Not the name of a log file"
+    assert get(f"/debug/logs/{name}", 400)["error"] == "Not a log file name"
 
 
 def test_neither_a_link_nor_a_missing_file_is_a_log(get: Callable[..., Any], tmp_path: Path) -> None:
