@@ -6,8 +6,8 @@ Times are Unix seconds unless a name ends in `_ms`; sizes are characters; money 
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
+from apiproxy.engines.base import WorkerSnapshot
 from observability.models import Trace
-from observability.ports import WorkerSnapshot
 from observability.stats.figures import Percentiles, Point, Totals
 from observability.tracing.columns import span_ms
 from observability.tracing.trace_builder import ActiveTrace

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from apiproxy.conf import GatewaySettings
 from observability.cluster.states import ActiveRun, MemberState
 from observability.models import ErrorDump, Trace
 from observability.payloads import Queue, Upstream, WorkerRow
@@ -49,6 +51,23 @@ def active_json(run: ActiveRun, *, now: float) -> Json:
         "node": run["node"],
         "process": run["process"],
         "startedAt": _iso(run["received"]),
+    }
+
+
+def settings_json(gateway: GatewaySettings, cli: Path | None) -> Json:
+    """The settings that operators see; no secrets."""
+    return {
+        "stallTimeoutMs": gateway.stall_timeout_ms,
+        "maxDurationMs": gateway.max_duration_ms,
+        "maxOutputChars": gateway.max_output_chars,
+        "maxConcurrent": gateway.max_concurrent,
+        "queueTimeoutMs": gateway.queue_timeout_ms,
+        "queueMax": gateway.queue_max,
+        "warmWorkers": gateway.warm_workers,
+        "claudeExecutable": str(cli or ""),
+        "logDir": str(gateway.log_dir),
+        "debug": gateway.debug,
+        "credential": gateway.credential.kind,
     }
 
 

@@ -23,7 +23,7 @@ from observability.health import Uptime, memory_json
 from observability.logs.handler import Logging
 from observability.logs.request_log import RequestLog
 from observability.metrics import GatewayCollector, Metrics, Seat
-from observability.ports import GatewayPort
+from observability.runtime import ProcessRuntime
 from observability.serialize import Json, queue_json
 from observability.tracing import retention
 from observability.tracing.model_labels import ModelNames
@@ -51,16 +51,17 @@ _START_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What the composition decides.
+    """Values that `proxy_site.operations` takes from the settings.
 
-    node: this machine's name. process: this process's name among those that share the database, which no other has, now
-    or later; is_gone tells of such a name whether it was a process of this machine that has ended. seat: its place
-    under its supervisor. redis_url: how processes tell each other quickly, None for by the database. secrets: values
-    that must never be stored. otel_endpoint: where spans go, None for nowhere.
+    cli: the workers' executable, shown to operators. node: name of this machine. process: name of this process, never
+    used by another one that shares the database. is_gone: whether the process of that name ran on this machine and has
+    ended. seat: index under the supervisor. redis_url: None to exchange state through the database. secrets: values
+    that must never be stored. otel_endpoint: receiver of the spans, None to send none.
     """
 
     log_dir: Path
     retention_days: int
+    cli: Path | None = None
     node: str = field(default_factory=socket.gethostname)
     process: str = field(default_factory=lambda: secrets.token_hex(8))
     is_gone: Callable[[str], bool] = lambda _process: False
@@ -73,8 +74,8 @@ class Config:
 class Service:
     """The parts of this package, put together. `install` makes it."""
 
-    def __init__(self, port: GatewayPort, config: Config, *, logging_: Logging | None = None) -> None:
-        self.port = port
+    def __init__(self, runtime: ProcessRuntime, config: Config, *, logging_: Logging | None = None) -> None:
+        self.runtime = runtime
         self.config = config
         self.uptime = Uptime.now()
         self.metrics = Metrics(config.seat)
@@ -91,7 +92,7 @@ class Service:
         self.cluster = Cluster(
             identity,
             MemberRegistry(identity, self._store, is_gone=config.is_gone),
-            port=port,
+            port=runtime,
             recorder=self.recorder,
             redis_url=config.redis_url,
             on_heartbeat=lambda: self.metrics.flush(self.dropped()),
@@ -139,7 +140,7 @@ class Service:
         return {
             "trace": self.writer.dropped + self.recorder.overflowed,
             "log_line": self._logging.lost if self._logging else 0,
-            "settlement": self.port.settlements().dropped,
+            "settlement": self.runtime.settlements().dropped,
         }
 
     def traces_json(self) -> Json:
@@ -154,7 +155,7 @@ class Service:
 
     def settlements_json(self) -> Json:
         """How far the sums of what keys have used are behind."""
-        found = self.port.settlements()
+        found = self.runtime.settlements()
         return {"pending": found.pending, "failing": found.failing, "dropped": found.dropped}
 
     async def tell_metrics(self) -> None:
@@ -248,8 +249,8 @@ class ServiceHolder:
 holder = ServiceHolder()
 
 
-def install(port: GatewayPort, config: Config, *, logging_: Logging | None = None) -> Service:
+def install(runtime: ProcessRuntime, config: Config, *, logging_: Logging | None = None) -> Service:
     """Makes this process's service and shows it to the views; `start` and `stop` are the caller's to await."""
-    service = Service(port, config, logging_=logging_)
+    service = Service(runtime, config, logging_=logging_)
     holder.install(service)
     return service

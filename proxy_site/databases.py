@@ -1,4 +1,4 @@
-"""Where the gateway keeps things: the state folder, the signing key in it, the database, the channel layer."""
+"""Where the gateway keeps things: the state folder, the signing key in it, the database."""
 
 import os
 import secrets
@@ -96,10 +96,3 @@ def sqlite_database(path: Path) -> dict[str, Any]:
         # A file: with an in-memory database the busy timeout does not hold between threads.
         "TEST": {"NAME": str(path.with_name(f"test_{path.name}"))},
     }
-
-
-def channel_layer(redis_url: str | None) -> dict[str, Any]:
-    """The channel layer: Redis where there is one, otherwise within the process."""
-    if redis_url is None:
-        return {"BACKEND": "channels.layers.InMemoryChannelLayer"}
-    return {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [redis_url]}}

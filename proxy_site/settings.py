@@ -7,7 +7,7 @@ from typing import Any
 from apiproxy.conf import GatewaySettings
 from proxy_site import theme, variables
 from proxy_site.credentials import read_credential
-from proxy_site.databases import channel_layer, kept_secret_key, prepare_state_dir, sqlite_database
+from proxy_site.databases import kept_secret_key, prepare_state_dir, sqlite_database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -73,7 +73,6 @@ TEMPLATES: list[dict[str, Any]] = [
 DATABASES = {"default": variables.DATABASE_URL.read(os.environ) or sqlite_database(GATEWAY.state_dir / "db.sqlite3")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = variables.REDIS_URL.read(os.environ)
-CHANNEL_LAYERS = {"default": channel_layer(REDIS_URL)}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -131,7 +130,6 @@ USE_I18N = False
 GATEWAY_COMPANIONS = [
     "apiproxy.db.checkpoint.Checkpoints",
     "proxy_site.operations.Observability",
-    "proxy_site.console.Dashboard",
 ]
 # How the server refuses what is no request, and where it lets a connection become a socket.
 GATEWAY_ERROR_BODY = "proxy_site.handler.error_body"

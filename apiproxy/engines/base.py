@@ -7,7 +7,7 @@ places of `runs.runtime.Runtime`:
 
 - choice of the engine of a turn: `start`, which passes one engine to every run;
 - start, readiness and shutdown: `pool` in `__init__`, `ready` and `drain`;
-- operators' view: `workers`, a list of `sdk.pool.WorkerSnapshot`, which describes CLI processes;
+- operators' view: `workers`, a list of `WorkerSnapshot`, which describes CLI processes;
 - limits of the engine itself: `sdk.pool.PoolLimits`. The number of runs at once is `admission`'s, for all engines.
 """
 
@@ -46,6 +46,20 @@ class EngineRequest:
     on_sent: Callable[[], None] = _noop
     on_waiting: Callable[[], None] = _noop
     may_begin: Callable[[], bool] = _always
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSnapshot:
+    """A worker process as operators see it. rss_bytes is 0 if it has ended; started_at is Unix time."""
+
+    id: str
+    pid: int
+    state: str
+    turns: int
+    rss_bytes: int
+    started_at: float
+    run_id: str | None
+    model: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,9 @@ from apiproxy.core.events import CancelReason, Usage
 from apiproxy.core.limits import LimitState
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
+from apiproxy.engines.base import WorkerSnapshot
 from apiproxy.engines.sdk.launch import LaunchSpec, bundled_cli, sweep
-from apiproxy.engines.sdk.pool import Pool, PoolLimits, WorkerSnapshot
+from apiproxy.engines.sdk.pool import Pool, PoolLimits
 from apiproxy.keys.authentication import require_allowed
 from apiproxy.limits.accounting import usage_accounting
 from apiproxy.runs.admission import Admission, QueueSnapshot

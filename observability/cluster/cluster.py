@@ -23,7 +23,7 @@ from observability.cluster.load import LoadHistory
 from observability.cluster.registry import DEAD_AFTER_S, HEARTBEAT_S, Heartbeat, MemberRegistry, Peer
 from observability.cluster.states import MAX_REPORTED_RUNS, Identity, MemberState, active_run, owner_of
 from observability.payloads import Load, Queue, Upstream, worker_row
-from observability.ports import GatewayPort
+from observability.runtime import ProcessRuntime
 from observability.tracing.recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Cluster:
         identity: Identity,
         registry: MemberRegistry,
         *,
-        port: GatewayPort,
+        port: ProcessRuntime,
         recorder: Recorder,
         redis_url: str | None = None,
         on_heartbeat: Callable[[], object] = lambda: None,

@@ -1,4 +1,4 @@
-"""The door of the dashboard's pages: staff who may see traces; whoever changes something needs one more permission."""
+"""Access control and rendering of the dashboard: staff who may see traces, with one more permission for changes."""
 
 import logging
 from collections.abc import Callable, Coroutine
@@ -13,94 +13,93 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from observability.dashboard.port import ConsolePort, console
-from observability.debug_api.access import LATE, patient
+from apiproxy.conf import gateway_settings
+from observability.debug_api.access import DATABASE_TIMEOUT, with_timeout
 from observability.permissions import CHANGE, User, may_look
 from observability.service import Service, holder
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
-Answer = Coroutine[Any, Any, HttpResponseBase]
+Response = Coroutine[Any, Any, HttpResponseBase]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageContext:
-    """Who looks, and at what. console is None where the composition brought none."""
+    """The user of a page, and the service and permissions that its view needs."""
 
     user: Any
     service: Service
-    console: ConsolePort | None
     may_change: bool
 
     @property
     def demo(self) -> bool:
-        """Whether the gateway runs in demo mode."""
-        return self.console is not None and self.console.demo
+        return gateway_settings().credential.kind == "demo"
 
 
-PageView = Callable[Concatenate[HttpRequest, PageContext, P], Answer]
-View = Callable[Concatenate[HttpRequest, P], Answer]
+PageView = Callable[Concatenate[HttpRequest, PageContext, P], Response]
+View = Callable[Concatenate[HttpRequest, P], Response]
 
 
 def page(view: PageView[P]) -> View[P]:
-    """Makes a view that answers GET, for those who may look."""
-    return _guarded(view, method="GET", changes=False)
+    """Decorate a GET view for users who may see traces."""
+    return _staff_view(view, method="GET", changes=False)
 
 
 def action(view: PageView[P]) -> View[P]:
-    """Makes a view that answers POST, for those who may change something. Django's middleware checks the CSRF token."""
-    return _guarded(view, method="POST", changes=True)
+    """Decorate a POST view for users who may make changes. Django's middleware checks the CSRF token."""
+    return _staff_view(view, method="POST", changes=True)
 
 
-def _guarded(view: PageView[P], *, method: str, changes: bool) -> View[P]:
+def _staff_view(view: PageView[P], *, method: str, changes: bool) -> View[P]:
     allowed = ("GET", "HEAD") if method == "GET" else (method,)
 
     @wraps(view)
-    async def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+    async def checked(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if request.method not in allowed:
-            return refusal(
-                request, 405, "This address does not take that method.", headers={"Allow": ", ".join(allowed)}
-            )
+            return error_page(request, 405, "Method not allowed.", headers={"Allow": ", ".join(allowed)})
         user: Any = await request.auser()
         if not user.is_authenticated:
-            return _to_login(request)
-        # So that templates do not ask for it again.
-        request.user = user
-        look, change = await sync_to_async(_rights)(user)
+            return _redirect_to_login(request)
+        request.user = user  # else templates would load it again, with a blocking query
+        look, change = await sync_to_async(_permissions)(user)
         if not look or (changes and not change):
-            return refusal(request, 403, "Your account may look, but not change anything." if look else _NO_ACCESS)
+            return error_page(request, 403, "Your account has read-only access." if look else _NO_ACCESS)
         service = holder.current()
         if service is None:
-            return refusal(request, 503, "This process serves nothing: the gateway has not started here.")
-        desk = PageContext(user=user, service=service, console=console.current(), may_change=change)
-        return await view(request, desk, *args, **kwargs)
+            return error_page(request, 503, "The gateway is not running in this process.")
+        ctx = PageContext(user=user, service=service, may_change=change)
+        return await view(request, ctx, *args, **kwargs)
 
-    named = cast("View[P]", guarded)  # `wraps` says that the arguments have no names
-    return patient(named, late=lambda request: refusal(request, 503, LATE, headers={"Retry-After": "2"}))
-
-
-_NO_ACCESS = "Your account may not see the dashboard. An administrator can give it the permission “Can view trace”."
+    named = cast("View[P]", checked)  # `wraps` says that the arguments have no names
+    return with_timeout(named, on_timeout=_database_timeout)
 
 
-def _rights(user: User) -> tuple[bool, bool]:
+_NO_ACCESS = "Your account cannot see the dashboard. An administrator can grant the permission “Can view trace”."
+
+
+def _permissions(user: User) -> tuple[bool, bool]:
     look = may_look(user)
     return look, look and bool(user.has_perm(CHANGE))
 
 
+def _database_timeout(request: HttpRequest) -> HttpResponseBase:
+    return error_page(request, 503, DATABASE_TIMEOUT, headers={"Retry-After": "2"})
+
+
 def wants_fragment(request: HttpRequest) -> bool:
-    """Whether a script asks, which puts the answer into a page that is there already."""
+    """Whether the request comes from a script, which inserts the response into an open page."""
     return "hx-request" in request.headers or request.headers.get("x-requested-with") == "fetch"
 
 
-def _to_login(request: HttpRequest) -> HttpResponseBase:
+def _redirect_to_login(request: HttpRequest) -> HttpResponseBase:
     if wants_fragment(request):
-        # Not a redirect: the script would put the login page into the middle of the dashboard.
+        # Not a redirect: the script would insert the login page into the dashboard.
         return HttpResponse(status=401, headers={"HX-Redirect": reverse("admin:login"), "Cache-Control": "no-store"})
     return redirect_to_login(request.get_full_path(), reverse("admin:login"))
 
 
-def refusal(
+def error_page(
     request: HttpRequest, status: int, message: str, *, headers: dict[str, str] | None = None
 ) -> HttpResponseBase:
     """An error: JSON for scripts, a plain page otherwise."""
@@ -111,15 +110,16 @@ def refusal(
     return HttpResponse(body, status=status, headers=headers)
 
 
-async def answer(
-    request: HttpRequest, desk: PageContext, template: str, context: dict[str, Any], *, status: int = 200
+async def render_page(
+    request: HttpRequest, ctx: PageContext, template: str, context: dict[str, Any], *, status: int = 200
 ) -> HttpResponse:
-    """The template with the theme's context and the desk's; nobody keeps it. For a fragment without the theme's."""
-    body = await sync_to_async(_rendered)(request, desk, template, context)
+    """The rendered template; must not be cached. Fragments get no theme context."""
+    body = await sync_to_async(_render)(request, ctx, template, context)
     return HttpResponse(body, status=status, headers={"Cache-Control": "no-store", "Vary": "HX-Request"})
 
 
-def _rendered(request: HttpRequest, desk: PageContext, template: str, context: dict[str, Any]) -> str:
-    theirs = {} if template.rpartition("/")[2].startswith("_") else admin.site.each_context(request)
-    ours = {"may_change": desk.may_change, "demo": desk.demo, "is_fullwidth": "1"}
-    return render_to_string(template, theirs | ours | context, request=request)
+def _render(request: HttpRequest, ctx: PageContext, template: str, context: dict[str, Any]) -> str:
+    is_fragment = template.rpartition("/")[2].startswith("_")
+    theme = {} if is_fragment else admin.site.each_context(request)
+    ours = {"may_change": ctx.may_change, "demo": ctx.demo, "is_fullwidth": "1"}
+    return render_to_string(template, theme | ours | context, request=request)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
-from observability.dashboard.access import PageContext, answer, page, wants_fragment
+from observability.dashboard.access import PageContext, page, render_page, wants_fragment
 from observability.dashboard.curl import curl_line
 from observability.dashboard.waterfall import waterfall
 from observability.models import StoredBody, Trace
@@ -24,13 +24,13 @@ _MAX_SHOWN_CHARS = 200_000
 
 
 @page
-async def request_detail(request: HttpRequest, desk: PageContext, trace_id: str) -> HttpResponseBase:
+async def request_detail(request: HttpRequest, ctx: PageContext, trace_id: str) -> HttpResponseBase:
     """The page; for a script only what changes while the request runs."""
-    draft = desk.service.recorder.find(trace_id)
-    trace = _as_trace(draft, desk) if draft is not None else await queries.trace(trace_id)
+    draft = ctx.service.recorder.find(trace_id)
+    trace = _as_trace(draft, ctx) if draft is not None else await queries.trace(trace_id)
     if trace is None:
         context: dict[str, Any] = {"title": "Request", "trace_id": trace_id}
-        return await answer(request, desk, "observability/request_missing.html", context, status=404)
+        return await render_page(request, ctx, "observability/request_missing.html", context, status=404)
     live = trace.status == Status.ACTIVE  # here, or in another process: then its row tells how far it has come
     context = {"title": "Request", "live_page": live, "trace": trace, "live": live, **_facts(trace)}
     if not live:
@@ -40,15 +40,13 @@ async def request_detail(request: HttpRequest, desk: PageContext, trace_id: str)
     if trace.conversation_id:
         context["turn_number"] = await queries.earlier_turns(trace) + 1
     template = "_request_detail" if wants_fragment(request) else "request"
-    return await answer(request, desk, f"observability/{template}.html", context)
+    return await render_page(request, ctx, f"observability/{template}.html", context)
 
 
-def _as_trace(draft: ActiveTrace, desk: PageContext) -> Trace:
+def _as_trace(draft: ActiveTrace, ctx: PageContext) -> Trace:
     """The row that the request would have now."""
     return Trace(
-        **trace_values(
-            draft, final=False, node=desk.service.config.node, redactor=Redactor(desk.service.config.secrets)
-        )
+        **trace_values(draft, final=False, node=ctx.service.config.node, redactor=Redactor(ctx.service.config.secrets))
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
-from observability.dashboard.access import PageContext, answer, page
+from observability.dashboard.access import PageContext, page, render_page
 from observability.models import Dimension, Trace
 from observability.stats import figures
 from observability.stats.figures import Group
@@ -50,7 +50,7 @@ class ErrorGroup:
 
 
 @page
-async def error_list(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
+async def error_list(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     """The groups of a span, the most frequent first."""
     span = SPANS.get(request.GET.get("span", ""), SPANS["24h"])
     since = None if span.seconds is None else time.time() - span.seconds
@@ -65,7 +65,7 @@ async def error_list(request: HttpRequest, desk: PageContext) -> HttpResponseBas
         "span": span,
         "totals": totals,
     }
-    return await answer(request, desk, "observability/errors.html", context)
+    return await render_page(request, ctx, "observability/errors.html", context)
 
 
 def _error_group(group: Group, count: int, last: Trace | None) -> ErrorGroup:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from django.http import HttpRequest, HttpResponseBase
 
-from observability.dashboard.access import PageContext, answer, page, refusal, wants_fragment
+from observability.dashboard.access import PageContext, error_page, page, render_page, wants_fragment
 from observability.logs import log_files
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -32,9 +32,9 @@ class LogLine:
 
 
 @page
-async def log_tail(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
+async def log_tail(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     """The page; for a script only the lines."""
-    folder = desk.service.config.log_dir
+    folder = ctx.service.config.log_dir
     files = await asyncio.to_thread(log_files.list_files, folder)
     name = request.GET.get("file", "") or (files[0].name if files else "")
     level, text = request.GET.get("level", ""), request.GET.get("q", "").strip()[:_MAX_TEXT_CHARS]
@@ -47,7 +47,7 @@ async def log_tail(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
                 log_files.tail, folder, name, wanted, level=level if level in LEVELS else "", text=text
             )
         except (ValueError, FileNotFoundError):
-            return refusal(request, 404, "There is no such log file.")
+            return error_page(request, 404, "There is no such log file.")
     context: dict[str, Any] = {
         "title": "Logs",
         "files": files,
@@ -62,7 +62,7 @@ async def log_tail(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
         "folder": str(folder),
     }
     template = "_log_lines" if wants_fragment(request) else "logs"
-    return await answer(request, desk, f"observability/{template}.html", context)
+    return await render_page(request, ctx, f"observability/{template}.html", context)
 
 
 def log_line(line: str) -> LogLine:

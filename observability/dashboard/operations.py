@@ -7,15 +7,17 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
 
+from apiproxy.conf import gateway_settings
 from observability.dashboard import demo
-from observability.dashboard.access import PageContext, action, answer, page, refusal
+from observability.dashboard.access import PageContext, action, error_page, page, render_page
 from observability.live.broadcast import broadcasters
+from observability.serialize import settings_json
 
 logger = logging.getLogger(__name__)
 
 
 @page
-async def workers(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
+async def workers(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     """GET /dashboard/workers: the CLI processes; the socket keeps them up to date."""
     broadcaster = broadcasters.current()
     assert broadcaster is not None  # the desk has a service
@@ -23,35 +25,35 @@ async def workers(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
         "title": "Workers",
         "live_page": True,
         "snapshot": await broadcaster.figures_now(),
-        "config": dict(desk.service.port.config()),
-        "has_redis": desk.service.cluster.has_redis,
+        "config": settings_json(gateway_settings(), ctx.service.config.cli),
+        "has_redis": ctx.service.cluster.has_redis,
     }
-    return await answer(request, desk, "observability/workers.html", context)
+    return await render_page(request, ctx, "observability/workers.html", context)
 
 
 @action
-async def cancel(request: HttpRequest, desk: PageContext, run_id: str) -> HttpResponseBase:
+async def cancel(request: HttpRequest, ctx: PageContext, run_id: str) -> HttpResponseBase:
     """POST /dashboard/requests/{id}/cancel: ends a queued or running request."""
-    if not await desk.service.cluster.cancel(run_id):
-        return refusal(request, 404, "This request is over already.")
-    logger.warning("request.cancel_requested", extra={"reqId": run_id, "by": desk.user.get_username()})
+    if not await ctx.service.cluster.cancel(run_id):
+        return error_page(request, 404, "This request is over already.")
+    logger.warning("request.cancel_requested", extra={"reqId": run_id, "by": ctx.user.get_username()})
     return JsonResponse({"id": run_id, "cancelled": True}, status=202)
 
 
 @action
-async def retire(request: HttpRequest, desk: PageContext, worker_id: str) -> HttpResponseBase:
+async def retire(request: HttpRequest, ctx: PageContext, worker_id: str) -> HttpResponseBase:
     """POST /dashboard/workers/{id}/retire: ends a worker, after its turn where it is busy."""
-    if not await desk.service.cluster.retire(worker_id):
-        return refusal(request, 404, "This worker is gone or going already.")
-    logger.warning("worker.retire_requested", extra={"worker": worker_id, "by": desk.user.get_username()})
+    if not await ctx.service.cluster.retire(worker_id):
+        return error_page(request, 404, "This worker is gone or going already.")
+    logger.warning("worker.retire_requested", extra={"worker": worker_id, "by": ctx.user.get_username()})
     return JsonResponse({"id": worker_id, "retired": True}, status=202)
 
 
 @action
-async def fill_demo(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
+async def fill_demo(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     """POST /dashboard/demo: adds made-up traces, in demo mode only."""
-    if not desk.demo:
-        return refusal(request, 404, "Made-up data is for demo mode only.")
+    if not ctx.demo:
+        return error_page(request, 404, "Made-up data is for demo mode only.")
     count = await asyncio.to_thread(demo.fill)
     if (broadcaster := broadcasters.current()) is not None:
         broadcaster.refresh()

@@ -2,13 +2,13 @@
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
-from observability.dashboard.access import PageContext, answer, page, refusal
+from observability.dashboard.access import PageContext, error_page, page, render_page
 from observability.dashboard.charts import DEFAULT_WINDOW, WINDOWS, read_charts
 from observability.live.broadcast import broadcasters
 
 
 @page
-async def overview(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
+async def overview(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     """The page, with a snapshot in it, so that it has its figures before the socket is open."""
     broadcaster = broadcasters.current()
     assert broadcaster is not None  # the desk has a service
@@ -22,19 +22,19 @@ async def overview(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
         "windows": list(WINDOWS.values()),
         "window": window,
     }
-    return await answer(request, desk, "observability/overview.html", context)
+    return await render_page(request, ctx, "observability/overview.html", context)
 
 
 @page
-async def charts(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
+async def charts(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     """GET /dashboard/charts?window=1h: the charts' data."""
     window = WINDOWS.get(request.GET.get("window", DEFAULT_WINDOW))
     if window is None:
-        return refusal(request, 400, f"window: one of {', '.join(WINDOWS)}")
+        return error_page(request, 400, f"window: one of {', '.join(WINDOWS)}")
     return JsonResponse(await read_charts(window), headers={"Cache-Control": "no-store"})
 
 
 @page
-async def login_state(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
+async def login_state(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     """GET /dashboard/login-state: 204 while the login is good; tells a page whose socket was refused why that was."""
     return HttpResponse(status=204, headers={"Cache-Control": "no-store"})

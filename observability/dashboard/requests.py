@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponseBase
 
-from observability.dashboard.access import PageContext, answer, page, refusal, wants_fragment
+from observability.dashboard.access import PageContext, error_page, page, render_page, wants_fragment
 from observability.models import Dimension, Rollup
 from observability.stats import queries
 from observability.stats.rollup import HOUR_S
@@ -77,7 +77,7 @@ class Filters:
 
 
 @page
-async def request_list(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
+async def request_list(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     """The page; for a script only the rows that follow the cursor."""
     fragment = wants_fragment(request)
     now = datetime.now(UTC)
@@ -88,7 +88,7 @@ async def request_list(request: HttpRequest, desk: PageContext) -> HttpResponseB
         cursor = request.GET.get("cursor", "")[:MAX_PARAM_CHARS]
         found = await queries.page(filters.where(keys=names, now=now), limit=PAGE_ROWS, cursor=cursor or None)
     except (ValueError, OverflowError) as error:
-        return refusal(request, 400, str(error) or "A filter of this address cannot be read.")
+        return error_page(request, 400, str(error) or "A filter of this address cannot be read.")
     more = filters.query(cursor=found.next) if found.next else ""
     context: dict[str, Any] = {
         "traces": found.traces,
@@ -99,9 +99,9 @@ async def request_list(request: HttpRequest, desk: PageContext) -> HttpResponseB
     }
     if fragment:
         name = "_request_rows" if cursor else "_request_table"
-        return await answer(request, desk, f"observability/{name}.html", context)
+        return await render_page(request, ctx, f"observability/{name}.html", context)
     context |= {"title": "Requests", "live_page": True, "given": filters.given, "choices": await _choices(keys)}
-    return await answer(request, desk, "observability/requests.html", context)
+    return await render_page(request, ctx, "observability/requests.html", context)
 
 
 async def _known(dimension: Dimension) -> list[Choice]:

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
-from observability.dashboard.access import PageContext, answer, page, refusal, wants_fragment
-from observability.dashboard.port import SessionRow
+from observability.dashboard.access import PageContext, error_page, page, render_page, wants_fragment
+from observability.dashboard.session_queries import SessionRow, page_of_sessions
 from observability.models import Trace
 
 PAGE_ROWS = 50
@@ -21,17 +21,15 @@ _COLUMNS = (
 
 
 @page
-async def session_list(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
+async def session_list(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     """The page; for a script only the rows that follow the cursor."""
     text = request.GET.get("q", "").strip()[:_MAX_PARAM_CHARS]
     cursor = request.GET.get("cursor", "")[:_MAX_PARAM_CHARS]
-    rows, following, traced = [], None, False
-    if desk.console is not None:
-        try:
-            found = await desk.console.sessions(text=text, limit=PAGE_ROWS, cursor=cursor)
-        except ValueError:
-            return refusal(request, 400, "This address is not one of this page's.")
-        rows, following = list(found.rows), found.next
+    try:
+        found = await page_of_sessions(text=text, limit=PAGE_ROWS, cursor=cursor)
+    except ValueError:
+        return error_page(request, 400, "This address is not one of this page's.")
+    rows, following, traced = list(found.rows), found.next, False
     if not rows and not cursor:
         rows, traced = await _traced(text), True
     context: dict[str, Any] = {
@@ -40,7 +38,7 @@ async def session_list(request: HttpRequest, desk: PageContext) -> HttpResponseB
     name = "sessions"
     if wants_fragment(request):
         name = "_session_rows" if cursor else "_session_table"
-    return await answer(request, desk, f"observability/{name}.html", context)
+    return await render_page(request, ctx, f"observability/{name}.html", context)
 
 
 async def _traced(text: str) -> list[SessionRow]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
-from observability.dashboard.access import PageContext, answer, page
-from observability.dashboard.port import KeyRow, UsageRow
+from observability.dashboard.access import PageContext, page, render_page
+from observability.dashboard.usage_queries import KeyRow, UsageRow, all_keys, spent_by_key, usage_since
 
 DAYS = {"7": 7, "30": 30, "90": 90}
 DEFAULT_DAYS = "30"
@@ -57,21 +57,23 @@ class KeyUsage:
 
 
 @page
-async def usage(request: HttpRequest, desk: PageContext) -> HttpResponseBase:
+async def usage(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     """The page."""
     days = DAYS.get(request.GET.get("days", ""), DAYS[DEFAULT_DAYS])
     today = datetime.now(UTC).date()
     shown = [today - timedelta(days=back) for back in range(days - 1, -1, -1)]
-    context: dict[str, Any] = {"title": "Usage", "days": days, "choices": list(DAYS.values()), "keys": []}
-    if desk.console is not None:
-        # The month's budget needs its days, however few are shown.
-        since = min(shown[0], today.replace(day=1))
-        rows = await desk.console.usage(since=since)
-        keys = keys_with_usage(
-            await desk.console.keys(), rows, spent=await desk.console.spent(), today=today, since=shown[0]
-        )
-        context |= {"keys": keys, "chart": chart(keys, shown), "total": total_of(keys)}
-    return await answer(request, desk, "observability/usage.html", context)
+    # The month's budget needs its days, however few are shown.
+    rows = await usage_since(min(shown[0], today.replace(day=1)))
+    keys = keys_with_usage(await all_keys(), rows, spent=await spent_by_key(), today=today, since=shown[0])
+    context: dict[str, Any] = {
+        "title": "Usage",
+        "days": days,
+        "choices": list(DAYS.values()),
+        "keys": keys,
+        "chart": chart(keys, shown),
+        "total": total_of(keys),
+    }
+    return await render_page(request, ctx, "observability/usage.html", context)
 
 
 def keys_with_usage(

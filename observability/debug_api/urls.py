@@ -1,4 +1,4 @@
-"""The paths of the operations' JSON and of the metrics."""
+"""URLs of the operations API and of the metrics."""
 
 from django.urls import path
 

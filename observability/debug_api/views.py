@@ -1,4 +1,4 @@
-"""GET /debug/…, POST /debug/active/{id}/cancel and /metrics: read the input, one question to the domain, answer."""
+"""GET /debug/…, POST /debug/active/{id}/cancel and /metrics: the operations API."""
 
 import asyncio
 import logging
@@ -10,13 +10,15 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from apiproxy.account.sessions import stats as sessions_stats
+from apiproxy.conf import gateway_settings
 from apiproxy.core.version import VERSION
 from observability.cluster.states import MemberState, active_run, total_queue, worst_upstream
-from observability.debug_api.access import answer, for_operators, refusal
+from observability.debug_api.access import error_response, json_response, operator_view
 from observability.health import memory_json, own_process_json
 from observability.logs import log_files
 from observability.models import Dimension, Trace
-from observability.ports import Operator
+from observability.permissions import Operator
 from observability.serialize import (
     Json,
     active_json,
@@ -26,6 +28,7 @@ from observability.serialize import (
     process_json,
     queue_json,
     requests_json,
+    settings_json,
     trace_json,
     upstream_json,
 )
@@ -42,12 +45,12 @@ _DEFAULT_TAIL = 100
 _MAX_TEXT_PARAM = 200
 
 
-@for_operators("GET")
+@operator_view("GET")
 async def stats_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
-    """GET /debug/stats: sums of all that is kept, percentiles over three windows, what is going on."""
-    port, now, everyone = service.port, time.time(), await service.cluster.members()
+    """GET /debug/stats: totals, percentiles over three windows, active requests."""
+    now, members = time.time(), await service.cluster.members()
     sums, models = await figures.totals(), await figures.groups(Dimension.MODEL)
-    active = sum(state["active"] for state in everyone)
+    active = sum(state["active"] for state in members)
     windows = {}
     for name, seconds in _WINDOWS_S.items():
         since = now - seconds
@@ -55,104 +58,108 @@ async def stats_view(request: HttpRequest, service: Service, operator: Operator)
             "requests": requests_json(await figures.totals(since, now=now), active=active),
             "percentiles": percentiles_json(await figures.distribution(since, now=now)),
         }
-    return answer(
+    return json_response(
         {
             "version": VERSION,
-            "config": dict(port.config()),
-            "queue": queue_json(total_queue(state["queue"] for state in everyone)),
-            "upstream": upstream_json(worst_upstream(state["upstream"] for state in everyone)),
-            "sessions": dict(await port.sessions_stats()),
+            "config": settings_json(gateway_settings(), service.config.cli),
+            "queue": queue_json(total_queue(state["queue"] for state in members)),
+            "upstream": upstream_json(worst_upstream(state["upstream"] for state in members)),
+            "sessions": await sessions_stats(),
             **service.uptime.json(),
             "pid": os.getpid(),
             "node": service.config.node,
-            "memory": memory_json(everyone[0]["workers"]),
-            "processes": [process_json(state, now=now) for state in everyone],
+            "memory": memory_json(members[0]["workers"]),
+            "processes": [process_json(state, now=now) for state in members],
             "requests": requests_json(sums, active=active),
             "byModel": {group.value: model_json(group) for group in models},
             "windows": windows,
             "traces": service.traces_json(),
             "settlements": service.settlements_json(),
-            "activeRequests": _active(everyone, now),
+            "activeRequests": _active(members, now),
         }
     )
 
 
-@for_operators("GET")
+@operator_view("GET")
 async def traces_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
-    """GET /debug/traces: the newest first; filters and paging by query parameters (API.md)."""
+    """GET /debug/traces: newest first, with filters and a cursor in the query (API.md)."""
     return await _page(request, default_limit=_DEFAULT_TRACES)
 
 
-@for_operators("GET")
+@operator_view("GET")
 async def errors_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
-    """GET /debug/errors: the traces of failed requests; those refused are in /debug/traces?status=refused."""
+    """GET /debug/errors: traces of failed requests; rejected ones are in /debug/traces?status=refused."""
     return await _page(request, default_limit=_DEFAULT_ERRORS, status=Status.ERROR.value)
 
 
-@for_operators("GET")
+@operator_view("GET")
 async def trace_view(request: HttpRequest, service: Service, operator: Operator, trace_id: str) -> HttpResponseBase:
-    """GET /debug/traces/{id}: one trace, or one request that is under way."""
+    """GET /debug/traces/{id}: a finished or active request."""
     draft = service.recorder.find(trace_id)
     if draft is not None:
         run = active_run(draft, service.cluster.identity)
-        return answer(active_json(run, now=time.time()) | {"status": Status.ACTIVE.value})
+        return json_response(active_json(run, now=time.time()) | {"status": Status.ACTIVE.value})
     trace = await queries.trace(trace_id)
     if trace is None:
-        return refusal(404, "Trace not found", req_id=trace_id)
-    return answer(trace_json(trace) | {"session": await _session(trace)})
+        return error_response(404, "Trace not found", req_id=trace_id)
+    return json_response(trace_json(trace) | {"session": await _session(trace)})
 
 
-@for_operators("GET")
+@operator_view("GET")
 async def error_view(request: HttpRequest, service: Service, operator: Operator, trace_id: str) -> HttpResponseBase:
     """GET /debug/errors/{id}: the dump of a failed request."""
     dump = await queries.dump(trace_id)
-    return answer(dump_json(dump)) if dump is not None else refusal(404, "Error dump not found", req_id=trace_id)
+    return (
+        json_response(dump_json(dump))
+        if dump is not None
+        else error_response(404, "Error dump not found", req_id=trace_id)
+    )
 
 
-@for_operators("GET")
+@operator_view("GET")
 async def active_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
-    """GET /debug/active: what is queued and running, in whichever process."""
-    everyone = await service.cluster.members()
-    queue = total_queue(state["queue"] for state in everyone)
-    return answer({"queue": queue_json(queue), "activeRequests": _active(everyone, time.time())})
+    """GET /debug/active: queued and running requests of all processes."""
+    members = await service.cluster.members()
+    queue = total_queue(state["queue"] for state in members)
+    return json_response({"queue": queue_json(queue), "activeRequests": _active(members, time.time())})
 
 
-@for_operators("POST", changes=True)
+@operator_view("POST", changes=True)
 async def cancel_view(request: HttpRequest, service: Service, operator: Operator, trace_id: str) -> HttpResponseBase:
-    """POST /debug/active/{id}/cancel: ends a queued or running request; 404 where there is none."""
+    """POST /debug/active/{id}/cancel: cancel a queued or running request."""
     if not await service.cluster.cancel(trace_id):
-        return refusal(404, "No active request with this id", req_id=trace_id)
+        return error_response(404, "No active request with this id", req_id=trace_id)
     logger.warning("request.cancel_requested", extra={"reqId": trace_id, "by": operator.name})
-    return answer({"reqId": trace_id, "cancelled": True}, status=202)
+    return json_response({"reqId": trace_id, "cancelled": True}, status=202)
 
 
-@for_operators("GET")
+@operator_view("GET")
 async def health_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
-    """GET /debug/health: the process that answers and its workers; then all processes."""
-    everyone, now = await service.cluster.members(), time.time()
-    return answer(
+    """GET /debug/health: this process and its workers, then all processes."""
+    members, now = await service.cluster.members(), time.time()
+    return json_response(
         {
-            "status": "degraded" if service.writer.failing or service.port.settlements().failing else "ok",
+            "status": "degraded" if service.writer.failing or service.runtime.settlements().failing else "ok",
             "version": VERSION,
             "pid": os.getpid(),
             **service.uptime.json(),
             "node": service.config.node,
             "process": own_process_json(),
-            "memory": memory_json(everyone[0]["workers"]),
-            "queue": queue_json(everyone[0]["queue"]),
-            "upstream": upstream_json(everyone[0]["upstream"]),
-            "processes": [process_json(state, now=now) for state in everyone],
-            "requests": requests_json(await figures.totals(), active=sum(state["active"] for state in everyone)),
+            "memory": memory_json(members[0]["workers"]),
+            "queue": queue_json(members[0]["queue"]),
+            "upstream": upstream_json(members[0]["upstream"]),
+            "processes": [process_json(state, now=now) for state in members],
+            "requests": requests_json(await figures.totals(), active=sum(state["active"] for state in members)),
             "traces": service.traces_json(),
             "settlements": service.settlements_json(),
-            "config": dict(service.port.config()),
+            "config": settings_json(gateway_settings(), service.config.cli),
         }
     )
 
 
-@for_operators("GET")
+@operator_view("GET")
 async def logs_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
-    """GET /debug/logs: the log files, the newest first."""
+    """GET /debug/logs: log files, newest first."""
     folder = service.config.log_dir
     files = await asyncio.to_thread(log_files.list_files, folder)
     listed = [
@@ -163,38 +170,38 @@ async def logs_view(request: HttpRequest, service: Service, operator: Operator) 
         }
         for file in files
     ]
-    return answer({"logDir": str(folder), "files": listed})
+    return json_response({"logDir": str(folder), "files": listed})
 
 
-@for_operators("GET")
+@operator_view("GET")
 async def log_view(request: HttpRequest, service: Service, operator: Operator, name: str) -> HttpResponseBase:
-    """GET /debug/logs/{file}?tail=100&level=&text=: the file's last lines that match."""
+    """GET /debug/logs/{file}?tail=100&level=&text=: the last matching lines."""
     try:
         count = _number(request, "tail", _DEFAULT_TAIL)
         level, text = _text(request, "level"), _text(request, "text")
         found = await asyncio.to_thread(log_files.tail, service.config.log_dir, name, count, level=level, text=text)
     except ValueError as error:
-        return refusal(400, str(error) if isinstance(error, ParameterError) else "Not the name of a log file")
+        return error_response(400, str(error) if isinstance(error, ParameterError) else "Not a log file name")
     except FileNotFoundError:
-        return refusal(404, "Log file not found")
-    return answer({"file": name, "total": found.total, "returned": len(found.lines), "lines": found.lines})
+        return error_response(404, "Log file not found")
+    return json_response({"file": name, "total": found.total, "returned": len(found.lines), "lines": found.lines})
 
 
-@for_operators("GET")
+@operator_view("GET")
 async def metrics_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
-    """GET /metrics: for Prometheus; of all processes of this node together."""
+    """GET /metrics: Prometheus metrics of all processes of this node."""
     await service.tell_metrics()
     body, content_type = await asyncio.to_thread(service.metrics.render, request.headers.get("accept", ""))
     return HttpResponse(body, content_type=content_type)
 
 
 class ParameterError(ValueError):
-    """A query parameter is not what it must be; the message names it."""
+    """Invalid query parameter, named in the message."""
 
 
-def _active(everyone: Sequence[MemberState], now: float) -> list[Json]:
-    """The requests under way, the oldest first."""
-    runs = sorted((run for state in everyone for run in state["runs"]), key=lambda run: run["received"])
+def _active(members: Sequence[MemberState], now: float) -> list[Json]:
+    """Active requests, oldest first."""
+    runs = sorted((run for state in members for run in state["runs"]), key=lambda run: run["received"])
     return [active_json(run, now=now) for run in runs]
 
 
@@ -203,8 +210,8 @@ async def _page(request: HttpRequest, *, default_limit: int, status: str = "") -
         where, limit = _filter(request, status), _number(request, "limit", default_limit)
         page = await queries.page(where, limit=limit, cursor=_text(request, "cursor") or None)
     except ValueError as error:
-        return refusal(400, str(error) if isinstance(error, ParameterError) else "cursor: not one of this server's")
-    response = answer([trace_json(trace) for trace in page.traces])
+        return error_response(400, str(error) if isinstance(error, ParameterError) else "cursor: invalid")
+    response = json_response([trace_json(trace) for trace in page.traces])
     if page.next is not None:
         query = request.GET.copy()
         query["cursor"] = page.next
@@ -235,7 +242,7 @@ def _filter(request: HttpRequest, status: str) -> queries.TraceFilter:
 def _text(request: HttpRequest, name: str) -> str:
     value = request.GET.get(name, "")
     if len(value) > _MAX_TEXT_PARAM or "\x00" in value:
-        raise ParameterError(f"{name}: at most {_MAX_TEXT_PARAM} characters, and no NUL")
+        raise ParameterError(f"{name}: at most {_MAX_TEXT_PARAM} characters, without NUL")
     return value
 
 

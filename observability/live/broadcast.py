@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-import secrets
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import orjson
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
-from channels.layers import get_channel_layer
 from django.db import DatabaseError, close_old_connections
 
 from observability.cluster.load import total_load
@@ -47,16 +45,17 @@ _PULSE_TIMEOUT_S = 10.0
 _WORKERS_S = 1.0
 _MAX_OUTCOMES = 2_000
 
+Page = Callable[[str], Awaitable[None]]
+"""Sends a payload to one open page."""
+
 
 class Broadcaster(Listener):
     """The pages' source in one process. Works only while somebody watches; all calls on the event loop's thread."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        # A name of its own: with a layer that processes share, a page still gets the messages of one process only.
-        self.group = f"dashboard.{secrets.token_hex(8)}"
         self._seq = 0
-        self._watchers = 0
+        self._pages: dict[Page, None] = {}
         self._task: asyncio.Task[None] | None = None
         self._pulse_task: asyncio.Task[None] | None = None
         self._rows: dict[str, RunRow] = {}
@@ -81,17 +80,17 @@ class Broadcaster(Listener):
         """Whose requests are told of."""
         return self._service
 
-    def join(self) -> None:
-        """Somebody watches from now on."""
-        self._watchers += 1
+    def join(self, page: Page) -> None:
+        """Send ticks to the page from now on; the first page starts the ticker."""
+        self._pages[page] = None
         if self._task is None:
             self._look()
             self._task = asyncio.create_task(self._run(), name="dashboard ticker")
 
-    def leave(self) -> None:
-        """Ends one `join`; the last one stops the work."""
-        self._watchers -= 1
-        if not self._watchers and self._task is not None:
+    def leave(self, page: Page) -> None:
+        """Send the page no more ticks; the last page stops the ticker."""
+        self._pages.pop(page, None)
+        if not self._pages and self._task is not None:
             self._task.cancel()
             self._task = None
             self._rows.clear()
@@ -119,7 +118,7 @@ class Broadcaster(Listener):
 
     async def figures_now(self) -> Snapshot:
         """A snapshot for a page that is being made; it looks by itself where nobody watches yet."""
-        if not self._watchers:
+        if not self._pages:
             self._workers_at = 0.0
             self._others = await self._service.cluster.peers()
             self._look()
@@ -134,7 +133,7 @@ class Broadcaster(Listener):
     def ended(self, draft: ActiveTrace) -> None:
         """Keeps how it ended for the next tick."""
         self._something_ended = True
-        if self._watchers and len(self._outcomes) < _MAX_OUTCOMES:
+        if self._pages and len(self._outcomes) < _MAX_OUTCOMES:
             reason = draft.end_reason.value if draft.end_reason else ""
             self._outcomes[draft.id] = {"id": draft.id, "status": draft.status.value, "reason": reason}
 
@@ -242,8 +241,12 @@ class Broadcaster(Listener):
         self._pulse = pulse
 
     async def _send(self, payload: Payload) -> None:
-        layer: Any = get_channel_layer()
-        await layer.group_send(self.group, {"type": "dashboard.payload", "text": encoded(payload)})
+        text = encoded(payload)
+        for page in tuple(self._pages):
+            try:
+                await page(text)
+            except Exception:  # one broken connection must not keep the tick from the other pages
+                logger.exception("dashboard.tick_failed")
 
 
 def encoded(payload: Payload) -> str:

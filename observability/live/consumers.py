@@ -33,11 +33,12 @@ _CATCH_UP = '{"type":"catch_up"}'
 class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
     """Sends a snapshot and then ticks (`payloads.py`). Takes one message: `{"type":"catch_up"}`."""
 
+    _has_snapshot = False
     _broadcaster: Broadcaster | None = None
     _login: asyncio.Task[None] | None = None
 
     async def __call__(self, *args: Any) -> None:
-        """ASGI 3. However it ends, a channel layer that went away included, the page no longer counts."""
+        """ASGI 3. Leaves the broadcaster whether or not `disconnect` was called."""
         try:
             await super().__call__(*args)
         finally:
@@ -54,10 +55,10 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channe
             await self.close(code=SIGNED_OUT if not user.is_authenticated else FORBIDDEN)
             return
         await self.accept()
-        broadcaster.join()
+        broadcaster.join(self.tick)
         self._broadcaster = broadcaster
-        await self.channel_layer.group_add(broadcaster.group, self.channel_name)
         await self.send(text_data=encoded(await broadcaster.snapshot()))
+        self._has_snapshot = True
         self._login = asyncio.create_task(self._watch_login(), name="dashboard login")
 
     async def disconnect(self, code: int) -> None:
@@ -66,15 +67,12 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channe
             self._login.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._login
-        if (broadcaster := self._leave()) is not None:
-            await self.channel_layer.group_discard(broadcaster.group, self.channel_name)
+        self._leave()
 
-    def _leave(self) -> Broadcaster | None:
-        """Whose page this was until now."""
-        broadcaster, self._broadcaster = self._broadcaster, None
-        if broadcaster is not None:
-            broadcaster.leave()
-        return broadcaster
+    def _leave(self) -> None:
+        if self._broadcaster is not None:
+            self._broadcaster.leave(self.tick)
+            self._broadcaster = None
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Answers `catch_up` with a snapshot; anything else ends the socket."""
@@ -86,9 +84,10 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channe
         self._caught_up_at = time.monotonic()
         await self.send(text_data=encoded(await self._broadcaster.snapshot()))
 
-    async def dashboard_payload(self, event: dict[str, Any]) -> None:
-        """Passes on what the broadcaster sent."""
-        await self.send(text_data=event["text"])
+    async def tick(self, text: str) -> None:
+        """Send a tick, unless the snapshot that it would change is still on its way."""
+        if self._has_snapshot:
+            await self.send(text_data=text)
 
     async def _watch_login(self) -> None:
         while True:

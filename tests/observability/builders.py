@@ -1,11 +1,8 @@
 """Turns, events and gateways for the tests of this folder."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from django.http import HttpRequest
 
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
 from apiproxy.core.events import (
@@ -24,7 +21,10 @@ from apiproxy.core.events import (
 )
 from apiproxy.core.text import storable
 from apiproxy.core.turns import Caller, Turn, new_id
-from observability.ports import Operator
+from apiproxy.engines.base import WorkerSnapshot
+from apiproxy.runs.admission import QueueSnapshot
+from apiproxy.runs.circuit_breaker import BreakerSnapshot, BreakerState
+from observability.runtime import ProcessRuntime, Settlements
 from observability.tracing.trace_builder import ActiveTrace
 
 NOW = 1_790_000_000.0
@@ -117,61 +117,24 @@ def draft_of(turn: Turn, events: Sequence[Event]) -> ActiveTrace:
     return draft
 
 
-@dataclass(slots=True)
-class Queue:
-    active: int = 1
-    waiting: int = 2
-    max: int = 5
+@dataclass
+class Gateway(ProcessRuntime):
+    """A runtime with fixed answers, which records what it is asked to end."""
 
-
-@dataclass(slots=True)
-class Upstream:
-    state: str = "open"
-    failures: int = 10
-    opened: int = 3
-    retry_after_s: float = 2.5
-
-
-@dataclass(slots=True)
-class WorkerState:
-    id: str = "w1"
-    pid: int = 4711
-    state: str = "idle"
-    turns: int = 3
-    rss_bytes: int = 150_000_000
-    started_at: float = NOW
-    run_id: str | None = None
-    model: str | None = None
-
-
-@dataclass(slots=True)
-class Settlements:
-    pending: int = 0
-    failing: bool = False
-    dropped: int = 0
-
-
-@dataclass(slots=True)
-class Gateway:
-    """A `GatewayPort` that is told what to say."""
-
-    unsure: ProxyError | None = None
-    operator: Operator | None = field(default_factory=lambda: Operator(name="ops", by="key", may_change=True))
     cancellable: set[str] = field(default_factory=set)
     cancelled: list[str] = field(default_factory=list)
     retirable: set[str] = field(default_factory=set)
     dead: list[str] = field(default_factory=list)
-    started: float = field(default_factory=time.time)
-    settled: Settlements = field(default_factory=Settlements)
+    settled: Settlements = field(default_factory=lambda: Settlements(0, False, 0))
 
-    def queue(self) -> Queue:
-        return Queue()
+    def queue(self) -> QueueSnapshot:
+        return QueueSnapshot(active=1, waiting=2, max=5)
 
-    def upstream(self) -> Upstream:
-        return Upstream()
+    def upstream(self) -> BreakerSnapshot:
+        return BreakerSnapshot(state=BreakerState.OPEN, failures=10, opened=3, retry_after_s=2.5)
 
-    def workers(self) -> list[WorkerState]:
-        return [WorkerState(), WorkerState(id="w2", pid=4712, state="busy", run_id="req_x", model="claude-sonnet-5")]
+    def workers(self) -> list[WorkerSnapshot]:
+        return [worker(), worker(id="w2", pid=4712, state="busy", run_id="req_x", model="claude-sonnet-5")]
 
     def cancel(self, run_id: str) -> bool:
         self.cancelled.append(run_id)
@@ -186,13 +149,16 @@ class Gateway:
     def settlements(self) -> Settlements:
         return self.settled
 
-    def config(self) -> Mapping[str, Any]:
-        return {"stallTimeoutMs": 120_000, "maxConcurrent": 5}
 
-    async def sessions_stats(self) -> Mapping[str, Any]:
-        return {"totalSessions": 0, "activeSessions": 0}
-
-    async def authorise(self, request: HttpRequest) -> Operator | None:
-        if self.unsure is not None:
-            raise self.unsure
-        return self.operator
+def worker(**changes: Any) -> WorkerSnapshot:
+    fields: dict[str, Any] = {
+        "id": "w1",
+        "pid": 4711,
+        "state": "idle",
+        "turns": 3,
+        "rss_bytes": 150_000_000,
+        "started_at": NOW,
+        "run_id": None,
+        "model": None,
+    }
+    return WorkerSnapshot(**(fields | changes))

@@ -1,35 +1,23 @@
-"""A console and users for the dashboard's tests."""
+"""Users, keys and settings for the dashboard's tests."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import replace
+from typing import Any
 
 from django.contrib.auth.models import Permission, User
+from pytest_django import Settings
 
-from observability.dashboard.port import KeyRow, SessionPage, UsageRow
+from apiproxy.conf import Credential
+from apiproxy.models import ApiKey
 
 
-@dataclass(slots=True)
-class Console:
-    """A `ConsolePort` that is told what to say."""
+def set_demo(settings: Settings, demo: bool) -> None:
+    credential = Credential(kind="demo" if demo else "api_key")
+    settings.GATEWAY = replace(settings.GATEWAY, credential=credential)
 
-    demo: bool = False
-    key_rows: list[KeyRow] = field(default_factory=list)
-    usage_rows: list[UsageRow] = field(default_factory=list)
 
-    async def sessions(self, *, text: str, limit: int, cursor: str) -> SessionPage:
-        if cursor:
-            raise ValueError(cursor)
-        return SessionPage([], None)
-
-    async def keys(self) -> Sequence[KeyRow]:
-        return self.key_rows
-
-    async def usage(self, *, since: date) -> Sequence[UsageRow]:
-        return [row for row in self.usage_rows if row["day"] >= since]
-
-    async def spent(self) -> dict[int, float]:
-        return {key["id"]: 9.0 for key in self.key_rows}
+def make_key(name: str = "team", **fields: Any) -> ApiKey:
+    return ApiKey.objects.create(name=name, prefix="sk-", digest=f"digest of {name}", **fields)
 
 
 def make_user(

@@ -16,8 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from apiproxy.core.errors import FailureKind
-from observability.dashboard.port import KeyRow, UsageRow
-from observability.dashboard.port import console as console_holder
+from apiproxy.models import Session, Usage
 from observability.dashboard.waterfall import waterfall
 from observability.models import Trace
 from observability.service import Config, Service, holder, install
@@ -27,7 +26,7 @@ from observability.tracing.redact import Redactor
 from observability.tracing.store import Record, Store, write_sums, write_traces
 from observability.tracing.synthetic import synthetic_traces
 from tests.observability.builders import Gateway, course, draft_of, failed, make_turn, opening, refused
-from tests.observability.dashboards import Console, make_user
+from tests.observability.dashboards import make_key, make_user, set_demo
 
 pytestmark = pytest.mark.django_db
 
@@ -47,16 +46,9 @@ def gateway() -> Gateway:
 
 
 @pytest.fixture
-def console() -> Iterator[Console]:
-    made = Console()
-    console_holder.install(made)
-    yield made
-    console_holder.install(None)
-
-
-@pytest.fixture
-def service(gateway: Gateway, console: Console, tmp_path: Path, settings: Settings) -> Iterator[Service]:
+def service(gateway: Gateway, tmp_path: Path, settings: Settings) -> Iterator[Service]:
     settings.ALLOWED_HOSTS = ["testserver"]
+    set_demo(settings, False)
     yield install(gateway, Config(log_dir=tmp_path, retention_days=30))
     holder.install(None)
 
@@ -128,8 +120,8 @@ def test_who_may_not_see_traces_sees_no_page(
         assert client.post(path).status_code == 403
 
 
-def test_a_viewer_sees_everything_and_changes_nothing(viewer: Client, console: Console, gateway: Gateway) -> None:
-    console.demo = True
+def test_a_viewer_sees_everything_and_changes_nothing(viewer: Client, settings: Settings, gateway: Gateway) -> None:
+    set_demo(settings, True)
     for path in PAGES:
         text_of(viewer, path)
     assert "data-may-change" not in text_of(viewer, "/dashboard/")
@@ -156,7 +148,7 @@ def test_an_action_without_the_pages_token_is_refused(service: Service, gateway:
     assert not gateway.cancelled
 
 
-def test_demo_data_is_for_demo_mode_only(admin: Client, console: Console) -> None:
+def test_demo_data_is_for_demo_mode_only(admin: Client, settings: Settings) -> None:
     assert admin.post("/dashboard/demo").status_code == 404
     assert not Trace.objects.exists()
 
@@ -172,21 +164,21 @@ async def demo_filled(client: AsyncClient) -> dict[str, Any]:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_demo_data_is_on_the_overview_at_once(service: Service, console: Console) -> None:
-    console.demo = True
+async def test_demo_data_is_on_the_overview_at_once(service: Service, settings: Settings) -> None:
+    set_demo(settings, True)
     client = AsyncClient()
     await client.aforce_login(await sync_to_async(make_user)(superuser=True))
     assert (await demo_filled(client))["error_rate"] is not None
 
 
-def test_an_empty_dashboard_says_what_to_do(admin: Client, console: Console) -> None:
+def test_an_empty_dashboard_says_what_to_do(admin: Client, settings: Settings) -> None:
     assert "Create an API key" in text_of(admin, "/dashboard/")
     assert "No requests yet." in text_of(admin, "/dashboard/requests")
     assert "No request meets these filters." in text_of(admin, "/dashboard/requests?model=none")
     assert "No errors in this time." in text_of(admin, "/dashboard/errors")
     assert "No sessions yet." in text_of(admin, "/dashboard/sessions")
     assert "There are no keys yet." in text_of(admin, "/dashboard/usage")
-    console.demo = True
+    set_demo(settings, True)
     assert "Fill with demo data" in text_of(admin, "/dashboard/")
     traces = "/admin/observability/trace/"
     assert "There are no traces yet." in admin.get(traces).content.decode()
@@ -311,33 +303,62 @@ def test_logs_are_filtered_and_links_lead_to_requests(admin: Client, service: Se
     assert admin.get("/dashboard/logs?file=../db.sqlite3").status_code == 404
 
 
-def test_usage_is_shown_against_the_budgets(admin: Client, console: Console) -> None:
-    key: KeyRow = {
-        "id": 1,
-        "name": "team",
-        "prefix": "sk-",
-        "state": "in use",
-        "budget_day": 10.0,
-        "budget_month": None,
-        "budget_total": 8.0,
-    }
-    used: UsageRow = {
-        "key_id": 1,
-        "key": "team",
-        "day": datetime.now(UTC).date(),
-        "requests": 3,
-        "failures": 1,
-        "tokens_in": 9,
-        "tokens_out": 9,
-        "cost": 2.5,
-        "unpriced": 1,
-    }
-    console.key_rows, console.usage_rows = [key], [used, used | {"key_id": 99, "key": "gone", "cost": 0.25}]
+def use(key_id: int, label: str, cost: float, *, days_ago: int = 0, **counts: int) -> None:
+    day = datetime.now(UTC).date() - timedelta(days=days_ago)
+    Usage.objects.create(
+        key_id=key_id, key_label=label, model="sonnet", day=day, cost_micro_usd=round(cost * 1e6), **counts
+    )
+
+
+def test_usage_is_shown_against_the_budgets(admin: Client) -> None:
+    key = make_key("team", budget_day_usd=10, budget_total_usd=8)
+    used = {"requests": 3, "failures": 1, "input_tokens": 9, "output_tokens": 9, "unpriced": 1}
+    use(key.pk, "team", 2.5, **used)
+    use(key.pk, "team", 6.5, days_ago=60)
+    use(99, "gone", 0.25, **used)
     text = text_of(admin, "/dashboard/usage")
     assert "25 percent spent today" in text
     assert 'data-level="bad"' in text  # nine dollars of eight in all
     assert "$2.75" in text[text.index("All keys") :]
     assert "requests not fully priced" in text
+    assert "deleted" in text
+
+
+def test_usage_names_keys_that_are_out_of_use(admin: Client) -> None:
+    make_key("lost", revoked_at=datetime.now(UTC))
+    make_key("old", expires_at=datetime.now(UTC) - timedelta(days=1))
+    text = text_of(admin, "/dashboard/usage")
+    assert "revoked" in text
+    assert "expired" in text
+
+
+def test_sessions_are_listed_page_by_page_and_found_by_id_and_key(admin: Client) -> None:
+    now = datetime.now(UTC)
+    for number in range(60):
+        Session.objects.create(
+            key_id=1,
+            key_label="team",
+            conversation_id=f"talk-{number:02}",
+            dialect="anthropic",
+            model="sonnet",
+            last_used_at=now - timedelta(minutes=number),
+        )
+    first = text_of(admin, "/dashboard/sessions")
+    assert "talk-00" in first
+    assert "talk-50" not in first
+    address = first.split('hx-get="')[1].split('"')[0].replace("&amp;", "&")
+    second = text_of(admin, address, **{"hx-request": "true"})
+    assert "talk-49" not in second
+    assert "talk-50" in second
+    assert "talk-59" in second
+    for found in (text_of(admin, "/dashboard/sessions?q=talk-07"), text_of(admin, "/dashboard/sessions?q=te")):
+        assert "talk-07" in found
+    assert "talk-08" not in text_of(admin, "/dashboard/sessions?q=talk-07")
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "1-", "-", f"{10**30}-1"])
+def test_session_cursor_that_is_invalid_is_refused(admin: Client, cursor: str) -> None:
+    assert admin.get(f"/dashboard/sessions?cursor={cursor}").status_code == 400
 
 
 def test_records_in_the_admin_can_be_seen_and_not_changed(admin: Client) -> None:

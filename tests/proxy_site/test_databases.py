@@ -9,7 +9,6 @@ import pytest
 from django.db import connection
 
 from proxy_site.databases import (
-    channel_layer,
     kept_secret_key,
     parse_database_url,
     prepare_state_dir,
@@ -109,10 +108,3 @@ def test_sqlite_writes_ahead_and_waits_for_others() -> None:
         pragmas = {name: cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "busy_timeout")}
     assert pragmas == {"journal_mode": "wal", "busy_timeout": 5000}
     assert isinstance(connection.connection, sqlite3.Connection)
-
-
-def test_live_updates_stay_in_the_process_without_redis() -> None:
-    assert channel_layer(None)["BACKEND"] == "channels.layers.InMemoryChannelLayer"
-    layer = channel_layer("redis://cache.example:6379/1")
-    assert layer["BACKEND"] == "channels_redis.core.RedisChannelLayer"
-    assert layer["CONFIG"] == {"hosts": ["redis://cache.example:6379/1"]}

@@ -19,7 +19,7 @@ STAGES = (
     "apiproxy.standin:start:OSError",
     "proxy_site.operations:Observability.__init__",
     "proxy_site.operations:Observability.start",
-    "proxy_site.console:Dashboard.start:KeyboardInterrupt",
+    "proxy_site.operations:Observability.start:KeyboardInterrupt",
     "apiproxy.limits.accounting:bookkeeper.start",
     "apiproxy.engines.sdk.pool:Pool.warm:SystemExit",
     "observability.logs.handler:LineBuffer.emit:TypeError",  # what no lock did on Python 3.13

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.engines.base import EngineRequest
+from apiproxy.engines.base import EngineRequest, WorkerSnapshot
 from apiproxy.engines.sdk.launch import LaunchSpec
 from apiproxy.engines.sdk.start_hold import StartHold
 from apiproxy.engines.sdk.turn import WorkerAnswer
@@ -35,20 +35,6 @@ class PoolLimits:
     spares: int
     max_turns: int
     max_rss_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSnapshot:
-    """A worker as shown to operators. rss_bytes: 0 once the process has ended. started_at: Unix time."""
-
-    id: str
-    pid: int
-    state: str
-    turns: int
-    rss_bytes: int
-    started_at: float
-    run_id: str | None
-    model: str | None
 
 
 class Pool:

@@ -158,7 +158,7 @@ async def test_a_process_shows_and_cancels_what_another_one_does_by_the_database
             return await shown() == [(turn.id, "north")]
 
         await eventually_async(is_shown)
-        south.port.cancellable.clear()  # type: ignore[attr-defined]  # a builder
+        south.runtime.cancellable.clear()  # type: ignore[attr-defined]  # a builder
         assert await south.cluster.cancel(turn.id)
         await eventually_async(lambda: turn.id in gateway.cancelled)
         assert not await south.cluster.cancel("req_unknown")

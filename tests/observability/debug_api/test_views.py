@@ -2,22 +2,24 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
 from pytest_django import Settings
 
 from apiproxy.core.errors import FailureKind, ProxyError
+from observability.debug_api import access
 from observability.debug_api import urls as observability_urls
 from observability.models import Trace
-from observability.ports import Operator
+from observability.permissions import Operator
 from observability.service import Config, Service, holder, install
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.redact import Redactor
@@ -38,6 +40,26 @@ PATHS = (
 @pytest.fixture
 def gateway() -> Gateway:
     return Gateway()
+
+
+@dataclass
+class Caller:
+    """Whom `authorise` finds, in place of keys and logins."""
+
+    operator: Operator | None = field(default_factory=lambda: Operator(name="ops", by="key", may_change=True))
+    unsure: ProxyError | None = None
+
+    async def authorise(self, request: HttpRequest) -> Operator | None:
+        if self.unsure is not None:
+            raise self.unsure
+        return self.operator
+
+
+@pytest.fixture(autouse=True)
+def caller(monkeypatch: pytest.MonkeyPatch) -> Caller:
+    made = Caller()
+    monkeypatch.setattr(access, "authorise", made.authorise)
+    return made
 
 
 @pytest.fixture
@@ -235,7 +257,7 @@ def test_logs_are_listed_and_their_ends_read(get: Callable[[str], Any], tmp_path
 def test_no_name_leads_out_of_the_folder_of_the_logs(name: str, get: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("not a log")
 
-    assert get(f"/debug/logs/{name}", 400)["error"] == "Not the name of a log file"
+    assert get(f"/debug/logs/{name}", 400)["error"] == "Not a log file name"
 
 
 def test_neither_a_link_nor_a_missing_file_is_a_log(get: Callable[..., Any], tmp_path: Path) -> None:
@@ -261,8 +283,8 @@ def test_metrics_come_in_the_format_that_is_asked_for(service: Service, client: 
 
 
 @pytest.mark.parametrize("address", PATHS)
-def test_nobody_without_a_key_or_a_login_sees_anything(address: str, gateway: Gateway, service: Service) -> None:
-    gateway.operator = None
+def test_nobody_without_a_key_or_a_login_sees_anything(address: str, caller: Caller, service: Service) -> None:
+    caller.operator = None
     response = Client().get(address)
 
     assert response.status_code == 401
@@ -270,21 +292,21 @@ def test_nobody_without_a_key_or_a_login_sees_anything(address: str, gateway: Ga
     assert Client().get(address, headers={"x-api-key": "of somebody else"}).status_code == 403
 
 
-def test_cancelling_needs_the_right_to_change(gateway: Gateway, service: Service) -> None:
+def test_cancelling_needs_the_right_to_change(gateway: Gateway, caller: Caller, service: Service) -> None:
     gateway.cancellable = {"req_1"}
-    gateway.operator = Operator(name="viewer", by="key", may_change=False)
+    caller.operator = Operator(name="viewer", by="key", may_change=False)
 
     assert Client().post("/debug/active/req_1/cancel").status_code == 403
     assert gateway.cancelled == []
-    gateway.operator = Operator(name="ops", by="key", may_change=True)
+    caller.operator = Operator(name="ops", by="key", may_change=True)
     assert Client(enforce_csrf_checks=True).post("/debug/active/req_1/cancel").status_code == 202
     assert Client().post("/debug/active/req_2/cancel").status_code == 404
     assert gateway.cancelled == ["req_1", "req_2"]
 
 
-def test_a_login_cancels_with_a_csrf_token_only(gateway: Gateway, service: Service) -> None:
+def test_a_login_cancels_with_a_csrf_token_only(gateway: Gateway, caller: Caller, service: Service) -> None:
     gateway.cancellable = {"req_1"}
-    gateway.operator = Operator(name="staff", by="login", may_change=True)
+    caller.operator = Operator(name="staff", by="login", may_change=True)
     client = Client(enforce_csrf_checks=True)
 
     assert client.post("/debug/active/req_1/cancel").status_code == 403
@@ -309,9 +331,9 @@ def test_cancelling_is_by_post_only(service: Service, client: Client) -> None:
     ("kind", "status"), [(FailureKind.DATABASE_AWAY, 503), (FailureKind.RATE_LIMITED, 429)], ids=lambda it: str(it)
 )
 def test_where_nobody_can_say_who_asks_another_try_may_help(
-    gateway: Gateway, service: Service, client: Client, kind: FailureKind, status: int
+    caller: Caller, service: Service, client: Client, kind: FailureKind, status: int
 ) -> None:
-    gateway.unsure = ProxyError(kind, "Not now.", retry_after_s=1.2)
+    caller.unsure = ProxyError(kind, "Not now.", retry_after_s=1.2)
     response = client.get("/debug/stats")
 
     assert (response.status_code, response["Retry-After"], response.json()) == (status, "2", {"error": "Not now."})
@@ -329,7 +351,7 @@ def test_a_process_that_serves_nothing_says_so(client: Client, settings: Setting
 @pytest.mark.parametrize(
     ("address", "count"),
     [
-        ("/debug/stats", 10),
+        ("/debug/stats", 11),
         ("/debug/traces", 1),
         ("/debug/traces?model=a&key=1", 2),
         ("/debug/errors", 1),

@@ -233,5 +233,26 @@ async def test_nobody_watches_nothing_works(service: Service, cookie: bytes) -> 
     assert broadcasters.current() is not None
 
 
+async def test_broken_page_does_not_keep_ticks_from_others(service: Service) -> None:
+    broadcaster = broadcasters.current()
+    assert broadcaster is not None
+    received: list[str] = []
+
+    async def broken(text: str) -> None:
+        raise OSError("gone")
+
+    async def working(text: str) -> None:
+        received.append(text)
+
+    broadcaster.join(broken)
+    broadcaster.join(working)
+    try:
+        await eventually_async(lambda: len(received) > 1, within_s=10)
+    finally:
+        broadcaster.leave(broken)
+        broadcaster.leave(working)
+    await eventually_async(lambda: not ticking(), within_s=5)
+
+
 def ticking() -> bool:
     return any(task.get_name() == "dashboard ticker" for task in asyncio.all_tasks())

@@ -1,0 +1,47 @@
+"""This process's queue, workers, circuit breaker and usage writes, as observability reads and steers them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from apiproxy.engines.base import WorkerSnapshot
+from apiproxy.limits.accounting import usage_accounting
+from apiproxy.runs.admission import QueueSnapshot
+from apiproxy.runs.circuit_breaker import BreakerSnapshot
+from apiproxy.runs.runtime import holder
+
+
+@dataclass(frozen=True, slots=True)
+class Settlements:
+    """Usage not yet written. pending: jobs; failing: the last write failed; dropped: settlements lost for good."""
+
+    pending: int
+    failing: bool
+    dropped: int
+
+
+class ProcessRuntime:
+    """The runtime of this process. Every method returns at once and belongs on the event loop's thread."""
+
+    def queue(self) -> QueueSnapshot:
+        return holder.current().queue_snapshot()
+
+    def upstream(self) -> BreakerSnapshot:
+        return holder.current().upstream()
+
+    def workers(self) -> Sequence[WorkerSnapshot]:
+        return holder.current().workers()
+
+    def cancel(self, run_id: str) -> bool:
+        """Ask a queued or running run to end as cancelled by an operator; False if there is no such run."""
+        return holder.current().cancel(run_id)
+
+    def retire(self, worker_id: str) -> bool:
+        """End the worker, after its turn if it is busy; False if there is no such worker."""
+        return holder.current().pool.retire(worker_id)
+
+    def lost(self, process: str) -> None:
+        """Release the reservations of a process that has died."""
+        usage_accounting.give_back(process)
+
+    def settlements(self) -> Settlements:
+        return Settlements(usage_accounting.pending, usage_accounting.failing, usage_accounting.dropped)
