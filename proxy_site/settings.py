@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from apiproxy.conf import GatewaySettings
-from proxy_site import theme, variables
-from proxy_site.credentials import read_credential
+from proxy_site import variables
+from proxy_site.admin import theme
 from proxy_site.databases import channel_layer, kept_secret_key, prepare_state_dir, sqlite_database
+from proxy_site.upstream.credentials import read_credential
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -40,7 +41,7 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 # For the browser's pages; the API's handler (`proxy_site/handler.py`) goes without.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "proxy_site.csp.ContentSecurityPolicy",
+    "proxy_site.middleware.ContentSecurityPolicy",
     "proxy_site.static.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -14,8 +14,8 @@ from proxy_site import patience_variables as patience
 from proxy_site import process_variables as process
 from proxy_site import run_variables as runs
 from proxy_site.databases import parse_database_url
-from proxy_site.demo import DEMO, demo_refusal
 from proxy_site.env import Env, Kind, SettingError, Variable, refuse_unknown
+from proxy_site.upstream.demo import DEMO, demo_refusal
 
 PREFIX = "CLAUDE_PROXY_"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy_site.credentials import read_credential
 from proxy_site.env import SettingError
+from proxy_site.upstream.credentials import read_credential
 
 
 def refused(env: dict[str, str]) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from apiproxy.conf import Credential
 from proxy_site import env as kinds
-from proxy_site.credential_typos import refuse_meant, refuse_misspelt
-from proxy_site.demo import DEMO, refuse_demo_beside
 from proxy_site.env import Env, SettingError, Variable, read_secret
+from proxy_site.upstream.demo import DEMO, refuse_demo_beside
+from proxy_site.upstream.typos import refuse_meant, refuse_misspelt
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 

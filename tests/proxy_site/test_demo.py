@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from apiproxy.conf import Credential
 from proxy_site import variables
-from proxy_site.credential_typos import CREDENTIAL_NAMES, MAX_DISTANCE, _comparable, distance
+from proxy_site.upstream.typos import CREDENTIAL_NAMES, MAX_DISTANCE, _comparable, distance
 
 
 def refusal(env: dict[str, str]) -> str:
