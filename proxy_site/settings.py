@@ -5,20 +5,23 @@ from pathlib import Path
 from typing import Any
 
 from apiproxy.conf import GatewaySettings
-from proxy_site import variables
 from proxy_site.admin import theme
+from proxy_site.conf import read_gateway, read_site
 from proxy_site.databases import channel_layer, kept_secret_key, prepare_state_dir, sqlite_database
 from proxy_site.upstream.credentials import read_credential
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-GATEWAY: GatewaySettings = variables.read_gateway(os.environ, base_dir=BASE_DIR, credential=read_credential(os.environ))
+_SITE = read_site(os.environ)
+GATEWAY: GatewaySettings = read_gateway(
+    os.environ, base_dir=BASE_DIR, site=_SITE, credential=read_credential(os.environ, demo=_SITE.demo)
+)
 prepare_state_dir(GATEWAY.state_dir)
 
 # Never on: Django's debug pages show settings and request headers, API keys among them.
 DEBUG = False
-SECRET_KEY = variables.SECRET_KEY.read(os.environ) or kept_secret_key(GATEWAY.state_dir)
-ALLOWED_HOSTS = list(variables.ALLOWED_HOSTS.read(os.environ)) or ["localhost", "127.0.0.1", "[::1]", GATEWAY.host]
+SECRET_KEY = _SITE.secret_key or kept_secret_key(GATEWAY.state_dir)
+ALLOWED_HOSTS = list(_SITE.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]", GATEWAY.host]
 
 INSTALLED_APPS = [
     "daphne",
@@ -71,9 +74,9 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
-DATABASES = {"default": variables.DATABASE_URL.read(os.environ) or sqlite_database(GATEWAY.state_dir / "db.sqlite3")}
+DATABASES = {"default": _SITE.database_url or sqlite_database(GATEWAY.state_dir / "db.sqlite3")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-REDIS_URL = variables.REDIS_URL.read(os.environ)
+REDIS_URL = _SITE.redis_url
 CHANNEL_LAYERS = {"default": channel_layer(REDIS_URL)}
 
 AUTH_PASSWORD_VALIDATORS = [
@@ -89,15 +92,14 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 33 * 1024 * 1024
 # No body goes to a file on its way: prompts are stored only where a key says so.
 FILE_UPLOAD_MAX_MEMORY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE
 
-_HTTPS = variables.HTTPS.read(os.environ)
-SESSION_COOKIE_SECURE = _HTTPS
-CSRF_COOKIE_SECURE = _HTTPS
-SECURE_SSL_REDIRECT = _HTTPS
-SECURE_HSTS_SECONDS = 31_536_000 if _HTTPS else 0
+SESSION_COOKIE_SECURE = _SITE.https
+CSRF_COOKIE_SECURE = _SITE.https
+SECURE_SSL_REDIRECT = _SITE.https
+SECURE_HSTS_SECONDS = 31_536_000 if _SITE.https else 0
 # Other hosts below this one's name, and lists in browsers, are for the owner of the name to decide about.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _HTTPS else None
-CSRF_TRUSTED_ORIGINS = list(variables.CSRF_TRUSTED_ORIGINS.read(os.environ))
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _SITE.https else None
+CSRF_TRUSTED_ORIGINS = list(_SITE.csrf_trusted_origins)
 X_FRAME_OPTIONS = "DENY"
 
 # Without origins the API's handler leaves CORS out, and the browser's pages never have it. No cookies cross origins:
@@ -139,7 +141,7 @@ GATEWAY_ERROR_BODY = "proxy_site.handler.error_body"
 GATEWAY_SOCKET_PATHS = ["/dashboard/live"]
 # Whose bodies the server reads.
 GATEWAY_KEY_GATE = "proxy_site.key_gate.ApiKeyGate"
-OTEL_ENDPOINT = variables.OTEL_ENDPOINT.read(os.environ)
+OTEL_ENDPOINT = _SITE.otel_endpoint
 
 LOGGING: dict[str, Any] = {
     "version": 1,

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from apiproxy.conf import Credential
-from proxy_site import env as kinds
-from proxy_site.env import Env, SettingError, Variable, read_secret
-from proxy_site.upstream.demo import DEMO, refuse_demo_beside
+from apiproxy.conf.checks import boolean, url
+from apiproxy.conf.setting import Setting
+from proxy_site.env import Env, SettingError, read_secret, read_value
+from proxy_site.upstream.demo import reject_demo_with
 from proxy_site.upstream.typos import refuse_meant, refuse_misspelt
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
@@ -22,11 +23,11 @@ _CONSUMER_LOGIN = (
 )
 _CONSUMER_TOKEN_PREFIX = "sk-ant-oat"  # noqa: S105 - how such tokens begin, not one of them
 
-_BASE_URL = Variable(
+_BASE_URL = Setting(
     name="ANTHROPIC_BASE_URL",
-    kind=kinds.url("https", "http"),
+    check=url("https", "http"),
     default="",
-    meaning="The upstream's address, for an API key or a gateway token.",
+    description="The upstream's address, for an API key or a gateway token.",
 )
 
 # What reaches the CLI beside the credential itself: the way out of the operator's network.
@@ -85,7 +86,7 @@ _FOUNDRY = (
 )
 
 
-def read_credential(env: Env) -> Credential:
+def read_credential(env: Env, *, demo: bool | None = None) -> Credential:
     """The one upstream credential that is set, or the demo's.
 
     Raises SettingError for a consumer login, for two credentials, for one that lacks what it needs, and for what was
@@ -97,21 +98,21 @@ def read_credential(env: Env) -> Credential:
     if len(chosen) > 1:
         raise SettingError(f"{' and '.join(chosen)} are all set; the gateway has one upstream: set one of them.")
     if not chosen:
-        if _BASE_URL.read(env):
+        if read_value(_BASE_URL, env):
             raise SettingError(
                 "ANTHROPIC_BASE_URL is set without a credential; set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN "
                 "beside it, or unset it for the demo."
             )
-        if not DEMO.read(env):
+        if not demo:
             refuse_meant(env)
         return Credential(kind="demo")
-    refuse_demo_beside(env, next(iter(chosen)))
+    reject_demo_with(next(iter(chosen)), demo=demo)
     return next(iter(chosen.values()))(env)
 
 
 def _is_set(env: Env, name: str) -> bool:
     if name.startswith("CLAUDE_CODE_USE_"):
-        return Variable(name=name, kind=kinds.boolean(), default=False, meaning="").read(env)
+        return read_value(Setting(name=name, check=boolean(), default=False, description=""), env)
     return bool(read_secret(env, name))
 
 
@@ -124,14 +125,14 @@ def _refuse_consumer_login(env: Env) -> None:
 
 
 def _api_key(env: Env) -> Credential:
-    base_url = _BASE_URL.read(env) or DEFAULT_BASE_URL
+    base_url = read_value(_BASE_URL, env) or DEFAULT_BASE_URL
     own = {"ANTHROPIC_API_KEY": read_secret(env, "ANTHROPIC_API_KEY"), "ANTHROPIC_BASE_URL": base_url}
     passed = _pass_on(env, ("ANTHROPIC_CUSTOM_HEADERS", *_NETWORK))
     return Credential(kind="api_key", env=own | passed, base_url=base_url)
 
 
 def _gateway_token(env: Env) -> Credential:
-    base_url = _BASE_URL.read(env) or DEFAULT_BASE_URL
+    base_url = read_value(_BASE_URL, env) or DEFAULT_BASE_URL
     own = {"ANTHROPIC_AUTH_TOKEN": read_secret(env, "ANTHROPIC_AUTH_TOKEN"), "ANTHROPIC_BASE_URL": base_url}
     passed = _pass_on(env, ("ANTHROPIC_CUSTOM_HEADERS", *_NETWORK))
     return Credential(kind="gateway_token", env=own | passed, base_url=base_url)

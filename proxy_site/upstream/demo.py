@@ -1,40 +1,30 @@
-"""Whether the gateway may answer as a demo, where no upstream credential is set.
+"""Whether the gateway may start as a demo, without an upstream credential.
 
-A gateway meant for production that lost its credential to a typo, or to a missing file, would answer its clients with
-the stand-in's inventions. So a demo starts only where nothing indicates production, or where it is asked for.
+A production gateway that lost its credential to a typo or a missing file would answer its clients with made-up text of
+the stand-in. So a demo starts only if no setting indicates production, or if it is requested.
 """
 
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from proxy_site import env as kinds
-from proxy_site.env import Env, SettingError, Variable
-
-DEMO: Variable[bool | None] = Variable(
-    name="CLAUDE_PROXY_DEMO",
-    kind=kinds.boolean(),
-    default=None,
-    default_note="on a loopback address, where nothing else indicates production",
-    meaning="1: where no upstream credential is set, the embedded stand-in answers; 0: the start is refused then.",
-)
+from proxy_site.env import Env, SettingError
 
 _SIGNS = (
     *("CLAUDE_PROXY_ALLOWED_HOSTS", "CLAUDE_PROXY_TRUSTED_PROXIES", "CLAUDE_PROXY_CSRF_TRUSTED_ORIGINS"),
     *("CLAUDE_PROXY_SECRET_KEY", "CLAUDE_PROXY_NODE", "DATABASE_URL", "REDIS_URL"),
 )
-"""Set (or with `_FILE` at the end) only where others come: behind a reverse proxy, or over several machines."""
+"""Set (or their `_FILE` form) only in production: behind a reverse proxy, or on several machines."""
 _CREDENTIALS = (
     "ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, CLAUDE_CODE_USE_BEDROCK, CLAUDE_CODE_USE_VERTEX or "
     "CLAUDE_CODE_USE_FOUNDRY"
 )
 
 
-def demo_refusal(env: Env, *, host: str, https: bool) -> str:
-    """Why a demo may not start with these settings, for the operator; empty where it may. Raises SettingError."""
-    allowed = DEMO.read(env)
-    if allowed:
+def demo_refusal(env: Env, *, demo: bool | None, host: str, https: bool) -> str:
+    """Why a demo must not start with these settings, for the operator; empty if it may. demo: CLAUDE_PROXY_DEMO."""
+    if demo:
         return ""
-    signs = ["CLAUDE_PROXY_DEMO=0"] if allowed is False else list(_signs(env, host=host, https=https))
+    signs = ["CLAUDE_PROXY_DEMO=0"] if demo is False else list(_signs(env, host=host, https=https))
     if not signs:
         return ""
     return (
@@ -43,9 +33,9 @@ def demo_refusal(env: Env, *, host: str, https: bool) -> str:
     )
 
 
-def refuse_demo_beside(env: Env, credential: str) -> None:
-    """Raises SettingError where a demo is asked for and a credential is set: one of them is not meant."""
-    if DEMO.read(env):
+def reject_demo_with(credential: str, *, demo: bool | None) -> None:
+    """Raises SettingError if a demo is requested and a credential is set."""
+    if demo:
         raise SettingError(f"CLAUDE_PROXY_DEMO and {credential} are both set; set one of them.")
 
 

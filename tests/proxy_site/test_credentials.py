@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from apiproxy.conf import Credential
+from proxy_site.conf import read_site
 from proxy_site.env import SettingError
-from proxy_site.upstream.credentials import read_credential
+from proxy_site.upstream import credentials
+
+
+def read_credential(env: dict[str, str]) -> Credential:
+    return credentials.read_credential(env, demo=read_site(env).demo)
 
 
 def refused(env: dict[str, str]) -> str:
