@@ -1,7 +1,6 @@
 """The ASGI application: the API by a lean handler, the browser's pages by Django with all its middleware."""
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import django
@@ -17,15 +16,11 @@ from django.urls import re_path  # noqa: E402
 from apiproxy.db.statement_timeout import install, limit_statements  # noqa: E402
 from observability.live.routing import websocket_urlpatterns  # noqa: E402
 from proxy_site.handler import TURN_PATHS, ApiHandler  # noqa: E402
-from proxy_site.origin import SameOrigin  # noqa: E402
+from proxy_site.middleware import Receive, SameOrigin, Scope, Send  # noqa: E402
 from proxy_site.pages import PageHandler  # noqa: E402
 
 _BROWSER_PATHS = ("/admin", "/dashboard", "/static/")
 _OPERATIONS_PATHS = ("/debug", "/metrics")
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class PathRouter:
