@@ -1,21 +1,16 @@
 """Which requests may send a body: those whose key is good, and short ones to paths that need none."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from corsheaders.conf import conf as cors
 
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
-from apiproxy.core.turns import DialectName
 from apiproxy.http.request import head_only, note_refusal
 from apiproxy.keys.authentication import authenticate, client_ip
 from apiproxy.keys.login_throttle import network_of
 from apiproxy.server.gated_request import Scope
-
-_KEYED = ("/v1/", "/messages", "/chat/", "/responses", "/models")
-_TURNS: Mapping[str, DialectName] = {"/messages": "anthropic", "/chat/completions": "openai", "/responses": "openai"}
-"""Paths of requests that become turns: a refusal of one is shown with the others."""
+from proxy_site.routes import TURN_DIALECTS, route_of
 
 
 class ApiKeyGate:
@@ -23,7 +18,7 @@ class ApiKeyGate:
 
     def takes_key(self, path: str) -> bool:
         """Operations also take a login, and pages nothing else."""
-        return path.startswith(_KEYED)
+        return route_of(path).api_key
 
     def address_of(self, scope: Scope) -> str:
         """The client's address, or the network of an IPv6 address."""
@@ -37,7 +32,7 @@ class ApiKeyGate:
         try:
             principal = await authenticate(request.headers, peer=_peer(request))
         except ProxyError as error:
-            dialect = _TURNS.get(request.path.removeprefix("/v1"))
+            dialect = TURN_DIALECTS.get(request.path.removeprefix("/v1"))
             if dialect is not None and request.method == "POST":
                 note_refusal(request, error, dialect=dialect)
             raise

@@ -8,6 +8,7 @@ from apiproxy.conf import GatewaySettings
 from proxy_site.admin import theme
 from proxy_site.conf import read_gateway, read_site
 from proxy_site.databases import channel_layer, kept_secret_key, prepare_state_dir, sqlite_database
+from proxy_site.routes import SOCKET_PATHS
 from proxy_site.upstream.credentials import read_credential
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -138,7 +139,7 @@ GATEWAY_COMPANIONS = [
 ]
 # How the server refuses what is no request, and where it lets a connection become a socket.
 GATEWAY_ERROR_BODY = "proxy_site.handler.error_body"
-GATEWAY_SOCKET_PATHS = ["/dashboard/live"]
+GATEWAY_SOCKET_PATHS = list(SOCKET_PATHS)
 # Whose bodies the server reads.
 GATEWAY_KEY_GATE = "proxy_site.key_gate.ApiKeyGate"
 OTEL_ENDPOINT = _SITE.otel_endpoint
