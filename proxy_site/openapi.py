@@ -1,6 +1,6 @@
-"""GET /openapi.json: the API as an OpenAPI document.
+"""GET /openapi.json: OpenAPI document of the API.
 
-django-ninja knows the paths; bodies and errors are the dialects'.
+Paths come from django-ninja, request bodies and errors from the dialects.
 """
 
 from functools import cache
@@ -89,7 +89,7 @@ _PARAMETERS: dict[str, list[Json]] = {
 
 @require_GET
 async def openapi(request: HttpRequest) -> HttpResponse:
-    """The document, for whoever has a key."""
+    """The document; needs an API key."""
     try:
         await authenticate(request.headers, peer=request.META.get("REMOTE_ADDR") or "")
     except ProxyError as error:
@@ -99,7 +99,7 @@ async def openapi(request: HttpRequest) -> HttpResponse:
 
 @cache
 def document() -> Json:
-    """The document; every path once, with its `/v1` where it works without it too."""
+    """The document; a path that works with and without `/v1` is listed with it."""
     schemas: Json = {"AnthropicError": _ANTHROPIC_ERROR, "OpenAIError": _OPENAI_ERROR}
     paths: Json = {}
     for api, error in ((anthropic_api, "AnthropicError"), (openai_api, "OpenAIError"), (account_api, "AnthropicError")):
@@ -144,7 +144,7 @@ def _operation(path: str, method: str, known: Json, error: str, schemas: Json) -
 
 
 def _hoisted(model: type[BaseModel], schemas: Json) -> Json:
-    """A reference to the model's schema, which stands with all that it refers to among the document's."""
+    """A reference to the model's schema, which is added to the document's schemas with its definitions."""
     schema = model.model_json_schema(ref_template=_REF)
     schemas |= schema.pop("$defs", {})
     schemas[model.__name__] = schema

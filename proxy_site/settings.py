@@ -1,4 +1,4 @@
-"""Django's settings. What an operator can set is read from the environment here, and nowhere else."""
+"""Django settings. The only module that reads the gateway's settings from the environment."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ GATEWAY: GatewaySettings = read_gateway(
 )
 prepare_state_dir(GATEWAY.state_dir)
 
-# Never on: Django's debug pages show settings and request headers, API keys among them.
+# Never on: Django's debug pages show settings and request headers, including API keys.
 DEBUG = False
 SECRET_KEY = _SITE.secret_key or kept_secret_key(GATEWAY.state_dir)
 ALLOWED_HOSTS = list(_SITE.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]", GATEWAY.host]
@@ -39,10 +39,10 @@ INSTALLED_APPS = [
     "observability",
 ]
 
-# Not the readable cookie that comes first by default: the secret of a key made in the admin is shown by a message.
+# Not the default cookie storage: a message shows the secret of an API key created in the admin.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
-# For the browser's pages; the API's handler (`proxy_site/handler.py`) goes without.
+# For the browser's pages only; see `ApiHandler` in `proxy_site/handler.py`.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "proxy_site.middleware.ContentSecurityPolicy",
@@ -57,7 +57,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "proxy_site.urls"
 ASGI_APPLICATION = "proxy_site.asgi.application"
-# Paths without a slash at their end are the API's own spelling; a redirect would lose a POST's body.
+# API paths have no trailing slash, and a redirect would lose the body of a POST.
 APPEND_SLASH = False
 
 TEMPLATES: list[dict[str, Any]] = [
@@ -88,40 +88,44 @@ LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "dashboard:overview"
 UNFOLD = theme.UNFOLD
 
-# The Messages API takes bodies of 32 MB; whatever is larger is refused by the API before it is read.
+# The Messages API accepts bodies of 32 MB; the gateway rejects larger ones before reading them.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 33 * 1024 * 1024
-# No body goes to a file on its way: prompts are stored only where a key says so.
+# No body is spooled to a file: prompts are stored only for keys that allow it.
 FILE_UPLOAD_MAX_MEMORY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE
 
 SESSION_COOKIE_SECURE = _SITE.https
 CSRF_COOKIE_SECURE = _SITE.https
 SECURE_SSL_REDIRECT = _SITE.https
 SECURE_HSTS_SECONDS = 31_536_000 if _SITE.https else 0
-# Other hosts below this one's name, and lists in browsers, are for the owner of the name to decide about.
+# HSTS for subdomains and preload lists is for the owner of the domain to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _SITE.https else None
 CSRF_TRUSTED_ORIGINS = list(_SITE.csrf_trusted_origins)
 X_FRAME_OPTIONS = "DENY"
 
-# Without origins the API's handler leaves CORS out, and the browser's pages never have it. No cookies cross origins:
-# scripts elsewhere call the API with a key.
+# For API paths only, and only if origins are set. No cookies are sent across origins: scripts use an API key.
 CORS_ALLOWED_ORIGINS = list(GATEWAY.cors_origins)
-CORS_ALLOW_HEADERS = ("*", "authorization")  # the wildcard alone does not cover Authorization
+CORS_ALLOW_HEADERS = ("*", "authorization")  # the wildcard does not cover Authorization
+_RATE_LIMITS = [(count, part) for count in ("requests", "tokens") for part in ("limit", "remaining", "reset")]
 CORS_EXPOSE_HEADERS = (
-    *("request-id", "x-request-id", "server-timing", "retry-after", "retry-after-ms", "x-should-retry"),
-    *("x-proxy-ignored", "x-proxy-token-count", "x-proxy-budget-warning"),
-    *("x-conversation-messages", "x-conversation-unstored"),
+    "request-id",
+    "x-request-id",
+    "server-timing",
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+    "x-proxy-ignored",
+    "x-proxy-token-count",
+    "x-proxy-budget-warning",
+    "x-conversation-messages",
+    "x-conversation-unstored",
     "x-proxy-demo",
-    *(
-        f"anthropic-ratelimit-{what}-{part}"
-        for what in ("requests", "tokens")
-        for part in ("limit", "remaining", "reset")
-    ),
-    *(f"x-ratelimit-{part}-{what}" for what in ("requests", "tokens") for part in ("limit", "remaining", "reset")),
+    *(f"anthropic-ratelimit-{count}-{part}" for count, part in _RATE_LIMITS),
+    *(f"x-ratelimit-{part}-{count}" for count, part in _RATE_LIMITS),
 )
 
 STATIC_URL = "static/"
-# Files are served from where the packages keep them, so that a start needs no collectstatic.
+# Serve static files from the packages, so that no collectstatic is needed.
 WHITENOISE_USE_FINDERS = True
 
 LANGUAGE_CODE = "en-us"
@@ -137,10 +141,10 @@ GATEWAY_COMPANIONS = [
     "proxy_site.operations.Observability",
     "proxy_site.console.Dashboard",
 ]
-# How the server refuses what is no request, and where it lets a connection become a socket.
+# Body of errors raised before Django sees the request, and the paths of websockets.
 GATEWAY_ERROR_BODY = "proxy_site.handler.error_body"
 GATEWAY_SOCKET_PATHS = list(SOCKET_PATHS)
-# Whose bodies the server reads.
+# Decides whether the server reads a request body.
 GATEWAY_KEY_GATE = "proxy_site.key_gate.ApiKeyGate"
 OTEL_ENDPOINT = _SITE.otel_endpoint
 
@@ -152,6 +156,6 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["console"], "level": GATEWAY.log_level},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
-        "daphne": {"level": "WARNING"},  # `serve` itself says where it listens
+        "daphne": {"level": "WARNING"},  # `serve` prints the address itself
     },
 }

@@ -1,4 +1,4 @@
-"""Every path of the gateway. The API's come first; the browser's have the full middleware (`asgi.py`)."""
+"""URL configuration. `routes.py` decides which handler and middleware serve a path."""
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path

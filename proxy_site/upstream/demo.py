@@ -28,8 +28,8 @@ def demo_refusal(env: Env, *, demo: bool | None, host: str, https: bool) -> str:
     if not signs:
         return ""
     return (
-        f"No upstream credential is set, and {', '.join(signs)} says that this is no demo. Set {_CREDENTIALS}; "
-        "or set CLAUDE_PROXY_DEMO=1, and the embedded stand-in answers."
+        f"No upstream credential is set, and {', '.join(signs)} rules out demo mode. Set {_CREDENTIALS}; "
+        "or set CLAUDE_PROXY_DEMO=1 to run the embedded stand-in."
     )
 
 

@@ -28,7 +28,7 @@ def test_the_state_folder_is_made_for_this_user_only(tmp_path: Path) -> None:
 
 def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SettingError, match=r"CLAUDE_PROXY_STATE_DIR: .*file/state.* cannot be made"):
+    with pytest.raises(SettingError, match=r"CLAUDE_PROXY_STATE_DIR: .*file/state.* cannot be created"):
         prepare_state_dir(tmp_path / "file" / "state")
 
 

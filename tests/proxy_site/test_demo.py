@@ -45,7 +45,7 @@ def test_refuses_a_demo_where_a_setting_indicates_production(name: str, value: s
     (tmp_path / "database_url").write_text("sqlite:////srv/db")
     value = value.format(folder=tmp_path)
     said = refusal({name: value})
-    assert f"No upstream credential is set, and {name} says" in said
+    assert f"No upstream credential is set, and {name} rules out demo mode" in said
     assert "ANTHROPIC_API_KEY" in said
     assert "CLAUDE_PROXY_DEMO=1" in said
     assert refusal({name: value, "CLAUDE_PROXY_DEMO": "1"}) == ""
