@@ -1,5 +1,6 @@
 """Settings are read as their types say, and a wrong one stops the start with a message that helps."""
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiproxy.conf import Credential, GatewaySettings, checks
+from apiproxy.conf import Credential, GatewaySettings, SessionSettings, checks
 from apiproxy.conf.checks import Check
-from apiproxy.conf.setting import Setting
+from apiproxy.conf.setting import Setting, table
 from proxy_site.conf import TABLE, read_gateway, read_site
 from proxy_site.env import SettingError, read_value
+from tests.support.sources import sources
 
 BASE = Path("/srv/gateway")
 DEMO = Credential(kind="demo")
@@ -142,6 +144,25 @@ def test_the_table_of_variables_holds_each_once_and_every_default_is_allowed() -
     for variable in TABLE:
         if isinstance(variable.default, bool | int | str):
             assert read_value(variable, {variable.name: str(variable.default)}) == variable.default
+
+
+def test_messages_and_hints_name_only_variables_of_the_table() -> None:
+    known = {name for setting in TABLE for name in setting.names}
+    for module, source in sources().items():
+        named = set(re.findall(r"CLAUDE_PROXY_[A-Z_]*[A-Z]", source.read_text(encoding="utf-8")))
+        assert named <= known, module
+
+
+def test_a_group_adds_its_prefix_unless_the_setting_names_its_variable() -> None:
+    names = [setting.name for setting in table(SessionSettings, "CLAUDE_PROXY_SESSION_")]
+    assert names == [
+        "CLAUDE_PROXY_SESSION_TTL_HOURS",
+        "CLAUDE_PROXY_SESSION_MAX",
+        "CLAUDE_PROXY_SESSION_BYTES_PER_KEY",
+        "CLAUDE_PROXY_STORE_SESSIONS",
+    ]
+    read_back = read({"CLAUDE_PROXY_SESSION_MAX": "7", "CLAUDE_PROXY_STORE_SESSIONS": "1"}).sessions
+    assert read_back == SessionSettings(max_per_key=7, store=True)
 
 
 @pytest.mark.parametrize(
