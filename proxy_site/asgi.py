@@ -31,10 +31,9 @@ class PathRouter:
         route = route_of(scope["path"])
         if not route.turn:
             limit_statements()
-        for_pages = route.handler is Handler.PAGES or (
-            route.handler is Handler.PAGES_WITH_COOKIE and _has_cookie(scope)
-        )
-        await (self._pages if for_pages else self._api)(scope, receive, send)
+        with_login = route.handler is Handler.PAGES_WITH_COOKIE and _has_cookie(scope)
+        handler = self._pages if with_login or route.handler is Handler.PAGES else self._api
+        await handler(scope, receive, send)
 
 
 def _has_cookie(scope: Scope) -> bool:

@@ -66,7 +66,7 @@ def _parameter(where: str, name: str, description: str, **schema: Any) -> Json:
 
 _CONVERSATION = [
     _parameter("header", "x-conversation-id", "The conversation that the request belongs to."),
-    _parameter("header", "x-conversation-mode", "`append`: what is kept of it stands before the body's messages."),
+    _parameter("header", "x-conversation-mode", "`append`: its stored messages are put before those of the body."),
 ]
 _BETA = _parameter("header", "anthropic-beta", "Names of beta features, separated by commas; passed on.")
 _VERSION = _parameter("header", "anthropic-version", "With it lists of models are in the shape of the Models API.")

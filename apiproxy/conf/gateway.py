@@ -66,7 +66,7 @@ class GatewaySettings:
         None, string(), "API key for clients, in addition to those in the database; its name is `env`.", secret=True
     )
     state_dir: Path = setting(
-        Derived("`state` beside manage.py", lambda given: given["base_dir"] / "state"),
+        Derived("`state` in the folder of manage.py", lambda given: given["base_dir"] / "state"),
         path(),
         "Directory for everything the gateway writes: database, signing key, logs, worker files.",
     )
