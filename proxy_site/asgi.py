@@ -1,7 +1,6 @@
-"""The ASGI application: the API by a lean handler, the browser's pages by Django with all its middleware."""
+"""ASGI application: routes requests to the API's or the browser's handler, and websockets to the dashboard."""
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import django
@@ -16,56 +15,45 @@ from django.urls import re_path  # noqa: E402
 
 from apiproxy.db.statement_timeout import install, limit_statements  # noqa: E402
 from observability.live.routing import websocket_urlpatterns  # noqa: E402
-from proxy_site.handler import TURN_PATHS, ApiHandler  # noqa: E402
-from proxy_site.origin import SameOrigin  # noqa: E402
-from proxy_site.pages import PageHandler  # noqa: E402
-
-_BROWSER_PATHS = ("/admin", "/dashboard", "/static/")
-_OPERATIONS_PATHS = ("/debug", "/metrics")
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+from proxy_site.handler import ApiHandler, PageHandler  # noqa: E402
+from proxy_site.middleware import Receive, SameOrigin, Scope, Send  # noqa: E402
+from proxy_site.routes import Handler, route_of  # noqa: E402
 
 
 class PathRouter:
-    """Sends a request to the browser's or to the API's handler."""
+    """Dispatch of HTTP requests by path."""
 
     def __init__(self) -> None:
         self._api = ApiHandler()
         self._pages = PageHandler()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI 3."""
-        if not scope["path"].startswith(TURN_PATHS):  # those have deadlines of their own
+        route = route_of(scope["path"])
+        if not route.turn:
             limit_statements()
-        handler = self._pages if _for_browser(scope) else self._api
+        with_login = route.handler is Handler.PAGES_WITH_COOKIE and _has_cookie(scope)
+        handler = self._pages if with_login or route.handler is Handler.PAGES else self._api
         await handler(scope, receive, send)
 
 
-def _for_browser(scope: Scope) -> bool:
-    """Pages, and what a staff login may ask for as well as a key: a login is a cookie."""
-    path: str = scope["path"]
-    if path.startswith(_OPERATIONS_PATHS):
-        return any(name == b"cookie" for name, _ in scope["headers"])
-    return path.startswith(_BROWSER_PATHS)
+def _has_cookie(scope: Scope) -> bool:
+    return any(name == b"cookie" for name, _ in scope["headers"])
 
 
 class LimitedSockets:
-    """What the dashboard's sockets read from the database, and the ticks that the first of them starts."""
+    """Statement timeout for the dashboard's sockets and the updates that the first of them starts."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI 3."""
         limit_statements()
         await self._inner(scope, receive, send)
 
 
-# A path that is nobody's would be an error of ours in the log.
-_elsewhere = re_path("", WebsocketDenier.as_asgi())
-_routes = URLRouter([*websocket_urlpatterns, _elsewhere])
+# Without it, an unknown path would be logged as an internal error.
+_unknown = re_path("", WebsocketDenier.as_asgi())
+_routes = URLRouter([*websocket_urlpatterns, _unknown])
 _sockets = LimitedSockets(AllowedHostsOriginValidator(SameOrigin(AuthMiddlewareStack(_routes))))
 install()
 

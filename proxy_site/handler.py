@@ -1,16 +1,20 @@
-"""How the API's requests go through Django: without the browser's middleware, and with JSON for whatever goes wrong."""
+"""Django handlers of the API and the browser's pages, and error responses of both.
+
+API requests skip the browser's middleware.
+"""
 
 import asyncio
 import io
 import logging
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from asgiref.sync import ThreadSensitiveContext
 from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
-from django.core.exceptions import RequestAborted
+from django.core.exceptions import DisallowedHost, RequestAborted
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -22,18 +26,17 @@ from apiproxy.db.connections import DATABASE_ERRORS
 from apiproxy.dialects.anthropic import errors as anthropic
 from apiproxy.dialects.openai import errors as openai
 from apiproxy.http.request import client_request_id, request_id
+from proxy_site.routes import Errors, route_of
 
 logger = logging.getLogger(__name__)
 
 _API_VERSION = "2023-06-01"
 _PAUSE_BYTES = 2**20
-"""Others get the event loop after so much of a body that is there already."""
-_OPENAI = ("/v1/chat", "/chat", "/v1/responses", "/responses")
-TURN_PATHS = ("/v1/messages", "/messages", *_OPENAI)
-_WITHOUT_QUERIES = (*TURN_PATHS, "/healthz", "/readyz")
-_OPERATIONS = ("/debug", "/sessions", "/metrics")
-_PAGES = ("/dashboard", "/admin")
-_TO_PEOPLE = {
+"""Bytes of a body after which `read_body` yields to the event loop."""
+_MAX_HOST_CHARS = 100
+_LOG_INTERVAL_S = 60.0
+_WRONG_HOST = "The name in the Host header is not one of this gateway's: add it to CLAUDE_PROXY_ALLOWED_HOSTS."
+_PAGE_MESSAGES = {
     FailureKind.NOT_FOUND: "There is no page at this address.",
     FailureKind.FORBIDDEN: "Your account may not do this.",
     FailureKind.INTERNAL: "Something went wrong. The log has the details.",
@@ -43,13 +46,10 @@ GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 class ApiHandler(ASGIHandler):
-    """Django's handler for the API's paths.
-
-    The browser's middleware is not only of no use here: each of its hooks is a hop to a worker thread and back.
-    """
+    """Handler of API requests, without the browser's middleware, whose hooks would each hop to a worker thread."""
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """No middleware but CORS, where origins are set."""
+        """Builds the middleware chain: CORS if origins are set, else none."""
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
@@ -58,20 +58,17 @@ class ApiHandler(ASGIHandler):
         self._middleware_chain = cast("GetResponse", CorsMiddleware(chain)) if settings.GATEWAY.cors_origins else chain
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """ASGI 3. The thread that Django makes for each request is left out where hardly anything asks for one.
-
-        Elsewhere it stays: a query that hangs must not hold the others, which share a thread.
-        """
-        if scope["path"].startswith(_WITHOUT_QUERIES):
-            await self.handle(scope, receive, send)
-        else:
+        if route_of(scope["path"]).own_thread:
+            # A thread for this request, else a query that hangs would block all others.
             async with ThreadSensitiveContext():
                 await self.handle(scope, receive, send)
+        else:
+            await self.handle(scope, receive, send)
 
     async def read_body(self, receive: Any) -> io.BytesIO:
-        """The body in memory, and not copied where it comes in one piece. Django's own would write it to a file.
+        """The body in memory; Django's own method would write it to a file.
 
-        One of many pieces is put together with pauses for the event loop.
+        A body in one piece is not copied. Between many pieces the event loop gets control.
         """
         pieces: list[bytes] = []
         size_bytes = paused_bytes = 0
@@ -82,29 +79,29 @@ class ApiHandler(ASGIHandler):
             pieces.append(message.get("body", b""))
             size_bytes += len(pieces[-1])
             if not message.get("more_body", False):
-                return io.BytesIO(b"".join(pieces))  # which a `read` of the whole does not copy
+                return io.BytesIO(b"".join(pieces))  # read() of the whole does not copy
             if size_bytes - paused_bytes > _PAUSE_BYTES:
                 paused_bytes = size_bytes
                 await asyncio.sleep(0)
 
     async def listen_for_disconnect(self, receive: Any) -> None:
-        """Returns when the client has gone, which Django takes as it takes an exception.
+        """Returns when the client disconnects; Django treats that like the exception of its own method.
 
-        The one that Django's own raises keeps the frame of `handle` in its traceback, and that the exception: a circle
-        with the body and all else of the request in it, which only a garbage collection would free.
+        That exception's traceback and the frame of `handle` reference each other, so the request and its body would
+        live until the next garbage collection.
         """
         await receive()
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        """The response, with the headers that every answer has."""
+        """The response with the headers common to all API responses."""
         set_urlconf(settings.ROOT_URLCONF)
         response: HttpResponseBase = await self._middleware_chain(request)
         if response.status_code == 405 and "json" not in response.get("Content-Type", ""):
-            response = refused(request, FailureKind.METHOD_NOT_ALLOWED, "Method Not Allowed")
+            response = error_response(request, FailureKind.METHOD_NOT_ALLOWED, "Method Not Allowed")
         response._resource_closers.append(request.close)  # type: ignore[attr-defined]  # as Django's own handler does
         if not response.streaming:
             response["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]  # HttpResponse has it
-        # Answers belong to a key, and caches in between do not know `x-api-key`.
+        # Responses belong to a key, and shared caches do not know `x-api-key`.
         response.headers.setdefault("Cache-Control", "no-store")
         response["X-Content-Type-Options"] = "nosniff"
         response["request-id"] = request_id(request)
@@ -113,49 +110,89 @@ class ApiHandler(ASGIHandler):
         return response
 
 
+class EventSampler:
+    """Counter of an event that any client can cause; due at most once per interval."""
+
+    def __init__(self, *, every_s: float = _LOG_INTERVAL_S, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._every_s = every_s
+        self._monotonic = monotonic
+        self._count = 0
+        self._logged_at: float | None = None
+
+    def due(self) -> int:
+        """Counts an event. Returns the number since the last log line if a line is due, else 0."""
+        self._count += 1
+        now = self._monotonic()
+        if self._logged_at is not None and now - self._logged_at < self._every_s:
+            return 0
+        count, self._count, self._logged_at = self._count, 0, now
+        return count
+
+
+class PageHandler(ASGIHandler):
+    """Handler of browser requests, with all middleware."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wrong_hosts = EventSampler()
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        """The page, or a 400 that names the setting. Django's own 400 logs a traceback per request."""
+        try:
+            request.get_host()
+        except DisallowedHost:
+            if count := self._wrong_hosts.due():
+                host = request.headers.get("host", "")[:_MAX_HOST_CHARS]
+                logger.warning("request.wrong_host", extra={"host": host, "count": count})
+            return error_response(request, FailureKind.INVALID_REQUEST, _WRONG_HOST)
+        response: HttpResponseBase = await super().get_response_async(request)
+        return response
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's 400: a request that it would not read."""
-    return refused(request, FailureKind.INVALID_REQUEST, "Bad request")
+    """Django's 400, for malformed requests."""
+    return error_response(request, FailureKind.INVALID_REQUEST, "Bad request")
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's 403."""
-    return refused(request, FailureKind.FORBIDDEN, "Forbidden")
+    return error_response(request, FailureKind.FORBIDDEN, "Forbidden")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's 404."""
-    return refused(request, FailureKind.NOT_FOUND, "Not Found")
+    return error_response(request, FailureKind.NOT_FOUND, "Not Found")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's 500, and 503 without a database; the traceback is in the log."""
+    """Django's 500; 503 if the database is unavailable. Django logs the traceback."""
     if isinstance(sys.exception(), DATABASE_ERRORS):
-        return refused(request, FailureKind.DATABASE_AWAY, "The gateway's database does not answer.")
-    return refused(request, FailureKind.INTERNAL, "Internal server error")
+        return error_response(request, FailureKind.DATABASE_AWAY, "The gateway's database does not answer.")
+    return error_response(request, FailureKind.INTERNAL, "Internal server error")
 
 
 def error_body(path: str, kind: FailureKind, message: str, *, request_id: str) -> bytes:
-    """A `server.channel.ErrorBody`."""
+    """Body of an error raised before Django sees the request; `GATEWAY_ERROR_BODY` in the settings."""
     return _error(path, kind, message, request_id).content
 
 
-def refused(request: HttpRequest, kind: FailureKind, message: str) -> HttpResponse:
-    """An error in the form of the request's path; a page for people."""
+def error_response(request: HttpRequest, kind: FailureKind, message: str) -> HttpResponse:
+    """An error in the format of the request's path; HTML for browsers on page paths."""
     response = _error(request.path, kind, message, request_id(request))
-    if request.path.startswith(_PAGES) and "text/html" in request.headers.get("accept", ""):
-        said = {"status": response.status_code, "message": _TO_PEOPLE.get(kind, message)}
-        response.content = render_to_string("observability/refusal.html", said).encode()
+    if route_of(request.path).errors is Errors.PAGE and "text/html" in request.headers.get("accept", ""):
+        context = {"status": response.status_code, "message": _PAGE_MESSAGES.get(kind, message)}
+        response.content = render_to_string("observability/refusal.html", context).encode()
         response["Content-Type"] = "text/html; charset=utf-8"
     return response
 
 
 def _error(path: str, kind: FailureKind, message: str, request_id: str) -> HttpResponse:
     error = ProxyError(kind, message)
-    if path.startswith(_OPENAI):
-        return openai.error_response(error)
-    response = anthropic.error_response(error, request_id)
-    if path.startswith(_OPERATIONS):
-        body = {"error": message, "reqId": request_id}
-        return JsonResponse(body, status=response.status_code)
-    return response
+    match route_of(path).errors:
+        case Errors.OPENAI:
+            return openai.error_response(error)
+        case Errors.OPERATIONS:
+            status = anthropic.error_response(error, request_id).status_code
+            return JsonResponse({"error": message, "reqId": request_id}, status=status)
+        case Errors.ANTHROPIC | Errors.PAGE:
+            return anthropic.error_response(error, request_id)

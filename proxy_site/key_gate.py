@@ -1,19 +1,13 @@
 """Key gate: large bodies need a valid API key; paths without a key accept small ones."""
 
-from collections.abc import Mapping
-
 from corsheaders.conf import conf as cors
 
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
-from apiproxy.core.turns import DialectName
 from apiproxy.http.request import authenticated, client_address, head_only, note_refusal
 from apiproxy.keys.login_throttle import network_of
 from apiproxy.server.gated_request import Scope
-
-_KEYED = ("/v1/", "/messages", "/chat/", "/responses", "/models")
-_TURNS: Mapping[str, DialectName] = {"/messages": "anthropic", "/chat/completions": "openai", "/responses": "openai"}
-"""Paths of requests that become turns: a refusal of one is shown with the others."""
+from proxy_site.routes import TURN_DIALECTS, route_of
 
 
 class ApiKeyGate:
@@ -21,7 +15,7 @@ class ApiKeyGate:
 
     def requires_key(self, path: str) -> bool:
         """Operations also accept a login; pages accept only that."""
-        return path.startswith(_KEYED)
+        return route_of(path).api_key
 
     def client_network(self, scope: Scope) -> str:
         """The client's address, or the network of an IPv6 address."""
@@ -34,7 +28,7 @@ class ApiKeyGate:
         try:
             principal = await authenticated(request)
         except ProxyError as error:
-            dialect = _TURNS.get(request.path.removeprefix("/v1"))
+            dialect = TURN_DIALECTS.get(request.path.removeprefix("/v1"))
             if dialect is not None and request.method == "POST":
                 note_refusal(request, error, dialect=dialect)
             raise

@@ -1,6 +1,6 @@
-"""GET /openapi.json: the API as an OpenAPI document.
+"""GET /openapi.json: OpenAPI document of the API.
 
-django-ninja knows the paths; bodies and errors are the dialects'.
+Paths come from django-ninja, request bodies and errors from the dialects.
 """
 
 from functools import cache
@@ -65,7 +65,7 @@ def _parameter(where: str, name: str, description: str, **schema: Any) -> Json:
 
 _CONVERSATION = [
     _parameter("header", "x-conversation-id", "The conversation that the request belongs to."),
-    _parameter("header", "x-conversation-mode", "`append`: what is kept of it stands before the body's messages."),
+    _parameter("header", "x-conversation-mode", "`append`: its stored messages are put before those of the body."),
 ]
 _BETA = _parameter("header", "anthropic-beta", "Names of beta features, separated by commas; passed on.")
 _VERSION = _parameter("header", "anthropic-version", "With it lists of models are in the shape of the Models API.")
@@ -88,7 +88,7 @@ _PARAMETERS: dict[str, list[Json]] = {
 
 @require_GET
 async def openapi(request: HttpRequest) -> HttpResponse:
-    """The document, for whoever has a key."""
+    """The document; needs an API key."""
     try:
         await authenticated(request)
     except ProxyError as error:
@@ -98,7 +98,7 @@ async def openapi(request: HttpRequest) -> HttpResponse:
 
 @cache
 def document() -> Json:
-    """The document; every path once, with its `/v1` where it works without it too."""
+    """The document; a path that works with and without `/v1` is listed with it."""
     schemas: Json = {"AnthropicError": _ANTHROPIC_ERROR, "OpenAIError": _OPENAI_ERROR}
     paths: Json = {}
     for api, error in ((anthropic_api, "AnthropicError"), (openai_api, "OpenAIError"), (account_api, "AnthropicError")):
@@ -143,7 +143,7 @@ def _operation(path: str, method: str, known: Json, error: str, schemas: Json) -
 
 
 def _hoisted(model: type[BaseModel], schemas: Json) -> Json:
-    """A reference to the model's schema, which stands with all that it refers to among the document's."""
+    """A reference to the model's schema, which is added to the document's schemas with its definitions."""
     schema = model.model_json_schema(ref_template=_REF)
     schemas |= schema.pop("$defs", {})
     schemas[model.__name__] = schema

@@ -1,23 +1,28 @@
-"""Django's settings. What an operator can set is read from the environment here, and nowhere else."""
+"""Django settings. The only module that reads the gateway's settings from the environment."""
 
 import os
 from pathlib import Path
 from typing import Any
 
 from apiproxy.conf import GatewaySettings
-from proxy_site import theme, variables
-from proxy_site.credentials import read_credential
+from proxy_site.admin import theme
+from proxy_site.conf import read_gateway, read_site
 from proxy_site.databases import kept_secret_key, prepare_state_dir, sqlite_database
+from proxy_site.routes import SOCKET_PATHS
+from proxy_site.upstream.credentials import read_credential
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-GATEWAY: GatewaySettings = variables.read_gateway(os.environ, base_dir=BASE_DIR, credential=read_credential(os.environ))
+_SITE = read_site(os.environ)
+GATEWAY: GatewaySettings = read_gateway(
+    os.environ, base_dir=BASE_DIR, site=_SITE, credential=read_credential(os.environ, demo=_SITE.demo)
+)
 prepare_state_dir(GATEWAY.state_dir)
 
-# Never on: Django's debug pages show settings and request headers, API keys among them.
+# Never on: Django's debug pages show settings and request headers, including API keys.
 DEBUG = False
-SECRET_KEY = variables.SECRET_KEY.read(os.environ) or kept_secret_key(GATEWAY.state_dir)
-ALLOWED_HOSTS = list(variables.ALLOWED_HOSTS.read(os.environ)) or ["localhost", "127.0.0.1", "[::1]", GATEWAY.host]
+SECRET_KEY = _SITE.secret_key or kept_secret_key(GATEWAY.state_dir)
+ALLOWED_HOSTS = list(_SITE.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]", GATEWAY.host]
 
 INSTALLED_APPS = [
     "daphne",
@@ -34,14 +39,14 @@ INSTALLED_APPS = [
     "observability",
 ]
 
-# Not the readable cookie that comes first by default: the secret of a key made in the admin is shown by a message.
+# Not the default cookie storage: a message shows the secret of an API key created in the admin.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
-# For the browser's pages; the API's handler (`proxy_site/handler.py`) goes without.
+# For the browser's pages only; see `ApiHandler` in `proxy_site/handler.py`.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "proxy_site.csp.ContentSecurityPolicy",
-    "proxy_site.static.StaticFiles",
+    "proxy_site.middleware.ContentSecurityPolicy",
+    "proxy_site.middleware.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -52,7 +57,7 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "proxy_site.urls"
 ASGI_APPLICATION = "proxy_site.asgi.application"
-# Paths without a slash at their end are the API's own spelling; a redirect would lose a POST's body.
+# API paths have no trailing slash, and a redirect would lose the body of a POST.
 APPEND_SLASH = False
 
 TEMPLATES: list[dict[str, Any]] = [
@@ -70,9 +75,9 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
-DATABASES = {"default": variables.DATABASE_URL.read(os.environ) or sqlite_database(GATEWAY.state_dir / "db.sqlite3")}
+DATABASES = {"default": _SITE.database_url or sqlite_database(GATEWAY.state_dir / "db.sqlite3")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-REDIS_URL = variables.REDIS_URL.read(os.environ)
+REDIS_URL = _SITE.redis_url
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -82,41 +87,44 @@ LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "dashboard:overview"
 UNFOLD = theme.UNFOLD
 
-# The Messages API takes bodies of 32 MB; whatever is larger is refused by the API before it is read.
+# The Messages API accepts bodies of 32 MB; the gateway rejects larger ones before reading them.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 33 * 1024 * 1024
-# No body goes to a file on its way: prompts are stored only where a key says so.
+# No body is spooled to a file: prompts are stored only for keys that allow it.
 FILE_UPLOAD_MAX_MEMORY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE
 
-_HTTPS = variables.HTTPS.read(os.environ)
-SESSION_COOKIE_SECURE = _HTTPS
-CSRF_COOKIE_SECURE = _HTTPS
-SECURE_SSL_REDIRECT = _HTTPS
-SECURE_HSTS_SECONDS = 31_536_000 if _HTTPS else 0
-# Other hosts below this one's name, and lists in browsers, are for the owner of the name to decide about.
+SESSION_COOKIE_SECURE = _SITE.https
+CSRF_COOKIE_SECURE = _SITE.https
+SECURE_SSL_REDIRECT = _SITE.https
+SECURE_HSTS_SECONDS = 31_536_000 if _SITE.https else 0
+# HSTS for subdomains and preload lists is for the owner of the domain to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _HTTPS else None
-CSRF_TRUSTED_ORIGINS = list(variables.CSRF_TRUSTED_ORIGINS.read(os.environ))
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _SITE.https else None
+CSRF_TRUSTED_ORIGINS = list(_SITE.csrf_trusted_origins)
 X_FRAME_OPTIONS = "DENY"
 
-# Without origins the API's handler leaves CORS out, and the browser's pages never have it. No cookies cross origins:
-# scripts elsewhere call the API with a key.
+# For API paths only, and only if origins are set. No cookies are sent across origins: scripts use an API key.
 CORS_ALLOWED_ORIGINS = list(GATEWAY.cors_origins)
-CORS_ALLOW_HEADERS = ("*", "authorization")  # the wildcard alone does not cover Authorization
+CORS_ALLOW_HEADERS = ("*", "authorization")  # the wildcard does not cover Authorization
+_RATE_LIMITS = [(count, part) for count in ("requests", "tokens") for part in ("limit", "remaining", "reset")]
 CORS_EXPOSE_HEADERS = (
-    *("request-id", "x-request-id", "server-timing", "retry-after", "retry-after-ms", "x-should-retry"),
-    *("x-proxy-ignored", "x-proxy-token-count", "x-proxy-budget-warning"),
-    *("x-conversation-messages", "x-conversation-unstored"),
+    "request-id",
+    "x-request-id",
+    "server-timing",
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+    "x-proxy-ignored",
+    "x-proxy-token-count",
+    "x-proxy-budget-warning",
+    "x-conversation-messages",
+    "x-conversation-unstored",
     "x-proxy-demo",
-    *(
-        f"anthropic-ratelimit-{what}-{part}"
-        for what in ("requests", "tokens")
-        for part in ("limit", "remaining", "reset")
-    ),
-    *(f"x-ratelimit-{part}-{what}" for what in ("requests", "tokens") for part in ("limit", "remaining", "reset")),
+    *(f"anthropic-ratelimit-{count}-{part}" for count, part in _RATE_LIMITS),
+    *(f"x-ratelimit-{part}-{count}" for count, part in _RATE_LIMITS),
 )
 
 STATIC_URL = "static/"
-# Files are served from where the packages keep them, so that a start needs no collectstatic.
+# Serve static files from the packages, so that no collectstatic is needed.
 WHITENOISE_USE_FINDERS = True
 
 LANGUAGE_CODE = "en-us"
@@ -131,12 +139,12 @@ GATEWAY_COMPANIONS = [
     "apiproxy.db.checkpoint.Checkpoints",
     "proxy_site.operations.Observability",
 ]
-# How the server refuses what is no request, and where it lets a connection become a socket.
+# Body of errors raised before Django sees the request, and the paths of websockets.
 GATEWAY_ERROR_BODY = "proxy_site.handler.error_body"
-GATEWAY_SOCKET_PATHS = ["/dashboard/live"]
-# Whose bodies the server reads.
+GATEWAY_SOCKET_PATHS = list(SOCKET_PATHS)
+# Decides whether the server reads a request body.
 GATEWAY_KEY_GATE = "proxy_site.key_gate.ApiKeyGate"
-OTEL_ENDPOINT = variables.OTEL_ENDPOINT.read(os.environ)
+OTEL_ENDPOINT = _SITE.otel_endpoint
 
 LOGGING: dict[str, Any] = {
     "version": 1,
@@ -146,6 +154,6 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["console"], "level": GATEWAY.log_level},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
-        "daphne": {"level": "WARNING"},  # `serve` itself says where it listens
+        "daphne": {"level": "WARNING"},  # `serve` prints the address itself
     },
 }

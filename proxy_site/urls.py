@@ -1,4 +1,4 @@
-"""Every path of the gateway. The API's come first; the browser's have the full middleware (`asgi.py`)."""
+"""URL configuration. `routes.py` decides which handler and middleware serve a path."""
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
@@ -8,7 +8,7 @@ from apiproxy.account.api import api as account_api
 from apiproxy.dialects.anthropic.api import api as anthropic_api
 from apiproxy.dialects.openai.api import api as openai_api
 from apiproxy.http import health
-from proxy_site import admin as _accounts  # noqa: F401 - registers users and groups in the admin
+from proxy_site.admin import users as _users  # noqa: F401 - registers users and groups in the admin
 from proxy_site.openapi import openapi
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -34,7 +34,7 @@ def collect() -> dict[str, list[str]]:
         "metrics": sorted(_metrics()),
         "migrations": sorted(_migrations()),
         "permissions": sorted(_permissions()),
-        "variables": sorted(filter(_VARIABLE.fullmatch, literals)),
+        "variables": sorted({*filter(_VARIABLE.fullmatch, literals), *_settings()}),
     }
 
 
@@ -110,6 +110,14 @@ def _commands() -> Iterator[str]:
             for option in action.option_strings or [action.dest]:
                 if option not in common:
                     yield f"{name} {option}"
+
+
+def _settings() -> Iterator[str]:
+    """Environment variables that are named by fields of the settings' classes."""
+    from proxy_site.conf import TABLE
+
+    for setting in TABLE:
+        yield setting.name
 
 
 def _metrics() -> Iterator[str]:

@@ -12,11 +12,11 @@ import pytest
 from django.test import AsyncClient
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from apiproxy.conf.setting import Setting
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.version import VERSION
 from apiproxy.dialects.errors import status_and_type
-from proxy_site import variables
-from proxy_site.env import Variable
+from proxy_site.conf import TABLE
 from tests.support import matrix
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +32,7 @@ def rows_under(document: str, header: str) -> list[str]:
     return [row for start in starts for row in itertools.takewhile(lambda line: line.startswith("|"), lines[start:])]
 
 
-def default_of(variable: Variable[object]) -> str:
+def default_of(variable: Setting[object]) -> str:
     """The default as a reader would write it."""
     if variable.default_note:
         return variable.default_note
@@ -41,18 +41,18 @@ def default_of(variable: Variable[object]) -> str:
     return f"`{variable.default}`" if variable.default not in (None, (), {}) else "none"
 
 
-def settings_table(declared: Iterable[Variable[object]]) -> list[str]:
+def settings_table(declared: Iterable[Setting[object]]) -> list[str]:
     """The rows of the settings table as the code declares them."""
     return [
         f"| `{variable.name}`{' (or `_FILE`)' if variable.secret else ''} | {default_of(variable)} "
-        f"| {variable.kind.allowed} | {variable.meaning} |"
+        f"| {variable.check.allowed} | {variable.description} |"
         for variable in declared
     ]
 
 
 def test_the_settings_table_is_the_one_in_the_code() -> None:
     header = "| Variable | Default | What it may be | Meaning |"
-    documented, declared = rows_under("docs/configuration.md", header), settings_table(variables.VARIABLES)
+    documented, declared = rows_under("docs/configuration.md", header), settings_table(TABLE)
     assert documented == declared, "\n".join(["the table must be:", *declared])
 
 
@@ -104,7 +104,7 @@ def test_the_table_of_errors_is_the_one_in_the_code() -> None:
 
 
 def test_every_variable_that_a_document_names_is_one_that_the_gateway_reads() -> None:
-    known = {name for variable in variables.VARIABLES for name in variable.names}
+    known = {name for variable in TABLE for name in variable.names}
     for document in DOCUMENTS:
         named = set(re.findall(r"CLAUDE_PROXY_[A-Z_]*[A-Z]", document.read_text(encoding="utf-8")))
         assert named <= known, document.name

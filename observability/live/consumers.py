@@ -1,4 +1,4 @@
-"""The dashboard's socket: for staff who may see traces. `proxy_site/origin.py` sees to it that a page of ours asks."""
+"""Websocket of the dashboard, for staff who may see traces. `proxy_site/middleware.py` rejects other origins."""
 
 import asyncio
 import contextlib

@@ -11,12 +11,13 @@ import pytest
 import yaml
 
 from apiproxy.http.body import MAX_BODY_BYTES
-from proxy_site import patience_variables, run_variables, variables
+from proxy_site.conf import TABLE
 from tests.deploy.fronts import DEPLOY, nobody
 from tests.support.gateway import GatewayProcess
 from tests.support.processes import ROOT, clean_environment
 
-KNOWN = {name for variable in variables.VARIABLES for name in variable.names}
+KNOWN = {name for variable in TABLE for name in variable.names}
+DEFAULTS = {variable.name: variable.default for variable in TABLE}
 ACTING = ("Caddyfile", "Dockerfile", "claude-sdk-proxy.service", "compose.yaml", "nginx.conf")
 IDLE_CONNECTION_S = 60
 """After so long Twisted closes a connection that nobody uses (twisted.web.http._REQUEST_TIMEOUT)."""
@@ -40,17 +41,17 @@ def test_every_variable_that_a_file_names_is_a_setting(name: str) -> None:
 
 
 def test_whoever_stops_the_gateway_waits_longer_than_it_drains() -> None:
-    drain_s = run_variables.DRAIN_TIMEOUT_MS.default / 1000
+    drain_s = DEFAULTS["CLAUDE_PROXY_DRAIN_TIMEOUT_MS"] / 1000
     assert int(only(r"^TimeoutStopSec=(\d+)$", "claude-sdk-proxy.service")) > drain_s + 5
     assert int(only(r"^ +stop_grace_period: (\d+)s\b", "compose.yaml")) > drain_s + 5
     assert int(only(r"docker stop --time (\d+)", "Dockerfile")) > drain_s + 5
 
 
 def test_the_reverse_proxies_have_at_least_the_gateways_patience_and_sizes() -> None:
-    longest_s = run_variables.MAX_DURATION_MS.default / 1000
+    longest_s = DEFAULTS["CLAUDE_PROXY_MAX_DURATION_MS"] / 1000
     assert int(only(r"proxy_read_timeout (\d+)s;", "nginx.conf")) > longest_s
     assert int(only(r"response_header_timeout (\d+)s$", "Caddyfile")) > longest_s
-    assert int(only(r"^ +send_timeout (\d+)s;", "nginx.conf")) >= run_variables.STALL_TIMEOUT_MS.default / 1000
+    assert int(only(r"^ +send_timeout (\d+)s;", "nginx.conf")) >= DEFAULTS["CLAUDE_PROXY_STALL_TIMEOUT_MS"] / 1000
     assert int(only(r"client_max_body_size (\d+)m;", "nginx.conf")) * 2**20 > MAX_BODY_BYTES
     assert int(only(r"max_size (\d+)MiB", "Caddyfile")) * 2**20 > MAX_BODY_BYTES
 
@@ -70,8 +71,8 @@ def test_limit_memory_to_what_the_gateway_needs() -> None:
     services = yaml.safe_load(text("compose.yaml"))["services"]
     assert all(service["mem_limit"] for service in services.values())
     processes = int(only(r"CLAUDE_PROXY_PROCESSES:-(\d+)", "compose.yaml"))
-    slots = int(only(r"CLAUDE_PROXY_MAX_CONCURRENT:-(\d+)", "compose.yaml")) + run_variables.WARM_WORKERS.default
-    needed_mb = processes * (200 + 300 * slots + 2 * patience_variables.BODY_MEMORY_MB.default)
+    slots = int(only(r"CLAUDE_PROXY_MAX_CONCURRENT:-(\d+)", "compose.yaml")) + DEFAULTS["CLAUDE_PROXY_WARM_WORKERS"]
+    needed_mb = processes * (200 + 300 * slots + 2 * DEFAULTS["CLAUDE_PROXY_BODY_MEMORY_MB"])
     assert int(only(r"GATEWAY_MEMORY:-(\d+)g", "compose.yaml")) * 1024 >= needed_mb
 
 
@@ -101,7 +102,7 @@ def test_compose_keeps_secrets_out_of_the_environment_and_gives_the_gateway_no_r
     compose: dict[str, Any] = yaml.safe_load(text("compose.yaml"))
     services = compose["services"]
     gateway = services["gateway"]
-    secret_names = {variable.name for variable in variables.VARIABLES if variable.secret} | {"ANTHROPIC_API_KEY"}
+    secret_names = {variable.name for variable in TABLE if variable.secret} | {"ANTHROPIC_API_KEY"}
     given = set(gateway["environment"]) & secret_names
     assert given == {"REDIS_URL"}, "this one has no password: Redis is reached from within alone"
     for name, service in services.items():

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from proxy_site.credentials import read_credential
+from apiproxy.conf import Credential
+from proxy_site.conf import read_site
 from proxy_site.env import SettingError
+from proxy_site.upstream import credentials
+
+
+def read_credential(env: dict[str, str]) -> Credential:
+    return credentials.read_credential(env, demo=read_site(env).demo)
 
 
 def refused(env: dict[str, str]) -> str:
@@ -198,7 +204,7 @@ def test_refuses_other_names_only_in_place_of_a_credential(name: str) -> None:
     "name", ["ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY_FILE", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_USE_BEDROCK"]
 )
 def test_refuses_an_empty_credential_unless_another_is_set(name: str, value: str) -> None:
-    assert refused({name: value}).startswith(f"{name} is set and empty")
+    assert refused({name: value}).startswith(f"{name} is set but empty")
     other = "ANTHROPIC_AUTH_TOKEN" if "API_KEY" in name else "ANTHROPIC_API_KEY"
     assert read_credential({name: value, other: "k"}).kind != "demo"
     assert read_credential({name: value, "CLAUDE_PROXY_DEMO": "1"}).kind == "demo"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from proxy_site.conf import read_site
 from proxy_site.databases import (
     kept_secret_key,
     parse_database_url,
@@ -15,7 +16,6 @@ from proxy_site.databases import (
     sqlite_database,
 )
 from proxy_site.env import SettingError
-from proxy_site.variables import DATABASE_URL
 
 
 def test_the_state_folder_is_made_for_this_user_only(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_the_state_folder_is_made_for_this_user_only(tmp_path: Path) -> None:
 
 def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SettingError, match=r"CLAUDE_PROXY_STATE_DIR: .*file/state.* cannot be made"):
+    with pytest.raises(SettingError, match=r"CLAUDE_PROXY_STATE_DIR: .*file/state.* cannot be created"):
         prepare_state_dir(tmp_path / "file" / "state")
 
 
@@ -97,7 +97,7 @@ def test_a_postgres_url_gives_every_part_unquoted(scheme: str) -> None:
 )
 def test_another_database_is_refused_without_showing_its_password(url: str) -> None:
     with pytest.raises(SettingError, match="DATABASE_URL: its value is not allowed") as caught:
-        DATABASE_URL.read({"DATABASE_URL": url})
+        read_site({"DATABASE_URL": url})
     assert "hunter2" not in str(caught.value)
     assert caught.value.__context__ is None
 

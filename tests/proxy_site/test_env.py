@@ -1,5 +1,6 @@
 """Settings are read as their types say, and a wrong one stops the start with a message that helps."""
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -7,17 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiproxy.conf import Credential, GatewaySettings
-from proxy_site import env as kinds
-from proxy_site import variables
-from proxy_site.env import Kind, SettingError, Variable
+from apiproxy.conf import Credential, GatewaySettings, SessionSettings, checks
+from apiproxy.conf.checks import Check
+from apiproxy.conf.setting import Setting, table
+from proxy_site.conf import TABLE, read_gateway, read_site
+from proxy_site.env import SettingError, read_value
+from tests.support.sources import sources
 
 BASE = Path("/srv/gateway")
 DEMO = Credential(kind="demo")
 
 
 def read(env: dict[str, str], credential: Credential = DEMO) -> GatewaySettings:
-    return variables.read_gateway(env, base_dir=BASE, credential=credential)
+    return read_gateway(env, base_dir=BASE, site=read_site(env), credential=credential)
 
 
 def refused(env: dict[str, str]) -> str:
@@ -93,7 +96,7 @@ def test_a_bad_value_is_refused_with_its_name_the_value_and_what_is_allowed(
 
 def test_a_secret_is_never_shown() -> None:
     with pytest.raises(SettingError) as caught:
-        variables.REDIS_URL.read({"REDIS_URL": "http://user:hunter2@host"})
+        read_site({"REDIS_URL": "http://user:hunter2@host"})
     assert "hunter2" not in str(caught.value)
     assert caught.value.__context__ is None
     assert "hunter2" not in repr(read({"CLAUDE_PROXY_API_KEY": "hunter2"}))
@@ -136,42 +139,63 @@ def test_the_gateway_is_never_its_own_upstream(address: str) -> None:
 
 
 def test_the_table_of_variables_holds_each_once_and_every_default_is_allowed() -> None:
-    names = [variable.name for variable in variables.VARIABLES]
+    names = [variable.name for variable in TABLE]
     assert len(names) == len(set(names))
-    for variable in variables.VARIABLES:
+    for variable in TABLE:
         if isinstance(variable.default, bool | int | str):
-            assert variable.read({variable.name: str(variable.default)}) == variable.default
+            assert read_value(variable, {variable.name: str(variable.default)}) == variable.default
+
+
+def test_messages_and_hints_name_only_variables_of_the_table() -> None:
+    known = {name for setting in TABLE for name in setting.names}
+    for module, source in sources().items():
+        named = set(re.findall(r"CLAUDE_PROXY_[A-Z_]*[A-Z]", source.read_text(encoding="utf-8")))
+        assert named <= known, module
+
+
+def test_a_group_adds_its_prefix_unless_the_setting_names_its_variable() -> None:
+    names = [setting.name for setting in table(SessionSettings, "CLAUDE_PROXY_SESSION_")]
+    assert names == [
+        "CLAUDE_PROXY_SESSION_TTL_HOURS",
+        "CLAUDE_PROXY_SESSION_MAX",
+        "CLAUDE_PROXY_SESSION_BYTES_PER_KEY",
+        "CLAUDE_PROXY_STORE_SESSIONS",
+    ]
+    read_back = read({"CLAUDE_PROXY_SESSION_MAX": "7", "CLAUDE_PROXY_STORE_SESSIONS": "1"}).sessions
+    assert read_back == SessionSettings(max_per_key=7, store=True)
 
 
 @pytest.mark.parametrize(
-    ("kind", "raw", "value"),
+    ("check", "raw", "value"),
     [
-        (kinds.path(), "~/x", Path.home() / "x"),
-        (kinds.url("http", "https"), "https://host/base/", "https://host/base"),
-        (kinds.choice(("Red", "Blue")), "bLUE", "Blue"),
-        (kinds.csv(kinds.integer(0, 9), allowed="digits"), " 1, ,2,", (1, 2)),
-        (kinds.network(), "10.1.2.3/8", "10.0.0.0/8"),
+        (checks.path(), "~/x", Path.home() / "x"),
+        (checks.url("http", "https"), "https://host/base/", "https://host/base"),
+        (checks.choice(("Red", "Blue")), "bLUE", "Blue"),
+        (checks.csv(checks.integer(0, 9), allowed="digits"), " 1, ,2,", (1, 2)),
+        (checks.network(), "10.1.2.3/8", "10.0.0.0/8"),
     ],
 )
-def test_a_kind_gives_the_value_in_its_usual_form(kind: Kind[object], raw: str, value: object) -> None:
-    assert kind.parse(raw) == value
+def test_a_check_gives_the_value_in_its_usual_form(check: Check[object], raw: str, value: object) -> None:
+    assert check.parse(raw) == value
 
 
 @pytest.mark.parametrize("raw", ["ftp://host", "https://", "host", "https://a b", "https://host:99999"])
 def test_an_address_without_scheme_host_or_a_real_port_is_refused(raw: str) -> None:
-    variable = Variable(name="U", kind=kinds.url("https", "http"), default=None, meaning="")
+    variable = Setting(name="U", check=checks.url("https", "http"), default=None, description="")
     with pytest.raises(SettingError, match="such as https://host or http://host"):
-        variable.read({"U": raw})
+        read_value(variable, {"U": raw})
 
 
 @given(st.text())
 def test_whatever_stands_in_a_number_the_answer_is_a_number_in_bounds_or_a_setting_error(raw: str) -> None:
-    variable = Variable(name="N", kind=kinds.integer(1, 9), default=5, meaning="")
+    variable = Setting(name="N", check=checks.integer(1, 9), default=5, description="")
     with suppress(SettingError):
-        assert 1 <= variable.read({"N": raw}) <= 9
+        assert 1 <= read_value(variable, {"N": raw}) <= 9
 
 
-@given(st.text(), st.sampled_from([kinds.url("http"), kinds.origin(), kinds.network(), kinds.path(), kinds.boolean()]))
-def test_no_text_makes_a_reader_fail_in_another_way(raw: str, kind: Kind[object]) -> None:
+@given(
+    st.text(), st.sampled_from([checks.url("http"), checks.origin(), checks.network(), checks.path(), checks.boolean()])
+)
+def test_no_text_makes_a_reader_fail_in_another_way(raw: str, check: Check[object]) -> None:
     with suppress(SettingError):
-        Variable(name="V", kind=kind, default=None, meaning="").read({"V": raw})
+        read_value(Setting(name="V", check=check, default=None, description=""), {"V": raw})

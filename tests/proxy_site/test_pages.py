@@ -7,7 +7,7 @@ import logging
 import pytest
 from django.core.handlers.asgi import ASGIRequest
 
-from proxy_site.pages import PageHandler, RepeatedEvent
+from proxy_site.handler import EventSampler, PageHandler
 
 WRONG = "other.example.org"
 
@@ -47,7 +47,7 @@ async def test_log_wrong_hosts_once(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_report_how_many_there_were_since_the_last_line() -> None:
     now = [0.0]
-    event = RepeatedEvent(every_s=60, monotonic=lambda: now[0])
+    event = EventSampler(every_s=60, monotonic=lambda: now[0])
     assert [event.due() for _ in range(4)] == [1, 0, 0, 0]
     now[0] = 61
     assert [event.due() for _ in range(2)] == [4, 0]

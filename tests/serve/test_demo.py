@@ -86,7 +86,7 @@ def test_marks_no_response_where_an_upstream_answers(gateway: GatewayProcess) ->
     ("env", "said"),
     [
         ({"ANTROPIC_API_KEY": "sk-x", "CLAUDE_PROXY_HTTPS": "1"}, "did you mean ANTHROPIC_API_KEY?"),
-        ({"CLAUDE_PROXY_HTTPS": "1"}, "CLAUDE_PROXY_HTTPS says that this is no demo"),
+        ({"CLAUDE_PROXY_HTTPS": "1"}, "CLAUDE_PROXY_HTTPS rules out demo mode"),
         ({"CLAUDE_PROXY_HOST": "0.0.0.0", "CLAUDE_PROXY_PROCESSES": "2"}, "set CLAUDE_PROXY_DEMO=1"),
     ],
 )

@@ -1,4 +1,4 @@
-"""How the admin writes dates and times: with their zone. Its script puts them into the browser's."""
+"""Date formats of the admin, in UTC; `admin.js` converts them to the browser's time zone."""
 
 DATE_FORMAT = "Y-m-d"
 DATETIME_FORMAT = r"Y-m-d H:i:s \U\T\C"

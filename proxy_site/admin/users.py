@@ -1,4 +1,4 @@
-"""Users and groups in the admin, in the theme's clothes."""
+"""User and group admin with the Unfold theme and login throttling."""
 
 import logging
 from typing import Any
@@ -21,10 +21,10 @@ admin.site.unregister(Group)
 
 
 class ThrottledLogin(AuthenticationForm):  # type: ignore[misc]  # unfold has no types
-    """The admin's login. After some failures from an address it waits, before it hashes anything."""
+    """Admin login, throttled by client address before any hashing."""
 
     def clean(self) -> Any:
-        """Raises ValidationError for a wrong password, and for any while there were too many from this address."""
+        """Raises ValidationError for a wrong password, and for every login while the address is throttled."""
         address = client_address(self.request)
         if (wait_s := wrong_passwords.wait_s(address)) > 0:
             logger.warning("login.throttled", extra={"clientIp": address})
@@ -45,7 +45,7 @@ admin.site.login_form = ThrottledLogin
 
 @admin.register(User)
 class ThemedUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  # unfold has no types
-    """Users: who may sign in, and what they may do."""
+    """User admin with the Unfold theme."""
 
     form = UserChangeForm
     add_form = UserCreationForm
@@ -54,4 +54,4 @@ class ThemedUserAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  #
 
 @admin.register(Group)
 class ThemedGroupAdmin(GroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Groups: permissions under a name, such as those who may look and not cancel."""
+    """Group admin with the Unfold theme."""

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.test import AsyncRequestFactory
 
-from proxy_site.static import StaticFiles
+from proxy_site.middleware import StaticFiles
 
 CSS = "/static/admin/css/base.css"
 
@@ -58,4 +58,4 @@ async def test_whatever_is_no_static_file_goes_on_to_the_site(middleware: Static
 
 def test_the_middleware_takes_no_thread_for_the_requests_that_pass(middleware: StaticFiles) -> None:
     assert iscoroutinefunction(middleware)
-    assert "proxy_site.static.StaticFiles" in settings.MIDDLEWARE
+    assert "proxy_site.middleware.StaticFiles" in settings.MIDDLEWARE

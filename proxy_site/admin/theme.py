@@ -1,4 +1,4 @@
-"""How the admin and the dashboard look, and their common navigation: the settings of django-unfold."""
+"""django-unfold settings: theme and navigation of the admin and the dashboard."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse, reverse_lazy
 
-# Tailwind's indigo, its 500 lighter: the theme writes with it on dark ground.
+# Tailwind's indigo with a lighter 500, which the theme uses for text on dark backgrounds.
 _PRIMARY = {
     "50": "oklch(96.2% .018 272.314)",
     "100": "oklch(93% .034 272.788)",
@@ -23,14 +23,14 @@ _PRIMARY = {
 }
 
 
-def _with(permission: str) -> Callable[[HttpRequest], bool]:
+def _has_permission(permission: str) -> Callable[[HttpRequest], bool]:
     def has(request: HttpRequest) -> bool:
         return bool(request.user.has_perm(permission))
 
     return has
 
 
-def _own(name: str) -> Callable[[HttpRequest], str]:
+def _static(name: str) -> Callable[[HttpRequest], str]:
     return lambda _request: static(f"observability/{name}")
 
 
@@ -39,7 +39,7 @@ def _is_overview(request: HttpRequest) -> bool:
 
 
 def _link(title: str, icon: str, name: str, permission: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": reverse_lazy(name), "permission": _with(permission)}
+    return {"title": title, "icon": icon, "link": reverse_lazy(name), "permission": _has_permission(permission)}
 
 
 def _page(title: str, icon: str, name: str) -> dict[str, Any]:
@@ -51,10 +51,10 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "Claude gateway",
     "SITE_URL": "/dashboard/",
     "SITE_SYMBOL": "hub",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _own("favicon.svg")}],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _static("favicon.svg")}],
     "COLORS": {"primary": _PRIMARY},
-    "STYLES": [_own("theme.css")],
-    "SCRIPTS": [_own("admin.js")],
+    "STYLES": [_static("theme.css")],
+    "SCRIPTS": [_static("admin.js")],
     "BORDER_RADIUS": "8px",
     "LOGIN": {"redirect_after": "/dashboard/"},
     "SIDEBAR": {
@@ -64,7 +64,7 @@ UNFOLD: dict[str, Any] = {
             {
                 "title": "Operations",
                 "items": [
-                    # Its path is the beginning of all the others.
+                    # Its path is a prefix of all the others.
                     _page("Overview", "monitoring", "overview") | {"active": _is_overview},
                     _page("Requests", "list_alt", "requests"),
                     _page("Errors", "error", "errors"),

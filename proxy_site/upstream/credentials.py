@@ -1,4 +1,4 @@
-"""Which upstream the CLI talks to, and with what right: read from the variables that the Claude CLI documents.
+"""Upstream credential of the CLI, read from the variables that the Claude CLI documents.
 
 Sources: the "Environment variables", "Amazon Bedrock", "Google Vertex AI", "Microsoft Foundry" and "Corporate proxy"
 pages of the Claude Code documentation.
@@ -8,28 +8,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 from apiproxy.conf import Credential
-from proxy_site import env as kinds
-from proxy_site.credential_typos import refuse_meant, refuse_misspelt
-from proxy_site.demo import DEMO, refuse_demo_beside
-from proxy_site.env import Env, SettingError, Variable, read_secret
+from apiproxy.conf.checks import boolean, url
+from apiproxy.conf.setting import Setting
+from proxy_site.env import Env, SettingError, read_secret, read_value
+from proxy_site.upstream.demo import reject_demo_with
+from proxy_site.upstream.typos import reject_misspelt, reject_unset_credential
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 
 _CONSUMER_LOGIN = (
-    "a login to a Claude subscription, and the gateway does not use those: it answers for others, for which "
-    "Anthropic's terms ask an API key, a gateway token or a cloud platform, and the CLI as it runs here (--bare) never "
-    "reads such a login. Set ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, or CLAUDE_CODE_USE_BEDROCK, _VERTEX or _FOUNDRY."
+    "a login to a Claude subscription, which the gateway rejects: it serves other users, for which Anthropic's terms "
+    "require an API key, a gateway token or a cloud platform, and the CLI as started here (--bare) never reads such a "
+    "login. Set ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, or CLAUDE_CODE_USE_BEDROCK, _VERTEX or _FOUNDRY."
 )
-_CONSUMER_TOKEN_PREFIX = "sk-ant-oat"  # noqa: S105 - how such tokens begin, not one of them
+_CONSUMER_TOKEN_PREFIX = "sk-ant-oat"  # noqa: S105 - a prefix, not a token
 
-_BASE_URL = Variable(
+_BASE_URL = Setting(
     name="ANTHROPIC_BASE_URL",
-    kind=kinds.url("https", "http"),
+    check=url("https", "http"),
     default="",
-    meaning="The upstream's address, for an API key or a gateway token.",
+    description="The upstream's address, for an API key or a gateway token.",
 )
 
-# What reaches the CLI beside the credential itself: the way out of the operator's network.
+# Passed to the CLI in addition to the credential: proxies and certificates of the operator's network.
 _NETWORK = (
     "HTTPS_PROXY",
     "HTTP_PROXY",
@@ -71,7 +72,7 @@ _VERTEX = (
     "CLAUDE_CODE_SKIP_VERTEX_AUTH",
 )
 _HELPERS = ("PATH",)
-"""For the programs that a cloud's profile may name to get its credentials, such as `credential_process` of AWS."""
+"""For programs that a cloud profile runs to get its credentials, such as `credential_process` of AWS."""
 _VERTEX_REGION_PREFIX = "VERTEX_REGION_"
 _FOUNDRY = (
     "ANTHROPIC_FOUNDRY_RESOURCE",
@@ -85,37 +86,36 @@ _FOUNDRY = (
 )
 
 
-def read_credential(env: Env) -> Credential:
-    """The one upstream credential that is set, or the demo's.
+def read_credential(env: Env, *, demo: bool | None = None) -> Credential:
+    """The upstream credential, or the demo's if none is set. demo: CLAUDE_PROXY_DEMO.
 
-    Raises SettingError for a consumer login, for two credentials, for one that lacks what it needs, and for what was
-    meant to be one: a misspelt name, an empty value.
+    Raises SettingError for a consumer login, several credentials, an incomplete one, a misspelt name or an empty value.
     """
-    refuse_misspelt(env)
-    _refuse_consumer_login(env)
+    reject_misspelt(env)
+    _reject_consumer_login(env)
     chosen = {name: read for name, read in _READERS.items() if _is_set(env, name)}
     if len(chosen) > 1:
         raise SettingError(f"{' and '.join(chosen)} are all set; the gateway has one upstream: set one of them.")
     if not chosen:
-        if _BASE_URL.read(env):
+        if read_value(_BASE_URL, env):
             raise SettingError(
                 "ANTHROPIC_BASE_URL is set without a credential; set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN "
-                "beside it, or unset it for the demo."
+                "too, or unset it for the demo."
             )
-        if not DEMO.read(env):
-            refuse_meant(env)
+        if not demo:
+            reject_unset_credential(env)
         return Credential(kind="demo")
-    refuse_demo_beside(env, next(iter(chosen)))
+    reject_demo_with(next(iter(chosen)), demo=demo)
     return next(iter(chosen.values()))(env)
 
 
 def _is_set(env: Env, name: str) -> bool:
     if name.startswith("CLAUDE_CODE_USE_"):
-        return Variable(name=name, kind=kinds.boolean(), default=False, meaning="").read(env)
+        return read_value(Setting(name=name, check=boolean(), default=False, description=""), env)
     return bool(read_secret(env, name))
 
 
-def _refuse_consumer_login(env: Env) -> None:
+def _reject_consumer_login(env: Env) -> None:
     if env.get("CLAUDE_CODE_OAUTH_TOKEN", "").strip():
         raise SettingError(f"CLAUDE_CODE_OAUTH_TOKEN is {_CONSUMER_LOGIN}")
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
@@ -124,14 +124,14 @@ def _refuse_consumer_login(env: Env) -> None:
 
 
 def _api_key(env: Env) -> Credential:
-    base_url = _BASE_URL.read(env) or DEFAULT_BASE_URL
+    base_url = read_value(_BASE_URL, env) or DEFAULT_BASE_URL
     own = {"ANTHROPIC_API_KEY": read_secret(env, "ANTHROPIC_API_KEY"), "ANTHROPIC_BASE_URL": base_url}
     passed = _pass_on(env, ("ANTHROPIC_CUSTOM_HEADERS", *_NETWORK))
     return Credential(kind="api_key", env=own | passed, base_url=base_url)
 
 
 def _gateway_token(env: Env) -> Credential:
-    base_url = _BASE_URL.read(env) or DEFAULT_BASE_URL
+    base_url = read_value(_BASE_URL, env) or DEFAULT_BASE_URL
     own = {"ANTHROPIC_AUTH_TOKEN": read_secret(env, "ANTHROPIC_AUTH_TOKEN"), "ANTHROPIC_BASE_URL": base_url}
     passed = _pass_on(env, ("ANTHROPIC_CUSTOM_HEADERS", *_NETWORK))
     return Credential(kind="gateway_token", env=own | passed, base_url=base_url)
@@ -142,7 +142,7 @@ def _bedrock(env: Env) -> Credential:
     if "AWS_REGION" not in passed:
         raise SettingError("CLAUDE_CODE_USE_BEDROCK needs AWS_REGION, such as us-east-1.")
     if "AWS_PROFILE" in passed and env.get("HOME"):
-        # The worker's home is a folder of its own, in which no profile would be found.
+        # The worker has its own home directory, which contains no profiles.
         passed.setdefault("AWS_CONFIG_FILE", str(Path(env["HOME"], ".aws", "config")))
         passed.setdefault("AWS_SHARED_CREDENTIALS_FILE", str(Path(env["HOME"], ".aws", "credentials")))
     return Credential(kind="bedrock", env={"CLAUDE_CODE_USE_BEDROCK": "1"} | passed)

@@ -1,7 +1,7 @@
-"""Names of variables that are nearly those of the upstream credential: without this, a typo would start a demo.
+"""Detection of misspelt credential variables; without it, a typo would start a demo.
 
-Names are compared by edit distance (Damerau-Levenshtein, restricted), upper and lower case alike. Of the 1,231 names in
-the CLI that begin with `ANTHROPIC_` or `CLAUDE_`, none but these themselves is nearer than 4 to one of them.
+Names are compared by case-insensitive edit distance (restricted Damerau-Levenshtein). Of the 1,231 names in the CLI
+that begin with `ANTHROPIC_` or `CLAUDE_`, no other is nearer than 4 to one of these.
 """
 
 from collections.abc import Iterable
@@ -9,23 +9,29 @@ from collections.abc import Iterable
 from proxy_site.env import Env, SettingError
 
 MAX_DISTANCE = 2
-"""Letters left out, added, changed or swapped in a name until it counts as another name."""
+"""Maximum edit distance of a typo."""
 
 _SECRETS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_FOUNDRY_API_KEY")
+_PLATFORMS = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
 CREDENTIAL_NAMES = (
     *_SECRETS,
     *(f"{name}_FILE" for name in _SECRETS),
-    *("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY"),
-    *("ANTHROPIC_BASE_URL", "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_BEDROCK_BASE_URL", "ANTHROPIC_VERTEX_BASE_URL"),
-    *("ANTHROPIC_VERTEX_PROJECT_ID", "ANTHROPIC_FOUNDRY_BASE_URL", "ANTHROPIC_FOUNDRY_RESOURCE"),
+    *_PLATFORMS,
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_CUSTOM_HEADERS",
+    "ANTHROPIC_BEDROCK_BASE_URL",
+    "ANTHROPIC_VERTEX_BASE_URL",
+    "ANTHROPIC_VERTEX_PROJECT_ID",
+    "ANTHROPIC_FOUNDRY_BASE_URL",
+    "ANTHROPIC_FOUNDRY_RESOURCE",
     "CLAUDE_CODE_OAUTH_TOKEN",
 )
-"""All that decides which upstream is asked, and with what right."""
+"""Variables that decide the upstream and its credential."""
 
-SWITCHES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", *CREDENTIAL_NAMES[6:9])
-"""Those of them that choose the credential."""
+SWITCHES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", *_PLATFORMS)
+"""Variables that select the kind of credential."""
 
-_TAKEN_FOR = {
+_CONFUSED_WITH = {
     "ANTHROPIC_KEY": "ANTHROPIC_API_KEY",
     "ANTHROPIC_SECRET_KEY": "ANTHROPIC_API_KEY",
     "ANTHROPIC_TOKEN": "ANTHROPIC_AUTH_TOKEN",
@@ -43,36 +49,36 @@ _TAKEN_FOR = {
     "CLAUDE_CODE_USE_GCP": "CLAUDE_CODE_USE_VERTEX",
     "CLAUDE_CODE_USE_AZURE": "CLAUDE_CODE_USE_FOUNDRY",
 }
-"""Farther away, and other programs may read them: wrong only where they would have been the credential."""
+"""Beyond the edit distance, and other programs may read them: an error only if no credential is set."""
 _UNSUPPORTED = ("CLAUDE_CODE_USE_ANTHROPIC_AWS", "CLAUDE_CODE_USE_ANTHROPIC_GOOGLE_CLOUD", "CLAUDE_CODE_USE_MANTLE")
-"""Platforms that the CLI knows and the gateway does not."""
+"""Platforms that the CLI supports and the gateway does not."""
 
 
-def refuse_misspelt(env: Env) -> None:
-    """Raises SettingError for a variable whose name is nearly that of the credential's."""
+def reject_misspelt(env: Env) -> None:
+    """Raises SettingError for a probable typo of a credential variable."""
     for name in sorted(env):
         meant = _nearest(name)
         if meant is not None:
             raise SettingError(f"{name} is not a variable that the gateway reads; did you mean {meant}?")
 
 
-def refuse_meant(env: Env) -> None:
-    """Raises SettingError where no credential is set and a variable was meant to be one.
+def reject_unset_credential(env: Env) -> None:
+    """Raises SettingError for a variable apparently meant as the credential; called if no credential is set.
 
-    It is empty, such as what a deployment sets from another that is missing; or its name is one that others use.
+    Such a variable is empty, as when a deployment copies it from a missing one, or its name is one other programs use.
     """
     for name in (form for switch in SWITCHES for form in _forms(switch)):
         if name in env and not env[name].strip():
             raise SettingError(
-                f"{name} is set and empty, so there is no upstream credential. Give it its value; or unset it, or set "
-                "CLAUDE_PROXY_DEMO=1, for the demo."
+                f"{name} is set but empty, so there is no upstream credential. Set its value; for the demo, unset it "
+                "or set CLAUDE_PROXY_DEMO=1."
             )
     for name in sorted(env):
-        meant = _TAKEN_FOR.get(name.upper())
+        meant = _CONFUSED_WITH.get(name.upper())
         if meant is not None:
             raise SettingError(f"{name} is not a variable that the gateway reads; did you mean {meant}?")
         if name in _UNSUPPORTED and env[name].strip():
-            raise SettingError(f"{name} is set, and the gateway does not support that platform.")
+            raise SettingError(f"{name} is set, but the gateway does not support that platform.")
 
 
 def _forms(name: str) -> Iterable[str]:
@@ -80,7 +86,7 @@ def _forms(name: str) -> Iterable[str]:
 
 
 def _nearest(name: str) -> str | None:
-    """The credential's variable that was meant, if the name is none itself and near enough to one."""
+    """The credential variable of which the name is a probable typo, if any."""
     if name in CREDENTIAL_NAMES:
         return None
     shouted = name.upper()
@@ -90,10 +96,10 @@ def _nearest(name: str) -> str | None:
 
 
 def _comparable(name: str, known: str) -> bool:
-    """Whether the distance can be small enough at all, which is quick to say, and no for nearly every variable.
+    """Fast check that rules out nearly all names before the distance is computed.
 
-    Each edit spoils at most two neighbouring pieces of a name (a swap on their border), so that one more than twice as
-    many pieces as edits leave one whole.
+    Each edit changes at most two adjacent pieces of a name (a swap at their border), so of 2 * MAX_DISTANCE + 1 pieces
+    at least one stays intact.
     """
     if abs(len(name) - len(known)) > MAX_DISTANCE:
         return False
@@ -102,7 +108,7 @@ def _comparable(name: str, known: str) -> bool:
 
 
 def distance(one: str, other: str) -> int:
-    """How many letters have to be left out, added, changed or swapped with their neighbour."""
+    """Restricted Damerau-Levenshtein distance."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, 1):

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apiproxy.conf import Credential
-from proxy_site import variables
-from proxy_site.credential_typos import CREDENTIAL_NAMES, MAX_DISTANCE, _comparable, distance
+from proxy_site.conf import read_gateway, read_site
+from proxy_site.upstream.typos import CREDENTIAL_NAMES, MAX_DISTANCE, _comparable, distance
 
 
 def refusal(env: dict[str, str]) -> str:
-    return variables.read_gateway(env, base_dir=Path("/srv"), credential=Credential(kind="demo")).demo_refusal
+    credential = Credential(kind="demo")
+    return read_gateway(env, base_dir=Path("/srv"), site=read_site(env), credential=credential).demo_refusal
 
 
 @pytest.mark.parametrize("host", ["", "127.0.0.1", "127.1.2.3", "localhost", "::1"])
@@ -36,13 +37,15 @@ def test_allows_a_demo_on_a_loopback_address(host: str) -> None:
         ("CLAUDE_PROXY_SECRET_KEY", "s"),
         ("CLAUDE_PROXY_NODE", "a"),
         ("DATABASE_URL", "sqlite:////srv/db"),
-        ("DATABASE_URL_FILE", "/run/secrets/database_url"),
+        ("DATABASE_URL_FILE", "{folder}/database_url"),
         ("REDIS_URL", "redis://cache"),
     ],
 )
-def test_refuses_a_demo_where_a_setting_indicates_production(name: str, value: str) -> None:
+def test_refuses_a_demo_where_a_setting_indicates_production(name: str, value: str, tmp_path: Path) -> None:
+    (tmp_path / "database_url").write_text("sqlite:////srv/db")
+    value = value.format(folder=tmp_path)
     said = refusal({name: value})
-    assert f"No upstream credential is set, and {name} says" in said
+    assert f"No upstream credential is set, and {name} rules out demo mode" in said
     assert "ANTHROPIC_API_KEY" in said
     assert "CLAUDE_PROXY_DEMO=1" in said
     assert refusal({name: value, "CLAUDE_PROXY_DEMO": "1"}) == ""

@@ -1,0 +1,24 @@
+"""The gateway's settings. `proxy_site/env.py` reads them from the environment."""
+
+from apiproxy.conf.gateway import MAX_PROCESSES, GatewaySettings, gateway_settings, metrics_dir
+from apiproxy.conf.groups import (
+    AllowLists,
+    BreakerSettings,
+    Credential,
+    CredentialKind,
+    KeyDefaults,
+    SessionSettings,
+)
+
+__all__ = [
+    "MAX_PROCESSES",
+    "AllowLists",
+    "BreakerSettings",
+    "Credential",
+    "CredentialKind",
+    "GatewaySettings",
+    "KeyDefaults",
+    "SessionSettings",
+    "gateway_settings",
+    "metrics_dir",
+]

@@ -1,0 +1,114 @@
+"""Groups of settings, nested in `GatewaySettings`, and the upstream credential."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+from apiproxy.conf.checks import Check, boolean, csv, integer, string, usd
+from apiproxy.conf.setting import setting
+from apiproxy.core.hosts import host_pattern
+
+_DAY_MS = 86_400_000
+_MS = "milliseconds"
+_KEY_LIMIT = integer(1, 2_000_000_000)
+
+CredentialKind = Literal["api_key", "gateway_token", "bedrock", "vertex", "foundry", "demo"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """Upstream credential of the CLI.
+
+    env holds exactly the credential variables passed to the child process, secrets included (hence not in repr).
+    base_url is the upstream's address for API keys and gateway tokens, None for cloud platforms.
+    """
+
+    kind: CredentialKind
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    base_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyDefaults:
+    """Default limits of a new key; None: no limit. See `models.ApiKey`."""
+
+    requests_per_minute: int | None = setting(None, _KEY_LIMIT, "New keys: requests within any 60 seconds.")
+    tokens_per_minute: int | None = setting(
+        None, _KEY_LIMIT, "New keys: input and output tokens within any 60 seconds."
+    )
+    concurrent_runs: int | None = setting(None, _KEY_LIMIT, "New keys: concurrent runs.")
+    budget_day_usd: Decimal | None = setting(None, usd(), "New keys: budget per day (UTC), in USD.")
+    budget_month_usd: Decimal | None = setting(None, usd(), "New keys: budget per calendar month (UTC), in USD.")
+    budget_total_usd: Decimal | None = setting(None, usd(), "New keys: total budget, in USD.")
+    budget_warn_percent: int = setting(
+        80,
+        integer(1, 100, unit="percent"),
+        "New keys: share of a budget above which responses carry `x-proxy-budget-warning`.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """Limits of stored sessions, and whether their messages are stored."""
+
+    ttl_hours: int = setting(24, integer(1, 876_000, unit="hours"), "Lifetime of a session after its last turn.")
+    max_per_key: int = setting(
+        500,
+        integer(1, 1_000_000),
+        "Maximum sessions per key; the least recently used is deleted first.",
+        env="CLAUDE_PROXY_SESSION_MAX",
+    )
+    bytes_per_key: int = setting(
+        268_435_456,
+        integer(1, 2**50, unit="bytes"),
+        "Maximum size of stored messages in all sessions of a key; a request above it is rejected with 413.",
+    )
+    store: bool = setting(
+        False,
+        boolean(),
+        "Store the messages of sessions for keys that allow it (`store_bodies`), so that clients may send only new "
+        "messages (`x-conversation-mode: append`).",
+        env="CLAUDE_PROXY_STORE_SESSIONS",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowLists:
+    """Upper bounds for all keys; an empty list allows everything. See `policy.Policy`."""
+
+    betas: tuple[str, ...] = setting(
+        (),
+        csv(string(), allowed="beta names separated by commas; * for any characters; `none`"),
+        "Values of `anthropic-beta` that keys may send. A key's own list can only narrow it.",
+        note="all",
+    )
+    server_tools: tuple[str, ...] = setting(
+        (),
+        csv(string(), allowed="tool types separated by commas; * for any characters; `none`"),
+        "Server tool types (`web_search*`) that keys may use. A key's own list can only narrow it.",
+        note="all",
+    )
+    mcp_hosts: tuple[str, ...] = setting(
+        (),
+        csv(Check("a host name", host_pattern), allowed="host names or *.example.com, separated by commas; `none`"),
+        "Hosts allowed in `mcp_servers` of a request. A key's own list can only narrow it.",
+        note="all",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerSettings:
+    """Circuit breaker of the upstream."""
+
+    failures: int = setting(
+        10,
+        integer(0, 10_000),
+        "Consecutive lost connections and 5xx responses of the upstream that open the circuit breaker; while it is "
+        "open, requests are rejected with 502. 0: disabled.",
+    )
+    window_ms: int = setting(60_000, integer(1, _DAY_MS, unit=_MS), "Time window in which these failures are counted.")
+    open_ms: int = setting(
+        10_000,
+        integer(1, _DAY_MS, unit=_MS),
+        "How long the circuit stays open before one probe request of each key is allowed.",
+    )

@@ -1,0 +1,78 @@
+"""Properties of paths: handler, error format, thread policy, API key. A new dialect adds its prefixes here."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from apiproxy.core.turns import DialectName
+
+
+class Errors(Enum):
+    """Formats of error bodies."""
+
+    ANTHROPIC = auto()
+    OPENAI = auto()
+    OPERATIONS = auto()
+    """A flat JSON object."""
+    PAGE = auto()
+    """HTML for browsers, else as ANTHROPIC."""
+
+
+class Handler(Enum):
+    """Handlers of a request."""
+
+    API = auto()
+    PAGES = auto()
+    PAGES_WITH_COOKIE = auto()
+    """PAGES for requests with a cookie, which may be a staff login; API for others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Properties of all paths that begin with a prefix.
+
+    api_key: large bodies need a valid key. turn: requests have their own deadlines, so database statements are not
+    limited. own_thread: Django creates a thread for the request, so that a query that hangs does not block others.
+    """
+
+    prefix: str
+    errors: Errors = Errors.ANTHROPIC
+    handler: Handler = Handler.API
+    api_key: bool = False
+    turn: bool = False
+    own_thread: bool = True
+
+
+def _turns(*prefixes: str, errors: Errors) -> tuple[Route, ...]:
+    return tuple(Route(prefix=it, errors=errors, api_key=True, turn=True, own_thread=False) for it in prefixes)
+
+
+_ROUTES = (
+    *_turns("/v1/messages", "/messages", errors=Errors.ANTHROPIC),
+    *_turns("/v1/chat", "/chat", "/v1/responses", "/responses", errors=Errors.OPENAI),
+    Route(prefix="/v1/", api_key=True),
+    Route(prefix="/models", api_key=True),
+    Route(prefix="/healthz", own_thread=False),
+    Route(prefix="/readyz", own_thread=False),
+    Route(prefix="/debug", errors=Errors.OPERATIONS, handler=Handler.PAGES_WITH_COOKIE),
+    Route(prefix="/metrics", errors=Errors.OPERATIONS, handler=Handler.PAGES_WITH_COOKIE),
+    Route(prefix="/sessions", errors=Errors.OPERATIONS),
+    Route(prefix="/dashboard", errors=Errors.PAGE, handler=Handler.PAGES),
+    Route(prefix="/admin", errors=Errors.PAGE, handler=Handler.PAGES),
+    Route(prefix="/static/", handler=Handler.PAGES),
+)
+"""The first match counts."""
+_DEFAULT = Route(prefix="")
+
+TURN_DIALECTS: dict[str, DialectName] = {
+    "/messages": "anthropic",
+    "/chat/completions": "openai",
+    "/responses": "openai",
+}
+"""Dialects of the paths, without `/v1`, whose POST requests become turns."""
+
+SOCKET_PATHS = ("/dashboard/live",)
+
+
+def route_of(path: str) -> Route:
+    """The properties of a path."""
+    return next((it for it in _ROUTES if path.startswith(it.prefix)), _DEFAULT)
