@@ -99,7 +99,7 @@ class Metrics(Listener):
         self._stalls.inc()
 
     def ended(self, trace: ActiveTrace) -> None:
-        model, usage = trace.counted_as, trace.usage
+        model, usage = trace.model_label, trace.usage
         reason = trace.end_reason.value if trace.end_reason else ""
         self._requests.labels(trace.turn.dialect, model, trace.status.value, reason).inc()
         self._retries.inc(trace.retries)

@@ -150,7 +150,7 @@ class Service:
             "behindMs": round(self.writer.behind_s * 1000),
             "failing": self.writer.failing,
             "dropped": self.writer.dropped + self.recorder.overflowed,
-            "refusalsNotKept": self.refusals.left_out,
+            "refusalsNotKept": self.refusals.skipped,
         }
 
     def settlements_json(self) -> Json:

@@ -43,7 +43,7 @@ class JsonLine:
             line = orjson.dumps(fields).decode()
         except TypeError:
             line = ""  # not JSON-serializable: converted below
-        if not 0 < len(line) <= _MAX_LINE_CHARS or self._redactor.suspects(line) or _CONTROL.search(line):
+        if not 0 < len(line) <= _MAX_LINE_CHARS or self._redactor.may_contain_secret(line) or _CONTROL.search(line):
             return _dumps(cleaned(fields, self._redactor, terminal=False))
         return line
 

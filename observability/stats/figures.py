@@ -84,13 +84,13 @@ class Point:
 
 async def totals(since: float | None = None, *, now: float | None = None) -> Totals:
     """Sums over requests that ended since `since` (Unix time, rounded to minutes); None: all retained data."""
-    rows = Rollup.objects.filter(_covering(Dimension.ALL, since, now))
+    rows = Rollup.objects.filter(_window(Dimension.ALL, since, now))
     return _totals(await rows.aaggregate(**_SUMS))
 
 
 async def groups(dimension: Dimension, since: float | None = None, *, now: float | None = None) -> list[Group]:
     """Sums by model, key or error, most requests first."""
-    rows = Rollup.objects.filter(_covering(dimension, since, now))
+    rows = Rollup.objects.filter(_window(dimension, since, now))
     grouped = rows.order_by().values("value").annotate(
         **_SUMS, label_=Max("label"), first=Min("first_at"), last=Max("last_at"), last_error=Max("last_error_at"),
     )  # fmt: skip
@@ -118,7 +118,7 @@ async def distribution(
 ) -> dict[str, Percentiles]:
     """Percentiles of each metric over requests that ended since `since`, optionally of one model."""
     dimension = Dimension.ALL if model is None else Dimension.MODEL
-    rows = RollupBucket.objects.filter(_covering(dimension, since, now), value=model or "")
+    rows = RollupBucket.objects.filter(_window(dimension, since, now), value=model or "")
     counts: dict[str, list[tuple[int, int]]] = {metric.value: [] for metric in Metric}
     summed = rows.order_by().values_list("metric", "bucket").annotate(Sum("count"))
     async for metric, bucket, count in summed:
@@ -170,7 +170,7 @@ async def group_series(dimension: Dimension, since: float, step_s: int) -> dict[
 _SUMS: dict[str, Any] = {f"{name}_": Sum(name) for name in SUMS} | {"duration_ms_max_": Max("duration_ms_max")}
 
 
-def _covering(dimension: Dimension, since: float | None, now: float | None) -> Q:
+def _window(dimension: Dimension, since: float | None, now: float | None) -> Q:
     """Rows that cover the window exactly once: hours, plus minutes for the part before the first whole hour."""
     if since is None:
         return Q(resolution_s=HOUR_S, dimension=dimension)
@@ -194,7 +194,7 @@ def _totals(row: Mapping[str, Any]) -> Totals:
     n = {name: row[f"{name}_"] or 0 for name in (*SUMS, "duration_ms_max")}
     seconds = n["output_ms"] / 1000
     return Totals(
-        **{name: n[name] for name in _PLAIN},
+        **{name: n[name] for name in _COPIED_SUMS},
         cost_usd=n["cost_micro_usd"] / 1_000_000,
         max_duration_ms=n["duration_ms_max"],
         avg_duration_ms=_average(n["duration_ms"], n["duration_n"]),
@@ -205,7 +205,7 @@ def _totals(row: Mapping[str, Any]) -> Totals:
     )
 
 
-_PLAIN = (
+_COPIED_SUMS = (
     "requests", "completed", "errors", "cancelled", "refused", "interrupted", "input_tokens", "output_tokens",
     "cache_read_tokens", "cache_creation_tokens", "output_chars", "unpriced", "stalls", "retries",
 )  # fmt: skip

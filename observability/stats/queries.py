@@ -22,7 +22,7 @@ MAX_LIMIT = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMMON = (Status.COMPLETED.value, EndReason.COMPLETED.value)
 _PREFIX_END = "\U0010ffff"
-_TELLING_ID_CHARS = 10
+_SELECTIVE_PREFIX_CHARS = 10
 """Minimum selective prefix length; a shorter one matches many rows, which would have to be sorted."""
 
 
@@ -62,7 +62,7 @@ async def page(where: TraceFilter, *, limit: int, cursor: str | None = None) -> 
     if rest is not None:
         async for received_at, trace_id in rows.values_list("received_at", "id")[SCAN : SCAN + 1]:
             end = received_at, trace_id
-        rows = _apart(rows, rest)
+        rows = _check_rows(rows, rest)
         if end is not None:
             rows = rows.filter(
                 Q(received_at__gt=end[0]) | Q(received_at=end[0], id__gte=end[1]), received_at__gte=end[0]
@@ -124,8 +124,8 @@ def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
     if where.until is not None:
         lead &= Q(received_at__lt=where.until)
     rest: dict[str, Any] = {name: equal[name] for name in leads[1:]}
-    if len(where.id) >= _TELLING_ID_CHARS:
-        lead &= _starting_with(where.id)
+    if len(where.id) >= _SELECTIVE_PREFIX_CHARS:
+        lead &= _id_prefix(where.id)
     elif where.id:
         rest["id"] = where.id
     if where.min_duration_ms:
@@ -136,7 +136,7 @@ def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
     return lead, rest or None
 
 
-def _apart(rows: QuerySet[Trace], rest: dict[str, Any]) -> QuerySet[Trace]:
+def _check_rows(rows: QuerySet[Trace], rest: dict[str, Any]) -> QuerySet[Trace]:
     for name, value in rest.items():
         match name:
             case "duration_ms__gte":
@@ -159,7 +159,7 @@ def _may_be_id(text: str) -> bool:
     return len(text) <= ID_CHARS and "\x00" not in text
 
 
-def _starting_with(prefix: str) -> Q:
+def _id_prefix(prefix: str) -> Q:
     """Prefix condition that uses an index.
 
     SQLite has none for LIKE (case-insensitive), PostgreSQL none for a range (its order depends on the collation).

@@ -33,10 +33,10 @@ class Upsert:
         self._fields = [_field(model, name) for name in columns]
         self._table = model._meta.db_table
         sets = [f"{_quoted(name)} = excluded.{_quoted(name)}" for name in replace]
-        sets += [f"{_quoted(name)} = {self._of(name)} + excluded.{_quoted(name)}" for name in add]
-        sets += [self._choice(name, name, "<") for name in least]
-        sets += [self._choice(name, by, ">=") for name, by in (latest or {}).items()]
-        sets += [self._choice(name, name, ">") for name in greatest]
+        sets += [f"{_quoted(name)} = {self._current(name)} + excluded.{_quoted(name)}" for name in add]
+        sets += [self._set_if(name, name, "<") for name in least]
+        sets += [self._set_if(name, by, ">=") for name, by in (latest or {}).items()]
+        sets += [self._set_if(name, name, ">") for name in greatest]
         action = f"UPDATE SET {', '.join(sets)}" if sets else "NOTHING"
         self._head = f"INSERT INTO {_quoted(self._table)} ({_listed(columns)})"
         self._tail = f"ON CONFLICT ({_listed(unique)}) DO {action}"
@@ -66,12 +66,13 @@ class Upsert:
             # Identifiers come from our models; every value is a parameter.
             cursor.execute(f"{self._head} SELECT * FROM unnest({arrays}) {self._tail}", columns)  # noqa: S608
 
-    def _of(self, column: str) -> str:
+    def _current(self, column: str) -> str:
         return f"{_quoted(self._table)}.{_quoted(column)}"
 
-    def _choice(self, column: str, by: str, comparison: str) -> str:
-        condition = f"excluded.{_quoted(by)} {comparison} {self._of(by)}"
-        return f"{_quoted(column)} = CASE WHEN {condition} THEN excluded.{_quoted(column)} ELSE {self._of(column)} END"
+    def _set_if(self, column: str, by: str, comparison: str) -> str:
+        name, current = _quoted(column), self._current(column)
+        condition = f"excluded.{_quoted(by)} {comparison} {self._current(by)}"
+        return f"{name} = CASE WHEN {condition} THEN excluded.{name} ELSE {current} END"
 
 
 def _field(model: type[models.Model], name: str) -> Any:

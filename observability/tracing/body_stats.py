@@ -49,7 +49,7 @@ def texts_of(content: object) -> Iterator[str]:
                 yield item["data"]
 
 
-def words_of(body: Mapping[str, Any]) -> Iterator[str]:
+def strings_of(body: Mapping[str, Any]) -> Iterator[str]:
     """All strings that the client may have written, including tool names and file contents."""
     stack: list[object] = [value for name, value in body.items() if name not in _TECHNICAL]
     while stack:

@@ -7,7 +7,7 @@ from typing import Any
 from apiproxy.core.errors import FailureKind
 from apiproxy.core.text import storable
 from observability.models import ID_CHARS, MESSAGE_CHARS, NAME_CHARS, UNPRICED_CHARS
-from observability.tracing.body_stats import words_of
+from observability.tracing.body_stats import strings_of
 from observability.tracing.prompt_masking import Prompt
 from observability.tracing.redact import Redactor
 from observability.tracing.trace_builder import ActiveTrace
@@ -153,7 +153,7 @@ def prompt_of(trace: ActiveTrace) -> Prompt | None:
     """Prompt to mask in stored text; None if the key stores bodies."""
     if trace.turn.caller.store_bodies or trace.body is None:
         return None
-    return Prompt(words_of(trace.body))
+    return Prompt(strings_of(trace.body))
 
 
 def dump_values(trace: ActiveTrace, values: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:

@@ -117,7 +117,7 @@ class Recorder:
     def _close(self, trace: ActiveTrace) -> None:
         if trace.response_id:
             self._names.learn(trace.turn.model)
-        trace.counted_as = self._names.label(trace.turn.model)
+        trace.model_label = self._names.label(trace.turn.model)
         self._active.pop(trace.id, None)
         if len(self._ended) == _MAX_ENDED:
             self._ended_ids.discard(self._ended[0])

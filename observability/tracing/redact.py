@@ -75,7 +75,7 @@ class Redactor:
         known = sorted((form for form in forms if len(form) >= _MIN_SECRET_CHARS), key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
-    def suspects(self, text: str) -> bool:
+    def may_contain_secret(self, text: str) -> bool:
         """Whether the text may contain a secret; fast, with false positives but no false negatives."""
         folded = text.lower()
         if any(mark in folded for mark in _MARKS) or folded.count("token") > folded.count("tokens"):
@@ -88,7 +88,7 @@ class Redactor:
         text = text[: 2 * limit]
         if self._known is not None:
             text = self._known.sub(MASK, text)
-        if self.suspects(text):
+        if self.may_contain_secret(text):
             for pattern, replacement in PATTERNS:
                 text = pattern.sub(replacement, text)
         if prompt is not None:

@@ -133,7 +133,7 @@ class Store:
     def _sums(self, finals: Sequence[tuple[ActiveTrace, dict[str, Any]]]) -> Sums:
         sums = Sums()
         for draft, values in finals:
-            sums.add(values, at=draft.finished_at or draft.latest, model=draft.counted_as)
+            sums.add(values, at=draft.finished_at or draft.latest, model=draft.model_label)
         return sums
 
     def _dumps(self, draft: ActiveTrace, values: dict[str, Any]) -> list[dict[str, Any]]:

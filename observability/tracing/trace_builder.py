@@ -54,7 +54,6 @@ class ActiveTrace:
         "admitted_at",
         "answer",
         "body",
-        "counted_as",
         "disowned",
         "end_reason",
         "event_types",
@@ -65,6 +64,7 @@ class ActiveTrace:
         "last_event",
         "last_event_at",
         "latest",
+        "model_label",
         "output_chars",
         "phase",
         "queue_position",
@@ -96,7 +96,7 @@ class ActiveTrace:
         self.queued_at: float | None = None
         self.admitted_at: float | None = None
         self.finished_at: float | None = None
-        self.counted_as = ""
+        self.model_label = ""
         self.disowned = False
         self.queue_position = 0
         self.retries = 0
