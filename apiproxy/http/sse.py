@@ -10,17 +10,17 @@ CONTENT_TYPE = "text/event-stream; charset=utf-8"
 
 
 def encode_event(name: str, data: Mapping[str, Any]) -> bytes:
-    """One event with its name and its data as one line of JSON."""
+    """One named event with its data as one line of JSON."""
     return b"event: " + name.encode() + b"\ndata: " + dumps(data) + b"\n\n"
 
 
 def encode_data(data: Mapping[str, Any]) -> bytes:
-    """One event without a name, as the OpenAI API sends them."""
+    """One unnamed event, as in the OpenAI API."""
     return b"data: " + dumps(data) + b"\n\n"
 
 
 def dumps(data: Mapping[str, Any]) -> bytes:
-    """JSON without line breaks; lone surrogates, which orjson refuses, are escaped."""
+    """Single-line JSON. Escapes lone surrogates, on which orjson raises TypeError."""
     try:
         return orjson.dumps(data)
     except TypeError:
