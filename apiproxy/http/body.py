@@ -1,4 +1,4 @@
-"""A request's body as a JSON object, with an error that says what is wrong with it."""
+"""Reading a request body as a JSON object."""
 
 import io
 from typing import Any
@@ -10,11 +10,11 @@ from apiproxy.core.json_values import ValueBudget
 from apiproxy.core.offload import offload
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-"""The Messages API's own limit. Source: https://platform.claude.com/docs/en/api/errors"""
+"""Limit of the Messages API. Source: https://platform.claude.com/docs/en/api/errors"""
 
 
 def take_body(request: HttpRequest) -> bytes:
-    """The body, which the request has no more afterwards: an answer may take an hour, and its body is 32 MB at most."""
+    """Removes the body from the request: else up to 32 MB stay in memory for as long as the response streams."""
     raw = request.body
     request._body = b""
     request._stream = io.BytesIO()
@@ -22,12 +22,12 @@ def take_body(request: HttpRequest) -> bytes:
 
 
 async def read_json_object(raw: bytes) -> dict[str, Any]:
-    """The object that the bytes hold. Raises ProxyError: INVALID_REQUEST, TOO_LARGE."""
+    """Parses a JSON object, in a thread where it is large. Raises ProxyError: INVALID_REQUEST, TOO_LARGE."""
     return await offload(len(raw), parse_json_object, raw)
 
 
 def parse_json_object(raw: bytes, budget: ValueBudget | None = None) -> dict[str, Any]:
-    """As `read_json_object`, here and now; within the values that the budget has left."""
+    """Like `read_json_object`, but in the calling thread. budget: limits the number of values."""
     if len(raw) > MAX_BODY_BYTES:
         raise ProxyError(FailureKind.TOO_LARGE, "Request exceeds the maximum size")
     try:

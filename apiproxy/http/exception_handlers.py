@@ -1,4 +1,4 @@
-"""What an API answers when a view raises; only the form of an error is the dialect's own."""
+"""Exception handlers shared by all ninja APIs; only the error format differs between dialects."""
 
 import logging
 from collections.abc import Callable
@@ -16,27 +16,26 @@ logger = logging.getLogger(__name__)
 
 
 def register_exception_handlers(api: NinjaAPI, form: Callable[[ProxyError, str], HttpResponse]) -> None:
-    """Registers the handlers. form: makes the response of an error and a request's id."""
+    """Registers the handlers. form: creates the response from an error and a request id."""
 
     @api.exception_handler(ProxyError)
     def on_proxy_error(request: HttpRequest, error: ProxyError) -> HttpResponse:
-        """A refusal or failure before the first byte."""
         return form(error, request_id(request))
 
     @api.exception_handler(InterfaceError)
     @api.exception_handler(OperationalError)
     def on_database_away(request: HttpRequest, error: Exception) -> HttpResponse:
-        """A database that is locked, full or gone, where the request needs it."""
+        """Database locked, full or unavailable."""
         logger.warning("request.database_away", exc_info=error, extra={"reqId": request_id(request)})
         return form(DatabaseAwayError("the request needs it"), request_id(request))
 
     @api.exception_handler(SuspiciousOperation)
     def on_unreadable(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
-        """What Django will not read, such as thousands of query parameters."""
+        """Request that Django rejects, such as one with thousands of query parameters."""
         return form(UNREADABLE, request_id(request))
 
     @api.exception_handler(Exception)
     def on_bug(request: HttpRequest, error: Exception) -> HttpResponse:
-        """Our fault: the client learns the request id and nothing else."""
+        """Bug in the gateway: the client gets the request id and no details."""
         logger.error("request.crashed", exc_info=error, extra={"reqId": request_id(request)})
         return form(ProxyError(FailureKind.INTERNAL, "Internal server error"), request_id(request))

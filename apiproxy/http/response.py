@@ -1,4 +1,4 @@
-"""From a run to an HTTP response, in whatever dialect: the early errors, the stream, the fold, and the disconnects."""
+"""HTTP response of a run in any dialect: JSON or event stream, early errors, and client disconnects."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,49 +24,48 @@ from apiproxy.http.sse import CONTENT_TYPE
 from apiproxy.runs.run import Run
 
 FIRST_EVENT_GRACE_S = 40.0
-"""How long a stream's status waits for the first event. Longer than the default queue limit, so that a request that
-waits in vain gets a real 529, and shorter than the 60 s after which proxies in front of us give up on a silent
-answer."""
+"""How long a stream waits for its first event before its status is sent. Longer than the default queue timeout, so that
+a timed-out request gets a real 529; shorter than the 60 s after which reverse proxies time out."""
 _POLL_S = 3600.0
 
 
 class StreamEncoder(Protocol):
-    """One dialect's stream, for one response. Each method gives the bytes to send, possibly none."""
+    """Encoder of one response stream in a dialect. Each method returns the bytes to send, possibly none."""
 
     def encode(self, events: Sequence[StreamEvent]) -> bytes:
-        """Upstream events, in order."""
+        """Encodes upstream events, in order."""
         ...
 
     def finish(self) -> bytes:
-        """What follows the last event of a complete message."""
+        """End of a complete stream."""
         ...
 
     def failure(self, error: ProxyError) -> bytes:
-        """The error of a stream that has begun; nothing follows it."""
+        """Error in a stream that has started; nothing follows it."""
         ...
 
     def ping(self) -> bytes:
-        """A sign of life that no client mistakes for content."""
+        """Keep-alive that clients do not take for content."""
         ...
 
 
 class Dialect(Protocol):
-    """What the wire needs to know of a dialect."""
+    """Response format of a dialect."""
 
     def error_response(self, error: ProxyError, request_id: str) -> HttpResponse:
-        """The error as a response with its status and headers."""
+        """Error response with its status and headers."""
         ...
 
     def plain(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The body of a non-streaming answer for the folded message of the upstream."""
+        """Body of a non-streaming response, from the complete message of the upstream."""
         ...
 
 
 async def respond(run: Run, *, dialect: Dialect, encoder: StreamEncoder | None, heartbeat_s: float) -> HttpResponseBase:
-    """The response to a run: a stream where there is an encoder, else one JSON body.
+    """Response to a run: an event stream where there is an encoder, else one JSON body.
 
-    When the client leaves before the response is returned, Django cancels this coroutine, and the run ends with it;
-    afterwards the stream's own `close` does the same.
+    A client that disconnects stops the run: before the response is returned, Django cancels this coroutine; afterwards
+    it calls `StreamBody.close`.
     """
     try:
         if encoder is None:
@@ -112,16 +111,16 @@ def _error_of(event: RunEvent) -> ProxyError | None:
 
 
 class StreamBody:
-    """The body of a streaming response.
+    """Body of a streaming response.
 
-    An object with `__anext__` and a plain `close`, not a generator: Django closes it in every case, from a worker
-    thread, while the `finally` of a generator did not run when the client left during a send.
+    Not a generator: Django always calls `close`, from a worker thread, while a generator's `finally` did not run when
+    the client disconnected during a send.
     """
 
     def __init__(self, run: Run, encoder: StreamEncoder, events: Iterable[RunEvent], *, heartbeat_s: float) -> None:
         self._run = run
         self._encoder = encoder
-        self._ready: list[RunEvent] | None = list(events)  # empty: the grace is over, so a ping goes out at once
+        self._ready: list[RunEvent] | None = list(events)  # empty after a timeout: starts with a ping
         self._heartbeat_s = heartbeat_s
         self._loop = asyncio.get_running_loop()
         self._over = False
@@ -138,7 +137,7 @@ class StreamBody:
         raise StopAsyncIteration
 
     def close(self) -> None:
-        """Ends the run if it still runs. Called by Django when the response is over, from whatever thread."""
+        """Stops the run if it is still active. Called by Django at the end of the response, from any thread."""
         self._over = True
         self._loop.call_soon_threadsafe(self._run.stop, CancelReason.CLIENT_DISCONNECT)
 
@@ -158,7 +157,7 @@ class StreamBody:
 
 
 def server_timing(run: Run) -> str:
-    """Where the time to the first event went, in milliseconds, for the `server-timing` header."""
+    """Value of the `server-timing` header: the time to the first event by phase, in milliseconds."""
     marks = (run.turn.received_at, *(run.marks.get(kind) for kind in (Admitted, WorkerReady, Streamed)))
     parts = []
     for name, start, end in zip(("queue", "worker", "first"), marks, marks[1:], strict=False):

@@ -9,5 +9,5 @@ CONTENT_TYPE = "text/event-stream; charset=utf-8"
 
 
 def encode_event(name: str, data: Mapping[str, Any]) -> bytes:
-    """One event with its name and its data as one line of JSON."""
+    """One named event with its data as one line of JSON."""
     return b"event: " + name.encode() + b"\ndata: " + dumps(data) + b"\n\n"

@@ -1,4 +1,4 @@
-"""What `manage.py doctor` makes of what it finds: each check is a function from facts to one finding."""
+"""Checks of `manage.py doctor`: pure functions from facts to one finding each."""
 
 import stat
 import tempfile
@@ -12,13 +12,13 @@ from apiproxy.conf import Credential
 
 TESTED_SDK = "0.2.187"
 TESTED_CLI = "2.1.330"
-"""What the contract tests were last run against; the engine rests on undocumented behaviour of exactly these."""
+"""Versions of the last contract test run; the engine relies on undocumented behaviour of exactly these."""
 
 WORKER_BYTES = 300 * 1024 * 1024
-"""What a worker takes after a thousand turns, of 350 MB resident: 100 MB are the program, which all of them share."""
+"""Memory of a worker after a thousand turns: 350 MB resident, of which all workers share the program (about 100 MB)."""
 
 SHORT_SECRET = 20
-"""Characters below which a secret of the operator's own can be guessed from its digest."""
+"""Minimum length in characters; a shorter secret of the operator can be guessed from its digest."""
 
 _OWN_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -26,7 +26,7 @@ _MEGABYTE = 1024 * 1024
 
 
 class Check(StrEnum):
-    """The checks, in the order in which they are made."""
+    """The checks, in the order in which they run."""
 
     CLI = "cli"
     CREDENTIAL = "credential"
@@ -40,7 +40,7 @@ class Check(StrEnum):
 
 
 class Level(StrEnum):
-    """How bad it is. Only FAIL keeps the gateway from working."""
+    """Severity. Only with FAIL does the gateway not work."""
 
     OK = "ok"
     WARN = "warn"
@@ -49,7 +49,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line of the report. hint: what to do; empty where nothing is to be done."""
+    """One line of the report. hint: remedy; empty where none is needed."""
 
     check: Check
     level: Level
@@ -58,7 +58,7 @@ class Finding:
 
 
 def check_cli(*, sdk: str, reported: str | None, problem: str = "") -> Finding:
-    """sdk: the installed claude-agent-sdk; reported: the version that the CLI prints, None where it printed none."""
+    """Checks the CLI. sdk: version of claude-agent-sdk. reported: version printed by the CLI; None if it failed."""
     if reported is None:
         hint = "Install the requirements again, on a platform for which claude-agent-sdk has a wheel with the CLI."
         return Finding(check=Check.CLI, level=Level.FAIL, message=f"does not run: {problem}", hint=hint)
@@ -70,9 +70,9 @@ def check_cli(*, sdk: str, reported: str | None, problem: str = "") -> Finding:
 
 
 def check_credential(credential: Credential, *, demo_refusal: str = "") -> Finding:
-    """A credential that is wrong altogether has stopped the start already; the demo has none.
+    """Checks the credential. An invalid one has already stopped the start.
 
-    demo_refusal: why there may be no demo.
+    demo_refusal: why the demo is not allowed; empty where it is.
     """
     if credential.kind == "demo" and demo_refusal:
         message, _, hint = demo_refusal.partition(". ")
@@ -86,7 +86,7 @@ def check_credential(credential: Credential, *, demo_refusal: str = "") -> Findi
 
 
 def check_folder(check: Check, path: Path) -> Finding:
-    """Whether the folder can be written to, or made where it is not there yet, and whether others can look into it."""
+    """Checks that the folder, or its first existing parent, is writable, and that other users cannot read it."""
     existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
@@ -104,7 +104,7 @@ def check_folder(check: Check, path: Path) -> Finding:
 
 
 def check_database(vendor: str, *, pending: Sequence[str] | None, problem: str = "") -> Finding:
-    """pending: migrations that were not applied, None where the database could not be asked."""
+    """Checks the migrations. pending: those not applied; None where the database is unavailable."""
     if pending is None:
         hint = "Check DATABASE_URL, and that the database runs."
         return Finding(check=Check.DATABASE, level=Level.FAIL, message=f"{vendor}: {problem}", hint=hint)
@@ -116,7 +116,7 @@ def check_database(vendor: str, *, pending: Sequence[str] | None, problem: str =
 
 
 def check_keys(*, usable: int | None, env_secret: str | None) -> Finding:
-    """usable: keys that work, None where the database could not be asked."""
+    """Checks the API keys. usable: number of valid ones; None where the database is unavailable."""
     if env_secret is not None and len(env_secret) < SHORT_SECRET:
         message = f"the secret in CLAUDE_PROXY_API_KEY has {len(env_secret)} characters"
         hint = f"Take a random one of {SHORT_SECRET} or more, such as `openssl rand -hex 24` prints."
@@ -131,7 +131,7 @@ def check_keys(*, usable: int | None, env_secret: str | None) -> Finding:
 
 
 def check_memory(*, available_bytes: int, workers: int) -> Finding:
-    """workers: the most that may run at once, those in readiness included."""
+    """Checks the memory. workers: maximum number, spares included."""
     needed = workers * WORKER_BYTES
     message = f"{available_bytes // _MEGABYTE} MB free, up to {needed // _MEGABYTE} MB for {workers} workers"
     if available_bytes >= needed:
@@ -142,10 +142,10 @@ def check_memory(*, available_bytes: int, workers: int) -> Finding:
 
 
 def check_proxy(*, host: str, https: bool, trusted: Sequence[str], allowed_hosts: Sequence[str]) -> Finding:
-    """Whether the settings about who is in front fit together.
+    """Checks that the reverse proxy settings are consistent.
 
-    host: where the gateway listens; https: clients come over HTTPS, so by a proxy; trusted: the proxies' networks;
-    allowed_hosts: the names under which browsers may come.
+    host: listen address. https: clients use HTTPS, so a proxy. trusted: networks of the proxies. allowed_hosts: host
+    names that browsers may use.
     """
     if any(ip_network(entry).prefixlen == 0 for entry in trusted):
         message = "CLAUDE_PROXY_TRUSTED_PROXIES trusts every address"
@@ -168,7 +168,7 @@ def check_proxy(*, host: str, https: bool, trusted: Sequence[str], allowed_hosts
 
 
 def check_live(*, answer: str | None, seconds: float, problem: str = "") -> Finding:
-    """answer: what the model said, None where the turn failed; seconds: how long the turn took."""
+    """Checks the live turn. answer: the model's text; None where the turn failed. seconds: its duration."""
     if answer is None:
         hint = "Check the credential, the way to the upstream, and the model's name."
         return Finding(check=Check.LIVE, level=Level.FAIL, message=problem, hint=hint)

@@ -1,4 +1,4 @@
-"""One real turn through the engine, outside the server: what `doctor --live` makes."""
+"""One real turn through the engine, without the server (`doctor --live`)."""
 
 import asyncio
 import os
@@ -20,9 +20,9 @@ _PROMPT = "Reply with the single word: ready"
 
 
 async def live_turn(settings: GatewaySettings, model: str) -> str:
-    """The answer's text, from a worker that is started for it and ended after it.
+    """Text of the answer, from a worker of its own.
 
-    In demo mode the upstream is a stand-in of its own. Raises ProxyError: what the upstream or the engine said,
+    In demo mode the upstream is a stand-in of its own. Raises ProxyError: errors of the upstream or the engine, and
     MAX_DURATION after LIVE_TIMEOUT_S.
     """
     try:

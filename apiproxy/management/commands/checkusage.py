@@ -1,4 +1,4 @@
-"""`manage.py checkusage`: whether the sums of usage and of traces are equal."""
+"""`manage.py checkusage`: compares recorded usage with traces."""
 
 from argparse import ArgumentParser
 from datetime import timedelta
@@ -12,17 +12,16 @@ from apiproxy.limits.reconcile import NoTracesError, differences
 
 
 class Command(BaseCommand):
-    """Compares requests, tokens and costs by key, day and model. Traces that retention deleted cannot be compared."""
+    """Compares requests, tokens and costs by key, day and model, within the retention of traces."""
 
     help = "Compares what keys have used with the traces of their runs; fails where they differ."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """How far back."""
         parser.add_argument("--days", type=int, default=7, metavar="N", help="Today included (UTC); 7 where not given.")
 
     def handle(self, *args: Any, days: int, **options: Any) -> None:
-        """Compares. Raises CommandError where something differs."""
-        # The day at the end of the retention may have lost its first hours.
+        """Raises CommandError where something differs."""
+        # Traces of the last day of the retention may be partly deleted.
         most = gateway_settings().trace_retention_days - 1
         if not 1 <= days <= max(1, most):
             raise CommandError(f"--days must be from 1 to {max(1, most)}: older traces are deleted.")

@@ -1,4 +1,4 @@
-"""`manage.py cleanupsessions`: forgets sessions that are too old or too many. The gateway does the same by itself."""
+"""`manage.py cleanupsessions`: deletes expired and surplus sessions, as the gateway does by itself."""
 
 from typing import Any
 
@@ -9,11 +9,10 @@ from apiproxy.sessions.eviction import evict
 
 
 class Command(BaseCommand):
-    """Deletes what CLAUDE_PROXY_SESSION_TTL_HOURS and CLAUDE_PROXY_SESSION_MAX do not let stay."""
+    """Applies CLAUDE_PROXY_SESSION_TTL_HOURS and CLAUDE_PROXY_SESSION_MAX."""
 
     help = "Deletes sessions that were not used for too long, and those that a key has too many of."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Deletes them and says how many."""
         evicted = evict()
         self.stdout.write(f"{evicted} sessions deleted, {Session.objects.count()} left.")

@@ -1,4 +1,4 @@
-"""`manage.py comparecosts`: the gateway's costs beside the upstream's cost report."""
+"""`manage.py comparecosts`: compares the gateway's costs with the upstream's cost report."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from decimal import Decimal, InvalidOperation
@@ -26,12 +26,11 @@ class Command(BaseCommand):
     help = "Compares the costs of keys with the upstream's cost report (the CSV export of the Console's Cost page)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The file and the tolerance."""
         parser.add_argument("file", type=Path, help="A CSV with the columns usage_date_utc, model and cost_usd.")
         parser.add_argument("--tolerance", type=_share, default=Decimal("0.01"), metavar="P%", help="1%% if not given.")
 
     def handle(self, *args: Any, file: Path, tolerance: Decimal, **options: Any) -> None:
-        """Compares. Raises CommandError where something differs, and for a file that is no report."""
+        """Raises CommandError where figures differ, and for an invalid report."""
         try:
             with file.open(encoding="utf-8-sig", newline="") as opened:
                 report = read_report(opened)

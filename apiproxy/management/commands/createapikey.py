@@ -1,4 +1,4 @@
-"""`manage.py createapikey`: a new key, whose secret is shown this once."""
+"""`manage.py createapikey`: creates a key and shows its secret once."""
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError
@@ -24,12 +24,11 @@ _BUDGETS = ("budget_day_usd", "budget_month_usd", "budget_total_usd")
 
 
 class Command(BaseCommand):
-    """Makes a key and prints its secret; the database keeps only its digest."""
+    """Creates a key and prints its secret, of which the database has only the digest."""
 
     help = "Makes an API key and prints its secret, which cannot be shown again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The key's name, and what it may do."""
         parser.add_argument("name", help="Who or what uses it.")
         parser.add_argument("--admin", action="store_true", help="Also gives it the scope admin.")
         parser.add_argument("--models", default="", help="Ids or aliases, separated by commas; * for any characters.")
@@ -50,7 +49,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Prints one JSON object, for scripts.")
 
     def handle(self, *args: Any, name: str, **options: Any) -> None:
-        """Makes the key. Raises CommandError for what is not valid."""
+        """Creates the key. Raises CommandError for invalid values."""
         try:
             key, secret = async_to_sync(create_key)(name, **_fields(options))
         except ValidationError as error:
@@ -85,9 +84,9 @@ def _fields(options: dict[str, Any]) -> KeyFields:
     days = options["expires_days"]
     if days is not None and not 1 <= days <= MAX_EXPIRES_DAYS:
         raise CommandError(f"--expires-days must be from 1 to {MAX_EXPIRES_DAYS}.")
-    # What is not said stays at the default for new keys, which need not be "no limit".
-    said = {name: options[name] for name in (*_LIMITS, *_BUDGETS) if options[name] is not None}
-    limits: Any = {name: None if value == _NONE else value for name, value in said.items()}
+    # Omitted limits get the default for new keys, which may differ from "no limit".
+    given = {name: options[name] for name in (*_LIMITS, *_BUDGETS) if options[name] is not None}
+    limits: Any = {name: None if value == _NONE else value for name, value in given.items()}
     fields = KeyFields(
         scopes=[Scope.API.value, Scope.ADMIN.value] if options["admin"] else [Scope.API.value],
         allowed_models=_names(options["models"]),

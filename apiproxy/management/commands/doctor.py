@@ -1,4 +1,4 @@
-"""`manage.py doctor`: is this installation able to serve?"""
+"""`manage.py doctor`: checks the installation."""
 
 import asyncio
 import os
@@ -43,25 +43,24 @@ _DEFAULT_MODEL = "haiku"
 _CGROUP = Path("/sys/fs/cgroup")
 
 LiveTurn = Callable[[GatewaySettings, str], Awaitable[str]]
-"""Makes one turn with a model of that id and returns the answer's text. Raises ProxyError."""
+"""Runs one turn with a model id and returns the text of the answer. Raises ProxyError."""
 
 
 class Command(BaseCommand):
-    """Prints one line a check, each with a hint where something is to be done; exits with 1 where a check failed."""
+    """Prints one line per check, with a hint where needed. Exits with 1 where a check failed."""
 
     help = "Checks the installation, a line each: ok, warn or fail. Exits with 1 where a check failed."
     requires_system_checks = ()
     live_turn: LiveTurn = staticmethod(live_turn)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """--live and --model."""
         parser.add_argument("--live", action="store_true", help="Also makes one real turn, which the upstream charges.")
         parser.add_argument(
             "--model", default=_DEFAULT_MODEL, help="The model of the live turn (default: %(default)s)."
         )
 
     def handle(self, *args: Any, live: bool, model: str, **options: Any) -> None:
-        """Runs the checks in order; SystemExit(1) where one failed."""
+        """Runs the checks in order. Raises SystemExit(1) where one failed."""
         findings = []
         for finding in self._findings(live=live, model=model):
             findings.append(finding)
@@ -117,12 +116,12 @@ def _cli() -> Finding:
         with tempfile.TemporaryDirectory() as home:
             environment = {"PATH": os.environ.get("PATH", ""), "HOME": home, "CLAUDE_CONFIG_DIR": home}
             command = [str(bundled_cli()), "--version"]
-            asked = subprocess.run(  # noqa: S603 - the CLI that came with the SDK
+            completed = subprocess.run(  # noqa: S603 - the CLI that came with the SDK
                 command, env=environment, cwd=home, capture_output=True, timeout=CLI_TIMEOUT_S, text=True, check=True
             )
     except (OSError, subprocess.SubprocessError) as error:
         return check_cli(sdk=sdk, reported=None, problem=str(error))
-    reported = asked.stdout.split()  # "2.1.330 (Claude Code)"
+    reported = completed.stdout.split()  # "2.1.330 (Claude Code)"
     return check_cli(sdk=sdk, reported=reported[0] if reported else None, problem="it prints no version")
 
 
@@ -136,7 +135,7 @@ def _database() -> Finding:
 
 
 def available_memory(cgroup: Path = _CGROUP) -> int:
-    """Bytes that may still be taken: of the machine, or of a container with a limit of its own (cgroup 2)."""
+    """Available memory in bytes: of the machine, or of the container's limit (cgroup 2)."""
     machine = psutil.virtual_memory().available
     try:
         limit = int((cgroup / "memory.max").read_text(encoding="ascii"))

@@ -1,4 +1,4 @@
-"""`manage.py rotateapikey`: a new secret for a key; the old one works a while longer."""
+"""`manage.py rotateapikey`: gives a key a new secret; the old one stays valid for an overlap."""
 
 from argparse import ArgumentParser
 from datetime import timedelta
@@ -15,17 +15,16 @@ MAX_OVERLAP_HOURS = 24 * 366
 
 
 class Command(BaseCommand):
-    """Gives a key a new secret and prints it. Limits, budgets, usage and sessions stay the key's."""
+    """Gives a key a new secret and prints it. Limits, budgets, usage and sessions are kept."""
 
     help = "Gives an API key a new secret and prints it; the old one works until the overlap is over."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Which key, and for how long both secrets work."""
         parser.add_argument("name", help="The key's name.")
         parser.add_argument("--overlap-hours", type=int, default=DEFAULT_OVERLAP_HOURS, metavar="N")
 
     def handle(self, *args: Any, name: str, overlap_hours: int, **options: Any) -> None:
-        """Rotates the key. Raises CommandError where that cannot be."""
+        """Rotates the key. Raises CommandError for an unknown key or invalid values."""
         if not 0 <= overlap_hours <= MAX_OVERLAP_HOURS:
             raise CommandError(f"--overlap-hours must be from 0 to {MAX_OVERLAP_HOURS}.")
         key = ApiKey.objects.filter(name=name, revoked_at=None).first()
