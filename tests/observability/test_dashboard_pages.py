@@ -157,6 +157,7 @@ async def demo_filled(client: AsyncClient) -> dict[str, Any]:
     """The figures that an overview shows which was open before, and right after."""
     for path, method in (("/dashboard/", client.get), ("/dashboard/demo", client.post), ("/dashboard/", client.get)):
         response = await method(path)
+        assert response.status_code < 400, response.content
     found = re.search(r'id="snapshot" type="application/json">(.*?)</script>', response.content.decode())
     assert found is not None
     figures: dict[str, Any] = json.loads(found[1])["pulse"]["tiles"]
