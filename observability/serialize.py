@@ -1,4 +1,4 @@
-"""The JSON of /debug: API.md has the names, which scripts read. Times in milliseconds unless a name says otherwise."""
+"""JSON of /debug, with the names of API.md. Times are milliseconds unless a name says otherwise."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ _PHASES = (
 
 
 def active_json(run: ActiveRun, *, now: float) -> Json:
-    """A request that is under way."""
+    """An active request."""
     return {
         "reqId": run["id"],
         "dialect": run["dialect"],
@@ -55,7 +55,7 @@ def active_json(run: ActiveRun, *, now: float) -> Json:
 
 
 def settings_json(gateway: GatewaySettings, cli: Path | None) -> Json:
-    """The settings that operators see; no secrets."""
+    """Settings shown to operators; no secrets."""
     return {
         "stallTimeoutMs": gateway.stall_timeout_ms,
         "maxDurationMs": gateway.max_duration_ms,
@@ -72,7 +72,7 @@ def settings_json(gateway: GatewaySettings, cli: Path | None) -> Json:
 
 
 def trace_json(trace: Trace) -> Json:
-    """A trace as it is in the database."""
+    """A trace, as stored."""
     return {
         "reqId": trace.id,
         "dialect": trace.dialect,
@@ -123,7 +123,7 @@ def trace_json(trace: Trace) -> Json:
 
 
 def timings_json(trace: Trace) -> Json:
-    """How long each part of a request took; None for parts that it did not reach."""
+    """Durations of the parts of a request; None for parts not reached."""
     ready, first = _unix(trace.worker_ready_at), _unix(trace.first_token_at)
     return {
         "queueWaitMs": trace.queue_ms,
@@ -136,13 +136,13 @@ def timings_json(trace: Trace) -> Json:
 
 
 def phases_json(trace: Trace) -> Json:
-    """When each phase began, for those that were reached."""
+    """Start of each phase that was reached."""
     times = {name: getattr(trace, f"{name}_at") for name in _PHASES}
     return {name: at.isoformat() for name, at in times.items() if at is not None}
 
 
 def error_json(trace: Trace) -> Json | None:
-    """Why the request failed or was refused."""
+    """Error of a failed or rejected request."""
     if not trace.error_type:
         return None
     return {
@@ -155,17 +155,17 @@ def error_json(trace: Trace) -> Json | None:
 
 
 def dump_json(dump: ErrorDump) -> Json:
-    """An error dump, with its trace."""
+    """An error dump and its trace."""
     return trace_json(dump.trace) | {"dumpedAt": dump.created_at.isoformat(), "dump": dump.data}
 
 
 def queue_json(queue: Queue) -> Json:
-    """How full the gateway is."""
+    """Slots and queue of one process or of all."""
     return {"active": queue["active"], "waiting": queue["waiting"], "max": queue["max"]}
 
 
 def upstream_json(upstream: Upstream) -> Json:
-    """Whether the upstream is asked."""
+    """State of the circuit breaker."""
     return {
         "state": upstream["state"],
         "failuresInARow": upstream["failures"],
@@ -204,7 +204,7 @@ def process_json(state: MemberState, *, now: float) -> Json:
 
 
 def requests_json(totals: Totals, *, active: int) -> Json:
-    """The sums that `requests` shows."""
+    """Totals over requests."""
     return {
         "total": totals.requests,
         "completed": totals.completed,
@@ -234,7 +234,7 @@ def requests_json(totals: Totals, *, active: int) -> Json:
 
 
 def model_json(group: Group) -> Json:
-    """The sums of one model."""
+    """Totals of one model."""
     totals = group.totals
     return {
         "total": totals.requests,
@@ -253,7 +253,7 @@ def model_json(group: Group) -> Json:
 
 
 def percentiles_json(distribution: Mapping[str, Percentiles]) -> Json:
-    """Percentiles by what they measure."""
+    """Percentiles by metric."""
     names = {"queue": "queueWaitMs", "ttft": "ttftMs", "duration": "durationMs"}
     return {
         names[metric]: {share: None if value is None else round(value, 1) for share, value in shares.items()}
@@ -262,7 +262,7 @@ def percentiles_json(distribution: Mapping[str, Percentiles]) -> Json:
 
 
 def human_duration(seconds: float) -> str:
-    """A duration for people: `2d 3h 4m 5s`, without the leading parts that are zero."""
+    """A duration such as `2d 3h 4m 5s`, without leading zero parts."""
     rest, parts = int(seconds), list[str]()
     for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
         count, rest = divmod(rest, length)

@@ -1,4 +1,4 @@
-"""This package at work in one process: made by the composition, started and stopped on the event loop."""
+"""Observability of one process: tracing, metrics, cluster state. Started and stopped on the event loop."""
 
 import asyncio
 import importlib
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STOP_S = 5.0
-"""How long the last traces may take to be written when the gateway stops."""
+"""Deadline for writing the last traces when the gateway stops."""
 
 _STALL_CHECK_S = 15.0
 _HEALTH_S = 300.0
@@ -72,7 +72,7 @@ class Config:
 
 
 class Service:
-    """The parts of this package, put together. `install` makes it."""
+    """Composition of the parts of this package, created by `install`."""
 
     def __init__(self, runtime: ProcessRuntime, config: Config, *, logging_: Logging | None = None) -> None:
         self.runtime = runtime
@@ -92,7 +92,7 @@ class Service:
         self.cluster = Cluster(
             identity,
             MemberRegistry(identity, self._store, is_gone=config.is_gone),
-            port=runtime,
+            runtime=runtime,
             recorder=self.recorder,
             redis_url=config.redis_url,
             on_heartbeat=lambda: self.metrics.flush(self.dropped()),
@@ -103,7 +103,10 @@ class Service:
         self._stopping = threading.Event()
 
     async def start(self) -> None:
-        """Listens from now on; marks what an earlier process left. To be called before the first request."""
+        """Observe runs from now on, and mark those that a dead process left as interrupted.
+
+        Call it before the first request.
+        """
         self._start_otel()
         observers.register(self.recorder)
         try:
@@ -111,7 +114,7 @@ class Service:
                 await asyncio.to_thread(self._prepare)
                 await self.cluster.join()
         except (DatabaseError, TimeoutError) as error:
-            # Requests are answered all the same; the writer tries on its own.
+            # Requests are served all the same, and the writer retries.
             logger.warning("trace.start_failed", extra={"error": type(error).__name__})
         self.writer.start()
         self.cluster.start()
@@ -119,11 +122,11 @@ class Service:
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(work(), name=f"observability {work.__name__}")
-            for work in (self._watch_stalls, self._tell_health, self._prune)
+            for work in (self._watch_stalls, self._log_health, self._prune)
         ]
 
     async def stop(self, timeout_s: float = STOP_S) -> None:
-        """Writes what is left and ends everything, in little more than `timeout_s`. To be called after the drain."""
+        """Write the last traces and stop, in little more than `timeout_s`. Call it after the drain."""
         observers.unregister(self.recorder)
         self._stopping.set()
         for task in self._tasks:
@@ -136,7 +139,7 @@ class Service:
         logger.info("proxy.stopped", extra={"tracesLost": lost, **self.uptime.json()})
 
     def dropped(self) -> dict[str, int]:
-        """What was lost so far, by what it was."""
+        """Number of lost records by kind."""
         return {
             "trace": self.writer.dropped + self.recorder.overflowed,
             "log_line": self._logging.lost if self._logging else 0,
@@ -144,7 +147,7 @@ class Service:
         }
 
     def traces_json(self) -> Json:
-        """How far the database is behind."""
+        """State of the trace writer."""
         return {
             "pending": self.writer.pending,
             "behindMs": round(self.writer.behind_s * 1000),
@@ -154,25 +157,25 @@ class Service:
         }
 
     def settlements_json(self) -> Json:
-        """How far the sums of what keys have used are behind."""
+        """State of the usage writes."""
         found = self.runtime.settlements()
         return {"pending": found.pending, "failing": found.failing, "dropped": found.dropped}
 
-    async def tell_metrics(self) -> None:
-        """Brings the metrics up to date: to be called before they are rendered."""
+    async def update_metrics(self) -> None:
+        """Update the metrics; call it before they are rendered."""
         self.metrics.flush(self.dropped())
         everyone = await self.cluster.members()
         self.collector.update([state for state in everyone if state["node"] == self.config.node])
 
     def active(self) -> list[ActiveTrace]:
-        """The requests under way in this process, the oldest first."""
+        """Active requests of this process, oldest first."""
         return self.recorder.active()
 
     def _start_otel(self) -> None:
         if self.config.otel_endpoint is None:
             return
         try:
-            # An extra: not to be imported where it is not used, since it may not be there.
+            # An optional dependency, which may not be installed.
             otel = importlib.import_module("observability.otel")
         except ImportError:
             logger.error("otel.missing", extra={"hint": "pip install 'claude-sdk-proxy[otel]'"})
@@ -191,7 +194,7 @@ class Service:
             await asyncio.sleep(_STALL_CHECK_S)
             self.recorder.count_stalls()
 
-    async def _tell_health(self) -> None:
+    async def _log_health(self) -> None:
         while True:
             await asyncio.sleep(_HEALTH_S)
             own = self.cluster.own_state()
@@ -218,7 +221,7 @@ class Service:
             pause_s = _PRUNE_S
             try:
                 done = await asyncio.to_thread(self._prune_now)
-            except DatabaseError as error:  # locked or gone: in an hour again
+            except DatabaseError as error:  # locked or unavailable: retried in an hour
                 logger.warning("trace.prune_failed", extra={"error": type(error).__name__})
             else:
                 if done.any:
@@ -232,17 +235,16 @@ class Service:
 
 
 class ServiceHolder:
-    """Where views find the service of this process."""
+    """Access to the service of this process."""
 
     def __init__(self) -> None:
         self._service: Service | None = None
 
     def install(self, service: Service | None) -> None:
-        """Sets the service, or takes it away."""
         self._service = service
 
     def current(self) -> Service | None:
-        """The service; None where this process serves nothing."""
+        """The service; None if the gateway is not running in this process."""
         return self._service
 
 
@@ -250,7 +252,7 @@ holder = ServiceHolder()
 
 
 def install(runtime: ProcessRuntime, config: Config, *, logging_: Logging | None = None) -> Service:
-    """Makes this process's service and shows it to the views; `start` and `stop` are the caller's to await."""
+    """Create the service of this process and make it available to views. The caller awaits `start` and `stop`."""
     service = Service(runtime, config, logging_=logging_)
     holder.install(service)
     return service

@@ -48,14 +48,14 @@ class Cluster:
         identity: Identity,
         registry: MemberRegistry,
         *,
-        port: ProcessRuntime,
+        runtime: ProcessRuntime,
         recorder: Recorder,
         redis_url: str | None = None,
         on_heartbeat: Callable[[], object] = lambda: None,
     ) -> None:
         self.identity = identity
         self._registry = registry
-        self._port = port
+        self._runtime = runtime
         self._recorder = recorder
         self._redis_url = redis_url
         self._on_heartbeat = on_heartbeat
@@ -121,19 +121,19 @@ class Cluster:
             "upstream": self.upstream(),
             "active": len(traces),
             "runs": [active_run(trace, self.identity) for trace in traces[:MAX_REPORTED_RUNS]],
-            "workers": [worker_row(worker, node=node, process=label) for worker in self._port.workers()],
+            "workers": [worker_row(worker, node=node, process=label) for worker in self._runtime.workers()],
             "load": self.load(),
         }
 
     def queue(self) -> Queue:
-        found = self._port.queue()
+        found = self._runtime.queue()
         return {"active": found.active, "waiting": found.waiting, "max": found.max}
 
     def load(self) -> Load:
         return self._load.as_payload()
 
     def upstream(self) -> Upstream:
-        found = self._port.upstream()
+        found = self._runtime.upstream()
         return {"state": str(found.state), "failures": found.failures, "opened": found.opened}
 
     async def peers(self) -> list[MemberState]:
@@ -153,14 +153,14 @@ class Cluster:
 
     async def cancel(self, run_id: str) -> bool:
         """Cancel a run in any process; False if not found. Peers react within two seconds."""
-        if self._port.cancel(run_id):
+        if self._runtime.cancel(run_id):
             return True
         owner = owner_of(await self.peers(), run=run_id) or await sync_to_async(self._registry.owner_of)(run_id)
         return owner is not None and await self._send(owner, CANCEL, run_id)
 
     async def retire(self, worker_id: str) -> bool:
         """Retire a worker in any process; False if not found."""
-        if self._port.retire(worker_id):
+        if self._runtime.retire(worker_id):
             return True
         owner = owner_of(await self.peers(), worker=worker_id)
         return owner is not None and await self._send(owner, RETIRE, worker_id)
@@ -192,9 +192,9 @@ class Cluster:
     def _execute(self, kind: str, subject: str) -> None:
         logger.info("cluster.errand", extra={"kind": kind, "subject": subject})
         if kind == CANCEL:
-            self._port.cancel(subject)
+            self._runtime.cancel(subject)
         elif kind == RETIRE:
-            self._port.retire(subject)
+            self._runtime.retire(subject)
 
     async def _publish_loop(self, pause_s: float) -> None:
         while True:
@@ -244,7 +244,7 @@ class Cluster:
     def _handle_lost(self, names: Sequence[str]) -> None:
         for name in names:
             logger.warning("cluster.process_lost", extra={"lost": name})
-            self._port.lost(name)
+            self._runtime.lost(name)
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, _with_connection_returned(work))

@@ -1,4 +1,4 @@
-"""The charts' data, read from the sums. Times are Unix seconds; percentiles are milliseconds; cost is US dollars."""
+"""Data of the charts, from the rollups: Unix seconds, percentiles in milliseconds, cost in US dollars."""
 
 import time
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from observability.stats import figures
 from observability.stats.figures import Point
 
 TOP_KEYS = 6
-"""Keys with a colour of their own; the rest are summed as one."""
+"""Keys drawn separately; the rest are summed."""
 
 _MINUTE_S = 60
 _OUTCOMES = ("completed", "errors", "cancelled", "refused", "interrupted")
@@ -17,7 +17,7 @@ _OUTCOMES = ("completed", "errors", "cancelled", "refused", "interrupted")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A span of time that ends now, cut into steps, and how often its charts are worth reading again."""
+    """Period until now, divided into steps; refresh_s: how often pages reload its charts."""
 
     name: str
     title: str
@@ -39,14 +39,14 @@ DEFAULT_WINDOW = "1h"
 
 
 class KeyCost(TypedDict):
-    """What one key cost in each step of `cost_steps`."""
+    """Cost of one key in each step of `cost_steps`."""
 
     label: str
     cost: list[float]
 
 
 class Charts(TypedDict):
-    """Everything that the overview draws, one value a step."""
+    """Series of the overview, one value per step."""
 
     window: str
     step_s: int
@@ -61,7 +61,7 @@ class Charts(TypedDict):
 
 
 async def read_charts(window: Window, *, now: float | None = None) -> Charts:
-    """The charts of the window until now."""
+    """Query the charts of the window."""
     now = time.time() if now is None else now
     since = now - window.seconds
     points = await figures.series(since, window.step_s, now=now)

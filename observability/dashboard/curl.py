@@ -1,22 +1,22 @@
-"""A stored request as a command line that sends it again. Pure."""
+"""Stored request as a curl command line."""
 
 import json
 import shlex
 from typing import Any
 
-PATHS = {"anthropic": "/v1/messages", "openai": "/v1/chat/completions"}
+PATH = "/v1/messages"
 KEY_VARIABLE = "GATEWAY_KEY"
 
 
-def curl_line(body: Any, *, base_url: str, dialect: str) -> str:
-    """The command; the key comes from a variable of the shell, because no secret is stored.
+def curl_line(body: Any, *, base_url: str) -> str:
+    """The command. The key is a shell variable, because no secret is stored.
 
-    The body is the canonical one (the Messages API), whatever dialect the client spoke: it is what the gateway stores.
+    The stored body is always that of the Messages API, whichever dialect the client used.
     """
     data = json.dumps(body, ensure_ascii=False, indent=2)
     return " \\\n  ".join(
         [
-            f"curl {shlex.quote(base_url + PATHS['anthropic'])}",
+            f"curl {shlex.quote(base_url + PATH)}",
             f'-H "x-api-key: ${KEY_VARIABLE}"',
             "-H 'content-type: application/json'",
             "-H 'anthropic-version: 2023-06-01'",

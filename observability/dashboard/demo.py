@@ -1,4 +1,4 @@
-"""Made-up traces for an empty dashboard in demo mode. Blocks; for a thread of its own."""
+"""Synthetic traces for an empty dashboard in demo mode."""
 
 import time
 from datetime import UTC, datetime
@@ -11,18 +11,18 @@ from observability.stats.rollup import Sums
 from observability.tracing.store import write_sums, write_traces
 from observability.tracing.synthetic import synthetic_traces
 
-_LOTS = ((2_400, 7.0), (500, 1.0), (120, 1 / 24), (40, 5 / 24 / 60))
-"""How many, and over how many days until now: so that each of the charts' windows has something to show."""
+_BATCHES = ((2_400, 7.0), (500, 1.0), (120, 1 / 24), (40, 5 / 24 / 60))
+"""Count and period in days, one for each window of the charts."""
 
 _KEY_OFFSET = 1_000_000
-"""Added to the made-up keys' ids, so that they are nobody's."""
+"""Added to the synthetic key ids, else they would be those of real keys."""
 
 
 def fill() -> int:
-    """Writes the traces with their sums, as the gateway itself would have; how many."""
+    """Write traces and rollups; returns the number of traces. Blocks, and closes the thread's connections."""
     now, seed = datetime.now(UTC), time.time_ns()
     traces = [
-        trace for part, (count, days) in enumerate(_LOTS)
+        trace for part, (count, days) in enumerate(_BATCHES)
         for trace in synthetic_traces(count, days=days, until=now, seed=seed + part)
     ]  # fmt: skip
     ended = [_as_demo(trace) for trace in traces if trace["finished_at"] <= now]

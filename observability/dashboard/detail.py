@@ -1,4 +1,4 @@
-"""GET /dashboard/requests/{id}: one request, over or under way."""
+"""GET /dashboard/requests/{id}: one request, finished or active."""
 
 import json
 import time
@@ -25,16 +25,16 @@ _MAX_SHOWN_CHARS = 200_000
 
 @page
 async def request_detail(request: HttpRequest, ctx: PageContext, trace_id: str) -> HttpResponseBase:
-    """The page; for a script only what changes while the request runs."""
+    """The page; for a script only the part that changes while the request runs."""
     draft = ctx.service.recorder.find(trace_id)
     trace = _as_trace(draft, ctx) if draft is not None else await queries.trace(trace_id)
     if trace is None:
         context: dict[str, Any] = {"title": "Request", "trace_id": trace_id}
         return await render_page(request, ctx, "observability/request_missing.html", context, status=404)
-    live = trace.status == Status.ACTIVE  # here, or in another process: then its row tells how far it has come
+    live = trace.status == Status.ACTIVE  # in this process, or in another one, whose row is as of its last write
     context = {"title": "Request", "live_page": live, "trace": trace, "live": live, **_facts(trace)}
     if not live:
-        context |= await _kept(request, trace)
+        context |= await _stored(request, trace)
     before, after = await queries.neighbours(trace)
     context |= {"before": before, "after": after}
     if trace.conversation_id:
@@ -44,7 +44,7 @@ async def request_detail(request: HttpRequest, ctx: PageContext, trace_id: str) 
 
 
 def _as_trace(draft: ActiveTrace, ctx: PageContext) -> Trace:
-    """The row that the request would have now."""
+    """The row that an active request would have now."""
     return Trace(
         **trace_values(draft, final=False, node=ctx.service.config.node, redactor=Redactor(ctx.service.config.secrets))
     )
@@ -59,7 +59,7 @@ def _facts(trace: Trace) -> dict[str, Any]:
     bars = waterfall(times, now=time.time())
     return {
         "waterfall": bars,
-        # Also of a request that waits still, or waited in vain.
+        # Not `trace.queue_ms`, which a request that still waits, or gave up, does not have.
         "queue_ms": next((bar.length_ms for bar in bars.bars if bar.kind == "queue"), None),
         "events": [(kind, count, 100 * count / most) for kind, count in events],
         "chars_per_s": trace.output_chars / seconds if seconds > 0.2 else None,
@@ -68,8 +68,8 @@ def _facts(trace: Trace) -> dict[str, Any]:
     }
 
 
-async def _kept(request: HttpRequest, trace: Trace) -> dict[str, Any]:
-    """The dump and the bodies, where there are any."""
+async def _stored(request: HttpRequest, trace: Trace) -> dict[str, Any]:
+    """The error dump and the stored bodies, if any."""
     dump = await queries.dump(trace.pk)
     body = await StoredBody.objects.filter(trace_id=trace.pk).afirst()
     kept: dict[str, Any] = {}
@@ -81,7 +81,7 @@ async def _kept(request: HttpRequest, trace: Trace) -> dict[str, Any]:
         kept["stored"] = {"request": _pretty(body.request), "answer": _pretty(body.answer)}
         if body.request is not None:
             base = f"{request.scheme}://{request.get_host()}"
-            kept["curl"] = curl_line(body.request, base_url=base, dialect=trace.dialect)
+            kept["curl"] = curl_line(body.request, base_url=base)
     return kept
 
 

@@ -1,4 +1,4 @@
-"""GET /dashboard/errors: what goes wrong, by kind and by where it happens."""
+"""GET /dashboard/errors: errors grouped by type and phase."""
 
 import time
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _MAX_GROUPS = 100
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """How far back to look; None: over all that is kept."""
+    """Period of the page. seconds: None for all traces."""
 
     name: str
     title: str
@@ -37,7 +37,7 @@ SPANS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorGroup:
-    """Errors of one type in one phase. last: the newest of them, while its trace is kept."""
+    """Errors of one type in one phase. last: the newest trace, None once it is pruned."""
 
     type: str
     phase: str
@@ -51,7 +51,7 @@ class ErrorGroup:
 
 @page
 async def error_list(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
-    """The groups of a span, the most frequent first."""
+    """Groups of a period, most frequent first."""
     span = SPANS.get(request.GET.get("span", ""), SPANS["24h"])
     since = None if span.seconds is None else time.time() - span.seconds
     groups = (await figures.groups(Dimension.ERROR, since))[:_MAX_GROUPS]

@@ -1,4 +1,4 @@
-"""GET /dashboard/logs: the end of a log file, by level and by text."""
+"""GET /dashboard/logs: tail of a log file, filtered by level and text."""
 
 import asyncio
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _KNOWN = frozenset({"ts", "level", "event", "logger", "reqId", "exception"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """A line of a log. at is None, and all of the line is the event, where it is not JSON."""
+    """A log line. If it is not JSON, `at` is None and `event` is the whole line."""
 
     at: datetime | None
     level: str
@@ -47,7 +47,7 @@ async def log_tail(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
                 log_files.tail, folder, name, wanted, level=level if level in LEVELS else "", text=text
             )
         except (ValueError, FileNotFoundError):
-            return error_page(request, 404, "There is no such log file.")
+            return error_page(request, 404, "Log file not found.")
     context: dict[str, Any] = {
         "title": "Logs",
         "files": files,
@@ -66,7 +66,7 @@ async def log_tail(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
 
 
 def log_line(line: str) -> LogLine:
-    """The line taken apart. Pure."""
+    """Parse a line."""
     try:
         entry = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""What an operator can do: cancel a request, retire a worker, fill the demo; and the page of the workers."""
+"""The workers page and the operators' actions: cancel a request, retire a worker, fill the demo."""
 
 import asyncio
 import logging
@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 
 @page
 async def workers(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
-    """GET /dashboard/workers: the CLI processes; the socket keeps them up to date."""
+    """GET /dashboard/workers: CLI processes, kept up to date through the socket."""
     broadcaster = broadcasters.current()
-    assert broadcaster is not None  # the desk has a service
+    assert broadcaster is not None  # the context has a service
     context = {
         "title": "Workers",
         "live_page": True,
-        "snapshot": await broadcaster.figures_now(),
+        "snapshot": await broadcaster.current_snapshot(),
         "config": settings_json(gateway_settings(), ctx.service.config.cli),
         "has_redis": ctx.service.cluster.has_redis,
     }
@@ -33,29 +33,29 @@ async def workers(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
 
 @action
 async def cancel(request: HttpRequest, ctx: PageContext, run_id: str) -> HttpResponseBase:
-    """POST /dashboard/requests/{id}/cancel: ends a queued or running request."""
+    """POST /dashboard/requests/{id}/cancel: cancel a queued or running request."""
     if not await ctx.service.cluster.cancel(run_id):
-        return error_page(request, 404, "This request is over already.")
+        return error_page(request, 404, "This request has already ended.")
     logger.warning("request.cancel_requested", extra={"reqId": run_id, "by": ctx.user.get_username()})
     return JsonResponse({"id": run_id, "cancelled": True}, status=202)
 
 
 @action
 async def retire(request: HttpRequest, ctx: PageContext, worker_id: str) -> HttpResponseBase:
-    """POST /dashboard/workers/{id}/retire: ends a worker, after its turn where it is busy."""
+    """POST /dashboard/workers/{id}/retire: end a worker, after its turn if it is busy."""
     if not await ctx.service.cluster.retire(worker_id):
-        return error_page(request, 404, "This worker is gone or going already.")
+        return error_page(request, 404, "This worker has ended or is about to.")
     logger.warning("worker.retire_requested", extra={"worker": worker_id, "by": ctx.user.get_username()})
     return JsonResponse({"id": worker_id, "retired": True}, status=202)
 
 
 @action
 async def fill_demo(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
-    """POST /dashboard/demo: adds made-up traces, in demo mode only."""
+    """POST /dashboard/demo: add synthetic traces; demo mode only."""
     if not ctx.demo:
-        return error_page(request, 404, "Made-up data is for demo mode only.")
+        return error_page(request, 404, "Demo data can be added in demo mode only.")
     count = await asyncio.to_thread(demo.fill)
     if (broadcaster := broadcasters.current()) is not None:
-        broadcaster.refresh()
-    messages.success(request, f"{count} made-up requests of the last seven days were added.")
+        broadcaster.invalidate_figures()
+    messages.success(request, f"{count} demo requests of the last seven days were added.")
     return HttpResponseRedirect(reverse("dashboard:overview"))

@@ -1,4 +1,4 @@
-"""GET /dashboard/: the figures, the charts, what is going on, and what went wrong last."""
+"""GET /dashboard/: figures, charts, active requests and the last errors."""
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
@@ -9,15 +9,15 @@ from observability.live.broadcast import broadcasters
 
 @page
 async def overview(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
-    """The page, with a snapshot in it, so that it has its figures before the socket is open."""
+    """The page, with a snapshot, so that it shows figures before the socket is open."""
     broadcaster = broadcasters.current()
-    assert broadcaster is not None  # the desk has a service
+    assert broadcaster is not None  # the context has a service
     window = request.GET.get("window", DEFAULT_WINDOW)
     window = window if window in WINDOWS else DEFAULT_WINDOW
     context = {
         "title": "Overview",
         "live_page": True,
-        "snapshot": await broadcaster.figures_now(),
+        "snapshot": await broadcaster.current_snapshot(),
         "charts": await read_charts(WINDOWS[window]),
         "windows": list(WINDOWS.values()),
         "window": window,
@@ -36,5 +36,5 @@ async def charts(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
 
 @page
 async def login_state(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
-    """GET /dashboard/login-state: 204 while the login is good; tells a page whose socket was refused why that was."""
+    """GET /dashboard/login-state: 204 for a valid login, by which a page learns why its socket was rejected."""
     return HttpResponse(status=204, headers={"Cache-Control": "no-store"})

@@ -1,4 +1,4 @@
-"""GET /dashboard/requests: the history with its filters, page by page without an end."""
+"""GET /dashboard/requests: the request history, with filters and endless scrolling."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,26 +35,26 @@ _NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A value of a filter and how it is called."""
+    """Option of a filter."""
 
     value: str
     label: str
 
 
 class Filters:
-    """The filters as the address has them. Raises ValueError for a value that is too long."""
+    """Filters of the query string. Raises ValueError for a value that is too long or contains NUL."""
 
     def __init__(self, given: Mapping[str, str]) -> None:
         self.given = {name: given[name].strip() for name in _NAMES if given.get(name, "").strip()}
         if any(len(value) > MAX_PARAM_CHARS or "\x00" in value for value in self.given.values()):
-            raise ValueError(f"A filter takes at most {MAX_PARAM_CHARS} characters.")
+            raise ValueError(f"Filters are limited to {MAX_PARAM_CHARS} characters, without NUL.")
 
     def query(self, **more: str) -> str:
         """The filters as a query string."""
         return urlencode(self.given | more)
 
     def where(self, *, keys: Mapping[str, str], now: datetime) -> queries.TraceFilter:
-        """The conditions. keys: the ids of the known keys by their names in lower case."""
+        """The conditions of the query. keys: key ids by lower-case name."""
         given, text = self.given, self.given.get("q", "")
         by_id = text.startswith(_ID_PREFIX)
         key = given.get("key", "") or ("" if by_id else keys.get(text.lower(), ""))
@@ -78,17 +78,17 @@ class Filters:
 
 @page
 async def request_list(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
-    """The page; for a script only the rows that follow the cursor."""
+    """The page; for a script only the rows after the cursor."""
     fragment = wants_fragment(request)
     now = datetime.now(UTC)
-    keys = await _known(Dimension.KEY)
+    keys = await _choices_of(Dimension.KEY)
     try:
         filters = Filters(request.GET.dict())
         names = {key.label.lower(): key.value for key in keys}
         cursor = request.GET.get("cursor", "")[:MAX_PARAM_CHARS]
         found = await queries.page(filters.where(keys=names, now=now), limit=PAGE_ROWS, cursor=cursor or None)
     except (ValueError, OverflowError) as error:
-        return error_page(request, 400, str(error) or "A filter of this address cannot be read.")
+        return error_page(request, 400, str(error) or "Invalid filter.")
     more = filters.query(cursor=found.next) if found.next else ""
     context: dict[str, Any] = {
         "traces": found.traces,
@@ -100,12 +100,12 @@ async def request_list(request: HttpRequest, ctx: PageContext) -> HttpResponseBa
     if fragment:
         name = "_request_rows" if cursor else "_request_table"
         return await render_page(request, ctx, f"observability/{name}.html", context)
-    context |= {"title": "Requests", "live_page": True, "given": filters.given, "choices": await _choices(keys)}
+    context |= {"title": "Requests", "live_page": True, "given": filters.given, "choices": await _filter_choices(keys)}
     return await render_page(request, ctx, "observability/requests.html", context)
 
 
-async def _known(dimension: Dimension) -> list[Choice]:
-    """The keys or models that there are sums of, by name."""
+async def _choices_of(dimension: Dimension) -> list[Choice]:
+    """Keys or models that have rollups, by name."""
     rows = Rollup.objects.filter(resolution_s=HOUR_S, dimension=dimension).order_by().values("value")
     found = [
         Choice(row["value"], row["name"] or row["value"])
@@ -114,11 +114,11 @@ async def _known(dimension: Dimension) -> list[Choice]:
     return sorted(found, key=lambda choice: choice.label.lower())
 
 
-async def _choices(keys: list[Choice]) -> dict[str, list[Choice]]:
+async def _filter_choices(keys: list[Choice]) -> dict[str, list[Choice]]:
     return {
         "status": [Choice(status.value, status.value) for status in Status if status is not Status.ACTIVE],
         "reason": [Choice(reason.value, reason.value.replace("_", " ")) for reason in EndReason],
-        "model": await _known(Dimension.MODEL),
+        "model": await _choices_of(Dimension.MODEL),
         "key": keys,
         "dialect": [Choice("anthropic", "Anthropic"), Choice("openai", "OpenAI")],
         "span": [Choice(name, label) for name, (label, _) in _SPANS.items()],
@@ -134,5 +134,5 @@ def _moment(text: str) -> datetime | None:
 
 
 def _cursor_time(cursor: str | None) -> datetime | None:
-    """When the traces before the cursor begin; the cursor is `queries.page`'s own."""
+    """Time of the cursor, in the format of `queries.page`."""
     return datetime.fromtimestamp(int(cursor.partition("-")[0]) / 1_000_000, UTC) if cursor else None

@@ -1,4 +1,4 @@
-"""GET /dashboard/sessions: the conversations, as the gateway knows them or, where it keeps none, as the traces tell."""
+"""GET /dashboard/sessions: stored conversations, or if there are none, those of the traces."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ from observability.models import Trace
 
 PAGE_ROWS = 50
 TRACED_ROWS = 2_000
-"""The newest traces of sessions that are looked at where the gateway itself knows none."""
+"""Newest traces searched for sessions if the gateway has stored none."""
 
 _MAX_PARAM_CHARS = 200
 _COLUMNS = (
@@ -22,13 +22,13 @@ _COLUMNS = (
 
 @page
 async def session_list(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
-    """The page; for a script only the rows that follow the cursor."""
+    """The page; for a script only the rows after the cursor."""
     text = request.GET.get("q", "").strip()[:_MAX_PARAM_CHARS]
     cursor = request.GET.get("cursor", "")[:_MAX_PARAM_CHARS]
     try:
         found = await page_of_sessions(text=text, limit=PAGE_ROWS, cursor=cursor)
     except ValueError:
-        return error_page(request, 400, "This address is not one of this page's.")
+        return error_page(request, 400, "Invalid cursor.")
     rows, following, traced = list(found.rows), found.next, False
     if not rows and not cursor:
         rows, traced = await _traced(text), True
@@ -49,7 +49,7 @@ async def _traced(text: str) -> list[SessionRow]:
 
 
 def sessions_of(traces: Iterable[dict[str, Any]]) -> list[SessionRow]:
-    """The sessions that traces belong to (their columns, the newest first), the last used first. Pure."""
+    """Sessions of the traces, last used first. traces: their columns, newest first."""
     found: dict[tuple[int, str], SessionRow] = {}
     for trace in traces:
         at = trace["received_at"].timestamp()

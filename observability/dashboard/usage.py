@@ -1,4 +1,4 @@
-"""GET /dashboard/usage: what each key uses by day, against its budget."""
+"""GET /dashboard/usage: usage of each key by day, and its budgets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ TOP_KEYS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """A period's budget in US dollars, what is spent of it, and the share in percent."""
+    """Budget of a period and its spending, in US dollars."""
 
     period: str
     limit: float
@@ -25,23 +25,22 @@ class Budget:
 
     @property
     def percent(self) -> float:
-        """How much is spent; above 100 where it is exceeded."""
+        """Share spent; above 100 if the budget is exceeded."""
         return 100 * self.spent / self.limit if self.limit else 100.0
 
     @property
     def bar(self) -> float:
-        """The share as a bar can show it."""
         return min(100.0, self.percent)
 
     @property
     def level(self) -> str:
-        """A word for the style sheet."""
+        """Severity, for the style sheet."""
         return "bad" if self.percent >= 100 else "warn" if self.percent >= 80 else "ok"
 
 
 @dataclass(slots=True, kw_only=True)
 class KeyUsage:
-    """One key over the days that are shown."""
+    """Usage of one key over the days shown."""
 
     name: str
     key_id: int
@@ -58,11 +57,11 @@ class KeyUsage:
 
 @page
 async def usage(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
-    """The page."""
+    """The page, for 7, 30 or 90 days."""
     days = DAYS.get(request.GET.get("days", ""), DAYS[DEFAULT_DAYS])
     today = datetime.now(UTC).date()
     shown = [today - timedelta(days=back) for back in range(days - 1, -1, -1)]
-    # The month's budget needs its days, however few are shown.
+    # From the first of the month, else its budget would be compared with a part of its spending.
     rows = await usage_since(min(shown[0], today.replace(day=1)))
     keys = keys_with_usage(await all_keys(), rows, spent=await spent_by_key(), today=today, since=shown[0])
     context: dict[str, Any] = {
@@ -79,7 +78,7 @@ async def usage(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
 def keys_with_usage(
     keys: Sequence[KeyRow], rows: Sequence[UsageRow], *, spent: dict[int, float], today: date, since: date
 ) -> list[KeyUsage]:
-    """The keys with what they used since then, the most expensive first; those deleted meanwhile too. Pure."""
+    """Usage by key since that day, most expensive first, including deleted keys."""
     found = {key["id"]: KeyUsage(name=key["name"], key_id=key["id"], state=key["state"]) for key in keys}
     day_cost: dict[int, float] = {}
     month_cost: dict[int, float] = {}
@@ -111,7 +110,7 @@ def keys_with_usage(
 
 
 def total_of(keys: Sequence[KeyUsage]) -> KeyUsage:
-    """What all of them used. Pure."""
+    """Total over the keys."""
     total = KeyUsage(name="", key_id=0, state="")
     for key in keys:
         total.requests += key.requests
@@ -124,7 +123,7 @@ def total_of(keys: Sequence[KeyUsage]) -> KeyUsage:
 
 
 def chart(keys: Sequence[KeyUsage], days: Sequence[date]) -> dict[str, Any]:
-    """The cost by day of the most expensive keys, the rest as one."""
+    """Daily cost of the most expensive keys; the others are summed."""
     costly = [key for key in keys if key.cost > 0]
     lines = [{"label": key.name, "cost": [key.by_day.get(day, 0.0) for day in days]} for key in costly[:TOP_KEYS]]
     if rest := costly[TOP_KEYS:]:

@@ -1,17 +1,17 @@
-"""Where the time of one request went: its phases as bars on one scale. Pure."""
+"""Phases of a request as bars on one time scale."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 LEAST_PERCENT = 0.4
-"""The width of a bar that would be too thin to be seen."""
+"""Least width of a bar; else short phases would be invisible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A phase. Times in milliseconds from when the request was received; left and width in percent of the whole.
+    """A phase. Times in milliseconds since the request was received; left and width in percent of the total.
 
-    kind is a word for the style sheet; going: it has not ended.
+    kind: for the style sheet. going: the phase has not ended.
     """
 
     name: str
@@ -27,31 +27,31 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Waterfall:
-    """The bars from top to bottom, and how long they take together."""
+    """Bars from top to bottom, and their total duration."""
 
     bars: list[Bar]
     total_ms: float
 
 
-# The phase from this moment to the next one that was reached.
+# A phase lasts from this time to the next one that was reached.
 _PHASES = (
     ("received", "Intake", "intake", "Reading the request, checking the key and its limits"),
     ("queued", "Queue", "queue", "Waiting for a free slot"),
-    ("admitted", "Worker", "worker", "Waiting for a warm worker"),
-    ("worker_ready", "Upstream", "upstream", "From handing the request over to the first event that came back"),
-    ("first_event", "First token", "token", "From the first event to the first piece of the answer"),
-    ("first_token", "Streaming", "stream", "The answer arrives"),
+    ("admitted", "Worker", "worker", "Waiting for a worker"),
+    ("worker_ready", "Upstream", "upstream", "From sending the request to the first event"),
+    ("first_event", "First token", "token", "From the first event to the first token"),
+    ("first_token", "Streaming", "stream", "Receiving the response"),
     ("last_event", "Closing", "closing", "From the last event to the end of the response"),
 )
 
 
 def waterfall(times: Mapping[str, float | None], *, now: float) -> Waterfall:
-    """The bars, from the Unix times of the phases by name (`received` … `finished`); those not reached are None."""
+    """Bars from the Unix times of the phases (`received` … `finished`), None for phases not reached."""
     start = times["received"]
     assert start is not None
     end = times.get("finished")
     if end is None:
-        times = {**times, "last_event": None}  # of an answer that still arrives it is only the last so far
+        times = {**times, "last_event": None}  # while the response arrives, more events will follow
     total = max((end if end is not None else now) - start, 0.000_001)
     reached = [
         (name, at) for name in (*(phase[0] for phase in _PHASES), "finished") if (at := times.get(name)) is not None

@@ -190,7 +190,7 @@ async def log_view(request: HttpRequest, service: Service, operator: Operator, n
 @operator_view("GET")
 async def metrics_view(request: HttpRequest, service: Service, operator: Operator) -> HttpResponseBase:
     """GET /metrics: Prometheus metrics of all processes of this node."""
-    await service.tell_metrics()
+    await service.update_metrics()
     body, content_type = await asyncio.to_thread(service.metrics.render, request.headers.get("accept", ""))
     return HttpResponse(body, content_type=content_type)
 

@@ -1,4 +1,4 @@
-"""Tells the open pages what changes: one payload for all of them, a few times a second, however much happens."""
+"""Live updates of the open pages: one payload for all of them, at most four times a second."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from django.db import DatabaseError, close_old_connections
 
 from observability.cluster.load import total_load
 from observability.cluster.states import MemberState, process_row, row_of, total_queue, worst_upstream
-from observability.live.overview import read_pulse
+from observability.live.overview import read_figures
 from observability.payloads import (
     Gone,
     Payload,
@@ -31,17 +31,17 @@ from observability.tracing.trace_builder import ActiveTrace
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.25
-"""The least time between two messages to a page."""
+"""Minimum interval of messages to a page."""
 
 QUIET_S = 2.0
-"""With nothing to tell, a message all the same, so that a page knows the line is alive."""
+"""Interval of messages without changes, by which a page knows that the connection is alive."""
 
-PULSE_S = 2.0
-"""The least time between two reads of the database; without any request that ended, `IDLE_PULSE_S`."""
+FIGURES_S = 2.0
+"""Minimum interval of database reads; `IDLE_FIGURES_S` if no request has ended since the last one."""
 
-IDLE_PULSE_S = 10.0
+IDLE_FIGURES_S = 10.0
 MAX_ROWS = 300
-_PULSE_TIMEOUT_S = 10.0
+_FIGURES_TIMEOUT_S = 10.0
 _WORKERS_S = 1.0
 _MAX_OUTCOMES = 2_000
 
@@ -50,14 +50,14 @@ Page = Callable[[str], Awaitable[None]]
 
 
 class Broadcaster(Listener):
-    """The pages' source in one process. Works only while somebody watches; all calls on the event loop's thread."""
+    """Source of the pages of one process; idle while no page is open. Belongs on the event loop's thread."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._seq = 0
         self._pages: dict[Page, None] = {}
         self._task: asyncio.Task[None] | None = None
-        self._pulse_task: asyncio.Task[None] | None = None
+        self._figures_task: asyncio.Task[None] | None = None
         self._rows: dict[str, RunRow] = {}
         self._hidden = 0
         self._outcomes: dict[str, Gone] = {}
@@ -66,25 +66,24 @@ class Broadcaster(Listener):
         self._workers: list[WorkerRow] = []
         self._workers_at = 0.0
         self._processes: list[ProcessRow] = []
-        self._others: list[MemberState] = []
-        self._others_task: asyncio.Task[None] | None = None
-        self._pulse: Pulse | None = None
-        self._pulse_is_new = False
-        self._pulse_at = float("-inf")
-        self._something_ended = True
+        self._peers: list[MemberState] = []
+        self._peers_task: asyncio.Task[None] | None = None
+        self._figures: Pulse | None = None
+        self._figures_changed = False
+        self._figures_at = float("-inf")
+        self._has_ended_runs = True
         self._sent_at = 0.0
         service.recorder.add_listener(self)
 
     @property
     def service(self) -> Service:
-        """Whose requests are told of."""
         return self._service
 
     def join(self, page: Page) -> None:
         """Send ticks to the page from now on; the first page starts the ticker."""
         self._pages[page] = None
         if self._task is None:
-            self._look()
+            self._update_runs()
             self._task = asyncio.create_task(self._run(), name="dashboard ticker")
 
     def leave(self, page: Page) -> None:
@@ -97,9 +96,9 @@ class Broadcaster(Listener):
             self._outcomes.clear()
 
     async def snapshot(self) -> Snapshot:
-        """All that the messages so far add up to; for a page that has just joined, or lost one of them."""
-        if self._pulse is None:
-            await self._read_apart()
+        """The sum of all messages so far, for a page that has just joined or missed one."""
+        if self._figures is None:
+            await self._read_figures_outside_request()
         return {
             "type": "snapshot",
             "seq": self._seq,
@@ -111,49 +110,49 @@ class Broadcaster(Listener):
             "workers": self._workers,
             "processes": self._processes,
             "load": total_load(
-                [self._service.cluster.load(), *(state["load"] for state in self._others if "load" in state)]
+                [self._service.cluster.load(), *(state["load"] for state in self._peers if "load" in state)]
             ),
-            "pulse": self._pulse,
+            "pulse": self._figures,
         }
 
-    async def figures_now(self) -> Snapshot:
-        """A snapshot for a page that is being made; it looks by itself where nobody watches yet."""
+    async def current_snapshot(self) -> Snapshot:
+        """An up-to-date snapshot, for rendering a page, even if no page is open yet."""
         if not self._pages:
             self._workers_at = 0.0
-            self._others = await self._service.cluster.peers()
-            self._look()
-            if time.monotonic() - self._pulse_at >= PULSE_S:
-                await self._read_pulse()
+            self._peers = await self._service.cluster.peers()
+            self._update_runs()
+            if time.monotonic() - self._figures_at >= FIGURES_S:
+                await self._read_figures()
         return await self.snapshot()
 
-    def refresh(self) -> None:
-        """What is read from the database is read again by the next page, or the next tick."""
-        self._pulse, self._pulse_at, self._something_ended = None, float("-inf"), True
+    def invalidate_figures(self) -> None:
+        """Make the next page or tick read the database again."""
+        self._figures, self._figures_at, self._has_ended_runs = None, float("-inf"), True
 
-    def ended(self, draft: ActiveTrace) -> None:
-        """Keeps how it ended for the next tick."""
-        self._something_ended = True
+    def ended(self, trace: ActiveTrace) -> None:
+        """Record the outcome for the next tick."""
+        self._has_ended_runs = True
         if self._pages and len(self._outcomes) < _MAX_OUTCOMES:
-            reason = draft.end_reason.value if draft.end_reason else ""
-            self._outcomes[draft.id] = {"id": draft.id, "status": draft.status.value, "reason": reason}
+            reason = trace.end_reason.value if trace.end_reason else ""
+            self._outcomes[trace.id] = {"id": trace.id, "status": trace.status.value, "reason": reason}
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             try:
                 await self._tick()
-            except Exception:  # a tick that fails, whatever the fault, must not end the pages' line: the next one tries
+            except Exception:  # else one failed tick would end the updates of all pages; the next one tries again
                 logger.exception("dashboard.tick_failed")
 
     async def _tick(self) -> None:
         now = time.monotonic()
-        self._refresh_others()
-        runs, gone, other = self._look()
-        self._refresh_pulse(now)
-        pulse = self._pulse if self._pulse_is_new else None
-        if not (runs or gone or other or pulse) and now - self._sent_at < QUIET_S:
+        self._refresh_peers()
+        runs, gone, other = self._update_runs()
+        self._refresh_figures(now)
+        figures = self._figures if self._figures_changed else None
+        if not (runs or gone or other or figures) and now - self._sent_at < QUIET_S:
             return
-        self._seq, self._sent_at, self._pulse_is_new = self._seq + 1, now, False
+        self._seq, self._sent_at, self._figures_changed = self._seq + 1, now, False
         await self._send(
             {
                 "type": "tick",
@@ -166,82 +165,82 @@ class Broadcaster(Listener):
                 "upstream": self._upstream,
                 "workers": self._workers if other else None,
                 "processes": self._processes if other else None,
-                "pulse": pulse,
+                "pulse": figures,
             }
         )
 
-    def _look(self) -> tuple[list[RunRow], list[Gone], bool]:
-        """Rows that are new or changed, rows that are gone, and whether the queue or the workers have changed."""
-        drafts, here = self._service.active(), self._service.cluster.identity
-        rows = {draft.id: run_row(draft, node=here.node, process=here.label) for draft in drafts[:MAX_ROWS]}
-        for state in self._others:
+    def _update_runs(self) -> tuple[list[RunRow], list[Gone], bool]:
+        """Changed rows, removed rows, and whether the queue, the upstream, the workers or the processes changed."""
+        traces, here = self._service.active(), self._service.cluster.identity
+        rows = {trace.id: run_row(trace, node=here.node, process=here.label) for trace in traces[:MAX_ROWS]}
+        for state in self._peers:
             rows |= {run["id"]: row_of(run) for run in state["runs"][: MAX_ROWS - len(rows)] if run["id"] not in rows}
-        there = len(drafts) + sum(state["active"] for state in self._others)
+        total = len(traces) + sum(state["active"] for state in self._peers)
         changed = [row for run_id, row in rows.items() if self._rows.get(run_id) != row]
         gone = [
             self._outcomes.get(run_id, {"id": run_id, "status": "", "reason": ""})
             for run_id in self._rows
             if run_id not in rows
         ]
-        self._rows, self._hidden = rows, max(0, there - len(rows))
+        self._rows, self._hidden = rows, max(0, total - len(rows))
         self._outcomes.clear()
-        return changed, gone, self._look_at_gateway()
+        return changed, gone, self._update_gateway()
 
-    def _look_at_gateway(self) -> bool:
-        queue = total_queue([self._service.cluster.queue(), *(state["queue"] for state in self._others)])
-        upstream = worst_upstream([self._service.cluster.upstream(), *(state["upstream"] for state in self._others)])
+    def _update_gateway(self) -> bool:
+        queue = total_queue([self._service.cluster.queue(), *(state["queue"] for state in self._peers)])
+        upstream = worst_upstream([self._service.cluster.upstream(), *(state["upstream"] for state in self._peers)])
         workers, processes = self._workers, self._processes
-        # A system call for each worker: less often.
+        # Less often than ticks: it takes a system call for each worker.
         if time.monotonic() - self._workers_at >= _WORKERS_S:
             self._workers_at = time.monotonic()
-            everyone = [self._service.cluster.own_state(), *self._others]
-            workers = [worker for state in everyone for worker in state["workers"]]
-            processes = [process_row(state) for state in everyone]
+            members = [self._service.cluster.own_state(), *self._peers]
+            workers = [worker for state in members for worker in state["workers"]]
+            processes = [process_row(state) for state in members]
         before = (self._queue, self._upstream, self._workers, self._processes)
         self._queue, self._upstream, self._workers, self._processes = queue, upstream, workers, processes
         return (queue, upstream, workers, processes) != before
 
-    def _refresh_others(self) -> None:
-        if self._others_task is None:
-            self._others_task = asyncio.create_task(self._read_others(), name="dashboard others")
-            self._others_task.add_done_callback(self._others_done)
+    def _refresh_peers(self) -> None:
+        if self._peers_task is None:
+            self._peers_task = asyncio.create_task(self._read_peers(), name="dashboard peers")
+            self._peers_task.add_done_callback(self._peers_done)
 
-    def _others_done(self, _: asyncio.Task[None]) -> None:
-        self._others_task = None
+    def _peers_done(self, _: asyncio.Task[None]) -> None:
+        self._peers_task = None
 
-    async def _read_others(self) -> None:
+    async def _read_peers(self) -> None:
         async with ThreadSensitiveContext():
-            self._others = await self._service.cluster.peers()
+            self._peers = await self._service.cluster.peers()
             await sync_to_async(close_old_connections)()
 
-    def _refresh_pulse(self, now: float) -> None:
-        age = now - self._pulse_at
-        if self._pulse_task is None and (age >= IDLE_PULSE_S or (self._something_ended and age >= PULSE_S)):
-            self._pulse_task = asyncio.create_task(self._read_apart(), name="dashboard pulse")
-            self._pulse_task.add_done_callback(self._pulse_done)
+    def _refresh_figures(self, now: float) -> None:
+        age = now - self._figures_at
+        if self._figures_task is None and (age >= IDLE_FIGURES_S or (self._has_ended_runs and age >= FIGURES_S)):
+            self._figures_task = asyncio.create_task(self._read_figures_outside_request(), name="dashboard figures")
+            self._figures_task.add_done_callback(self._figures_done)
 
-    def _pulse_done(self, _: asyncio.Task[None]) -> None:
-        self._pulse_task = None
+    def _figures_done(self, _: asyncio.Task[None]) -> None:
+        self._figures_task = None
 
-    async def _read_apart(self) -> None:
-        """Reads outside of any request: on a thread of its own, whose connection nobody else closes."""
+    async def _read_figures_outside_request(self) -> None:
+        """Read on a thread of its own, whose connection Django does not close after a request."""
         async with ThreadSensitiveContext():
-            await self._read_pulse()
+            await self._read_figures()
             await sync_to_async(close_old_connections)()
 
-    async def _read_pulse(self) -> None:
-        self._pulse_at, self._something_ended = time.monotonic(), False
+    async def _read_figures(self) -> None:
+        self._figures_at, self._has_ended_runs = time.monotonic(), False
         try:
-            async with asyncio.timeout(_PULSE_TIMEOUT_S):
-                pulse = await read_pulse()
+            async with asyncio.timeout(_FIGURES_TIMEOUT_S):
+                figures = await read_figures()
         except (DatabaseError, TimeoutError) as error:
             logger.warning("dashboard.pulse_failed", extra={"error": type(error).__name__})
             return
-        self._pulse_is_new = self._pulse_is_new or pulse != self._pulse
-        self._pulse = pulse
+        self._figures_changed = self._figures_changed or figures != self._figures
+        self._figures = figures
 
     async def _send(self, payload: Payload) -> None:
-        text = encoded(payload)
+        text = encode(payload)
         for page in tuple(self._pages):
             try:
                 await page(text)
@@ -249,19 +248,19 @@ class Broadcaster(Listener):
                 logger.exception("dashboard.tick_failed")
 
 
-def encoded(payload: Payload) -> str:
-    """The payload as the socket sends it; encoded once, whoever reads it."""
+def encode(payload: Payload) -> str:
+    """The payload as JSON text."""
     return orjson.dumps(payload).decode()
 
 
 class BroadcasterHolder:
-    """Where the consumers find the broadcaster of the service that this process has."""
+    """Access to the broadcaster of this process's service."""
 
     def __init__(self) -> None:
         self._broadcaster: Broadcaster | None = None
 
     def current(self) -> Broadcaster | None:
-        """The broadcaster; made when first asked for. None where this process serves nothing."""
+        """The broadcaster, created on first use; None if no service is installed."""
         service = holder.current()
         if service is None:
             return None

@@ -13,18 +13,17 @@ from django.contrib.auth import get_user
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from observability.live.broadcast import Broadcaster, broadcasters, encoded
+from observability.live.broadcast import Broadcaster, broadcasters, encode
 from observability.permissions import may_look
 
 LOGIN_CHECK_S = 15.0
-"""How long a socket outlives the login that it was opened with."""
+"""Interval of checking that the login of an open socket is still valid."""
 
 CATCH_UP_S = 1.0
-"""The least time between two snapshots to the same page."""
+"""Minimum interval of snapshots to one page."""
 
 SIGNED_OUT = 4401
 FORBIDDEN = 4403
-UNAVAILABLE = 4503
 
 _MAX_MESSAGE_CHARS = 200
 _CATCH_UP = '{"type":"catch_up"}'
@@ -47,7 +46,7 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channe
             self._leave()
 
     async def connect(self) -> None:
-        """Refuses whoever may not look, before the socket is accepted."""
+        """Reject users without permission before accepting the socket."""
         self._caught_up_at = time.monotonic()
         user = self.scope["user"]
         broadcaster = broadcasters.current()
@@ -57,12 +56,11 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channe
         await self.accept()
         broadcaster.join(self.tick)
         self._broadcaster = broadcaster
-        await self.send(text_data=encoded(await broadcaster.snapshot()))
+        await self.send(text_data=encode(await broadcaster.snapshot()))
         self._has_snapshot = True
         self._login = asyncio.create_task(self._watch_login(), name="dashboard login")
 
     async def disconnect(self, code: int) -> None:
-        """Leaves the ticker."""
         if self._login is not None:
             self._login.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -75,17 +73,17 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channe
             self._broadcaster = None
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Answers `catch_up` with a snapshot; anything else ends the socket."""
+        """Reply to `catch_up` with a snapshot; close the socket on anything else."""
         if text_data is None or len(text_data) > _MAX_MESSAGE_CHARS or text_data != _CATCH_UP:
             await self.close(code=1008)
             return
         if self._broadcaster is None or time.monotonic() - self._caught_up_at < CATCH_UP_S:
             return
         self._caught_up_at = time.monotonic()
-        await self.send(text_data=encoded(await self._broadcaster.snapshot()))
+        await self.send(text_data=encode(await self._broadcaster.snapshot()))
 
     async def tick(self, text: str) -> None:
-        """Send a tick, unless the snapshot that it would change is still on its way."""
+        """Send a tick, unless the page is still waiting for its first snapshot."""
         if self._has_snapshot:
             await self.send(text_data=text)
 
@@ -95,12 +93,12 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channe
             async with ThreadSensitiveContext():
                 allowed = await database_sync_to_async(self._still_allowed)()
             if not allowed:
-                self._login = None  # `disconnect` must not wait for this very task
+                self._login = None  # else `disconnect` would wait for this task itself
                 await self.close(code=SIGNED_OUT)
                 return
 
     def _still_allowed(self) -> bool:
-        """Whether the session is still there, not expired, and its user may still look."""
+        """Whether the session exists, has not expired, and its user may see traces."""
         request = HttpRequest()
         request.session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")(self.scope["session"].session_key)
         return may_look(get_user(request))

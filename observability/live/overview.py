@@ -1,4 +1,4 @@
-"""What the overview reads from the database every few seconds, once for all pages."""
+"""Figures of the overview, read from the database every few seconds for all pages together."""
 
 import time
 from datetime import UTC, datetime
@@ -16,11 +16,11 @@ _DAY_S = 24 * 3600
 _HOUR_S = 3600
 
 
-async def read_pulse(now: float | None = None) -> Pulse:
-    """The figures, their lines and the last errors. Raises DatabaseError."""
+async def read_figures(now: float | None = None) -> Pulse:
+    """Tiles, sparklines and the last errors. Raises DatabaseError."""
     now = time.time() if now is None else now
     midnight = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
-    # The step that is not over yet is part of the figures, or an idle gateway's first request would not show.
+    # Including the current step, else the first request of an idle gateway would not show.
     recent = await figures.series(now - RECENT_S, STEP_S, now=now)
     latency = await figures.distribution(now - RECENT_S, now=now)
     hours = await figures.series(now - _DAY_S, _HOUR_S, now=now)

@@ -1,4 +1,4 @@
-"""The paths of the sockets."""
+"""Websocket URLs."""
 
 from django.urls import path
 

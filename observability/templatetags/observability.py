@@ -1,4 +1,4 @@
-"""How templates write times, durations and numbers: with units, and the exact value at hand."""
+"""Template filters for times, durations and numbers: short, with the exact value on hover."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ _LEAST_USD = 0.000_05
 
 @register.filter
 def moment(at: datetime | float | None, style: str = "time") -> SafeString | str:
-    """A time that the page's script turns into the browser's zone. style: `time`, `clock` or `ago`."""
+    """A time, shown by a script in the browser's time zone. style: `time`, `clock` or `ago`."""
     if at is None or at == "":
         return NOTHING
     when = at.astimezone(UTC) if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
@@ -38,7 +38,7 @@ def duration(milliseconds: float | None) -> SafeString | str:
 
 
 def shown_duration(milliseconds: float) -> str:
-    """The same as text."""
+    """`duration` as plain text."""
     if milliseconds < 0.05:
         return "0 ms"
     if milliseconds < 10 and milliseconds != int(milliseconds):
@@ -57,13 +57,13 @@ def shown_duration(milliseconds: float) -> str:
 
 @register.filter
 def number(value: object) -> str:
-    """A whole number with separators: `1,234,567`. A name that the template does not find is an empty text."""
+    """A whole number with separators: `1,234,567`. Not a number: a name unknown to the template."""
     return f"{value:,.0f}" if isinstance(value, int | float) else NOTHING
 
 
 @register.filter
 def short(value: float | None) -> SafeString | str:
-    """A number that may be large: `1.2k`, `34.5M`, the exact one on hover."""
+    """A large number: `1.2k`, `34.5M`."""
     if value is None:
         return NOTHING
     text, size = f"{value:,.0f}", float(value)
@@ -77,7 +77,7 @@ def short(value: float | None) -> SafeString | str:
 
 @register.filter
 def usd(value: float | None) -> SafeString | str:
-    """Money: `$0.0042`, `$12.34`, the exact one on hover."""
+    """US dollars: `$0.0042`, `$12.34`."""
     if value is None:
         return NOTHING
     text = "$0.00" if not value else f"${value:,.2f}" if value >= 1 else f"${value:.4f}"
@@ -102,19 +102,19 @@ def size(value: float | None) -> SafeString | str:
 
 @register.filter
 def words(value: str) -> str:
-    """A name from the code as words: `client_disconnect` → `client disconnect`."""
+    """An identifier as words: `client_disconnect` → `client disconnect`."""
     return value.replace("_", " ")
 
 
 @register.filter
 def percent(value: float | None) -> str:
-    """A share from 0 to 1 as percent."""
+    """A ratio as percent."""
     return NOTHING if value is None else f"{100 * value:.1f}%"
 
 
 @register.filter
 def short_id(value: str) -> str:
-    """The end of an id, by which people tell requests apart."""
+    """The last characters of an id."""
     return value if len(value) <= SHORT_ID_CHARS + 1 else f"…{value[-SHORT_ID_CHARS:]}"
 
 
@@ -126,7 +126,7 @@ def trace_cost(trace: Trace) -> float | None:
 
 @register.filter
 def not_all(unpriced: int) -> SafeString | str:
-    """A plus behind a sum of costs from which so many requests, or parts of them, are missing."""
+    """A plus sign after a total that excludes the cost of some requests."""
     if not unpriced:
         return ""
     return format_html('<span title="{} requests not fully priced"> +</span>', unpriced)
@@ -134,11 +134,11 @@ def not_all(unpriced: int) -> SafeString | str:
 
 @register.filter
 def get_item(mapping: Mapping[str, str], name: str) -> str:
-    """The value under a name, or nothing."""
+    """Dictionary lookup; empty if missing."""
     return mapping.get(name, "")
 
 
 @register.filter
 def split_words(text: str) -> list[str]:
-    """The words of a text, to go through."""
+    """Words of a text, for a loop."""
     return text.split()

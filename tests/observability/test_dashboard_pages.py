@@ -157,6 +157,7 @@ async def demo_filled(client: AsyncClient) -> dict[str, Any]:
     """The figures that an overview shows which was open before, and right after."""
     for path, method in (("/dashboard/", client.get), ("/dashboard/demo", client.post), ("/dashboard/", client.get)):
         response = await method(path)
+        assert response.status_code < 400, response.content
     found = re.search(r'id="snapshot" type="application/json">(.*?)</script>', response.content.decode())
     assert found is not None
     figures: dict[str, Any] = json.loads(found[1])["pulse"]["tiles"]
@@ -174,14 +175,14 @@ async def test_demo_data_is_on_the_overview_at_once(service: Service, settings: 
 def test_an_empty_dashboard_says_what_to_do(admin: Client, settings: Settings) -> None:
     assert "Create an API key" in text_of(admin, "/dashboard/")
     assert "No requests yet." in text_of(admin, "/dashboard/requests")
-    assert "No request meets these filters." in text_of(admin, "/dashboard/requests?model=none")
-    assert "No errors in this time." in text_of(admin, "/dashboard/errors")
+    assert "No requests match these filters." in text_of(admin, "/dashboard/requests?model=none")
+    assert "No errors in this period." in text_of(admin, "/dashboard/errors")
     assert "No sessions yet." in text_of(admin, "/dashboard/sessions")
-    assert "There are no keys yet." in text_of(admin, "/dashboard/usage")
+    assert "No keys yet." in text_of(admin, "/dashboard/usage")
     set_demo(settings, True)
     assert "Fill with demo data" in text_of(admin, "/dashboard/")
     traces = "/admin/observability/trace/"
-    assert "There are no traces yet." in admin.get(traces).content.decode()
+    assert "No traces yet." in admin.get(traces).content.decode()
     assert "Show all traces" in admin.get(f"{traces}?q=req_none").content.decode()
 
 
@@ -191,7 +192,7 @@ def test_a_page_that_is_not_there_or_not_for_everybody_is_a_page_for_people_and_
 ) -> None:
     response = viewer.get(path, headers={"accept": "text/html,*/*;q=0.8"})
     assert response.status_code == (403 if "auth" in path else 404)
-    assert "To the overview" in response.content.decode()
+    assert "Back to the overview" in response.content.decode()
     assert viewer.get(path).json()["error"]["message"] in ("Not Found", "Forbidden")
 
 
@@ -215,7 +216,7 @@ def test_the_history_pages_without_an_end_and_without_a_row_twice(admin: Client)
         text = text_of(admin, address, **{"hx-request": "true"})
         assert "<html" not in text
     assert len(seen) == len(set(seen)) == 120
-    assert "That is all there is." in text
+    assert "End of the list." in text
 
 
 @pytest.mark.parametrize("query", ["cursor=nonsense", "until=never", f"q={'x' * 300}", "q=%00"])
@@ -277,7 +278,7 @@ def test_neighbours_in_a_session_are_linked(admin: Client) -> None:
     text = text_of(admin, f"/dashboard/requests/{ids[1]}")
     assert f"/dashboard/requests/{ids[0]}" in text
     assert f"/dashboard/requests/{ids[2]}" in text
-    assert "turn 2" in text
+    assert "Turn 2" in text
 
 
 def test_an_unknown_request_says_so(admin: Client) -> None:

@@ -72,7 +72,7 @@ async def test_a_thousand_requests_of_eight_clients_leave_a_thousand_rows_that_a
         await asyncio.gather(*(_client(number, 125, expected) for number in range(8)))
         assert await asyncio.to_thread(service.writer.flush, 30)
         sums = await figures.totals()
-        await service.tell_metrics()
+        await service.update_metrics()
         text, _ = service.metrics.render("")
         assert service.dropped() == {"trace": 0, "log_line": 0, "settlement": 0}
 

@@ -34,7 +34,7 @@ async def test_a_page_that_opens_is_told_what_was_before(tmp_path: Path) -> None
     await service.start()
     try:
         await eventually_async(lambda: service.cluster.load()["active"], within_s=10)
-        snapshot = await Broadcaster(service).figures_now()
+        snapshot = await Broadcaster(service).current_snapshot()
     finally:
         await service.stop()
     assert set(snapshot["load"]["active"]) == {1}
