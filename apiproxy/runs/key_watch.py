@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.db.guarded_query import DatabaseAwayError
+from apiproxy.db.guarded_query import DatabaseUnavailableError
 from apiproxy.keys.revocation import ended_keys
 from apiproxy.runs.run import Run
 
@@ -38,7 +38,7 @@ class KeyWatch:
             await asyncio.sleep(self._every_s)
             try:
                 await self._look()
-            except DatabaseAwayError:  # keys go on working meanwhile, and so do their answers
+            except DatabaseUnavailableError:  # keys go on working meanwhile, and so do their answers
                 continue
             except Exception:  # whatever it is, the next look may succeed; without one nothing would be ended
                 logger.exception("keywatch.failed")

@@ -1,4 +1,4 @@
-"""How keys come to be, and that their secrets stay nowhere."""
+"""Creation and rotation of keys; secrets are not stored."""
 
 import string
 from dataclasses import replace
