@@ -21,7 +21,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from apiproxy.admin.models import NamesField
 from apiproxy.admin.usage import recent_days
 from apiproxy.core.limits import LimitState, usd
-from apiproxy.keys.cache import give_secret, rotate
+from apiproxy.keys.cache import rotate, set_new_secret
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.ledger import current_state
 from apiproxy.models import (
@@ -138,8 +138,17 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     list_select_related = ("owner",)
     autocomplete_fields = ("owner",)
     readonly_fields = (
-        *("shown_prefix", "shown_state", "budgets", "usage", "revoked_at", "created_at", "first_used_at"),
-        *("first_used_from", "last_used_at", "previous_secret", "previous_used_at"),
+        "shown_prefix",
+        "shown_state",
+        "budgets",
+        "usage",
+        "revoked_at",
+        "created_at",
+        "first_used_at",
+        "first_used_from",
+        "last_used_at",
+        "previous_secret",
+        "previous_used_at",
     )
     actions: ClassVar[list[str]] = ["revoke", "rotate"]
     actions_submit_line = ("rotate_this",)
@@ -158,8 +167,15 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             "History",
             {
                 "fields": (
-                    *("shown_prefix", "shown_state", "created_at", "first_used_at", "first_used_from", "last_used_at"),
-                    *("revoked_at", "previous_secret", "previous_used_at"),
+                    "shown_prefix",
+                    "shown_state",
+                    "created_at",
+                    "first_used_at",
+                    "first_used_from",
+                    "last_used_at",
+                    "revoked_at",
+                    "previous_secret",
+                    "previous_used_at",
                 )
             },
         ),
@@ -232,7 +248,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return (*shown, *self.history_fieldsets)
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        secret = "" if change else give_secret(obj)
+        secret = "" if change else set_new_secret(obj)
         super().save_model(request, obj, form, change)
         if secret:
             shown = format_html("The secret of {}, shown this once: <code>{}</code>", obj.name, secret)

@@ -87,8 +87,14 @@ class ModelAdminPage(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             "USD per million tokens",
             {
                 "fields": (
-                    *("input_price", "output_price", "cache_write_price", "cache_write_1h_price", "cache_read_price"),
-                    *("long_prompt_above", "long_prompt_factor", "long_prompt_output_factor"),
+                    "input_price",
+                    "output_price",
+                    "cache_write_price",
+                    "cache_write_1h_price",
+                    "cache_read_price",
+                    "long_prompt_above",
+                    "long_prompt_factor",
+                    "long_prompt_output_factor",
                 )
             },
         ),

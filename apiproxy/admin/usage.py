@@ -17,9 +17,19 @@ from apiproxy.core.limits import MICRO, usd
 from apiproxy.models import ApiKey, Session, Usage
 
 _CSV_COLUMNS = (
-    *("day", "key_id", "key_label", "model", "requests", "failures", "unpriced", "partly_unpriced"),
-    *("input_tokens", "output_tokens"),
-    *("cache_read_tokens", "cache_creation_tokens", "cost_micro_usd"),
+    "day",
+    "key_id",
+    "key_label",
+    "model",
+    "requests",
+    "failures",
+    "unpriced",
+    "partly_unpriced",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_creation_tokens",
+    "cost_micro_usd",
 )
 SHOWN_DAYS = 30
 _SHOWN_CHARS = 36
@@ -123,7 +133,15 @@ class SessionAdmin(_ReadOnly):
     """Sessions: conversations identified by an id."""
 
     list_display = (
-        *("conversation", "key", "model", "turns", "resumes", "resets", "failures", "shown_cost", "last_used"),
+        "conversation",
+        "key",
+        "model",
+        "turns",
+        "resumes",
+        "resets",
+        "failures",
+        "shown_cost",
+        "last_used",
     )
     list_filter = ("key_label", "model", "dialect")
     empty_hint = "A client that sends x-conversation-id with its requests has one."

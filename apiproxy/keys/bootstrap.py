@@ -7,7 +7,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 
-from apiproxy.keys.cache import ensure_env_key, give_secret
+from apiproxy.keys.cache import ensure_env_key, set_new_secret
 from apiproxy.models import ApiKey
 
 _ADMIN_NAME = "admin"
@@ -47,7 +47,7 @@ def make_first() -> FirstSecrets:
                 users.objects.create_superuser(username=name, password=password)
             if not ApiKey.objects.exists():
                 key = ApiKey(name=_FIRST_KEY_NAME)
-                secret = give_secret(key)
+                secret = set_new_secret(key)
                 key.save(force_insert=True)
     except IntegrityError:  # another gateway on this database was first, and shows them
         return FirstSecrets()

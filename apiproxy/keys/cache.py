@@ -73,7 +73,7 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def give_secret(key: ApiKey) -> str:
+def set_new_secret(key: ApiKey) -> str:
     """Set a new secret's digest and prefix on the unsaved key; return the secret, which is not stored."""
     secret = SECRET_PREFIX + "".join(secrets.choice(_BASE62) for _ in range(SECRET_LENGTH))
     _set_secret(key, secret)
@@ -93,7 +93,7 @@ async def create_key(name: str, **fields: Unpack[KeyFields]) -> tuple[ApiKey, st
     Raises django.core.exceptions.ValidationError for invalid fields and for a name in use.
     """
     key = ApiKey(name=name, **fields)
-    secret = give_secret(key)
+    secret = set_new_secret(key)
     await sync_to_async(key.full_clean)()
     await key.asave(force_insert=True)
     return key, secret
@@ -109,7 +109,7 @@ def rotate(key: ApiKey, *, overlap: timedelta) -> str:
         raise ValidationError("A revoked key, and the key from CLAUDE_PROXY_API_KEY, cannot be rotated here.")
     key.previous_prefix, key.previous_digest = key.prefix, key.digest
     key.previous_until, key.previous_used_at = timezone.now() + overlap, None
-    secret = give_secret(key)
+    secret = set_new_secret(key)
     key.save()
     return secret
 

@@ -72,22 +72,29 @@ def max_usage(body: Mapping[str, Any], model: ResolvedModel, table: PriceTable =
     ordinary prompts for ever. The cost uses the upper bound, at the highest prices the body allows (`pricing.py`).
     table: prices of other models named in the body.
     """
-    asked = input_estimate(body, context_window=_window(model))
-    output = body.get("max_tokens")
-    answered = output if isinstance(output, int) and output > 0 else model.max_output_tokens
+    estimate = input_estimate(body, context_window=_window(model))
+    given = body.get("max_tokens")
+    output_tokens = given if isinstance(given, int) and given > 0 else model.max_output_tokens
     if model.prices is None:
-        return asked.usual + answered, None
-    micro_usd = max_micro_usd(body, model.prices, asked=asked.most, advised=asked.usual, answered=answered, table=table)
-    return asked.usual + answered, micro_usd
+        return estimate.usual + output_tokens, None
+    micro_usd = max_micro_usd(
+        body,
+        model.prices,
+        input_tokens=estimate.most,
+        advisor_tokens=estimate.usual,
+        output_tokens=output_tokens,
+        table=table,
+    )
+    return estimate.usual + output_tokens, micro_usd
 
 
 def estimated_usage(body: Mapping[str, Any], model: ResolvedModel | None) -> Usage:
     """Input to charge if the upstream did not report usage: the upper bound."""
-    asked = input_tokens(body, context_window=None if model is None else _window(model))
+    tokens = input_tokens(body, context_window=None if model is None else _window(model))
     if _caches(body):
-        hour = asked if caches_for_an_hour(body) else 0
-        return Usage(cache_creation_input_tokens=asked, cache_creation_1h_input_tokens=hour, estimated=True)
-    return Usage(input_tokens=asked, estimated=True)
+        hour = tokens if caches_for_an_hour(body) else 0
+        return Usage(cache_creation_input_tokens=tokens, cache_creation_1h_input_tokens=hour, estimated=True)
+    return Usage(input_tokens=tokens, estimated=True)
 
 
 def default_max_tokens(limits: KeyLimits, model: ResolvedModel) -> int:

@@ -31,8 +31,15 @@ COMPACTIONS = 1
 
 _FEES = {"web_search_": WEB_SEARCH, "web_fetch_": WEB_FETCH, "code_execution_": CODE_EXECUTION}
 _WITHOUT_FEE = (
-    *("custom", "bash_", "text_editor_", "computer_", "browser_toolset_", "memory_", "tool_search_tool_"),
-    *("mcp_toolset", "advisor_"),
+    "custom",
+    "bash_",
+    "text_editor_",
+    "computer_",
+    "browser_toolset_",
+    "memory_",
+    "tool_search_tool_",
+    "mcp_toolset",
+    "advisor_",
 )
 """Type prefixes of tools without a fee per use. Source: `beta_tool_union_param.py` of `anthropic` 2.12
 and https://platform.claude.com/docs/en/about-claude/pricing."""
@@ -45,22 +52,34 @@ _LIFETIMES = (None, "5m", "1h")
 
 
 def max_micro_usd(
-    body: Mapping[str, Any], prices: Prices, *, asked: int, advised: int, answered: int, table: PriceTable = NO_PRICES
+    body: Mapping[str, Any],
+    prices: Prices,
+    *,
+    input_tokens: int,
+    advisor_tokens: int,
+    output_tokens: int,
+    table: PriceTable = NO_PRICES,
 ) -> int:
     """Maximum cost of a body in micro-USD.
 
-    prices: prices of the request's model. asked: maximum input tokens; advised: usual input of an advisor; answered:
-    maximum output tokens. Parts without a price are left out; see `unpriced_fields`.
+    prices: prices of the request's model. input_tokens and output_tokens: maximum; advisor_tokens: usual input of an
+    advisor. Parts without a price are left out; see `unpriced_fields`.
     """
-    usage = _served(body, Usage(output_tokens=answered), prices)
+    usage = _served(body, Usage(output_tokens=output_tokens), prices)
     hour = caches_for_an_hour(body)
-    total = max([_highest_cost(usage, prices, asked=asked, hour=hour), *_fallbacks(body, usage, table, asked, hour)])
+    total = max(
+        [
+            _highest_cost(usage, prices, input_tokens=input_tokens, hour=hour),
+            *_fallbacks(body, usage, table, input_tokens, hour),
+        ]
+    )
     if _compacts(body):
         total += COMPACTIONS * max(
-            _cost(replace(usage, input_tokens=asked), prices), _highest_cost(usage, prices, asked=asked, hour=hour)
+            _cost(replace(usage, input_tokens=input_tokens), prices),
+            _highest_cost(usage, prices, input_tokens=input_tokens, hour=hour),
         )
     total += _fees(body, prices)
-    total += sum(_advice(tool, usage, table, advised) for tool in _tools(body, "advisor_"))
+    total += sum(_advice(tool, usage, table, advisor_tokens) for tool in _tools(body, "advisor_"))
     return int(total * MICRO) + 1
 
 
@@ -108,9 +127,11 @@ def _served(body: Mapping[str, Any], usage: Usage, prices: Prices) -> Usage:
     )
 
 
-def _highest_cost(usage: Usage, prices: Prices, *, asked: int, hour: bool) -> Decimal:
-    written = replace(usage, cache_creation_input_tokens=asked, cache_creation_1h_input_tokens=asked if hour else 0)
-    return max(_cost(written, prices), _cost(replace(usage, input_tokens=asked), prices))
+def _highest_cost(usage: Usage, prices: Prices, *, input_tokens: int, hour: bool) -> Decimal:
+    written = replace(
+        usage, cache_creation_input_tokens=input_tokens, cache_creation_1h_input_tokens=input_tokens if hour else 0
+    )
+    return max(_cost(written, prices), _cost(replace(usage, input_tokens=input_tokens), prices))
 
 
 def _cost(usage: Usage, prices: Prices) -> Decimal:
@@ -118,11 +139,13 @@ def _cost(usage: Usage, prices: Prices) -> Decimal:
     return Decimal(0) if charged is None else charged.usd
 
 
-def _fallbacks(body: Mapping[str, Any], usage: Usage, table: PriceTable, asked: int, hour: bool) -> Iterator[Decimal]:
+def _fallbacks(
+    body: Mapping[str, Any], usage: Usage, table: PriceTable, input_tokens: int, hour: bool
+) -> Iterator[Decimal]:
     """Cost at each fallback model; a string such as `default` allows all models."""
     fallbacks = body.get("fallbacks")
     if isinstance(fallbacks, str):
-        yield from (_highest_cost(usage, prices, asked=asked, hour=hour) for prices in table.all())
+        yield from (_highest_cost(usage, prices, input_tokens=input_tokens, hour=hour) for prices in table.all())
         return
     for entry in _dicts(fallbacks):
         prices = _prices_of(entry.get("model"), table)
@@ -130,7 +153,7 @@ def _fallbacks(body: Mapping[str, Any], usage: Usage, table: PriceTable, asked: 
             speed = _text(entry.get("speed")) or usage.speed
             output = _positive(entry.get("max_tokens")) or usage.output_tokens
             own = replace(usage, speed=speed, output_tokens=output)
-            yield _highest_cost(own, prices, asked=asked, hour=hour)
+            yield _highest_cost(own, prices, input_tokens=input_tokens, hour=hour)
 
 
 def _fees(body: Mapping[str, Any], prices: Prices) -> Decimal:
@@ -150,7 +173,9 @@ def _advice(tool: Mapping[str, Any], usage: Usage, table: PriceTable, read: int)
     written = _positive(tool.get("max_tokens")) or ADVISOR_OUTPUT_TOKENS
     caching = tool.get("caching")
     hour = isinstance(caching, Mapping) and caching.get("ttl") not in (None, "5m")
-    once = _highest_cost(replace(usage, output_tokens=written), prices, asked=read + usage.output_tokens, hour=hour)
+    once = _highest_cost(
+        replace(usage, output_tokens=written), prices, input_tokens=read + usage.output_tokens, hour=hour
+    )
     return once * _uses(tool, ADVISOR_USES)
 
 

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from apiproxy.core.limits import LimitState
-from apiproxy.keys.cache import give_secret
+from apiproxy.keys.cache import set_new_secret
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.jobs import Job, Reserve, Settle
 from apiproxy.limits.ledger import Answer, Ledger
@@ -37,7 +37,7 @@ class Clock:
 def make_key(**limits: Any) -> ApiKey:
     """Save a key with these limits."""
     key = ApiKey(name=f"key-{next(_numbers)}", **limits)
-    give_secret(key)
+    set_new_secret(key)
     key.save()
     return key
 
