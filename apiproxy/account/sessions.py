@@ -30,12 +30,12 @@ async def stats(sessions: "QuerySet[Session] | None" = None) -> dict[str, Any]:
 
 
 async def clean_up(principal: Principal) -> dict[str, int]:
-    """Delete expired and surplus sessions; return the numbers of deleted and remaining ones."""
+    """Delete expired and surplus sessions; return how many, and how many remain."""
     return await sync_to_async(_clean_up)(visible_to(principal))
 
 
 async def delete(principal: Principal, conversation_id: str) -> int:
-    """Delete the conversation; return the number of sessions (with scope `admin` of all keys)."""
+    """Delete the conversation (scope `admin`: of all keys); return how many."""
     deleted, by_model = await visible_to(principal).filter(conversation_id=conversation_id).adelete()
     return by_model.get(Session._meta.label, 0) if deleted else 0
 

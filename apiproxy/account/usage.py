@@ -19,7 +19,7 @@ MAX_DAYS = 366
 
 
 async def usage_of(principal: Principal, query: Mapping[str, str]) -> dict[str, Any]:
-    """Usage of the key in the last `days` days (UTC), including today, and the state of its limits.
+    """Usage in the last `days` days (UTC, including today), and state of limits.
 
     Costs are estimates in USD. Raises ProxyError (INVALID_REQUEST) for an invalid number of days.
     """

@@ -53,12 +53,12 @@ def csv_lines(rows: "QuerySet[Usage]") -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Quote text that a spreadsheet would read as a formula: names of keys and models are user input."""
+    """Quote user input that a spreadsheet would read as a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
 def recent_days(key: ApiKey) -> list[dict[str, Any]]:
-    """Usage of the key on recent days, newest first; all values but `day` formatted as text."""
+    """Usage of the key on recent days, newest first; all but `day` as text."""
     since = timezone.now().date() - timedelta(days=SHOWN_DAYS - 1)
     rows = Usage.objects.filter(key_id=key.pk, day__gte=since).order_by().values("day")
     summed: Any = rows.annotate(

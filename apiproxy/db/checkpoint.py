@@ -1,4 +1,4 @@
-"""WAL checkpoints of an SQLite database, so that a plain copy of its file contains the data.
+"""SQLite WAL checkpoints, so that a plain copy of the file has the data.
 
 In WAL mode SQLite keeps up to 4 MB of writes in `db.sqlite3-wal`. With little traffic `db.sqlite3` stayed empty, and so
 did its backups.
@@ -27,10 +27,10 @@ _Mark = tuple[int, int]
 
 
 def checkpoint(database: Path, *, truncate: bool) -> bool:
-    """Move the WAL to the database file, as far as readers allow; True if that was all of it. Blocks.
+    """Move the WAL to the database file; True if all of it was moved. Blocks.
 
-    truncate: also empty the WAL, for which writers wait up to _BUSY_S. Raises sqlite3.Error; does not create a missing
-    database.
+    Pages that readers need stay in the WAL. truncate: also empty the WAL, for which writers wait up to _BUSY_S. Raises
+    sqlite3.Error; does not create a missing database.
     """
     mode = "TRUNCATE" if truncate else "PASSIVE"
     address = f"{database.as_uri()}?mode=rw"
@@ -40,7 +40,7 @@ def checkpoint(database: Path, *, truncate: bool) -> bool:
 
 
 def checkpoint_now() -> None:
-    """Empty the WAL of an SQLite database. Failures are logged; a later checkpoint retries."""
+    """Empty the WAL, if the database is SQLite. Failures are logged."""
     database = _sqlite_file()
     if database is not None:
         _try(database, truncate=True)

@@ -1,4 +1,4 @@
-"""Database queries on the request path, with a deadline and fail-fast while the database is unavailable.
+"""Database queries on the request path, with a deadline and fail-fast.
 
 A query that hangs (on a lock, or a dead server) keeps its thread, which cannot be cancelled. These queries therefore
 have a thread of their own: Django needs the one shared by requests at the start and end of each. While a query hangs,
@@ -32,7 +32,7 @@ _OWN_THREAD = ThreadSensitiveContext()
 
 
 async def run_in_own_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run the coroutine with its queries on this module's thread. Must be called in a task of its own."""
+    """Run the coroutine's queries on this module's thread; call it in its own task."""
     SyncToAsync.thread_sensitive_context.set(_OWN_THREAD)
     try:
         return await work()

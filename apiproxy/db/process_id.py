@@ -29,7 +29,7 @@ def owner() -> str:
 
 
 def is_gone(name: str) -> bool:
-    """Whether the name is that of a dead process of this machine; False for processes elsewhere."""
+    """Whether the process has died; False for processes on other machines."""
     where, _, rest = name.partition(_SEPARATOR)
     machine, _, rest = rest.partition(_SEPARATOR)
     pid, _, started = rest.partition(_SEPARATOR)
@@ -44,7 +44,7 @@ def is_gone(name: str) -> bool:
 
 @functools.cache
 def _machine() -> str:
-    """Digest of the PID namespace. Node names alone may clash between machines and containers."""
+    """Digest of the PID namespace, because node names may clash."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):  # not Linux
         parts += [_BOOT_ID.read_text(encoding="ascii").strip(), str(_PID_NAMESPACE.readlink())]

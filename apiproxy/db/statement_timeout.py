@@ -1,7 +1,7 @@
-"""Timeout of database statements in requests: a locked table or hanging server is an error after 3 s.
+"""Timeout of database statements in requests.
 
-A watchdog thread cancels slow statements. PostgreSQL's `statement_timeout` is a session setting, which a connection
-pooler would pass on to other clients, and SQLite has none.
+A locked table or a hanging server is an error after 3 s. A watchdog thread cancels slow statements. PostgreSQL's
+`statement_timeout` is a session setting, which a connection pooler would pass on to other clients, and SQLite has none.
 """
 
 import contextlib
@@ -28,12 +28,12 @@ _limited: ContextVar[bool] = ContextVar("statements are limited", default=False)
 
 
 def limit_statements() -> None:
-    """Limit statements in this context: a request's task, and tasks and threads started by it."""
+    """Limit statements in this context, including tasks and threads it starts."""
     _limited.set(True)
 
 
 class _Running:
-    """A running statement. The lock keeps its connection from being reused during cancellation."""
+    """A running statement, locked against reuse of its connection when cancelled."""
 
     __slots__ = ("_connection", "_lock", "_over", "deadline")
 
@@ -63,7 +63,7 @@ class _Running:
 
 
 class _Watchdog:
-    """Watchdog thread, started by the first statement. All timeouts are equal, so the oldest expires first."""
+    """Watchdog thread. All timeouts are equal, so the oldest statement expires first."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

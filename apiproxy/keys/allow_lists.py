@@ -1,4 +1,4 @@
-"""Allow-lists of models, server tools, MCP hosts and betas, applied to a Messages body. Pure.
+"""Allow-lists of models, server tools, MCP hosts and betas. Pure.
 
 Every walk is linear in the body and reads only the fields that the API reads; a test derives them from the official
 client's types. An empty list allows everything. The entry `none` matches nothing, so a list of only `none` allows
@@ -54,16 +54,17 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class NamedModel:
-    """A model named in a body: path of its first field, and all objects with it as `model`."""
+    """A model named in a body: path of its first field, and objects with it."""
 
     path: str
     holders: list[dict[str, Any]] = field(repr=False)
 
 
 def matches_name(pattern: str, name: str) -> bool:
-    """Match a pattern with `*` as the only wildcard; brackets occur in ids (`claude-opus-5[1m]`).
+    """Match a pattern with `*` as the only wildcard.
 
-    Not a regular expression: with several stars, a crafted name would take minutes.
+    Brackets are literal: they occur in ids (`claude-opus-5[1m]`). Not a regular expression: with several stars, a
+    crafted name would take minutes.
     """
     first, *parts = pattern.split("*")
     if not parts:
@@ -87,7 +88,7 @@ def check_betas(policy: Policy, betas: Sequence[str]) -> None:
 
 
 def check_body(policy: Policy, body: Mapping[str, Any]) -> dict[str, NamedModel]:
-    """Check server tools and MCP servers; return the models named in addition to `model`, by name.
+    """Check server tools and MCP servers; return the models in further fields.
 
     Raises ProxyError: FORBIDDEN if a list does not allow it, INVALID_REQUEST for an invalid model name.
     """
@@ -109,7 +110,7 @@ def check_body(policy: Policy, body: Mapping[str, Any]) -> dict[str, NamedModel]
 
 
 def tools_in(body: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every tool definition with its path: in `tools`, and in content blocks that change the tools."""
+    """Tool definitions with their paths, in `tools` and in content blocks."""
     yield from _objects(body.get("tools"), "tools")
     messages = body.get("messages")
     for at, message in enumerate(messages if isinstance(messages, list) else ()):
@@ -119,7 +120,7 @@ def tools_in(body: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def is_server_tool(kind: object) -> bool:
-    """Whether the upstream runs tools of this type. Unknown types count: they may be new."""
+    """Whether the upstream runs tools of this type; True for unknown types."""
     if kind is None or kind in ("custom", MCP_TOOLSET):
         return False
     stem, _, date = kind.rpartition("_") if isinstance(kind, str) else ("", "", "")

@@ -1,4 +1,4 @@
-"""Authentication and authorisation of API keys. Framework-independent: headers in, Principal out."""
+"""Authentication and authorisation of API keys, independent of Django."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -19,8 +19,9 @@ _BEARER = "bearer "
 
 
 async def authenticate(headers: Mapping[str, str], *, peer: str = "") -> Principal:
-    """Return the principal of the key in `x-api-key` or `Authorization: Bearer`; one valid key of two is enough.
+    """Return the principal of the request's API key.
 
+    The key is in `x-api-key` or `Authorization: Bearer`; one valid key of two is enough.
     headers: looked up in lower case. peer: address of the TCP peer. Raises ProxyError: UNAUTHENTICATED with the texts
     of the Anthropic API, the same for unknown, revoked and expired keys; RATE_LIMITED after many wrong keys from the
     client's address.
@@ -68,14 +69,14 @@ def require_dialect(principal: Principal, dialect: DialectName) -> None:
 
 
 def may_use(principal: Principal, model: ResolvedModel) -> bool:
-    """Whether the key may use the model, by its id or an alias; an empty list allows all."""
+    """Whether the key may use the model; its list may have the id or an alias."""
     if not principal.allowed_models:
         return True
     return any(matches_name(allowed, name) for allowed in principal.allowed_models for name in model.names)
 
 
 def require_model(principal: Principal, model: ResolvedModel) -> None:
-    """Raise ProxyError: FORBIDDEN if the key may not use the model, NOT_FOUND if it is disabled."""
+    """Raise ProxyError: FORBIDDEN for the key, NOT_FOUND for a disabled model."""
     _require_model(principal, model, field="model")
 
 
@@ -91,7 +92,7 @@ def _require_model(principal: Principal, model: ResolvedModel, *, field: str) ->
 async def require_allowed(
     principal: Principal, body: Mapping[str, Any], *, betas: Sequence[str] = (), body_bytes: int = 0
 ) -> None:
-    """Check the betas, and the models, server tools and MCP servers in a body in addition to `model`.
+    """Check betas, and the further models, server tools and MCP servers of a body.
 
     Replaces aliases of models by their ids in the body. body_bytes: size of the body as JSON.
     Raises ProxyError with the field: FORBIDDEN, NOT_FOUND or INVALID_REQUEST.
@@ -119,7 +120,7 @@ def policy_of(principal: Principal) -> Policy:
 
 
 def client_ip(headers: Mapping[str, str], *, peer: str, trusted: tuple[str, ...]) -> str:
-    """Client address: the peer's, or the one reported by trusted proxies in `X-Forwarded-For`.
+    """Client address: the peer's, or from `X-Forwarded-For` of trusted proxies.
 
     trusted: addresses and networks (CLAUDE_PROXY_TRUSTED_PROXIES). The header is read from its end, where each proxy
     appends its peer, for as long as those peers are trusted: earlier entries may be forged by the client. An invalid

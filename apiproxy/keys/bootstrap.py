@@ -28,12 +28,12 @@ class FirstSecrets:
 
 
 def keep_env_key() -> None:
-    """Create or update the key from CLAUDE_PROXY_API_KEY. Must be called before the first request."""
+    """Save the key from CLAUDE_PROXY_API_KEY. Call it before the first request."""
     async_to_sync(ensure_env_key)()
 
 
 def make_first() -> FirstSecrets:
-    """Create an administrator if there are no users, and a key if there are none, in one transaction.
+    """Create an administrator if there is no user, and a key if there is none.
 
     Call it once the gateway accepts requests: a failed start must not leave rows with secrets that were never shown.
     If the secrets cannot be shown, call `take_back`.
@@ -55,7 +55,7 @@ def make_first() -> FirstSecrets:
 
 
 def take_back(first: FirstSecrets) -> None:
-    """Delete the new rows, because their secrets could not be shown; the next start creates new ones."""
+    """Delete the new rows, because their secrets could not be shown."""
     with transaction.atomic():
         if first.admin_name:
             get_user_model().objects.filter(username=first.admin_name).delete()

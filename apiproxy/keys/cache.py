@@ -1,4 +1,4 @@
-"""API keys: creation, rotation, and cached lookup by secret without a query on the hot path."""
+"""API keys: creation, rotation, and cached lookup by secret."""
 
 import asyncio
 import hashlib
@@ -69,12 +69,12 @@ class KeyFields(TypedDict, total=False):
 
 
 def digest_of(secret: str) -> str:
-    """SHA-256 of a secret in hex. Secrets are long and random, so a slow hash would add nothing."""
+    """SHA-256 in hex. Secrets are long and random: a slow hash would add nothing."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def set_new_secret(key: ApiKey) -> str:
-    """Set a new secret's digest and prefix on the unsaved key; return the secret, which is not stored."""
+    """Set digest and prefix of a new secret on the key, unsaved; return the secret."""
     secret = SECRET_PREFIX + "".join(secrets.choice(_BASE62) for _ in range(SECRET_LENGTH))
     _set_secret(key, secret)
     return secret
@@ -100,7 +100,7 @@ async def create_key(name: str, **fields: Unpack[KeyFields]) -> tuple[ApiKey, st
 
 
 def rotate(key: ApiKey, *, overlap: timedelta) -> str:
-    """Save a new secret for the key and return it; the old one remains valid for `overlap`.
+    """Save a new secret and return it; the old one stays valid for `overlap`.
 
     Both secrets share the key's limits and budgets. Only one old secret is kept: an earlier one becomes invalid.
     Raises django.core.exceptions.ValidationError for a revoked key and for the environment's.
@@ -115,7 +115,7 @@ def rotate(key: ApiKey, *, overlap: timedelta) -> str:
 
 
 async def ensure_env_key() -> ApiKey | None:
-    """Set the secret in CLAUDE_PROXY_API_KEY on the key named `env`; None if the variable is not set.
+    """Save the key `env` with the secret in CLAUDE_PROXY_API_KEY; None if unset.
 
     All else stays as set by an administrator, including a revocation of this secret. If another key has the secret,
     nothing changes.
@@ -147,8 +147,10 @@ async def usable_keys() -> int:
 
 
 class Keyring:
-    """Cache of principals by secret. Entries live for CACHE_TTL_S, or until a key changes in this process;
-    while the database is unavailable, for STALE_MAX_S.
+    """Cache of principals by secret.
+
+    Entries live for CACHE_TTL_S, or until a key changes in this process; while the database is unavailable, for
+    STALE_MAX_S.
 
     clock: Unix time, for expiry. monotonic: for ages. Used on one event loop; keys may change in any thread.
     """

@@ -25,7 +25,7 @@ class _Bucket:
 
 
 class Throttle:
-    """Allows `burst` failures per address, and one more every `every_s` seconds. Thread-safe.
+    """Allows `burst` failures per address, then one every `every_s`. Thread-safe.
 
     Credentials that have succeeded from an address are never throttled there: users who share an attacker's address
     are not affected.
@@ -82,7 +82,7 @@ class Throttle:
 
 
 def network_of(address: str) -> str:
-    """The address, the network of an IPv6 address, or the text itself if it is not an address."""
+    """The network of an IPv6 address; any other text unchanged."""
     try:
         parsed = ip_address(address)
     except ValueError:

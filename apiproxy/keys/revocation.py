@@ -13,7 +13,7 @@ _BATCH = 500
 
 
 async def ended_keys(key_ids: Collection[int]) -> frozenset[int]:
-    """Those of the keys that are revoked, expired or deleted. Raises DatabaseUnavailableError."""
+    """Return those that have ended. Raises DatabaseUnavailableError."""
     return await query_guard.run(
         lambda: _ended(sorted(set(key_ids))), what="cannot check the API keys of running requests"
     )

@@ -1,1 +1,1 @@
-"""Limits of keys: per minute, concurrent runs, and budgets; reserved before a run, settled after it."""
+"""Limits of keys: requests and tokens per minute, concurrent runs, budgets."""

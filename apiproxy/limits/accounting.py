@@ -1,4 +1,4 @@
-"""Usage accounting: a run's maximum cost is reserved when it starts, its usage settled when it ends."""
+"""Usage accounting: reserves a run's maximum cost, settles its actual usage."""
 
 import asyncio
 import logging
@@ -39,7 +39,7 @@ end of a drain may have."""
 
 
 class UsageAccounting:
-    """Observer of runs. Called on the event loop; the database work is done by a batch worker."""
+    """Observer of runs on the event loop; a batch worker writes to the database."""
 
     def __init__(self) -> None:
         self._runs = OpenRuns()
@@ -179,7 +179,7 @@ def _unpriced(field: str) -> LimitError:
 
 
 def sums_of(ending: Ending) -> Sums:
-    """A run's addition to its key's usage. The cost is rounded to micro-USD, as in its trace."""
+    """A run's usage as totals. The cost is rounded to micro-USD, as in its trace."""
     used = ending.usage
     return Sums(
         requests=1,

@@ -1,4 +1,4 @@
-"""Comparison of the upstream's cost report (CSV) with the gateway's usage, by day and model."""
+"""Comparison of the upstream's cost report (CSV) with the gateway's usage."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +31,10 @@ class ReportError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One day and model: the gateway's cost (ours), the upstream's (theirs), and requests without a full price."""
+    """Costs of one day and model at the gateway (ours) and the upstream (theirs).
+
+    unpriced: requests whose cost at the gateway is incomplete.
+    """
 
     day: date
     model: str

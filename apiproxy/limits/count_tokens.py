@@ -1,4 +1,4 @@
-"""Rate limit of count_tokens: in memory, per process, separate from the limits of messages."""
+"""Rate limit of count_tokens: in memory, per process."""
 
 import time
 from collections import OrderedDict
@@ -20,7 +20,7 @@ _BUSY_WAIT_MS = 1_000
 
 @dataclass(slots=True)
 class _Key:
-    """Counts in the window from `start` (now), in the previous one (before), and active ones (open)."""
+    """Counts in the window from `start` (now) and the previous one; active counts."""
 
     start: float
     now: int = 0
@@ -29,7 +29,7 @@ class _Key:
 
 
 class CountLimiter:
-    """Sliding-window counter per key: the previous window counts by its remaining overlap.
+    """Sliding-window counter per key; the previous window counts by its overlap.
 
     Used on the event loop only.
     """

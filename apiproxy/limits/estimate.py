@@ -1,4 +1,4 @@
-"""Estimates of a request's usage from its body alone. Pure; one walk over the body."""
+"""Estimates of a request's usage from its body. Pure; walks the body once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ def input_tokens(body: Mapping[str, Any], *, context_window: int | None = None) 
 
 
 def max_usage(body: Mapping[str, Any], model: ResolvedModel, table: PriceTable = NO_PRICES) -> tuple[int, int | None]:
-    """Tokens and cost in micro-USD (None: no price) to reserve, with output of the maximum length.
+    """Tokens and cost in micro-USD (None: no price) to reserve.
 
     Tokens use the usual input: they are corrected when the run ends, and reserving the upper bound would reject
     ordinary prompts for ever. The cost uses the upper bound, at the highest prices the body allows (`pricing.py`).
@@ -98,7 +98,7 @@ def estimated_usage(body: Mapping[str, Any], model: ResolvedModel | None) -> Usa
 
 
 def default_max_tokens(limits: KeyLimits, model: ResolvedModel) -> int:
-    """Default of `max_tokens`: the model's maximum, at most half of the key's tokens per minute.
+    """Default `max_tokens`: the model's, at most half the key's tokens per minute.
 
     Otherwise a key with a low limit could not send requests without `max_tokens`.
     """
@@ -108,7 +108,7 @@ def default_max_tokens(limits: KeyLimits, model: ResolvedModel) -> int:
 
 
 class _Walk:
-    """Size of a body as JSON, without the data of images and documents, which are counted separately.
+    """Size of a body as JSON, without images and documents, which are counted.
 
     Images count only in content blocks: in free-form JSON (a tool's input, a schema) any object may have type `image`.
     stop_at: size in bytes above which the exact figure no longer matters.
@@ -213,7 +213,7 @@ def _json_bytes(text: str) -> int:
 
 
 def _upstream_adds_input(body: Mapping[str, Any]) -> bool:
-    """Whether the upstream adds input: from MCP servers, server tools, or a stored conversation."""
+    """Whether MCP servers, server tools or a stored conversation may add input."""
     if any(body.get(name) for name in _UNSEEN_FIELDS):
         return True
     tools = body.get("tools")
@@ -226,7 +226,7 @@ def _is_server_tool(tool: Any) -> bool:
 
 
 def _caches(body: Mapping[str, Any]) -> bool:
-    """Whether part of the prompt is to be cached: `cache_control` on the request, a tool or a block."""
+    """Whether the request, a tool or a block has `cache_control`."""
     parts = [body, *_dicts(body.get("tools")), *_dicts(body.get("system"))]
     for message in _dicts(body.get("messages")):
         for block in _dicts(message.get("content")):

@@ -18,7 +18,7 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
-    """Record the usage of a run that has ended. tokens: those that count towards the limit per minute."""
+    """Record the usage of a run. tokens: those counted by the limit per minute."""
 
     run_id: str
     entry: usage.UsageEntry
@@ -30,7 +30,7 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Delete the reservation of a turn that did not run or was rejected by the gateway."""
+    """Delete the reservation of a turn that did not run or was rejected."""
 
     run_id: str
 

@@ -35,7 +35,7 @@ LEASE_MS = 60_000
 RENEW_S = 15.0
 _RENEW_BATCH = 500
 _MAX_COLUMN = 2**62
-"""Cap for reserved tokens and micro-USD: above every limit, and within the column's range."""
+"""Cap for reserved amounts: above every limit, within the column's range."""
 _CLOCK_MARGIN_MS = 5_000
 """Allowed difference between the clocks of processes that share a database."""
 
@@ -230,6 +230,6 @@ def _keys_of(settles: Iterable[Settle]) -> set[int]:
 
 
 def _end_reservations(now_ms: int, **which: object) -> None:
-    """End reservations of dead processes. The requests still count towards the limit per minute."""
+    """End reservations; the requests still count towards the limit per minute."""
     lost = Reservation.objects.filter(settled_ms=None, **which)
     lost.update(settled_ms=now_ms, tokens=0, micro_usd=0)

@@ -39,7 +39,7 @@ def is_lock_timeout(error: OperationalError) -> bool:
 
 
 class LockedKeys(Generic[_K]):
-    """Keys of rows locked by another session, with the time of the next attempt for each."""
+    """Keys of rows locked by another session, with their next attempts."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -8,7 +8,7 @@ UNSETTLED_S = 3_600.0
 
 
 class OpenRuns:
-    """Written by the event loop, read by the ledger's thread; every method is one atomic dict operation."""
+    """Shared by the event loop and the ledger; each method is one atomic operation."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Limit policy: decides whether a request may run, from the state of its key. Pure."""
+"""Limit policy: decides from a key's state whether a request may run. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyState:
-    """A key's limits, its runs that are active or within the window, and its spending by period."""
+    """A key's limits, active and recent runs, and spending by period."""
 
     limits: KeyLimits
     entries: Sequence[WindowEntry] = ()

@@ -1,4 +1,4 @@
-"""Maximum cost of a body, and its fields without a price. Pure; does not walk free-form JSON."""
+"""Maximum cost of a body, and its fields without a price. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -84,7 +84,7 @@ def max_micro_usd(
 
 
 def unpriced_fields(body: Mapping[str, Any], prices: Prices | None, table: PriceTable = NO_PRICES) -> list[str]:
-    """Paths of the body's fields that may cause costs without a price; empty if all have one.
+    """Paths of the body's fields whose cost has no price.
 
     `service_tier: auto` may be served as priority for organisations that bought it; the usage reports it.
     """

@@ -34,7 +34,7 @@ class Difference:
 
 
 def differences(since: date, until: date) -> Iterator[Difference]:
-    """Differences for requests received from `since` to `until` inclusive (UTC). Raises NoTracesError."""
+    """Differences from `since` to `until` inclusive (UTC). Raises NoTracesError."""
     traced, used = _traced(since, until), _used(since, until)
     for row in sorted({*traced, *used}):
         for name in COMPARED:

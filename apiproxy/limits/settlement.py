@@ -1,4 +1,7 @@
-"""Settlement of runs: ends their reservations first, so that a bad figure cannot keep one open."""
+"""Settlement of runs.
+
+Reservations end first, so that a bad figure cannot keep one open.
+"""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -14,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def settle(settles: Sequence[Settle], now_ms: int) -> int:
-    """End the reservations and add the usage; return the number of runs whose usage was rejected.
+    """End reservations and add usage; return the number of runs that failed.
 
     Must be called in a transaction that has locked the runs' keys.
     """
@@ -26,7 +29,7 @@ def settle(settles: Sequence[Settle], now_ms: int) -> int:
 
 
 def _all_or_each(work: Callable[[Sequence[Settle]], None], settles: Sequence[Settle]) -> int:
-    """Do the work for all, or on error for each, within the transaction; return the number of failures."""
+    """Do the work for all, or on error for each; return the number of failures."""
     if not settles:
         return 0
     try:

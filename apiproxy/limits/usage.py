@@ -55,7 +55,7 @@ class UsageEntry:
 
 
 def add(entries: Iterable[UsageEntry]) -> None:
-    """Add to the rows in the caller's transaction, in sorted order, which prevents deadlocks."""
+    """Add to the rows in the caller's transaction; sorted, against deadlocks."""
     totals: dict[UsageKey, Sums] = {}
     labels: dict[UsageKey, str] = {}
     for entry in entries:
@@ -72,7 +72,7 @@ def add(entries: Iterable[UsageEntry]) -> None:
 
 
 def storable(text: str) -> str:
-    """The text without characters a database rejects, as in the traces it is compared with."""
+    """Replace characters a database rejects, exactly as in traces."""
     cut = text if len(text) <= NAME_CHARS else text[: NAME_CHARS - 1] + "…"
     return cut.translate(_UNSTORABLE)
 

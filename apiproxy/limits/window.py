@@ -1,4 +1,4 @@
-"""Limits per minute: an exact sliding window, so that no 60 seconds exceed the limit.
+"""Limits per minute: an exact sliding window over any 60 seconds.
 
 A token bucket or fixed minutes would allow up to twice the limit within 60 seconds. Times are whole Unix milliseconds,
 so that sums and waits are exact.
@@ -15,8 +15,9 @@ WINDOW_MS = 60_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowEntry:
-    """One run within the window. settled_ms: end of the run, None while it is active; until then tokens are reserved.
+    """One run within the window.
 
+    settled_ms: end of the run, None while it is active; until then `tokens` are reserved ones.
     A request counts for one minute from its start. Its tokens count from its start until one minute after its end,
     because the time within the run at which they were used is unknown.
     """
@@ -59,7 +60,10 @@ def tokens_gauge(entries: Iterable[WindowEntry], *, limit: int, now_ms: int) -> 
 
 
 def tokens_wait_ms(entries: Iterable[WindowEntry], *, limit: int, wanted: int, now_ms: int) -> int | None:
-    """Milliseconds until `wanted` tokens are free; 0: now; None: unknown (depends on active runs) or never."""
+    """Milliseconds until `wanted` tokens are free; 0: now.
+
+    None: never, or dependent on the end of active runs.
+    """
     counting = [entry for entry in entries if _counts(entry, now_ms)]
     missing = sum(entry.tokens for entry in counting) + wanted - limit
     if missing <= 0:

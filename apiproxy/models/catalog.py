@@ -50,7 +50,7 @@ def _rates(default: Callable[[], dict[str, str]], help_text: str) -> "models.JSO
 
 
 class Model(models.Model):
-    """A model listed by the gateway, with prices. Unknown ids are passed through to the upstream."""
+    """A listed model with its prices. Unknown ids are passed to the upstream."""
 
     id = models.CharField(primary_key=True, max_length=200, help_text="As the upstream knows it.")
     display_name = models.CharField(max_length=200)

@@ -36,7 +36,7 @@ class Dialect(models.TextChoices):
 
 
 def validate_scopes(value: object) -> None:
-    """Raise ValidationError unless the value is a list of scopes, at least one and each once."""
+    """Validate a non-empty list of distinct scopes."""
     validate_names(value)
     names: Collection[str] = value if isinstance(value, list) else ()
     unknown = [name for name in names if name not in Scope.values]
@@ -50,7 +50,7 @@ def default_scopes() -> list[str]:
 
 
 def validate_dialects(value: object) -> None:
-    """Raise ValidationError unless the value is a list of dialects, each once."""
+    """Validate a list of distinct dialects."""
     validate_names(value)
     names: Collection[str] = value if isinstance(value, list) else ()
     if any(name not in Dialect.values for name in names):
@@ -116,7 +116,7 @@ def _budget(
 
 
 class ApiKey(models.Model):
-    """API key of a client. Only the SHA-256 digest and the prefix of its secret are stored."""
+    """API key of a client. Of the secret only SHA-256 digest and prefix are stored."""
 
     name = models.CharField(max_length=100, help_text="Who or what uses it; shown in traces and in the dashboard.")
     prefix = models.CharField(max_length=PREFIX_LENGTH, editable=False)

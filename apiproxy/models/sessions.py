@@ -61,7 +61,7 @@ class Session(models.Model):
 
 
 class SessionHistory(models.Model):
-    """Messages of a session up to its last answer, as JSON; only if the settings and the key allow storage.
+    """Messages of a session up to its last answer, if settings and key allow it.
 
     answer: for a stored response, the upstream's complete message and the dialect's form of it; else empty.
     """

@@ -13,10 +13,10 @@ def count() -> "models.PositiveBigIntegerField[int, int]":
 
 
 class Usage(models.Model):
-    """Totals per key, model and day (UTC, by the time of receipt). Incremented, never overwritten.
+    """Totals per key, model and day (UTC, by the time of receipt).
 
-    The key is copied, not a foreign key: its usage outlives it. cost_micro_usd is an estimate, without requests that
-    have no price (`unpriced`), and with the priced part of those in `partly_unpriced`.
+    Incremented, never overwritten. The key is copied, not a foreign key: its usage outlives it. cost_micro_usd is an
+    estimate, without requests that have no price (`unpriced`), and with the priced part of those in `partly_unpriced`.
     """
 
     key_id = models.BigIntegerField()
@@ -45,10 +45,11 @@ class Usage(models.Model):
 
 
 class Reservation(models.Model):
-    """Reservation of a run of a limited key; kept for one minute after its end, for the limits per minute.
+    """Reservation of a run of a limited key.
 
-    Times are Unix milliseconds. settled_ms: None while the run is active. tokens: reserved, then used ones. micro_usd:
-    reserved cost; once settled, the cost is in `Usage`. A reservation ends if its process does not renew the lease.
+    Kept for one minute after the run's end, for the limits per minute. Times are Unix milliseconds. settled_ms: None
+    while the run is active. tokens: reserved, then used ones. micro_usd: reserved cost; once settled, the cost is in
+    `Usage`. A reservation ends if its process does not renew the lease.
     """
 
     run_id = models.CharField(primary_key=True, max_length=64)

@@ -1,1 +1,1 @@
-"""Sessions: conversations identified by an id, with lineage, counters, storage and expiry."""
+"""Sessions: conversations identified by an id."""

@@ -26,8 +26,9 @@ request."""
 
 
 def conversation_id(headers: Mapping[str, str], body: Mapping[str, Any] | None = None) -> str | None:
-    """The id in a header, `metadata.user_id`, or the "Conversation info" block of the last user message; else None.
+    """Conversation id of a request; None if it has none.
 
+    Taken from a header, else `metadata.user_id`, else the "Conversation info" block of the last user message.
     headers: looked up in lower case. body: an unvalidated Messages API body.
     """
     for name in _HEADERS:

@@ -30,14 +30,14 @@ def evict(*, now: datetime | None = None, sessions: "QuerySet[Session] | None" =
 
 
 def evict_surplus(key_id: int) -> int:
-    """Delete the key's least recently used sessions over the limit; return their number."""
+    """Delete the key's oldest sessions over the limit; return their number."""
     most = gateway_settings().sessions.max_per_key
     surplus = Session.objects.filter(key_id=key_id).order_by("-last_used_at", "-pk").values_list("pk", flat=True)[most:]
     return _delete_free(Session.objects.filter(pk__in=list(surplus)))
 
 
 def _delete_free(sessions: "QuerySet[Session]") -> int:
-    """Delete the sessions not locked by another session; the others are left for the next run."""
+    """Delete the sessions that are not locked; the others are left for the next run."""
     with transaction.atomic():
         free = sessions.order_by("pk").select_for_update(skip_locked=True).values_list("pk", flat=True)
         return _delete(Session.objects.filter(pk__in=list(free)))

@@ -33,7 +33,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Read the stored messages of a conversation, at most room_bytes. The result is a `Found`."""
+    """Read the stored messages, at most room_bytes. The result is a `Found`."""
 
     key_id: int
     conversation_id: str
@@ -42,7 +42,7 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Delete a stored response with its conversation. The result is False if there is none."""
+    """Delete a stored response. The result is False if there is none."""
 
     key_id: int
     conversation_id: str

@@ -1,6 +1,7 @@
-"""Stored messages as bytes: one JSON value per line, so that no call holds the GIL for long. Pure.
+"""Stored messages as bytes: one JSON value per line. Pure.
 
-The values are counted before they are created, and parsed and written in pieces: docs/decisions/0014-large-bodies.md.
+So no call holds the GIL for long. The values are counted before they are created, and parsed and written in pieces:
+docs/decisions/0014-large-bodies.md.
 """
 
 import json
@@ -29,7 +30,7 @@ def decode(kept: bytes) -> list[Any]:
 
 
 def decode_within(kept: bytes, added: object = None, added_bytes: int = 0) -> list[Any]:
-    """Like `decode`; raises ProxyError (TOO_LARGE) if stored and new messages have too many values.
+    """Like `decode`; raises ProxyError (TOO_LARGE) for too many values in all.
 
     added: the new messages; added_bytes: their size as JSON.
     """

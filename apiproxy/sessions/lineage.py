@@ -1,4 +1,4 @@
-"""Lineage of a conversation: compares histories by a chain of digests over their messages. Pure.
+"""Lineage: compares histories by a chain of digests over messages. Pure.
 
 Each digest covers its message and all before it, so two histories agree up to a message exactly if the digests there
 are equal. `cache_control` is ignored, and a string equals a single text block.
@@ -24,7 +24,7 @@ MAX_MESSAGES = 100_000
 
 
 class Change(StrEnum):
-    """Change of the history by a turn. resume, repeat and fork continue it; undo and edit revert part of it."""
+    """Change of the history by a turn: continued (resume, repeat, fork) or reverted."""
 
     FIRST = "first"
     RESUME = "resume"
@@ -53,7 +53,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Known history: chain of the last used branch, and heads of all branches, that one last."""
+    """Chain of the last used branch, and heads of all branches, its own last."""
 
     chain: tuple[bytes, ...] = ()
     heads: tuple[Head, ...] = ()
@@ -61,14 +61,14 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Result of a comparison. differed_at: index of the first message that differs; None if none does."""
+    """Result of a comparison. differed_at: index of the first different message."""
 
     change: Change
     differed_at: int | None = None
 
 
 def chain_of(messages: Sequence[Any], *, at_once: int = _MANY_VALUES) -> tuple[bytes, ...]:
-    """Chain of digests of a request's messages. at_once: maximum values serialised in one call."""
+    """Chain of digests of messages. at_once: values serialised in one call."""
     digest = b""
     chain = []
     for message in messages[:MAX_MESSAGES]:
@@ -153,7 +153,10 @@ def _is_large(value: Any, at_once: int) -> bool:
 
 
 def _digest(value: Any, depth: int = 0) -> bytes:
-    """Digest of a value, in pieces and independent of key order: sorting 300,000 keys takes 0.3 s in one call."""
+    """Digest of a value in pieces, independent of key order.
+
+    Sorting 300,000 keys would take 0.3 s in one call.
+    """
     digest = hashlib.blake2b(digest_size=16)
     if isinstance(value, Mapping) and depth < _MAX_DEPTH:
         total = 0
@@ -194,7 +197,7 @@ def _short(text: str) -> str:
 
 
 def _block(block: Any) -> Any:
-    """The block without `cache_control`, also in nested blocks; a tool's input is unchanged data."""
+    """Remove `cache_control`, also in nested blocks, but not in a tool's input."""
     if not isinstance(block, Mapping):
         return block
     plain = {name: value for name, value in block.items() if name != "cache_control"}

@@ -1,4 +1,4 @@
-"""Session recorder: stores conversations as their runs end, in a background thread."""
+"""Session recorder: stores conversations in a background thread."""
 
 import asyncio
 import logging
@@ -254,7 +254,7 @@ def _keeps(turn: Turn) -> bool:
 
 
 def _is_asked_to_keep(turn: Turn) -> bool:
-    """Whether the client asked to store the turn; keys that store bodies store other turns, too."""
+    """Whether the client asked to store the turn; others are stored if the key says so."""
     return turn.kept_messages is not None or turn.form is not None
 
 

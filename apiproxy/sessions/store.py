@@ -1,4 +1,4 @@
-"""Sessions in the database: one row per key and conversation id, updated when a turn ends."""
+"""Sessions in the database: one row per key and conversation id."""
 
 import logging
 import time
@@ -153,7 +153,7 @@ class SessionStore(Handler[Job]):
 
 
 def recall(job: Recall, *, since: datetime) -> Found:
-    """Read the stored messages of the key's conversation, if it was used after `since`."""
+    """Read the stored messages of a conversation that was used after `since`."""
     others = Session.objects.filter(key_id=job.key_id).exclude(conversation_id=job.conversation_id)
     others_bytes = others.aggregate(sum=Sum("stored_bytes", default=0))["sum"]
     session = Session.objects.filter(
@@ -174,7 +174,7 @@ def recall(job: Recall, *, since: datetime) -> Found:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A turn as stored JSON: messages of the request, answer, and the stored response if it is one."""
+    """A turn as JSON: messages of the request, answer, and stored response."""
 
     asked: bytes
     answered: bytes
@@ -205,7 +205,7 @@ class _Ready:
 
 
 def _keep(row: Session, kept: _Kept | None) -> str:
-    """Store the turn's messages and answer; return the reason if that is not possible, else an empty string."""
+    """Store the turn's messages and answer; return the reason if not possible."""
     if kept is None:
         return "busy"
     history = SessionHistory.objects.filter(session=row)
