@@ -15,7 +15,7 @@ from django.db.models.signals import post_delete, post_save
 from apiproxy.conf import gateway_settings
 from apiproxy.core.events import Usage
 from apiproxy.core.prices import Prices, PriceTable, charge, without_free_tools
-from apiproxy.db.guarded_query import DatabaseAwayError, Lookup, lookup
+from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard, query_guard
 from apiproxy.models import Model
 from apiproxy.models.names import read_rates
 
@@ -72,7 +72,7 @@ class Catalog:
     While the database is unavailable, the last table read remains in use.
     """
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic, database: Lookup = lookup) -> None:
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic, database: QueryGuard = query_guard) -> None:
         self._monotonic = monotonic
         self._database = database
         self._table = _Table()
@@ -130,8 +130,8 @@ class Catalog:
         if self._monotonic() - table.loaded_at < CACHE_TTL_S:
             return table
         try:
-            return await self._database.ask(self._read, what="cannot read the model table")
-        except DatabaseAwayError:
+            return await self._database.run(self._read, what="cannot read the model table")
+        except DatabaseUnavailableError:
             if not table.models:
                 raise
             return table

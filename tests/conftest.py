@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import blocking_manager_key
 
 from apiproxy.catalog import catalog
-from apiproxy.db.guarded_query import lookup
+from apiproxy.db.guarded_query import query_guard
 from apiproxy.keys.cache import keyring
 from apiproxy.keys.login_throttle import wrong_keys, wrong_passwords
 
@@ -61,7 +61,7 @@ def fresh_caches() -> None:
     """What a process remembers of the database is forgotten: a test's rows are gone with it, and no signal says so."""
     catalog.forget()
     keyring.forget()
-    lookup.forget()
+    query_guard.reset()
     wrong_keys.forget()
     wrong_passwords.forget()
 

@@ -1,1 +1,1 @@
-"""What a key can see of itself: its usage and limits, and its sessions."""
+"""Endpoints for a key's own usage, limits and sessions."""

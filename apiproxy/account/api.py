@@ -1,4 +1,4 @@
-"""`/v1/usage` and `/sessions`. Errors are the Anthropic dialect's."""
+"""`/v1/usage` and `/sessions`. Errors have the format of the Anthropic API."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
@@ -16,7 +16,7 @@ api = NinjaAPI(title="Account", urls_namespace="account", docs_url=None, openapi
 
 
 async def usage(request: HttpRequest) -> HttpResponse:
-    """GET /v1/usage?days=N: what the key itself has used, and how its limits stand."""
+    """GET /v1/usage?days=N: usage of the key and state of its limits."""
     principal = await authenticated(request)
     return JsonResponse(await usage_of(principal, request.GET.dict()))
 

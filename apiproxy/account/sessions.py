@@ -1,4 +1,4 @@
-"""Sessions as the operations endpoints show them. A key sees its own; scope `admin` sees all."""
+"""Sessions as JSON. A key has access to its own; scope `admin` to all."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,35 +13,35 @@ from apiproxy.models import Session
 from apiproxy.sessions.eviction import evict
 
 ACTIVE = timedelta(minutes=10)
-"""A session that was used within this time counts as active."""
+"""Time after its last use for which a session counts as active."""
 MAX_LISTED = 1_000
 
 _SUMS = ("turns", "resumes", "resets", "failures", "input_tokens", "cache_read_tokens", "cache_creation_tokens")
 
 
 async def listing(principal: Principal) -> dict[str, Any]:
-    """The sessions, the one that was used last first, and their sums."""
+    """Sessions, most recently used first, and their totals."""
     return await sync_to_async(_listing)(visible_to(principal))
 
 
 async def stats(sessions: "QuerySet[Session] | None" = None) -> dict[str, Any]:
-    """The sums alone; of all keys where nothing else is said."""
+    """Totals of the sessions, by default of all keys."""
     return await sync_to_async(_stats)(Session.objects.all() if sessions is None else sessions)
 
 
 async def clean_up(principal: Principal) -> dict[str, int]:
-    """Deletes what is too old or too much now; how many went and how many are left."""
+    """Delete expired and surplus sessions; return how many, and how many remain."""
     return await sync_to_async(_clean_up)(visible_to(principal))
 
 
 async def delete(principal: Principal, conversation_id: str) -> int:
-    """Deletes the conversation; the number of sessions that were it (scope `admin`: of every key)."""
+    """Delete the conversation (scope `admin`: of all keys); return how many."""
     deleted, by_model = await visible_to(principal).filter(conversation_id=conversation_id).adelete()
     return by_model.get(Session._meta.label, 0) if deleted else 0
 
 
 def visible_to(principal: Principal) -> "QuerySet[Session]":
-    """The sessions that the key may see."""
+    """Sessions that the key may access."""
     return Session.objects.all() if "admin" in principal.scopes else Session.objects.filter(key_id=principal.key_id)
 
 
@@ -107,5 +107,4 @@ def _stats(sessions: "QuerySet[Session]") -> dict[str, Any]:
 
 
 def _rate(part: int, whole: int) -> float:
-    """From 0 to 1."""
     return round(part / whole, 4) if whole else 0.0

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.limits import MICRO, BudgetState, Gauge, LimitState
 from apiproxy.core.principal import Principal
-from apiproxy.limits.budget import day_of, renewed_ms
+from apiproxy.limits.budget import day_of, resets_at_ms
 from apiproxy.limits.ledger import current_state
 from apiproxy.limits.usage import SUMMED, rows_of
 
@@ -19,9 +19,9 @@ MAX_DAYS = 366
 
 
 async def usage_of(principal: Principal, query: Mapping[str, str]) -> dict[str, Any]:
-    """What the key has used in the last `days` days (UTC), today included, and how its limits stand.
+    """Usage in the last `days` days (UTC, including today), and state of limits.
 
-    Raises ProxyError (INVALID_REQUEST) for a number of days that is none. Costs are estimates, in USD.
+    Costs are estimates in USD. Raises ProxyError (INVALID_REQUEST) for an invalid number of days.
     """
     now_s = time.time()
     today = day_of(now_s)
@@ -71,7 +71,7 @@ def _gauge(gauge: Gauge | None) -> dict[str, Any] | None:
 
 
 def _budget(budget: BudgetState, today: date) -> dict[str, Any]:
-    renewed = renewed_ms(budget.period, today)
+    renewed = resets_at_ms(budget.period, today)
     return {
         "period": budget.period.value,
         "limit_usd": budget.limit / MICRO,
@@ -90,7 +90,7 @@ def _iso(unix_s: float) -> str:
 def _days(given: str | None) -> int:
     if given is None:
         return DEFAULT_DAYS
-    # As text first: Python refuses to read a number of thousands of digits.
+    # Check the text first: int() raises ValueError for thousands of digits.
     if not (given.isdecimal() and given.isascii() and len(given) < 5 and 1 <= int(given) <= MAX_DAYS):
         raise ProxyError(FailureKind.INVALID_REQUEST, f"days: must be from 1 to {MAX_DAYS}", param="days")
     return int(given)

@@ -1,4 +1,4 @@
-"""The admin's pages for keys, models and usage."""
+"""Admin pages for keys, models, usage and sessions."""
 
 from apiproxy.admin import keys, models, usage
 

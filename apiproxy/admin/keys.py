@@ -1,4 +1,4 @@
-"""Keys in the admin. Models are in `admin_models.py`, what keys have used in `admin_usage.py`."""
+"""Admin of API keys."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from apiproxy.admin.models import NamesField
 from apiproxy.admin.usage import recent_days
 from apiproxy.core.limits import LimitState, usd
-from apiproxy.keys.cache import give_secret, rotate
+from apiproxy.keys.cache import rotate, set_new_secret
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.ledger import current_state
 from apiproxy.models import (
@@ -36,11 +36,11 @@ from apiproxy.models import (
 )
 
 ROTATION_OVERLAP = timedelta(hours=24)
-"""How long the old secret works after a rotation here; `manage.py rotateapikey` takes any time."""
+"""Validity of the old secret after a rotation here; `manage.py rotateapikey` accepts any time."""
 
 _NEAR, _FINE = "near", "fine"
 _STATES = {"in use": "success", "expired": "warning", "revoked": "danger"}
-# What somebody who may not change a key sees of fields that would show as JSON.
+# Replaces fields that would be displayed as JSON to users without the change permission.
 _SHOWN = {
     "scopes": "shown_scopes",
     "allowed_dialects": "shown_dialects",
@@ -52,7 +52,7 @@ _SHOWN = {
 
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """The fields that an administrator sets; the secret is not one of them."""
+    """Editable fields of a key; not the secret."""
 
     scopes = forms.MultipleChoiceField(
         choices=Scope.choices,
@@ -98,17 +98,15 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Keys by whether they work."""
+    """Filter by `key_status`."""
 
     title = "state"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
-        """The choices."""
         return [(state, state.capitalize()) for state in _STATES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-        """As `state_of` has it."""
         expired = Q(expires_at__isnull=False, expires_at__lte=timezone.now())
         match self.value():
             case "in use":
@@ -131,7 +129,7 @@ def _listed(field: str, label: str) -> Callable[[Any, ApiKey], str]:
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Keys. The secret is shown in the message after the key is added, and never again."""
+    """API keys. The secret is displayed once, in the message after the key is added."""
 
     form = ApiKeyForm
     list_display = ("name", "shown_prefix", "shown_scopes", "state", "budget", "owner", "last_used", "expires")
@@ -140,8 +138,17 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     list_select_related = ("owner",)
     autocomplete_fields = ("owner",)
     readonly_fields = (
-        *("shown_prefix", "shown_state", "budgets", "usage", "revoked_at", "created_at", "first_used_at"),
-        *("first_used_from", "last_used_at", "previous_secret", "previous_used_at"),
+        "shown_prefix",
+        "shown_state",
+        "budgets",
+        "usage",
+        "revoked_at",
+        "created_at",
+        "first_used_at",
+        "first_used_from",
+        "last_used_at",
+        "previous_secret",
+        "previous_used_at",
     )
     actions: ClassVar[list[str]] = ["revoke", "rotate"]
     actions_submit_line = ("rotate_this",)
@@ -160,8 +167,15 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             "History",
             {
                 "fields": (
-                    *("shown_prefix", "shown_state", "created_at", "first_used_at", "first_used_from", "last_used_at"),
-                    *("revoked_at", "previous_secret", "previous_used_at"),
+                    "shown_prefix",
+                    "shown_state",
+                    "created_at",
+                    "first_used_at",
+                    "first_used_from",
+                    "last_used_at",
+                    "revoked_at",
+                    "previous_secret",
+                    "previous_used_at",
                 )
             },
         ),
@@ -169,12 +183,10 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     @admin.display(description="secret")
     def shown_prefix(self, key: ApiKey) -> str:
-        """How the secret begins."""
         return f"{key.prefix}…" if key.prefix else "–"
 
     @admin.display(description="scopes")
     def shown_scopes(self, key: ApiKey) -> str:
-        """The scopes as words."""
         return ", ".join(key.scopes)
 
     shown_dialects = _listed("allowed_dialects", "allowed dialects")
@@ -185,24 +197,20 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     @unfold_display(label=_STATES)  # type: ignore[untyped-decorator]  # unfold has no types
     def state(self, key: ApiKey) -> str:
-        """Whether the key works."""
-        return state_of(key)
+        return key_status(key)
 
     @admin.display(description="state")
     def shown_state(self, key: ApiKey) -> str:
-        """Whether the key works."""
-        return state_of(key)
+        return key_status(key)
 
     @unfold_display(description="budgets", label={_NEAR: "warning", _FINE: "info"})  # type: ignore[untyped-decorator]  # as above
     def budget(self, key: ApiKey) -> tuple[str, str] | None:
-        """What is spent of its budgets, marked where that is nearly all."""
         state = _limits_now(key)
         shown = ", ".join(f"{it.period} {it.used_percent} %" for it in state.budgets)
         return (_NEAR if state.warning else _FINE, shown) if shown else None
 
     @admin.display(description="spent of its budgets")
     def budgets(self, key: ApiKey) -> str:
-        """The same with the amounts."""
         shown = (
             f"{it.period}: {usd(it.spent)} of {usd(it.limit)} USD ({it.used_percent} %)"
             for it in _limits_now(key).budgets
@@ -211,29 +219,24 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     @admin.display(description="last days (UTC)")
     def usage(self, key: ApiKey) -> SafeString:
-        """What it used, day by day."""
         return render_to_string("apiproxy/key_usage.html", {"days": recent_days(key), "key": key})
 
     @admin.display(description="last used", ordering="last_used_at", empty_value="never")
     def last_used(self, key: ApiKey) -> datetime | None:
-        """When."""
         return key.last_used_at
 
     @admin.display(description="expires", ordering="expires_at", empty_value="never")
     def expires(self, key: ApiKey) -> datetime | None:
-        """When."""
         return key.expires_at
 
     @admin.display(description="secret before")
     def previous_secret(self, key: ApiKey) -> str:
-        """The one before the last rotation, and until when it works."""
         if key.previous_until is None:
             return "–"
         ended = key.previous_until <= timezone.now()
         return f"{key.previous_prefix}…, {'worked' if ended else 'works'} until {key.previous_until:%Y-%m-%d %H:%M} UTC"
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[Any, ...]:
-        """A key that is being added has no history yet."""
         if obj is None:
             return self.fieldsets
         if self.has_change_permission(request, obj):
@@ -245,8 +248,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return (*shown, *self.history_fieldsets)
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        """Gives a new key its secret, and shows it this once."""
-        secret = "" if change else give_secret(obj)
+        secret = "" if change else set_new_secret(obj)
         super().save_model(request, obj, form, change)
         if secret:
             shown = format_html("The secret of {}, shown this once: <code>{}</code>", obj.name, secret)
@@ -254,7 +256,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     @admin.action(description="Revoke the selected keys", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        """Refuses the keys from now on. One by one, so that every one is noticed at once and logged."""
+        # One by one: `update` would send no signals to the key cache, and each revocation is logged.
         keys = list(queryset.filter(revoked_at=None))
         for key in keys:
             key.revoked_at = timezone.now()
@@ -267,26 +269,24 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         permissions=["change"],
     )
     def rotate(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        """Shows each new secret this once, and logs the rotation."""
         for key in queryset:
             self.rotate_this(request, key)
 
     @unfold_action(description="Save and rotate the secret", icon="autorenew", permissions=["change"])  # type: ignore[untyped-decorator]  # as above
     def rotate_this(self, request: HttpRequest, key: ApiKey) -> None:
-        """The same for the key whose page it is."""
         try:
             secret = rotate(key, overlap=ROTATION_OVERLAP)
         except ValidationError as error:
             self.message_user(request, f"{key.name}: {' '.join(error.messages)}", messages.ERROR)
             return
         self.log_change(request, key, "Rotated.")
-        told = "The new secret of {}, shown this once: <code>{}</code> The old one works until {} UTC."
+        text = "The new secret of {}, shown this once: <code>{}</code> The old one works until {} UTC."
         until = f"{key.previous_until:%Y-%m-%d %H:%M}"
-        messages.warning(request, format_html(told, key.name, secret, until))
+        messages.warning(request, format_html(text, key.name, secret, until))
 
 
-def state_of(key: ApiKey) -> str:
-    """In a word."""
+def key_status(key: ApiKey) -> str:
+    """Status of a key: in use, expired or revoked."""
     if key.revoked_at is not None:
         return "revoked"
     return "expired" if key.expires_at is not None and key.expires_at <= timezone.now() else "in use"

@@ -1,4 +1,4 @@
-"""Models and their prices in the admin."""
+"""Admin of models and their prices."""
 
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -15,34 +15,30 @@ from apiproxy.models.names import validate_rates
 
 
 class NamesField(forms.CharField):
-    """A list of names as a text with one a line."""
+    """Text field for a list of names, one per line."""
 
     widget = UnfoldAdminTextareaWidget(attrs={"rows": 4})
 
     def prepare_value(self, value: Any) -> Any:
-        """The list as lines; what was typed stays as it is."""
         return "\n".join(value) if isinstance(value, list) else value
 
     def to_python(self, value: Any) -> Any:
-        """The lines as a list, without empty ones."""
         return [line.strip() for line in str(value or "").splitlines() if line.strip()]
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Compared as lists."""
         return bool(list(initial or []) != self.to_python(data))
 
 
 class RatesField(forms.CharField):
-    """Numbers by name as a text with a name and its number a line: `fast 2`."""
+    """Text field for numbers by name, one pair per line: `fast 2`."""
 
     widget = UnfoldAdminTextareaWidget(attrs={"rows": 4})
 
     def prepare_value(self, value: Any) -> Any:
-        """The numbers as lines; what was typed stays as it is."""
         return "\n".join(f"{name} {rate}" for name, rate in value.items()) if isinstance(value, dict) else value
 
     def to_python(self, value: Any) -> Any:
-        """The lines as numbers by name. Raises ValidationError for a line of another form, or a name given twice."""
+        """Parse the lines. Raises ValidationError for an invalid line or a repeated name."""
         rates = dict[str, str]()
         for line in filter(None, (line.strip() for line in str(value or "").splitlines())):
             name, _, rate = line.partition(" ")
@@ -52,7 +48,6 @@ class RatesField(forms.CharField):
         return rates
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Compared as numbers by name."""
         try:
             return bool(dict(initial or {}) != self.to_python(data))
         except ValidationError:
@@ -65,7 +60,7 @@ def _rates(name: str) -> RatesField:
 
 
 class ModelForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """A model, its aliases one a line."""
+    """Form of a model."""
 
     aliases = NamesField(required=False, validators=[validate_names], help_text="Further names, one a line.")
     speed_factors = _rates("speed_factors")
@@ -79,7 +74,7 @@ class ModelForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the st
 
 @admin.register(Model)
 class ModelAdminPage(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Models: what /v1/models lists, and what they cost."""
+    """Models in /v1/models, and their prices."""
 
     form = ModelForm
     list_display = ("id", "display_name", "shown_aliases", "lifecycle", "enabled", "input_usd", "output_usd")
@@ -92,8 +87,14 @@ class ModelAdminPage(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             "USD per million tokens",
             {
                 "fields": (
-                    *("input_price", "output_price", "cache_write_price", "cache_write_1h_price", "cache_read_price"),
-                    *("long_prompt_above", "long_prompt_factor", "long_prompt_output_factor"),
+                    "input_price",
+                    "output_price",
+                    "cache_write_price",
+                    "cache_write_1h_price",
+                    "cache_read_price",
+                    "long_prompt_above",
+                    "long_prompt_factor",
+                    "long_prompt_output_factor",
                 )
             },
         ),
@@ -105,26 +106,23 @@ class ModelAdminPage(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     @admin.display(description="aliases")
     def shown_aliases(self, model: Model) -> str:
-        """The aliases as words."""
         return ", ".join(model.aliases) or "–"
 
     @admin.display(description="input, USD/M tokens", ordering="input_price")
     def input_usd(self, model: Model) -> str:
-        """The price of a million tokens."""
         return _price(model.input_price)
 
     @admin.display(description="output, USD/M tokens", ordering="output_price")
     def output_usd(self, model: Model) -> str:
-        """The price of a million tokens."""
         return _price(model.output_price)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        """An id is given once: another id is another model."""
+        # The id is the primary key: changing it would add a model.
         return () if obj is None else ("id",)
 
 
 def _price(price: Decimal | None) -> str:
-    """With two digits at least: `$8.00`, `$0.125`."""
+    """Format with at least two decimals: `$8.00`, `$0.125`."""
     if price is None:
         return "–"
     digits = max(2, len(f"{price.normalize():f}".partition(".")[2]))

@@ -1,4 +1,4 @@
-"""Usage and sessions in the admin: to be read, and usage to be taken away as CSV."""
+"""Read-only admin of usage and sessions, with CSV export of usage."""
 
 import csv
 from collections.abc import Iterator
@@ -17,9 +17,19 @@ from apiproxy.core.limits import MICRO, usd
 from apiproxy.models import ApiKey, Session, Usage
 
 _CSV_COLUMNS = (
-    *("day", "key_id", "key_label", "model", "requests", "failures", "unpriced", "partly_unpriced"),
-    *("input_tokens", "output_tokens"),
-    *("cache_read_tokens", "cache_creation_tokens", "cost_micro_usd"),
+    "day",
+    "key_id",
+    "key_label",
+    "model",
+    "requests",
+    "failures",
+    "unpriced",
+    "partly_unpriced",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_creation_tokens",
+    "cost_micro_usd",
 )
 SHOWN_DAYS = 30
 _SHOWN_CHARS = 36
@@ -28,15 +38,14 @@ _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class _Line:
-    """What `csv` writes to: it gives back what it is given."""
+    """File-like object for `csv.writer` that returns each line."""
 
     def write(self, text: str) -> str:
-        """The line."""
         return text
 
 
 def csv_lines(rows: "QuerySet[Usage]") -> Iterator[str]:
-    """The rows as CSV, with a line of names first; the cost is an estimate in USD."""
+    """The rows as CSV with a header line; the cost is an estimate in USD."""
     writer = csv.writer(_Line())
     yield writer.writerow([*_CSV_COLUMNS[:-1], "cost_usd_estimate"])
     for *values, cost in rows.values_list(*_CSV_COLUMNS).iterator(chunk_size=_CHUNK_ROWS):
@@ -44,12 +53,12 @@ def csv_lines(rows: "QuerySet[Usage]") -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:
-    """A text that a spreadsheet does not take for a formula: names of keys and models come from outside."""
+    """Quote user input that a spreadsheet would read as a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
 def recent_days(key: ApiKey) -> list[dict[str, Any]]:
-    """What the key used on each of the last days on which it was used, the newest first; all but `day` as text."""
+    """Usage of the key on recent days, newest first; all but `day` as text."""
     since = timezone.now().date() - timedelta(days=SHOWN_DAYS - 1)
     rows = Usage.objects.filter(key_id=key.pk, day__gte=since).order_by().values("day")
     summed: Any = rows.annotate(
@@ -72,20 +81,18 @@ def recent_days(key: ApiKey) -> list[dict[str, Any]]:
 
 
 class _ReadOnly(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Rows that the gateway alone writes."""
+    """Rows written only by the gateway."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: AnyModel | None = None) -> bool:
-        """Nobody."""
         return False
 
 
 @admin.register(Usage)
 class UsageAdmin(_ReadOnly):
-    """What keys have used, by model and day."""
+    """Usage by key, model and day."""
 
     list_display = ("day", "key", "model", "requests", "failures", "tokens_in", "tokens_out", "shown_cost")
     list_filter = ("key_label", "model", "day")
@@ -95,32 +102,27 @@ class UsageAdmin(_ReadOnly):
     actions: ClassVar[list[str]] = ["export"]
 
     def has_delete_permission(self, request: HttpRequest, obj: AnyModel | None = None) -> bool:
-        """Nobody: budgets read these rows."""
-        return False
+        return False  # budgets read these rows
 
     @admin.display(description="key", ordering="key_label")
     def key(self, row: Usage) -> str:
-        """Its name when the row was made."""
         return row.key_label
 
     @admin.display(description="tokens in")
     def tokens_in(self, row: Usage) -> str:
-        """Those of the prompt cache included."""
         return f"{row.input_tokens + row.cache_read_tokens + row.cache_creation_tokens:,}"
 
     @admin.display(description="tokens out", ordering="output_tokens")
     def tokens_out(self, row: Usage) -> str:
-        """What the model wrote."""
         return f"{row.output_tokens:,}"
 
     @admin.display(description="cost (estimate)", ordering="cost_micro_usd")
     def shown_cost(self, row: Usage) -> str:
-        """In USD; a + where some requests had no price, or none for a part."""
+        """In USD; "+" if some requests were not fully priced."""
         return f"{_to_the_micro(row.cost_micro_usd)} USD{' +' if row.unpriced or row.partly_unpriced else ''}"
 
     @admin.action(description="Export the selected rows as CSV", permissions=["view"])
     def export(self, request: HttpRequest, queryset: "QuerySet[Usage]") -> StreamingHttpResponse:
-        """A file with a line for each row."""
         response = StreamingHttpResponse(csv_lines(queryset.order_by("day", "key_label", "model")), "text/csv")
         response["Content-Disposition"] = 'attachment; filename="usage.csv"'
         return response
@@ -128,10 +130,18 @@ class UsageAdmin(_ReadOnly):
 
 @admin.register(Session)
 class SessionAdmin(_ReadOnly):
-    """Conversations that are known by an id."""
+    """Sessions: conversations identified by an id."""
 
     list_display = (
-        *("conversation", "key", "model", "turns", "resumes", "resets", "failures", "shown_cost", "last_used"),
+        "conversation",
+        "key",
+        "model",
+        "turns",
+        "resumes",
+        "resets",
+        "failures",
+        "shown_cost",
+        "last_used",
     )
     list_filter = ("key_label", "model", "dialect")
     empty_hint = "A client that sends x-conversation-id with its requests has one."
@@ -140,25 +150,22 @@ class SessionAdmin(_ReadOnly):
 
     @admin.display(description="conversation", ordering="conversation_id")
     def conversation(self, row: Session) -> str:
-        """The beginning of its id."""
         return Truncator(row.conversation_id).chars(_SHOWN_CHARS)
 
     @admin.display(description="key", ordering="key_label")
     def key(self, row: Session) -> str:
-        """Its name at the last turn."""
         return row.key_label
 
     @admin.display(description="last used", ordering="last_used_at")
     def last_used(self, row: Session) -> datetime:
-        """When."""
         return row.last_used_at
 
     @admin.display(description="cost (estimate)", ordering="cost_micro_usd")
     def shown_cost(self, row: Session) -> str:
-        """In USD; a + where some turns had no price, or none for a part."""
+        """In USD; "+" if some turns were not fully priced."""
         return f"{_to_the_micro(row.cost_micro_usd)} USD{' +' if row.unpriced or row.partly_unpriced else ''}"
 
 
 def _to_the_micro(micro_usd: int) -> str:
-    """US dollars, all with the same decimals, so that they stand under each other."""
+    """US dollars with a fixed number of decimals, so that columns align."""
     return f"{micro_usd / MICRO:.6f}"

@@ -57,7 +57,7 @@ class Handler(ABC, Generic[_J]):
 
 
 class BatchWorker(Generic[_J]):
-    """Bounded queue and the thread that empties it. With `autostart`, the first job starts the thread."""
+    """Bounded queue and its thread. `autostart`: the first job starts the thread."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""Checkpoints of an SQLite database, so that a plain copy of its file holds the data.
+"""SQLite WAL checkpoints, so that a plain copy of the file has the data.
 
-In WAL mode SQLite keeps the last 4 MB of what was written in a file of its own (`db.sqlite3-wal`) and moves them to the
-database only when more comes. A gateway without much traffic had an empty `db.sqlite3`, and so had its backups.
+In WAL mode SQLite keeps up to 4 MB of writes in `db.sqlite3-wal`. With little traffic `db.sqlite3` stayed empty, and so
+did its backups.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ from apiproxy.db.sqlite_file import database_file
 logger = logging.getLogger(__name__)
 
 CHECK_S = 5.0
-"""How far behind the file of a gateway at work may be."""
+"""Interval between checks."""
 _BUSY_S = 0.1
-"""How long a checkpoint waits for readers, and holds up writers with that."""
+"""How long a checkpoint waits for readers; writers wait with it."""
 _STOP_S = 5.0
 
 _Mark = tuple[int, int]
 
 
 def checkpoint(database: Path, *, truncate: bool) -> bool:
-    """Moves what was written ahead to the database's file, as far as no reader still needs it; whether that was all.
+    """Move the WAL to the database file; True if all of it was moved. Blocks.
 
-    truncate: also empties the file of the writes, for which writers wait a short while; otherwise none waits. Blocking.
-    Raises sqlite3.Error, and never makes a database where there is none.
+    Pages that readers need stay in the WAL. truncate: also empty the WAL, for which writers wait up to _BUSY_S. Raises
+    sqlite3.Error; does not create a missing database.
     """
     mode = "TRUNCATE" if truncate else "PASSIVE"
     address = f"{database.as_uri()}?mode=rw"
@@ -40,16 +40,16 @@ def checkpoint(database: Path, *, truncate: bool) -> bool:
 
 
 def checkpoint_now() -> None:
-    """Empties the file of the writes, where the database is one of SQLite. Failures are logged: it is tried again."""
+    """Empty the WAL, if the database is SQLite. Failures are logged."""
     database = _sqlite_file()
     if database is not None:
         _try(database, truncate=True)
 
 
 class Checkpoints:
-    """A `BackgroundService`: looks every few seconds, in a thread, whether there is anything to be moved.
+    """Background service that checkpoints every CHECK_S, in a thread.
 
-    Where nothing was written since the last look, the file of the writes is emptied; otherwise no writer is held up.
+    The WAL is truncated only if nothing was written since the last check, so that writers do not wait.
     """
 
     def __init__(self) -> None:
@@ -58,13 +58,12 @@ class Checkpoints:
         self._seen: _Mark | None = None
 
     async def start(self) -> None:
-        """Looks from now on."""
         self._database = _sqlite_file()
         if self._database is not None:
             self._task = asyncio.create_task(self._run(self._database), name="checkpoints")
 
     async def stop(self) -> None:
-        """The last one, when all else is written."""
+        """Stop, after a last checkpoint. Call it after all other services have written their data."""
         if self._task is None or self._database is None:
             return
         self._task.cancel()
@@ -76,9 +75,9 @@ class Checkpoints:
     async def _run(self, database: Path) -> None:
         while True:
             await asyncio.sleep(CHECK_S)
-            await asyncio.to_thread(self._look, database)
+            await asyncio.to_thread(self._check, database)
 
-    def _look(self, database: Path) -> None:
+    def _check(self, database: Path) -> None:
         mark = _mark(database)
         if mark is not None:
             _try(database, truncate=mark == self._seen)
@@ -88,14 +87,14 @@ class Checkpoints:
 def _try(database: Path, *, truncate: bool) -> None:
     try:
         checkpoint(database, truncate=truncate)
-    except sqlite3.Error as error:  # locked, full, or gone: nothing is lost, and it is tried again
+    except sqlite3.Error as error:  # locked, full or unavailable: nothing is lost; retried later
         logger.info("database.checkpoint_failed", extra={"error": str(error)})
 
 
 def _mark(database: Path) -> _Mark | None:
-    """Size and time of the file of the writes; None where there are none."""
+    """Size and modification time of the WAL; None if it is empty or missing."""
     try:
-        found = os.stat(f"{database}-wal")  # noqa: PTH116 - a name is added to, not a path
+        found = os.stat(f"{database}-wal")  # noqa: PTH116 - a suffix is added, not a path component
     except OSError:
         return None
     return (found.st_size, found.st_mtime_ns) if found.st_size else None
@@ -107,4 +106,4 @@ def _sqlite_file() -> Path | None:
         return None
     # A watched file's name in the settings is a URI.
     path = database_file.path or Path(str(connection.settings_dict["NAME"]))
-    return path if path.is_absolute() else None  # a test's, in memory, is none
+    return path if path.is_absolute() else None  # not a file: an in-memory test database

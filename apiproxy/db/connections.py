@@ -9,7 +9,10 @@ DATABASE_ERRORS = (OperationalError, InterfaceError)
 
 
 def release_connection() -> None:
-    """Return this thread's connection to the pool. SQLite stays open: opening costs more than a write."""
+    """Return this thread's connection to the pool.
+
+    SQLite connections stay open: opening one costs more than a write.
+    """
     connection = connections["default"]
     if connection.vendor != "sqlite":
         with suppress(DatabaseError):

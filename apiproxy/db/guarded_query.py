@@ -1,9 +1,8 @@
-"""Questions that a request cannot do without, asked of a database that may be away.
+"""Database queries on the request path, with a deadline and fail-fast.
 
-A query can hang: on a lock, or on a server that is gone. It runs in a thread, which nobody can cancel. So these have a
-thread of their own: the one that the API's requests share has to be free for what Django does at the beginning and end
-of each. And a question has a deadline, after which it is left to itself, and while one of those hangs, or
-for a moment after a failure, nothing more is asked: whoever has an old answer uses it, and the others are refused.
+A query that hangs (on a lock, or a dead server) keeps its thread, which cannot be cancelled. These queries therefore
+have a thread of their own: Django needs the one shared by requests at the start and end of each. While a query hangs,
+or shortly after a failure, further ones fail at once; callers fall back to a cached value or reject the request.
 """
 
 import asyncio
@@ -20,22 +19,20 @@ from apiproxy.db.connections import DATABASE_ERRORS, release_connection
 
 logger = logging.getLogger(__name__)
 
-ANSWER_TIMEOUT_S = 2.0
-"""How long a request waits for the database."""
-RENEWAL_S = 0.3
-"""After that long without an answer the pool's connections are replaced: the server may have ended all of them, and the
-pool itself tries one after another, with a pause of 1 s after the first, then 2 s, then 4 s."""
+QUERY_TIMEOUT_S = 2.0
+RECONNECT_AFTER_S = 0.3
+"""Time without a result after which the pool's connections are replaced. The server may have closed all of them, and
+the pool itself tries one after another, pausing 1 s after the first, then 2 s, then 4 s."""
 PAUSE_S = 1.0
-"""How long after a failure the database is not asked again."""
+"""Time after a failure during which queries fail at once."""
 
 T = TypeVar("T")
-
 
 _OWN_THREAD = ThreadSensitiveContext()
 
 
-async def apart(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs the coroutine, to be called in a task of its own, with its queries on this module's thread."""
+async def run_in_own_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run the coroutine's queries on this module's thread; call it in its own task."""
     SyncToAsync.thread_sensitive_context.set(_OWN_THREAD)
     try:
         return await work()
@@ -43,89 +40,89 @@ async def apart(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         await sync_to_async(release_connection)()
 
 
-def _renew_connections() -> None:
-    """Replaces what the pool has by new connections, in its own threads; where there is a pool."""
+def _reconnect_pool() -> None:
+    """Replace the connections of the pool, if there is one, in the pool's threads."""
     pool = getattr(connection, "pool", None)
     if pool is not None:
         pool.drain()
 
 
-class DatabaseAwayError(ProxyError):
-    """The database does not answer."""
+class DatabaseUnavailableError(ProxyError):
+    """The database is unavailable or timed out. `what` could not be done."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(FailureKind.DATABASE_AWAY, f"The gateway's database does not answer: {what}.", retry_after_s=2)
+        super().__init__(FailureKind.DATABASE_AWAY, f"Database unavailable: {what}.", retry_after_s=2)
 
 
-class Lookup:
-    """The way to the database for what is kept in memory as well. Used on one event loop. monotonic measures waits."""
+class QueryGuard:
+    """Circuit breaker for database queries. Used on one event loop."""
 
     def __init__(
         self,
         *,
-        timeout_s: float = ANSWER_TIMEOUT_S,
+        timeout_s: float = QUERY_TIMEOUT_S,
         pause_s: float = PAUSE_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout_s = timeout_s
         self._pause_s = pause_s
         self._monotonic = monotonic
-        self._asked_again_at = 0.0
+        self._open_until = 0.0
         self._hanging: set[asyncio.Task[Any]] = set()
-        self.away = False
+        self.unavailable = False
 
-    async def ask(self, question: Callable[[], Coroutine[Any, Any, T]], *, what: str) -> T:
-        """The answer; `what` says in an error what could not be looked up.
+    async def run(self, query: Callable[[], Coroutine[Any, Any, T]], *, what: str) -> T:
+        """Run the query and return its result. `what` completes the error message: "cannot look up the API key".
 
-        Raises DatabaseAwayError where there is none in time, and at once where there was none a moment ago.
+        Raises DatabaseUnavailableError on an error or timeout, and at once for `pause_s` after one.
         """
-        if self._monotonic() < self._asked_again_at or self._hanging:
-            raise DatabaseAwayError(what)
-        task = asyncio.ensure_future(apart(question))
+        if self._monotonic() < self._open_until or self._hanging:
+            raise DatabaseUnavailableError(what)
+        task = asyncio.ensure_future(run_in_own_thread(query))
         try:
-            done, _ = await asyncio.wait((task,), timeout=min(RENEWAL_S, self._timeout_s))
-            if not done and not self.away:
-                _renew_connections()
+            done, _ = await asyncio.wait((task,), timeout=min(RECONNECT_AFTER_S, self._timeout_s))
+            if not done and not self.unavailable:
+                _reconnect_pool()
             if not done:
-                done, _ = await asyncio.wait((task,), timeout=max(0.0, self._timeout_s - RENEWAL_S))
-        except asyncio.CancelledError:  # the client has left
+                done, _ = await asyncio.wait((task,), timeout=max(0.0, self._timeout_s - RECONNECT_AFTER_S))
+        except asyncio.CancelledError:  # the client has disconnected
             task.add_done_callback(_retrieve)
             raise
         if not done:
             self._hanging.add(task)
-            task.add_done_callback(self._over)
+            task.add_done_callback(self._on_late_result)
             raise self._failed(what) from None
         try:
-            answer = task.result()
+            result = task.result()
         except DATABASE_ERRORS as error:
             raise self._failed(what, error) from error
-        if self.away:
-            self.away = False
+        if self.unavailable:
+            self.unavailable = False
             logger.info("database.back")
-        return answer
+        return result
 
-    def forget(self) -> None:
-        """The next question is asked, whatever came of the last ones."""
-        self._asked_again_at = 0.0
+    def reset(self) -> None:
+        """Forget earlier failures: the next query is sent."""
+        self._open_until = 0.0
         self._hanging.clear()
 
-    def _failed(self, what: str, error: Exception | None = None) -> DatabaseAwayError:
-        self._asked_again_at = self._monotonic() + self._pause_s
-        if not self.away:
-            self.away = True
-            logger.warning("database.away", extra={"error": type(error).__name__ if error else "no answer in time"})
-        return DatabaseAwayError(what)
+    def _failed(self, what: str, error: Exception | None = None) -> DatabaseUnavailableError:
+        self._open_until = self._monotonic() + self._pause_s
+        if not self.unavailable:
+            self.unavailable = True
+            logger.warning("database.away", extra={"error": type(error).__name__ if error else "timed out"})
+        return DatabaseUnavailableError(what)
 
-    def _over(self, task: asyncio.Task[Any]) -> None:
+    def _on_late_result(self, task: asyncio.Task[Any]) -> None:
         self._hanging.discard(task)
         _retrieve(task)
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Whoever asked has gone; that is not worth asyncio's warning."""
+    """Read the exception of an abandoned task, else asyncio warns about it."""
     if not task.cancelled():
         task.exception()
 
 
-lookup = Lookup()
-"""The one of this process."""
+query_guard = QueryGuard()
+"""The guard of this process."""

@@ -1,4 +1,4 @@
-"""Queues of a batch worker: pending jobs, and jobs to retry because a row they need is locked."""
+"""Queues of a batch worker: pending jobs, and jobs to retry later."""
 
 import logging
 import time
@@ -21,7 +21,9 @@ class Later:
 
 
 LATER: Final = Later()
-"""Result of a job that cannot run now, e.g. because its row is locked. It is retried; other jobs go on."""
+"""Result of a job that cannot run yet, e.g. because its row is locked.
+
+It is retried without delaying other jobs."""
 
 
 class JobTimeoutError(Exception):
@@ -93,7 +95,10 @@ class ListQueue(Generic[_J]):
 
 
 class KeyedQueue(Generic[_J]):
-    """First in, first out by key: a job replaces the pending one with its key. For `submit` only."""
+    """First in, first out; a job replaces the pending one with its key.
+
+    For `submit` only: the future of a replaced job would never be resolved.
+    """
 
     def __init__(self, key: Callable[[_J], str]) -> None:
         self._key = key
@@ -113,7 +118,7 @@ class KeyedQueue(Generic[_J]):
 
 
 class RetryQueue(Generic[_J]):
-    """Jobs answered LATER, in the order of their next attempt. Guarded by the worker's lock."""
+    """Jobs answered LATER, by next attempt. Guarded by the worker's lock."""
 
     def __init__(self) -> None:
         self._jobs: deque[PendingJob[_J]] = deque()

@@ -1,4 +1,4 @@
-"""What a process is called in the database, and whether one of this machine is still there."""
+"""Unique process names in the database, and liveness of processes on this machine."""
 
 import contextlib
 import functools
@@ -18,18 +18,18 @@ _PID_NAMESPACE = Path("/proc/self/ns/pid")
 
 
 def node() -> str:
-    """This machine's name: the operator's, or else the host's."""
+    """Node name: from the settings, else the host name."""
     return (gateway_settings().node or platform.node() or "localhost").replace(_SEPARATOR, "_")[:_NODE_CHARS]
 
 
 def owner() -> str:
-    """This process: node, machine, process id, and when it started, since process ids are used again."""
+    """Name of this process: node, machine, PID and start time (PIDs are reused)."""
     pid = os.getpid()
     return _SEPARATOR.join((node(), _machine(), str(pid), _started(psutil.Process(pid))))
 
 
 def is_gone(name: str) -> bool:
-    """Whether it was a process of this node that has ended. Nobody here knows of those on other nodes."""
+    """Whether the process has died; False for processes on other machines."""
     where, _, rest = name.partition(_SEPARATOR)
     machine, _, rest = rest.partition(_SEPARATOR)
     pid, _, started = rest.partition(_SEPARATOR)
@@ -44,7 +44,7 @@ def is_gone(name: str) -> bool:
 
 @functools.cache
 def _machine() -> str:
-    """Where process ids mean what they mean here. Machines and containers may have the same name by mistake."""
+    """Digest of the PID namespace, because node names may clash."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):  # not Linux
         parts += [_BOOT_ID.read_text(encoding="ascii").strip(), str(_PID_NAMESPACE.readlink())]

@@ -1,7 +1,7 @@
-"""SQLite's file while the gateway runs: whether the one that was opened is still the one at its path.
+"""Detection of a moved or deleted SQLite file while the gateway runs.
 
-A connection to a file that was moved or deleted goes on as if nothing had happened, and whatever is written, a key's
-costs among it, is never seen again. So every statement looks first, and fails as if the database were away.
+A connection to a moved or deleted file works without errors, but its writes, including the usage of keys, are lost. So
+every statement checks the file first and fails as if the database were unavailable.
 """
 
 import logging
@@ -17,44 +17,44 @@ logger = logging.getLogger(__name__)
 
 
 class DatabaseFile:
-    """Knows the file by its inode. `lost` may be asked from any thread."""
+    """The database file, identified by its inode. Thread-safe."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
         self._inode: tuple[int, int] | None = None
         self._lock = threading.Lock()
         self.was_lost = False
-        """What `lost` said last."""
+        """Last result of `lost`."""
 
     @property
     def path(self) -> Path | None:
-        """The watched file; None if there is none, or not yet."""
+        """The watched file; None before `watch` and for other databases."""
         return self._path
 
     def watch(self) -> None:
-        """From now on; to be called once the database is migrated, and before the first request."""
+        """Start watching. Call it after the migrations and before the first request."""
         config = connections.settings["default"]
         if not config["ENGINE"].endswith("sqlite3"):
             return
         if self._path is None:
             self._path = Path(config["NAME"])
         self._inode = _inode(self._path)
-        # Or a connection that is opened while the file is away would make a new one, empty.
+        # Else a connection opened while the file is missing would create an empty one.
         config["NAME"] = f"{self._path.absolute().as_uri()}?mode=rw"
         connection_created.connect(_on_connection, dispatch_uid="database_file")
 
     def lost(self) -> bool:
-        """Whether another file is at the path now, or none. Takes microseconds; tells the log when that changes."""
+        """Whether the file is missing or another one. Takes microseconds; logs changes."""
         if self._path is None:
             return False
         lost = _inode(self._path) != self._inode
         if lost is not self.was_lost:
-            self._tell(lost)
+            self._log_change(lost)
         return lost
 
-    def _tell(self, lost: bool) -> None:
+    def _log_change(self, lost: bool) -> None:
         with self._lock:
-            if lost is self.was_lost:  # another thread has told
+            if lost is self.was_lost:  # already logged by another thread
                 return
             self.was_lost = lost
         if lost:
@@ -65,7 +65,7 @@ class DatabaseFile:
 
 
 database_file = DatabaseFile()
-"""The one of this process."""
+"""The database file of this process."""
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
@@ -79,7 +79,7 @@ def _inode(path: Path) -> tuple[int, int] | None:
 def _execute(execute: Callable[..., Any], query: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
     """Django's `execute_wrapper`."""
     if database_file.lost():
-        raise OperationalError("the database's file was moved or deleted")
+        raise OperationalError("the database file was moved or deleted")
     return execute(query, params, many, context)
 
 

@@ -1,7 +1,7 @@
-"""Time limit of database statements in requests: a locked table or a server that hangs is an error after 3 s.
+"""Timeout of database statements in requests.
 
-One thread ends what takes longer, from outside. A `statement_timeout` would be a setting of the session, which a
-connection pooler between the gateway and PostgreSQL hands on to others, and SQLite has none.
+A locked table or a hanging server is an error after 3 s. A watchdog thread cancels slow statements. PostgreSQL's
+`statement_timeout` is a session setting, which a connection pooler would pass on to other clients, and SQLite has none.
 """
 
 import contextlib
@@ -22,18 +22,18 @@ logger = logging.getLogger(__name__)
 
 STATEMENT_TIMEOUT_S = 3.0
 _CANCEL_S = 0.5
-"""How long the server may take to hear that a statement is cancelled; then the connection is cut."""
+"""Time for the server to accept a cancellation; after that the connection is shut down."""
 
 _limited: ContextVar[bool] = ContextVar("statements are limited", default=False)
 
 
 def limit_statements() -> None:
-    """From now on in this context (a request's task, and the tasks and threads that it starts)."""
+    """Limit statements in this context, including tasks and threads it starts."""
     _limited.set(True)
 
 
 class _Running:
-    """A statement that is being executed. Its connection's object must not be used for the next one while it is cut."""
+    """A running statement, locked against reuse of its connection when cancelled."""
 
     __slots__ = ("_connection", "_lock", "_over", "deadline")
 
@@ -47,7 +47,7 @@ class _Running:
         with self._lock:
             self._over = True
 
-    def cut(self) -> None:
+    def cancel(self) -> None:
         with self._lock:
             if self._over:
                 return
@@ -57,13 +57,13 @@ class _Running:
                 return
             try:
                 raw.cancel_safe(timeout=_CANCEL_S)
-            except self._connection.Database.Error:  # the network hangs: nothing is heard of that server
+            except self._connection.Database.Error:  # the server is unreachable
                 with contextlib.suppress(OSError), socket.socket(fileno=os.dup(raw.fileno())) as line:
                     line.shutdown(socket.SHUT_RDWR)
 
 
-class _Limiter:
-    """The thread, started by the first statement. All have the same limit, so the oldest one is always the next."""
+class _Watchdog:
+    """Watchdog thread. All timeouts are equal, so the oldest statement expires first."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -83,7 +83,7 @@ class _Limiter:
 
     def end(self, one: _Running) -> None:
         one.finish()
-        with self._changed, contextlib.suppress(ValueError):  # it was cut meanwhile
+        with self._changed, contextlib.suppress(ValueError):  # already cancelled
             self._running.remove(one)
 
     def _run(self) -> None:
@@ -97,34 +97,34 @@ class _Limiter:
                     continue
                 self._running.popleft()
             try:
-                oldest.cut()
-            except Exception:  # its connection is gone, say: the next ones must have their limit all the same
+                oldest.cancel()
+            except Exception:  # e.g. connection lost: the watchdog must go on
                 logger.exception("database.cut_failed")
 
 
-_limiter = _Limiter()
+_watchdog = _Watchdog()
 
 
 def _execute(execute: Callable[..., Any], query: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
     """Django's `execute_wrapper`."""
     if not _limited.get():
         return execute(query, params, many, context)
-    one = _limiter.begin(context["connection"])
+    one = _watchdog.begin(context["connection"])
     try:
         return execute(query, params, many, context)
     finally:
-        _limiter.end(one)
+        _watchdog.end(one)
 
 
 def _on_connection(*, connection: Any, **_: Any) -> None:
     if _execute not in connection.execute_wrappers:
         connection.execute_wrappers.append(_execute)
-    if connection.vendor == "sqlite" and _limited.get():  # a wait for a lock cannot be interrupted there
+    if connection.vendor == "sqlite" and _limited.get():  # SQLite cannot interrupt a wait for a lock
         cursor: CursorWrapper
         with connection.cursor() as cursor:
             cursor.execute(f"PRAGMA busy_timeout = {STATEMENT_TIMEOUT_S * 1000:.0f}")
 
 
 def install() -> None:
-    """Watches every connection that is opened from now on. May be called again."""
+    """Watch every connection opened from now on. Idempotent."""
     connection_created.connect(_on_connection, dispatch_uid="statement_limit")

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.db.guarded_query import DatabaseAwayError
+from apiproxy.db.guarded_query import DatabaseUnavailableError
 from apiproxy.http.request import UNREADABLE, request_id
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def register_exception_handlers(api: NinjaAPI, form: Callable[[ProxyError, str],
     def on_database_away(request: HttpRequest, error: Exception) -> HttpResponse:
         """Database locked, full or unavailable."""
         logger.warning("request.database_away", exc_info=error, extra={"reqId": request_id(request)})
-        return form(DatabaseAwayError("the request needs it"), request_id(request))
+        return form(DatabaseUnavailableError("cannot serve the request"), request_id(request))
 
     @api.exception_handler(SuspiciousOperation)
     def on_unreadable(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:

@@ -1,8 +1,8 @@
-"""Allow-lists of models, server tools, MCP hosts and betas, and the places in a Messages body to which they apply.
+"""Allow-lists of models, server tools, MCP hosts and betas. Pure.
 
-Pure. Every walk is linear in the body and looks only at the fields that the API reads as such; a test derives those
-fields from the official client's types. An allow-list that is empty allows everything; the entry `none` matches
-nothing, so that a list of it alone allows nothing.
+Every walk is linear in the body and reads only the fields that the API reads; a test derives them from the official
+client's types. An empty list allows everything. The entry `none` matches nothing, so a list of only `none` allows
+nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ MODEL_FIELDS = (
     "messages.*.content.*.tool.definition.model",
     "messages.*.content.*.tool_changes.*.tool.definition.model",
 )
-"""Fields beside `model` that name a model to run. `*` stands for an index."""
+"""Fields in addition to `model` that name a model to run. `*` stands for an index."""
 ECHOED_MODEL_FIELDS = ("messages.*.content.*.from.model", "messages.*.content.*.to.model")
 """Fields of a `fallback` block, which the upstream neither validates nor runs. Source: `BetaFallbackBlockParam`."""
 MCP_FIELDS = ("mcp_servers.*.url",)
@@ -28,42 +28,43 @@ MCP_FIELDS = ("mcp_servers.*.url",)
 CLIENT_TOOLS = frozenset(
     {"bash", "text_editor", "computer", "memory", "computer_toolset", "browser_toolset"},
 )
-"""Types of tools, without their date, that the client runs itself. A `custom` tool is the client's too."""
+"""Types, without date, of tools run by the client. `custom` tools are the client's, too."""
 MCP_TOOLSET = "mcp_toolset"
-"""A tool type that runs on an MCP server; the list of MCP hosts decides about it."""
+"""Tool type that runs on an MCP server; governed by the list of MCP hosts."""
 
 MAX_MODELS = 64
-"""Distinct models that one body may name."""
+"""Maximum distinct models in a body."""
 MAX_MODEL_CHARS = 256
 MAX_MCP_SERVERS = 100
-"""MCP servers that one body may name where their hosts are restricted."""
+"""Maximum MCP servers in a body if their hosts are restricted."""
 _SHOWN_CHARS = 200
 _DATE_DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The lists in force: a name passes if every list of its kind that is not empty has it."""
+    """Lists in force. A name is allowed if every non-empty list of its kind has it."""
 
     server_tools: Sequence[Names] = ()
     mcp_hosts: Sequence[Names] = ()
     betas: Sequence[Names] = ()
     models: bool = False
-    """Whether models are restricted at all; `auth.require_model` holds the list."""
+    """Whether models are restricted; `authentication.require_model` has the list."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedModel:
-    """A model that a body names: the first field that does, and every object whose `model` it is."""
+    """A model named in a body: path of its first field, and objects with it."""
 
     path: str
     holders: list[dict[str, Any]] = field(repr=False)
 
 
 def matches_name(pattern: str, name: str) -> bool:
-    """`*` stands for anything, and every other character for itself: brackets occur in ids (`claude-opus-5[1m]`).
+    """Match a pattern with `*` as the only wildcard.
 
-    No regular expression: with some stars in it, one takes minutes over a name that a client made for that.
+    Brackets are literal: they occur in ids (`claude-opus-5[1m]`). Not a regular expression: with several stars, a
+    crafted name would take minutes.
     """
     first, *parts = pattern.split("*")
     if not parts:
@@ -80,16 +81,16 @@ def matches_name(pattern: str, name: str) -> bool:
 
 
 def check_betas(policy: Policy, betas: Sequence[str]) -> None:
-    """Raises ProxyError (FORBIDDEN) for the first beta that a list lacks."""
+    """Raise ProxyError (FORBIDDEN) for the first beta that is not allowed."""
     for beta in betas:
         if not _listed(policy.betas, beta):
             raise _forbidden(f"the beta `{_shown(beta)}`", "anthropic-beta")
 
 
 def check_body(policy: Policy, body: Mapping[str, Any]) -> dict[str, NamedModel]:
-    """The models that the body names beside `model`, by name; server tools and MCP servers are checked on the way.
+    """Check server tools and MCP servers; return the models in further fields.
 
-    Raises ProxyError: FORBIDDEN for what a list lacks, INVALID_REQUEST for a model that is no name.
+    Raises ProxyError: FORBIDDEN if a list does not allow it, INVALID_REQUEST for an invalid model name.
     """
     named: dict[str, NamedModel] = {}
     passed: set[str] = set()
@@ -100,7 +101,7 @@ def check_body(policy: Policy, body: Mapping[str, Any]) -> dict[str, NamedModel]
             _collect(named, where, tool)
     fallbacks = body.get("fallbacks")
     if policy.models and fallbacks is not None and not isinstance(fallbacks, list):
-        raise _forbidden("models of the upstream's choice (`fallbacks` must list them)", "fallbacks")
+        raise _forbidden("fallback models chosen by the upstream (`fallbacks` must list them)", "fallbacks")
     for where, fallback in _objects(fallbacks, "fallbacks"):
         _collect(named, where, fallback)
     if any(policy.mcp_hosts):
@@ -109,7 +110,7 @@ def check_body(policy: Policy, body: Mapping[str, Any]) -> dict[str, NamedModel]
 
 
 def tools_in(body: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every tool that the body defines, with its path: in `tools`, and in content blocks that change the tools."""
+    """Tool definitions with their paths, in `tools` and in content blocks."""
     yield from _objects(body.get("tools"), "tools")
     messages = body.get("messages")
     for at, message in enumerate(messages if isinstance(messages, list) else ()):
@@ -119,7 +120,7 @@ def tools_in(body: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def is_server_tool(kind: object) -> bool:
-    """Whether the upstream runs a tool of this type. A type that is not known counts as one: it may be new."""
+    """Whether the upstream runs tools of this type; True for unknown types."""
     if kind is None or kind in ("custom", MCP_TOOLSET):
         return False
     stem, _, date = kind.rpartition("_") if isinstance(kind, str) else ("", "", "")
@@ -162,7 +163,7 @@ def _collect(named: dict[str, NamedModel], where: str, holder: dict[str, Any]) -
 
 
 def _check_tool(lists: Sequence[Names], where: str, kind: object, passed: set[str]) -> None:
-    """passed: the types that have been looked up in this body."""
+    """passed: types already checked in this body."""
     if isinstance(kind, str) and kind in passed:
         return
     if is_server_tool(kind) and not (isinstance(kind, str) and _listed(lists, kind)):

@@ -1,4 +1,4 @@
-"""Who sends a request, and whether that key may do what is asked. Knows no framework: headers in, Principal out."""
+"""Authentication and authorisation of API keys, independent of Django."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -19,11 +19,12 @@ _BEARER = "bearer "
 
 
 async def authenticate(headers: Mapping[str, str], *, address: str = "") -> Principal:
-    """Whose key the request carries, in `x-api-key` or in `Authorization: Bearer`; of two, one that is good is enough.
+    """Return the principal of the request's API key.
 
-    headers: looked up in lower case (Django's own look up in any case). address: the client's (`client_ip`). Raises
-    ProxyError: UNAUTHENTICATED, worded as by the Anthropic API (unknown, revoked and expired keys look the same), and
-    RATE_LIMITED after many wrong keys from the client's address.
+    The key is in `x-api-key` or `Authorization: Bearer`; one valid key of two is enough.
+    headers: looked up in lower case. address: the client's (`client_ip`). Raises ProxyError: UNAUTHENTICATED with the
+    texts of the Anthropic API, the same for unknown, revoked and expired keys; RATE_LIMITED after many wrong keys from
+    the client's address.
     """
     secrets = presented_secrets(headers)
     if not secrets:
@@ -42,7 +43,7 @@ async def authenticate(headers: Mapping[str, str], *, address: str = "") -> Prin
 
 
 def presented_secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """The different secrets that the headers carry, that of `x-api-key` first."""
+    """Distinct secrets in the headers, `x-api-key` first."""
     authorization = headers.get("authorization", "").strip()
     is_bearer = authorization.lower().startswith(_BEARER)
     bearer = authorization[len(_BEARER) :].strip() if is_bearer else ""
@@ -50,31 +51,31 @@ def presented_secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def presented_secret(headers: Mapping[str, str]) -> str:
-    """The first secret that the headers carry; empty if none."""
+    """First secret in the headers; empty if none."""
     return next(iter(presented_secrets(headers)), "")
 
 
 def require(principal: Principal, *, scope: str) -> None:
-    """Raises ProxyError (FORBIDDEN) unless the key has the scope."""
+    """Raise ProxyError (FORBIDDEN) unless the key has the scope."""
     if scope not in principal.scopes:
         raise ProxyError(FailureKind.FORBIDDEN, f"This API key lacks the scope `{scope}`.")
 
 
 def require_dialect(principal: Principal, dialect: DialectName) -> None:
-    """Raises ProxyError (FORBIDDEN) where the key has a list of dialects and this is not one of them."""
+    """Raise ProxyError (FORBIDDEN) unless the key may use the dialect."""
     if principal.allowed_dialects and dialect not in principal.allowed_dialects:
         raise ProxyError(FailureKind.FORBIDDEN, f"This API key may not use the {dialect} API of this gateway.")
 
 
 def may_use(principal: Principal, model: ResolvedModel) -> bool:
-    """Whether the key's list of models has this one, under its id or any of its names; an empty list has all."""
+    """Whether the key may use the model; its list may have the id or an alias."""
     if not principal.allowed_models:
         return True
     return any(matches_name(allowed, name) for allowed in principal.allowed_models for name in model.names)
 
 
 def require_model(principal: Principal, model: ResolvedModel) -> None:
-    """Raises ProxyError: FORBIDDEN for a model that is not the key's, NOT_FOUND for one that is switched off."""
+    """Raise ProxyError: FORBIDDEN for the key, NOT_FOUND for a disabled model."""
     _require_model(principal, model, field="model")
 
 
@@ -90,10 +91,10 @@ def _require_model(principal: Principal, model: ResolvedModel, *, field: str) ->
 async def require_allowed(
     principal: Principal, body: Mapping[str, Any], *, betas: Sequence[str] = (), body_bytes: int = 0
 ) -> None:
-    """Checks all that a Messages body and its betas name beside `model`: models, server tools, MCP servers.
+    """Check betas, and the further models, server tools and MCP servers of a body.
 
-    An alias of a model becomes its id, in the body itself, which no run has yet. body_bytes: the size of the body as
-    JSON. Raises ProxyError: FORBIDDEN, NOT_FOUND and INVALID_REQUEST, each naming the field.
+    Replaces aliases of models by their ids in the body. body_bytes: size of the body as JSON.
+    Raises ProxyError with the field: FORBIDDEN, NOT_FOUND or INVALID_REQUEST.
     """
     allowed = policy_of(principal)
     check_betas(allowed, betas)
@@ -107,7 +108,7 @@ async def require_allowed(
 
 
 def policy_of(principal: Principal) -> Policy:
-    """The gateway's allow-lists and the key's own."""
+    """Combine the allow-lists of the gateway and of the key."""
     everywhere = gateway_settings().allowed
     return Policy(
         server_tools=(everywhere.server_tools, principal.allowed_server_tools),
@@ -118,11 +119,11 @@ def policy_of(principal: Principal) -> Policy:
 
 
 def client_ip(headers: Mapping[str, str], *, peer: str, trusted: tuple[str, ...]) -> str:
-    """The address of the client: the peer's, or what the trusted proxies in front of us say of it.
+    """Client address: the peer's, or from `X-Forwarded-For` of trusted proxies.
 
-    trusted: addresses and networks (CLAUDE_PROXY_TRUSTED_PROXIES). `X-Forwarded-For` is read from its end, where each
-    proxy adds who called it, for as long as those callers are trusted themselves; what a client wrote there before
-    that is not believed. An address that cannot be read ends the walk.
+    trusted: addresses and networks (CLAUDE_PROXY_TRUSTED_PROXIES). The header is read from its end, where each proxy
+    appends its peer, for as long as those peers are trusted: earlier entries may be forged by the client. An invalid
+    address ends the walk.
     """
     networks = _networks(trusted)
     client = _address(peer)
@@ -144,7 +145,7 @@ def _networks(trusted: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """The address in `1.2.3.4`, `1.2.3.4:80`, `2001:db8::1` or `[2001:db8::1]:80`."""
+    """Parse `1.2.3.4`, `1.2.3.4:80`, `2001:db8::1` or `[2001:db8::1]:80`."""
     host = text.strip()
     if host.startswith("["):
         host = host[1:].partition("]")[0]

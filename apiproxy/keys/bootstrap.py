@@ -1,4 +1,4 @@
-"""The first start: somebody who clones the gateway gets an administrator and a key without having to ask."""
+"""First start: creates an administrator and an API key in an empty database."""
 
 import secrets
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 
-from apiproxy.keys.cache import ensure_env_key, give_secret
+from apiproxy.keys.cache import ensure_env_key, set_new_secret
 from apiproxy.models import ApiKey
 
 _ADMIN_NAME = "admin"
@@ -16,7 +16,7 @@ _FIRST_KEY_NAME = "first"
 
 @dataclass(frozen=True, slots=True)
 class FirstSecrets:
-    """Secrets made just now, to be shown this once; None: it was there before."""
+    """New secrets, to be shown once; None: existed before."""
 
     admin_name: str | None = None
     admin_password: str | None = None
@@ -28,15 +28,15 @@ class FirstSecrets:
 
 
 def keep_env_key() -> None:
-    """Makes the key of the environment, whose secret the operator knows. To be called before the first request."""
+    """Save the key from CLAUDE_PROXY_API_KEY. Call it before the first request."""
     async_to_sync(ensure_env_key)()
 
 
 def make_first() -> FirstSecrets:
-    """Makes the first administrator where there is no user, and a first key where there is none: both or neither.
+    """Create an administrator if there is no user, and a key if there is none.
 
-    To be called when the gateway takes requests, so that a start that fails leaves nothing with a secret unknown to
-    all. What cannot be shown is to be taken back with `take_back`.
+    Call it once the gateway accepts requests: a failed start must not leave rows with secrets that were never shown.
+    If the secrets cannot be shown, call `take_back`.
     """
     users = get_user_model()
     name = password = secret = key = None
@@ -47,15 +47,15 @@ def make_first() -> FirstSecrets:
                 users.objects.create_superuser(username=name, password=password)
             if not ApiKey.objects.exists():
                 key = ApiKey(name=_FIRST_KEY_NAME)
-                secret = give_secret(key)
+                secret = set_new_secret(key)
                 key.save(force_insert=True)
-    except IntegrityError:  # another gateway that starts on this database was first, and shows them
+    except IntegrityError:  # another gateway on this database was first, and shows them
         return FirstSecrets()
     return FirstSecrets(name, password, secret, key.pk if key else None)
 
 
 def take_back(first: FirstSecrets) -> None:
-    """Deletes what was made, for secrets that could not be shown: the next start makes new ones."""
+    """Delete the new rows, because their secrets could not be shown."""
     with transaction.atomic():
         if first.admin_name:
             get_user_model().objects.filter(username=first.admin_name).delete()

@@ -1,7 +1,7 @@
-"""Slows guessing down: so many failures from an address, then one now and then. Pure but for its clock.
+"""Token bucket per address for failed logins and wrong API keys.
 
-In memory and bounded; each process counts for itself. An address is never shut out for good, and nobody from anywhere
-but the address that fails: an attacker cannot lock an administrator out of every place.
+In memory, bounded, per process. Only the failing address is throttled, and never for good: an attacker cannot lock an
+administrator out elsewhere.
 """
 
 import math
@@ -15,7 +15,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 MAX_ADDRESSES = 10_000
 MAX_PROVEN = 20_000
 _IPV6_PREFIX = 64
-"""What one customer has at least: whoever has one address of such a network has them all."""
+"""Smallest network of a customer, whose addresses are throttled together."""
 
 
 @dataclass(slots=True)
@@ -25,10 +25,10 @@ class _Bucket:
 
 
 class Throttle:
-    """At most `burst` failures at once from an address, and one more every `every_s` seconds.
+    """Allows `burst` failures per address, then one every `every_s`. Thread-safe.
 
-    What has succeeded from an address goes on working there, however many failures come from it: those who sit behind
-    the same address as an attacker are not hurt. May be called from any thread.
+    Credentials that have succeeded from an address are never throttled there: users who share an attacker's address
+    are not affected.
     """
 
     def __init__(self, *, burst: int, every_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +40,7 @@ class Throttle:
         self._lock = threading.Lock()
 
     def wait_s(self, address: str, what: str = "") -> float:
-        """How long the next try from there has to wait; 0 for not at all. what: a digest of what is tried."""
+        """Seconds until the next attempt from the address; 0: now. what: digest of the credential."""
         source = network_of(address)
         with self._lock:
             bucket = self._filled(source)
@@ -49,7 +49,6 @@ class Throttle:
             return (1 - bucket.left) * self._every_s
 
     def failed(self, address: str) -> None:
-        """Counts a failure."""
         source = network_of(address)
         with self._lock:
             bucket = self._filled(source) or _Bucket(float(self._burst), self._monotonic())
@@ -60,7 +59,7 @@ class Throttle:
                 self._buckets.popitem(last=False)
 
     def succeeded(self, address: str, what: str) -> None:
-        """Remembers what worked from there."""
+        """Exempt the credential from throttling at this address."""
         known = (network_of(address), what)
         with self._lock:
             self._proven[known] = None
@@ -69,7 +68,6 @@ class Throttle:
                 self._proven.popitem(last=False)
 
     def forget(self) -> None:
-        """As at the start of the process."""
         with self._lock:
             self._buckets.clear()
             self._proven.clear()
@@ -84,7 +82,7 @@ class Throttle:
 
 
 def network_of(address: str) -> str:
-    """The address, or the network of an IPv6 address; whatever is no address stands for itself."""
+    """The network of an IPv6 address; any other text unchanged."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -95,11 +93,11 @@ def network_of(address: str) -> str:
 
 
 def whole_seconds(wait_s: float) -> int:
-    """For people and headers: at least one, and never too few."""
+    """Round up to whole seconds, at least one."""
     return max(1, math.ceil(wait_s))
 
 
 wrong_keys = Throttle(burst=50, every_s=2.0)
-"""Of this process: API keys that do not exist, or no longer."""
+"""Throttle for unknown, revoked and expired API keys."""
 wrong_passwords = Throttle(burst=10, every_s=60.0)
-"""Of this process: logins."""
+"""Throttle for logins."""

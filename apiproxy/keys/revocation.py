@@ -1,20 +1,22 @@
-"""Keys that have stopped working while their requests still run."""
+"""Keys that were revoked, expired or deleted while their requests still run."""
 
 from collections.abc import Collection
 
 from django.db.models import Q
 from django.utils import timezone
 
-from apiproxy.db.guarded_query import lookup
+from apiproxy.db.guarded_query import query_guard
 from apiproxy.models import ApiKey
 
 _BATCH = 500
-"""Keys asked about in one query; databases limit a query's parameters."""
+"""Keys per query; databases limit the number of parameters."""
 
 
 async def ended_keys(key_ids: Collection[int]) -> frozenset[int]:
-    """Those of the keys that are revoked, expired or deleted. Raises DatabaseAwayError."""
-    return await lookup.ask(lambda: _ended(sorted(set(key_ids))), what="the keys of running requests")
+    """Return those that have ended. Raises DatabaseUnavailableError."""
+    return await query_guard.run(
+        lambda: _ended(sorted(set(key_ids))), what="cannot check the API keys of running requests"
+    )
 
 
 async def _ended(key_ids: list[int]) -> frozenset[int]:

@@ -1,1 +1,1 @@
-"""What keys may use: limits per minute, runs at the same time, and budgets; reserved before a run, settled after it."""
+"""Limits of keys: requests and tokens per minute, concurrent runs, budgets."""

@@ -1,4 +1,4 @@
-"""What runs cost their keys: reserved before a run, settled when it ends. Registered as an observer of runs."""
+"""Usage accounting: reserves a run's maximum cost, settles its actual usage."""
 
 import asyncio
 import logging
@@ -14,46 +14,45 @@ from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
 from apiproxy.db.batch_worker import BatchQueueFullError, BatchWorker
-from apiproxy.db.guarded_query import DatabaseAwayError
+from apiproxy.db.guarded_query import DatabaseUnavailableError
 from apiproxy.limits.budget import day_of
-from apiproxy.limits.estimate import most_used, untold_usage
+from apiproxy.limits.estimate import estimated_usage, max_usage
 from apiproxy.limits.jobs import Abandon, Job, Release, Reserve, Settle
-from apiproxy.limits.ledger import BEAT_S, Ledger
+from apiproxy.limits.ledger import RENEW_S, Ledger
 from apiproxy.limits.open_runs import OpenRuns
-from apiproxy.limits.policy import Need
+from apiproxy.limits.policy import Cost
 from apiproxy.limits.pricing import unpriced_fields
-from apiproxy.limits.usage import Entry, Sums, UsageKey, storable
+from apiproxy.limits.usage import Sums, UsageEntry, UsageKey, storable
 
 logger = logging.getLogger(__name__)
 
 RESERVE_TIMEOUT_S = 3.0
-"""How long a request waits for the database to say whether it may run."""
 STOP_TIMEOUT_S = 10.0
-_CANNOT_SAY = "the limits of this API key cannot be checked"
+_CANNOT_CHECK = "cannot check the limits of this API key"
 _MAX_KNOWN_KEYS = 10_000
 
 _NEVER_RAN = frozenset(
     {FailureKind.QUEUE_FULL, FailureKind.QUEUE_TIMEOUT, FailureKind.DRAINING, FailureKind.UPSTREAM_DOWN}
 )
-"""Refusals of the gateway itself: they cost the key nothing, not even a request of its limit. (A run that is stopped
-at the end of a drain has used something.)"""
+"""Rejections by the gateway itself. They count towards no limit, unless the run had used something: one stopped at the
+end of a drain may have."""
 
 
 class UsageAccounting:
-    """An `observers.Observer`. `reserve` and `on_event` on the event loop's thread, the database in others."""
+    """Observer of runs on the event loop; a batch worker writes to the database."""
 
     def __init__(self) -> None:
         self._runs = OpenRuns()
         self._ledger = Ledger(runs=self._runs)
-        self._worker: BatchWorker[Job] = BatchWorker("ledger", self._ledger, tick_s=BEAT_S)
+        self._worker: BatchWorker[Job] = BatchWorker("ledger", self._ledger, tick_s=RENEW_S)
         self._seen_keys: set[int] = set()
 
     async def reserve(self, principal: Principal, turn: Turn) -> LimitState:
-        """Takes what the turn may use at most from its key's limits, and says how they stand then.
+        """Reserve the turn's maximum usage within its key's limits and return their state.
 
-        A key without limits costs no query. What was taken is given back by the end of the run, or by `release` where
-        none was started. Raises ProxyError: LimitError (RATE_LIMITED, BUDGET_SPENT, FORBIDDEN), and DatabaseAwayError:
-        without an answer there is no permission, or a budget could be passed unseen.
+        Keys without limits cost no query. The reservation ends with the run, or with `release` if none starts.
+        Raises LimitError (RATE_LIMITED, BUDGET_SPENT, FORBIDDEN), and DatabaseUnavailableError: without the database
+        a budget could be exceeded unnoticed.
         """
         if principal.limits.unlimited:
             return NO_STATE
@@ -62,87 +61,86 @@ class UsageAccounting:
             if not gateway_settings().allow_unpriced:
                 raise _unpriced(unpriced[0])
             micro_usd = micro_usd or 0
-        need = Need(tokens=tokens, micro_usd=micro_usd, day=day_of(turn.received_at))
-        outcome = await self._ask(Reserve(run_id=turn.id, key_id=principal.key_id, need=need))
+        cost = Cost(tokens=tokens, micro_usd=micro_usd, day=day_of(turn.received_at))
+        outcome = await self._ask(Reserve(run_id=turn.id, key_id=principal.key_id, cost=cost))
         if isinstance(outcome, LimitError):
             raise outcome
         self._runs.begin(turn.id)
         return outcome
 
     def release(self, turn: Turn) -> None:
-        """Gives back what was reserved for a turn that did not become a run."""
+        """End the reservation of a turn that did not become a run."""
         if turn.id in self._runs:
             self._runs.forget([turn.id])
             self._worker.submit(Release(turn.id), urgent=True)
 
     def give_back(self, owner: str) -> None:
-        """Gives back what a process that has died had reserved (`db.process_id.owner`)."""
+        """End the reservations of a dead process, named by `db.process_id.owner`."""
         self._worker.submit(Abandon(owner), urgent=True)
 
     def on_event(self, turn: Turn, event: Event) -> None:
-        """Settles when the run ends."""
         if isinstance(event, Finished | Failed | Cancelled) and turn.caller.key_id is not None:
             self._settle(turn, turn.caller.key_id, event)
 
     def start(self) -> None:
-        """Starts the thread, which gives back what dead processes had reserved."""
+        """Start the worker, which first ends the reservations of dead processes."""
         self._worker.start()
 
     @property
     def pending(self) -> int:
-        """What is not in the database yet."""
+        """Number of jobs not in the database yet."""
         return self._worker.pending
 
     @property
     def failing(self) -> bool:
-        """Whether the database does not take it."""
+        """The database is unavailable."""
         return self._worker.failing
 
     @property
     def dropped(self) -> int:
-        """Settlements that are lost: their usage is in no sum."""
+        """Number of lost settlements, whose usage is missing from the totals."""
         return self._worker.dropped + self._ledger.dropped
 
     async def flush(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
-        """Waits until all that ended so far is in the database; False where that took too long."""
+        """Wait until all runs that have ended are in the database; False on timeout."""
         return await asyncio.to_thread(self._worker.flush, timeout_s)
 
     async def stop(self) -> None:
-        """Writes what is left and ends the thread."""
+        """Write the remaining jobs and end the thread."""
         await asyncio.to_thread(self._worker.stop, STOP_TIMEOUT_S)
 
     async def estimate(self, turn: Turn) -> Usage:
-        """The input to charge for a turn that was sent upstream, where the upstream did not tell (`meter.Estimate`)."""
-        return await offload(turn.body_bytes, untold_usage, turn.body, catalog.known(turn.model))
+        """Input to charge for a turn sent upstream whose usage was not reported (`meter.Estimate`)."""
+        return await offload(turn.body_bytes, estimated_usage, turn.body, catalog.known(turn.model))
 
     async def _most_used(self, turn: Turn) -> tuple[int, int | None, list[str]]:
-        """Tokens, cost, and the fields of the body that have no price."""
+        """Return tokens, cost, and the fields of the body without a price."""
         model = await resolve(turn.model)
         table = catalog.prices()
 
-        def look() -> tuple[int, int | None, list[str]]:
-            return *most_used(turn.body, model, table), unpriced_fields(turn.body, model.prices, table)
+        def measure() -> tuple[int, int | None, list[str]]:
+            return *max_usage(turn.body, model, table), unpriced_fields(turn.body, model.prices, table)
 
-        return await offload(turn.body_bytes, look)
+        return await offload(turn.body_bytes, measure)
 
     async def _ask(self, job: Reserve) -> LimitState | LimitError:
-        if self._worker.failing:  # what waits there is tried again all the time: nobody else has to wait to learn that
-            raise DatabaseAwayError(_CANNOT_SAY)
+        if self._worker.failing:  # the worker retries its batch; waiting for it would only time out
+            raise DatabaseUnavailableError(_CANNOT_CHECK)
         try:
             answer = self._worker.call(job, timeout_s=RESERVE_TIMEOUT_S)
         except BatchQueueFullError:
-            raise DatabaseAwayError(_CANNOT_SAY) from None
+            raise DatabaseUnavailableError(_CANNOT_CHECK) from None
         try:
             async with asyncio.timeout(RESERVE_TIMEOUT_S):
                 outcome: LimitState | LimitError = await asyncio.shield(asyncio.wrap_future(answer))
                 return outcome
-        except asyncio.CancelledError:  # the client has left
+        except asyncio.CancelledError:  # the client has disconnected
             answer.add_done_callback(lambda done: self._undo(job.run_id, done))
             raise
-        except Exception as error:  # whatever the database raises: no answer is no permission
+        except Exception as error:  # any database error: fail closed
             answer.add_done_callback(lambda done: self._undo(job.run_id, done))
             logger.warning("limits.unknown", extra={"reqId": job.run_id, "keyId": job.key_id}, exc_info=error)
-            raise DatabaseAwayError(_CANNOT_SAY) from error
+            raise DatabaseUnavailableError(_CANNOT_CHECK) from error
 
     def _undo(self, run_id: str, done: "Future[Any]") -> None:
         if not done.cancelled() and done.exception() is None and isinstance(done.result(), LimitState):
@@ -163,8 +161,8 @@ class UsageAccounting:
         row = UsageKey(key_id, day_of(turn.received_at), storable(turn.model))
         job = Settle(
             run_id=turn.id,
-            entry=Entry(row=row, key_label=turn.caller.key_label, sums=sums_of(ending)),
-            # As at the upstream, what comes out of the prompt cache does not count.
+            entry=UsageEntry(row=row, key_label=turn.caller.key_label, sums=sums_of(ending)),
+            # As at the upstream, tokens read from the prompt cache do not count.
             tokens=used.input_tokens + used.cache_creation_input_tokens + used.output_tokens,
             reserved=reserved,
             first_used=first_used,
@@ -173,15 +171,15 @@ class UsageAccounting:
 
 
 def _unpriced(field: str) -> LimitError:
-    """The refusal of a body whose cost cannot be known before or after it."""
-    message = f"{field}: this API key has a budget, and this has no price in the gateway's table of models."
+    """Error for a body whose cost is unknown both before and after the run."""
+    message = f"{field}: no price in the gateway's model table, and this API key has a budget."
     error = LimitError(FailureKind.FORBIDDEN, message, retryable=False)
     error.param = field
     return error
 
 
 def sums_of(ending: Ending) -> Sums:
-    """What a run adds to its key's usage. The cost is rounded to millionths of a dollar, as in its trace."""
+    """A run's usage as totals. The cost is rounded to micro-USD, as in its trace."""
     used = ending.usage
     return Sums(
         requests=1,
@@ -197,4 +195,4 @@ def sums_of(ending: Ending) -> Sums:
 
 
 usage_accounting = UsageAccounting()
-"""The bookkeeper of this process."""
+"""The usage accounting of this process."""

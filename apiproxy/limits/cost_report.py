@@ -1,4 +1,4 @@
-"""The upstream's cost report as a CSV file, compared with the gateway's own figures by day and model."""
+"""Comparison of the upstream's cost report (CSV) with the gateway's usage."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,21 +17,24 @@ _MODELS = ("model", "model_version")
 _DOLLARS = ("list_price_usd", "cost_usd")
 _CENTS = "amount"
 """Columns of the Console's export (`usage_date_utc,model,…,token_type,cost_usd,list_price_usd,cost_type,…`), which
-names models by what it shows, and fields of the Usage and Cost API's `cost_report`, whose `amount` is in cents.
+has display names of models, and fields of the Usage and Cost API's `cost_report`, whose `amount` is in cents.
 Source: https://platform.claude.com/docs/en/api/admin/cost_report and the Console's Cost page, 2026-11."""
 NO_MODEL = "(no model)"
-"""What the upstream bills without a model: fees of server tools."""
+"""Costs that the upstream bills without a model: fees of server tools."""
 _LEAST_USD = Decimal("0.01")
-"""Differences that are not worth a word: the upstream rounds each row to the cent."""
+"""Differences to ignore: the upstream rounds each row to the cent."""
 
 
 class ReportError(ValueError):
-    """A file that is no cost report; the text says why."""
+    """The file is not a cost report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A day and a model: our cost, theirs, and requests of which ours leaves out something."""
+    """Costs of one day and model at the gateway (ours) and the upstream (theirs).
+
+    unpriced: requests whose cost at the gateway is incomplete.
+    """
 
     day: date
     model: str
@@ -41,12 +44,12 @@ class Line:
 
     @property
     def off(self) -> Decimal:
-        """By how much ours is higher."""
+        """Gateway minus upstream."""
         return self.ours - self.theirs
 
 
 def read_report(file: TextIO) -> dict[tuple[date, str], Decimal]:
-    """The costs in USD by day and the model's id. Raises ReportError."""
+    """Costs in USD by day and model id. Raises ReportError."""
     reader = csv.DictReader(file)
     columns = reader.fieldnames or ()
     day_of, model_of = _first(columns, _DAYS), _first(columns, _MODELS)
@@ -62,7 +65,7 @@ def read_report(file: TextIO) -> dict[tuple[date, str], Decimal]:
         except (ValueError, InvalidOperation) as error:
             raise ReportError(f"Line {reader.line_num}: {error}") from error
         if not cost.is_finite():
-            raise ReportError(f"Line {reader.line_num}: {cost} is no amount.")
+            raise ReportError(f"Line {reader.line_num}: {cost} is not an amount.")
         shown = (row[model_of] or "").strip()
         place = (day, names.get(shown.lower(), shown) or NO_MODEL)
         costs[place] = costs.get(place, Decimal(0)) + cost
@@ -72,7 +75,7 @@ def read_report(file: TextIO) -> dict[tuple[date, str], Decimal]:
 
 
 def compare(report: Mapping[tuple[date, str], Decimal]) -> list[Line]:
-    """Both figures for every day of the report and every model of either."""
+    """Compare both costs for every day of the report and every model in either."""
     days = {day for day, _ in report}
     rows = Usage.objects.filter(day__range=(min(days), max(days))).order_by().values("day", "model")
     ours: dict[tuple[date, str], tuple[Decimal, int]] = {}
@@ -92,7 +95,7 @@ def compare(report: Mapping[tuple[date, str], Decimal]) -> list[Line]:
 
 
 def totals(lines: Iterable[Line]) -> Iterator[Line]:
-    """The sum of each day, fees without a model included."""
+    """Totals by day, including fees without a model."""
     by_day: dict[date, list[Line]] = {}
     for line in lines:
         by_day.setdefault(line.day, []).append(line)
@@ -102,8 +105,10 @@ def totals(lines: Iterable[Line]) -> Iterator[Line]:
 
 
 def beyond(lines: Iterable[Line], tolerance: Decimal) -> list[Line]:
-    """The days that differ by more than the tolerance (a share), and the models that differ by more than it together
-    with the day's fees without a model, which ours has with the models."""
+    """Days and models that differ by more than the tolerance (a fraction).
+
+    For a model the tolerance grows by the day's fees without a model, which the gateway counts with the models.
+    """
     lines = list(lines)
     fees = {line.day: line.theirs for line in lines if line.model == NO_MODEL}
     found = [
@@ -123,7 +128,7 @@ def _first(columns: Iterable[str], names: tuple[str, ...]) -> str:
 
 
 def _names() -> dict[str, str]:
-    """The id of each model by its id, its other names, and the name that is shown, in lower case."""
+    """Model ids by id, alias and display name in lower case."""
     found: dict[str, str] = {}
     for model in Model.objects.all():
         for name in (model.display_name, *model.aliases, model.pk):

@@ -1,4 +1,4 @@
-"""The rate limit of count_tokens: in memory and per process, apart from the limit of messages."""
+"""Rate limit of count_tokens: in memory, per process."""
 
 import time
 from collections import OrderedDict
@@ -10,9 +10,9 @@ from apiproxy.core.errors import FailureKind
 from apiproxy.core.limits import LimitError
 
 DEFAULT_PER_MINUTE = 600
-"""Counts per minute of a key without `requests_per_minute`. Claude Code asks for a few in each turn."""
+"""Limit of a key without `requests_per_minute`. Claude Code sends a few counts per turn."""
 MAX_AT_ONCE = 8
-"""Counts of one key that are answered at the same time: each parses its body and holds a connection upstream."""
+"""Maximum concurrent counts of one key: each parses a body and holds an upstream connection."""
 MAX_KEYS = 10_000
 _WINDOW_S = 60.0
 _BUSY_WAIT_MS = 1_000
@@ -20,7 +20,7 @@ _BUSY_WAIT_MS = 1_000
 
 @dataclass(slots=True)
 class _Key:
-    """Counts in the window that began at `start`, in the one before it, and those that are being answered."""
+    """Counts in the window from `start` (now) and the previous one; active counts."""
 
     start: float
     now: int = 0
@@ -29,9 +29,9 @@ class _Key:
 
 
 class CountLimiter:
-    """A sliding window per key, in constant memory: the window before counts by the part that still overlaps.
+    """Sliding-window counter per key; the previous window counts by its overlap.
 
-    Used on the event loop's thread only.
+    Used on the event loop only.
     """
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -40,15 +40,15 @@ class CountLimiter:
 
     @contextmanager
     def counting(self, key_id: int, per_minute: int | None) -> Iterator[None]:
-        """Around one count. per_minute: the key's limit of requests. Raises LimitError (RATE_LIMITED)."""
+        """Count one request while it runs. per_minute: the key's request limit. Raises LimitError (RATE_LIMITED)."""
         limit = DEFAULT_PER_MINUTE if per_minute is None else per_minute
         key = self._current(key_id)
         if key.open >= MAX_AT_ONCE:
-            message = f"This API key may have {MAX_AT_ONCE} token counts answered at the same time."
+            message = f"This API key is limited to {MAX_AT_ONCE} concurrent token counts."
             raise LimitError(FailureKind.RATE_LIMITED, message, wait_ms=_BUSY_WAIT_MS)
         wait_s = self._wait_s(key, limit)
         if wait_s > 0:
-            message = f"This API key may ask for {limit} token counts per minute."
+            message = f"This API key is limited to {limit} token counts per minute."
             raise LimitError(FailureKind.RATE_LIMITED, message, wait_ms=int(wait_s * 1000) + 1)
         key.now += 1
         key.open += 1
@@ -70,11 +70,11 @@ class CountLimiter:
         return key
 
     def _wait_s(self, key: _Key, limit: int) -> float:
-        """Seconds until one more fits into the window; 0 for now."""
+        """Seconds until one more request fits; 0: now."""
         elapsed = self._monotonic() - key.start
         if key.before * (1 - elapsed / _WINDOW_S) + key.now + 1 <= limit:
             return 0.0
-        if key.now < limit:  # what remains of the window before is in the way
+        if key.now < limit:  # blocked by the overlap of the previous window
             return max(0.0, (1 - (limit - key.now - 1) / key.before) * _WINDOW_S - elapsed) if key.before else 0.0
         return _WINDOW_S - elapsed + max(0.0, 1 - (limit - 1) / key.now) * _WINDOW_S
 

@@ -1,4 +1,4 @@
-"""The most that a request may use, before anything is known but its body. Pure; one walk over the body."""
+"""Estimates of a request's usage from its body. Pure; walks the body once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,44 +10,43 @@ from apiproxy.catalog import CatalogModel, ResolvedModel
 from apiproxy.core.events import Usage
 from apiproxy.core.limits import KeyLimits
 from apiproxy.core.prices import NO_PRICES, PriceTable
-from apiproxy.limits.pricing import asks_for_an_hour, most_micro_usd
+from apiproxy.limits.pricing import caches_for_an_hour, max_micro_usd
 
 _USUAL_BYTES_PER_TOKEN = 2
-"""English text has about four, code and other languages about three; hardly any text has fewer than two."""
+"""English text has about four, code and other languages about three; fewer than two are very rare."""
 _OWN_TOKENS = 64
-"""What stands in a prompt beside the client's blocks: the identity line of the SDK."""
+"""Prompt tokens in addition to the client's blocks: the identity line of the SDK."""
 _TOOLS_TOKENS = 700
-"""The API's own words about tools, at most. Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use"""
+"""Maximum size of the API's own tool prompt. Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use"""
 _IMAGE_TOKENS = 5_000
 """The largest image. Source: https://platform.claude.com/docs/en/build-with-claude/vision (4,784 for new models)."""
 _USUAL_DOCUMENT_TOKENS = 20_000
-"""A document whose text the request does not contain: a PDF, a file, an address."""
+"""A document whose text is not in the request: a PDF, a file, a URL."""
 _MOST_INPUT_TOKENS = 1_000_000
-"""The largest context window, for models whose own is unknown."""
+"""The largest context window; used for models of unknown size."""
 _UNSEEN_FIELDS = ("mcp_servers", "thread", "container")
-"""Fields that add input which the request does not contain: tool lists, earlier messages, skills."""
+"""Fields that add input from outside the request: tool lists, earlier messages, skills."""
 _LONG_CHARS = 256 * 1024
 _MAX_VALUES = 1_000
 """Parts of messages that wait to be counted: each is a copy of its mapping."""
 _CLIENT_TOOLS = ("custom", "bash_", "computer_", "memory_", "text_editor_")
-"""How the types of tools begin that the client runs itself. The others read on the upstream's side."""
+"""Type prefixes of tools run by the client. Other tools may add input at the upstream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputEstimate:
-    """Input tokens of a body. most: an upper bound; usual: what hardly any request exceeds."""
+    """Input tokens of a body. most: an upper bound; usual: very rarely exceeded."""
 
     most: int
     usual: int
 
 
 def input_estimate(body: Mapping[str, Any], *, context_window: int | None = None) -> InputEstimate:
-    """Both estimates, neither above what the model can read.
+    """Both estimates, capped at the model's context window.
 
-    `most` counts a token for every byte of the body as JSON. The tokenizer is unpublished; every byte-level tokenizer
-    spends at most one token on a byte, and text made for it (random characters, emoji) comes close to that. Images
-    count for the largest one. A document that the request only names or that is compressed, and what the upstream reads
-    by itself, may fill the context window.
+    `most` counts one token per byte of the body as JSON. The tokenizer is unpublished, but a byte-level tokenizer never
+    needs more, and adversarial text (random characters, emoji) comes close. Every image counts as the largest possible.
+    Referenced or compressed documents, and input that the upstream adds, may fill the context window.
     """
     limit = context_window or _MOST_INPUT_TOKENS
     own = _OWN_TOKENS + (_TOOLS_TOKENS if body.get("tools") else 0)
@@ -56,7 +55,7 @@ def input_estimate(body: Mapping[str, Any], *, context_window: int | None = None
     most = own + walk.size_bytes + walk.images * _IMAGE_TOKENS
     usual = own + -(-walk.size_bytes // _USUAL_BYTES_PER_TOKEN) + walk.images * _IMAGE_TOKENS
     usual += walk.documents * _USUAL_DOCUMENT_TOKENS
-    if walk.documents or _reads_more(body):
+    if walk.documents or _upstream_adds_input(body):
         most = max(most, limit)
     if context_window is None:
         return InputEstimate(most=most, usual=usual)
@@ -64,41 +63,46 @@ def input_estimate(body: Mapping[str, Any], *, context_window: int | None = None
 
 
 def input_tokens(body: Mapping[str, Any], *, context_window: int | None = None) -> int:
-    """The most input tokens that the body may have."""
+    """Upper bound of the body's input tokens."""
     return input_estimate(body, context_window=context_window).most
 
 
-def most_used(body: Mapping[str, Any], model: ResolvedModel, table: PriceTable = NO_PRICES) -> tuple[int, int | None]:
-    """Tokens, and their cost in millionths of a dollar (None: no price), if the model says as much as it may.
+def max_usage(body: Mapping[str, Any], model: ResolvedModel, table: PriceTable = NO_PRICES) -> tuple[int, int | None]:
+    """Tokens and cost in micro-USD (None: no price) to reserve.
 
-    The tokens have the usual input: they are corrected when the run ends, and a limit per minute that reserved the most
-    would refuse ordinary prompts for ever. The cost has the most, at the dearest prices that the body allows
-    (`pricing.py`). table: the prices of other models that it names.
+    Tokens use the usual input: they are corrected when the run ends, and reserving the upper bound would reject
+    ordinary prompts for ever. The cost uses the upper bound, at the highest prices the body allows (`pricing.py`).
+    table: prices of other models named in the body.
     """
-    asked = input_estimate(body, context_window=_window(model))
-    output = body.get("max_tokens")
-    answered = output if isinstance(output, int) and output > 0 else model.max_output_tokens
+    estimate = input_estimate(body, context_window=_window(model))
+    given = body.get("max_tokens")
+    output_tokens = given if isinstance(given, int) and given > 0 else model.max_output_tokens
     if model.prices is None:
-        return asked.usual + answered, None
-    micro_usd = most_micro_usd(
-        body, model.prices, asked=asked.most, advised=asked.usual, answered=answered, table=table
+        return estimate.usual + output_tokens, None
+    micro_usd = max_micro_usd(
+        body,
+        model.prices,
+        input_tokens=estimate.most,
+        advisor_tokens=estimate.usual,
+        output_tokens=output_tokens,
+        table=table,
     )
-    return asked.usual + answered, micro_usd
+    return estimate.usual + output_tokens, micro_usd
 
 
-def untold_usage(body: Mapping[str, Any], model: ResolvedModel | None) -> Usage:
-    """The input that is charged where the upstream was asked and did not tell it: the most it may be."""
-    asked = input_tokens(body, context_window=None if model is None else _window(model))
+def estimated_usage(body: Mapping[str, Any], model: ResolvedModel | None) -> Usage:
+    """Input to charge if the upstream did not report usage: the upper bound."""
+    tokens = input_tokens(body, context_window=None if model is None else _window(model))
     if _caches(body):
-        hour = asked if asks_for_an_hour(body) else 0
-        return Usage(cache_creation_input_tokens=asked, cache_creation_1h_input_tokens=hour, estimated=True)
-    return Usage(input_tokens=asked, estimated=True)
+        hour = tokens if caches_for_an_hour(body) else 0
+        return Usage(cache_creation_input_tokens=tokens, cache_creation_1h_input_tokens=hour, estimated=True)
+    return Usage(input_tokens=tokens, estimated=True)
 
 
 def default_max_tokens(limits: KeyLimits, model: ResolvedModel) -> int:
-    """What a request gets that leaves `max_tokens` out: all the model has, or half of what its key may use in a minute.
+    """Default `max_tokens`: the model's, at most half the key's tokens per minute.
 
-    Otherwise a key with a low limit could send no such request at all.
+    Otherwise a key with a low limit could not send requests without `max_tokens`.
     """
     if limits.tokens_per_minute is None:
         return model.max_output_tokens
@@ -106,10 +110,10 @@ def default_max_tokens(limits: KeyLimits, model: ResolvedModel) -> int:
 
 
 class _Walk:
-    """The size of a body as JSON, without the data of its images and documents, which are counted apart.
+    """Size of a body as JSON, without images and documents, which are counted.
 
-    Only where the API reads content blocks is an `image` an image: in free-form JSON (a tool's input, a schema) any
-    object may say that it is one. stop_at: the size in bytes at which the exact figure no longer matters.
+    Images count only in content blocks: in free-form JSON (a tool's input, a schema) any object may have type `image`.
+    stop_at: size in bytes above which the exact figure no longer matters.
     """
 
     def __init__(self, *, stop_at: int) -> None:
@@ -120,7 +124,7 @@ class _Walk:
         self._values: list[Any] = []
 
     def body(self, body: Mapping[str, Any]) -> None:
-        """Counts every field."""
+        """Count every field."""
         for name, value in body.items():
             self.size_bytes += _json_bytes(name) + 2
             if name == "messages" and isinstance(value, list):
@@ -136,7 +140,7 @@ class _Walk:
         self._count_values()
 
     def _content(self, content: Any) -> None:
-        """Content blocks; those within them (a tool's result, a document's content) too."""
+        """Count content blocks, including nested ones (tool results, document content)."""
         waiting = [content]
         while waiting and self.size_bytes < self._stop_at:
             part = waiting.pop()
@@ -156,7 +160,7 @@ class _Walk:
         self._content(holder.get("content"))
 
     def _block(self, block: Any) -> list[Any]:
-        """Counts one block; the lists of blocks within it, still to be counted."""
+        """Count one block; return the nested lists of blocks still to be counted."""
         kind = block.get("type") if isinstance(block, dict) else None
         if kind == "tool_result":
             self._fields(block, apart="content")
@@ -178,17 +182,17 @@ class _Walk:
         return []
 
     def _fields(self, mapping: Mapping[Any, Any], *, apart: str) -> None:
-        """Counts the fields of a mapping, but only the name of one."""
+        """Count the fields of a mapping; of the field `apart` only the name."""
         self.size_bytes += _json_bytes(apart) + 4 if apart in mapping else 0
         self._values.append({name: value for name, value in mapping.items() if name != apart})
 
     def _count_values(self) -> None:
-        """Counts what is free-form JSON, however it is nested."""
+        """Count free-form JSON without recursion, so that its depth does not matter."""
         waiting = self._values
         while waiting and self.size_bytes < self._stop_at:
             value = waiting.pop()
             if isinstance(value, str):
-                # Beyond the window the exact length no longer matters, and a copy of megabytes takes long.
+                # Above stop_at the exact length no longer matters, and copying megabytes is slow.
                 self.size_bytes += len(value) if len(value) > self._stop_at else _json_bytes(value)
             elif isinstance(value, list):
                 self.size_bytes += len(value) + 1
@@ -202,8 +206,8 @@ class _Walk:
 
 
 def _json_bytes(text: str) -> int:
-    """The text's length in a JSON document, quotes and escapes included."""
-    if len(text) > _LONG_CHARS:  # one call would keep the interpreter's lock
+    """Length of the text as JSON, including quotes and escapes."""
+    if len(text) > _LONG_CHARS:  # one call would hold the GIL
         parts = (text[at : at + _LONG_CHARS] for at in range(0, len(text), _LONG_CHARS))
         return sum(_json_bytes(part) - 2 for part in parts) + 2
     try:
@@ -212,21 +216,21 @@ def _json_bytes(text: str) -> int:
         return 6 * len(text) + 2
 
 
-def _reads_more(body: Mapping[str, Any]) -> bool:
-    """Whether the upstream adds input by itself: from MCP servers, its own tools, or a conversation that it keeps."""
+def _upstream_adds_input(body: Mapping[str, Any]) -> bool:
+    """Whether MCP servers, server tools or a stored conversation may add input."""
     if any(body.get(name) for name in _UNSEEN_FIELDS):
         return True
     tools = body.get("tools")
-    return isinstance(tools, list) and any(_is_servers(tool) for tool in tools)
+    return isinstance(tools, list) and any(_is_server_tool(tool) for tool in tools)
 
 
-def _is_servers(tool: Any) -> bool:
+def _is_server_tool(tool: Any) -> bool:
     kind = tool.get("type") if isinstance(tool, dict) else None
     return isinstance(kind, str) and not kind.startswith(_CLIENT_TOOLS)
 
 
 def _caches(body: Mapping[str, Any]) -> bool:
-    """Whether a part of the prompt is to be cached: on the request, or on a tool or a block that is no deeper."""
+    """Whether the request, a tool or a block has `cache_control`."""
     parts = [body, *_dicts(body.get("tools")), *_dicts(body.get("system"))]
     for message in _dicts(body.get("messages")):
         for block in _dicts(message.get("content")):

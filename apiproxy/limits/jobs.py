@@ -1,43 +1,43 @@
-"""The ledger's jobs: what a run asks of its key's limits when it begins, and tells them when it ends."""
+"""Jobs of the ledger."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from apiproxy.limits import usage
-from apiproxy.limits.policy import Need
+from apiproxy.limits.policy import Cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserve:
-    """Asks for a place within the key's limits; the answer is a LimitState or a LimitError."""
+    """Reserve a run's maximum cost. The result is a LimitState or a LimitError."""
 
     run_id: str
     key_id: int
-    need: Need
+    cost: Cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
-    """A run has ended, and this is what it used. tokens: those that count for the limit per minute."""
+    """Record the usage of a run. tokens: those counted by the limit per minute."""
 
     run_id: str
-    entry: usage.Entry
+    entry: usage.UsageEntry
     tokens: int
     reserved: bool
     first_used: tuple[float, str] | None = None
-    """When and from which address, for a key that this process has not seen before."""
+    """Time and client address, if this process has not seen the key before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """There was no run after all, or the gateway refused it: as if it had not been asked."""
+    """Delete the reservation of a turn that did not run or was rejected."""
 
     run_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """A process has died: its runs have ended."""
+    """End the reservations of a dead process."""
 
     owner: str
 
@@ -46,7 +46,7 @@ Job = Reserve | Settle | Release | Abandon
 
 
 def by_key(jobs: Sequence[Job], which: Iterable[int] | None = None) -> dict[int | None, list[int]]:
-    """The places of the jobs, by the key whose rows they need; None: they need those of no key."""
+    """Indexes of the jobs, grouped by the key whose rows they lock; None: no key."""
     found: dict[int | None, list[int]] = {}
     for at in range(len(jobs)) if which is None else which:
         job = jobs[at]

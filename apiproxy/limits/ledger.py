@@ -1,9 +1,8 @@
-"""The reservations and sums in the database.
+"""Reservations and usage in the database.
 
-Each batch is one transaction that first locks the rows of the keys that it is about (`SELECT … FOR UPDATE`; on SQLite
-the transaction itself, which begins IMMEDIATE, is the lock) and then decides about each request with what is there. So
-what is read stays true until it is written, in any number of processes. A key whose row somebody else keeps locked is
-put aside, with its jobs: it delays no other key.
+Each batch is one transaction that first locks the rows of its keys (`SELECT … FOR UPDATE`; on SQLite the transaction
+itself, which begins IMMEDIATE, is the lock) and then decides on each request. The decision therefore holds across
+processes. Jobs of a key whose row another session keeps locked are retried later and delay no other key.
 """
 
 import logging
@@ -21,35 +20,34 @@ from apiproxy.db import process_id
 from apiproxy.db.batch_worker import Handler
 from apiproxy.db.jobs import LATER, Later
 from apiproxy.limits.jobs import Abandon, Job, Release, Reserve, Settle, by_key
-from apiproxy.limits.locks import PROBE_MS, WAIT_APART_MS, WAIT_MS, LockedKeys, is_lock_timeout, lock_timeout
+from apiproxy.limits.locks import PROBE_MS, WAIT_MS, WAIT_SINGLE_MS, LockedKeys, is_lock_timeout, lock_timeout
 from apiproxy.limits.open_runs import OpenRuns
-from apiproxy.limits.policy import Book, refusal, state_of
+from apiproxy.limits.policy import KeyState, limit_state, refusal
 from apiproxy.limits.settlement import settle
 from apiproxy.limits.usage import spent
-from apiproxy.limits.window import WINDOW_MS, Entry
+from apiproxy.limits.window import WINDOW_MS, WindowEntry
 from apiproxy.models import ApiKey, Reservation
 
 logger = logging.getLogger(__name__)
 
 LEASE_MS = 60_000
-"""How long a process that says nothing keeps what its runs have reserved."""
-BEAT_S = 15.0
-"""How often it says something."""
-_RENEWED_AT_ONCE = 500
-_MOST = 2**62
-"""Of tokens and of money: more than any limit, and within what a column holds."""
+"""Lifetime of a reservation that its process does not renew."""
+RENEW_S = 15.0
+_RENEW_BATCH = 500
+_MAX_COLUMN = 2**62
+"""Cap for reserved amounts: above every limit, within the column's range."""
 _CLOCK_MARGIN_MS = 5_000
-"""By how much the clocks of processes that share a database may differ."""
+"""Allowed difference between the clocks of processes that share a database."""
 
 
 Answer = LimitState | LimitError | Later | None
 
 
 class Ledger(Handler[Job]):
-    """Handler of the accounting worker: reservations and usage. clock gives Unix seconds.
+    """Database work of usage accounting. clock: Unix seconds.
 
-    runs are those of this process that hold something. The lease of others is not renewed: the reservation of a run
-    whose settlement was lost ends with it. None: all do.
+    runs: this process's runs with a reservation; only their leases are renewed, so that the reservation of a run whose
+    settlement was lost expires. None: all leases are renewed.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time, *, runs: OpenRuns | None = None) -> None:
@@ -58,30 +56,30 @@ class Ledger(Handler[Job]):
         self._owner = process_id.owner()
         self._locked_keys: LockedKeys[int | None] = LockedKeys()
         self.dropped = 0
-        """Runs whose usage the database did not take."""
+        """Runs whose usage the database rejected."""
 
     def open(self) -> None:
-        """Gives back what processes of this node that have ended had reserved."""
+        """End the reservations of dead processes of this node."""
         owners = Reservation.objects.filter(settled_ms=None).values_list("owner", flat=True).distinct()
         for name in owners:
             if name != self._owner and process_id.is_gone(name):
                 with lock_timeout(WAIT_MS):
-                    _give_back(self._now_ms(), owner=name)
+                    _end_reservations(self._now_ms(), owner=name)
 
     def tick(self) -> None:
-        """Renews the lease of this process's runs, gives back those of dead ones, and forgets what no limit needs."""
+        """Renew leases, end the reservations of dead processes, and delete those outside every window."""
         now_ms = self._now_ms()
         self._renew(now_ms)
         self.open()
         with lock_timeout(WAIT_MS):
-            _give_back(now_ms, lease_ms__lte=now_ms)
+            _end_reservations(now_ms, lease_ms__lte=now_ms)
         with lock_timeout(WAIT_MS):
             Reservation.objects.filter(settled_ms__lte=now_ms - WINDOW_MS).delete()
 
     def do(self, jobs: Sequence[Job]) -> list[Answer]:
-        """Settles and releases, then reserves: what has ended makes room for what begins.
+        """Settle and release, then reserve: ended runs make room for new ones.
 
-        The answer to the jobs of a key that somebody else has locked is LATER.
+        Jobs of a key locked by another session are answered LATER.
         """
         answers: dict[int, Answer] = {}
         together = []
@@ -96,13 +94,13 @@ class Ledger(Handler[Job]):
             if not is_lock_timeout(error):
                 raise
             for key_id, group in by_key(jobs, together).items():
-                answers |= self._do_key(jobs, key_id, group, wait_ms=WAIT_APART_MS)
+                answers |= self._do_key(jobs, key_id, group, wait_ms=WAIT_SINGLE_MS)
         return [answers.get(at, LATER) for at in range(len(jobs))]
 
     def _do_key(
         self, jobs: Sequence[Job], key_id: int | None, which: Sequence[int], *, wait_ms: int
     ) -> dict[int, Answer]:
-        """Does the jobs of one key; no answers if it is locked."""
+        """Run the jobs of one key; no results if it is locked."""
         try:
             answers = self._do(jobs, which, wait_ms=wait_ms)
         except OperationalError as error:
@@ -110,14 +108,14 @@ class Ledger(Handler[Job]):
                 raise
             if key_id not in self._locked_keys:
                 logger.warning("ledger.key_locked", extra={"key": key_id})
-            self._locked_keys.locked(key_id)
+            self._locked_keys.mark_locked(key_id)
             return {}
-        if self._locked_keys.free(key_id):
+        if self._locked_keys.mark_free(key_id):
             logger.warning("ledger.key_free", extra={"key": key_id})
         return answers
 
     def _do(self, all_jobs: Sequence[Job], which: Sequence[int], *, wait_ms: int) -> dict[int, Answer]:
-        """Does the jobs at these places, in one transaction; the answers by place."""
+        """Run the jobs at these indexes in one transaction; results by index."""
         if not which:
             return {}
         jobs = [all_jobs[at] for at in which]
@@ -130,7 +128,7 @@ class Ledger(Handler[Job]):
             Reservation.objects.filter(pk__in=[job.run_id for job in jobs if isinstance(job, Release)]).delete()
             for job in jobs:
                 if isinstance(job, Abandon):
-                    _give_back(now_ms, owner=job.owner)
+                    _end_reservations(now_ms, owner=job.owner)
             answers = self._reserve(reserves, keys, now_ms)
         self.dropped += lost
         if self._runs is not None:
@@ -140,12 +138,12 @@ class Ledger(Handler[Job]):
 
     def _renew(self, now_ms: int) -> None:
         with lock_timeout(WAIT_MS):
-            # A row that somebody else has locked is left out: else no lease at all would be renewed.
+            # Rows locked by another session are skipped, else no lease would be renewed.
             held = Reservation.objects.select_for_update(skip_locked=True).filter(owner=self._owner, settled_ms=None)
             run_ids = held.values_list("run_id", flat=True)
-            going_on = [run_id for run_id in run_ids if self._runs is None or self._runs.holds(run_id)]
-            for start in range(0, len(going_on), _RENEWED_AT_ONCE):
-                some = Reservation.objects.filter(pk__in=going_on[start : start + _RENEWED_AT_ONCE])
+            running = [run_id for run_id in run_ids if self._runs is None or self._runs.holds(run_id)]
+            for start in range(0, len(running), _RENEW_BATCH):
+                some = Reservation.objects.filter(pk__in=running[start : start + _RENEW_BATCH])
                 some.update(lease_ms=now_ms + LEASE_MS)
 
     def _locked(self, ids: set[int]) -> dict[int, ApiKey]:
@@ -158,7 +156,7 @@ class Ledger(Handler[Job]):
         self, reserves: Sequence[Reserve], keys: dict[int, ApiKey], now_ms: int
     ) -> dict[str, LimitState | LimitError]:
         answers: dict[str, LimitState | LimitError] = {}
-        books: dict[tuple[int, date], Book] = {}
+        states: dict[tuple[int, date], KeyState] = {}
         entries = _entries(keys, now_ms)
         admitted = []
         for job in reserves:
@@ -167,15 +165,15 @@ class Ledger(Handler[Job]):
                 answers[job.run_id] = LimitError(FailureKind.UNAUTHENTICATED, "invalid x-api-key", retryable=False)
                 continue
             limits = row.limits
-            known = books.get((job.key_id, job.need.day)) or _book(row, limits, job.need.day)
-            book = books[job.key_id, job.need.day] = replace(known, entries=entries[job.key_id])
-            error = refusal(book, job.need, now_ms=now_ms)
+            known = states.get((job.key_id, job.cost.day)) or _key_state(row, limits, job.cost.day)
+            key = states[job.key_id, job.cost.day] = replace(known, entries=entries[job.key_id])
+            error = refusal(key, job.cost, now_ms=now_ms)
             if error is None:
-                need = job.need
-                entry = Entry(at_ms=now_ms, tokens=need.tokens, micro_usd=need.micro_usd or 0, day=need.day)
+                cost = job.cost
+                entry = WindowEntry(at_ms=now_ms, tokens=cost.tokens, micro_usd=cost.micro_usd or 0, day=cost.day)
                 entries[job.key_id].append(entry)
                 admitted.append(self._row(job, now_ms))
-            answers[job.run_id] = error or state_of(book, day=job.need.day, now_ms=now_ms)
+            answers[job.run_id] = error or limit_state(key, day=job.cost.day, now_ms=now_ms)
         Reservation.objects.bulk_create(admitted)
         return answers
 
@@ -183,11 +181,11 @@ class Ledger(Handler[Job]):
         return Reservation(
             run_id=job.run_id,
             key_id=job.key_id,
-            day=job.need.day,
+            day=job.cost.day,
             at_ms=now_ms,
             lease_ms=now_ms + LEASE_MS,
-            tokens=min(job.need.tokens, _MOST),
-            micro_usd=min(job.need.micro_usd or 0, _MOST),
+            tokens=min(job.cost.tokens, _MAX_COLUMN),
+            micro_usd=min(job.cost.micro_usd or 0, _MAX_COLUMN),
             owner=self._owner,
         )
 
@@ -196,33 +194,33 @@ class Ledger(Handler[Job]):
 
 
 def current_state(key_id: int, *, day: date, now_ms: int) -> LimitState:
-    """How the key's limits stand, without a lock."""
+    """State of the key's limits, read without a lock."""
     row = ApiKey.objects.filter(pk=key_id).first()
     limits = NO_LIMITS if row is None else row.limits
     if row is None or limits.unlimited:
         return NO_STATE
-    book = replace(_book(row, limits, day), entries=_entries({key_id: row}, now_ms)[key_id])
-    return state_of(book, day=day, now_ms=now_ms)
+    key = replace(_key_state(row, limits, day), entries=_entries({key_id: row}, now_ms)[key_id])
+    return limit_state(key, day=day, now_ms=now_ms)
 
 
-def _book(row: ApiKey, limits: KeyLimits, day: date) -> Book:
-    return Book(limits=limits, spent=spent(row.pk, day, limits.budgets))
+def _key_state(row: ApiKey, limits: KeyLimits, day: date) -> KeyState:
+    return KeyState(limits=limits, spent=spent(row.pk, day, limits.budgets))
 
 
-def _entries(keys: Iterable[int], now_ms: int) -> dict[int, list[Entry]]:
-    found: dict[int, list[Entry]] = {key_id: [] for key_id in keys}
+def _entries(keys: Iterable[int], now_ms: int) -> dict[int, list[WindowEntry]]:
+    found: dict[int, list[WindowEntry]] = {key_id: [] for key_id in keys}
     if not found:
         return found
-    # What is said to have ended later than now is from before the clock was set back: nobody knows how long ago.
+    # An end in the future dates from before the clock was set back: its age is unknown, so it is ignored.
     counting = Q(settled_ms=None) | Q(settled_ms__gt=now_ms - WINDOW_MS, settled_ms__lte=now_ms + _CLOCK_MARGIN_MS)
     columns = ("key_id", "lease_ms", "at_ms", "tokens", "settled_ms", "micro_usd", "day")
     rows = Reservation.objects.filter(counting, key_id__in=found).values_list(*columns)
     for key_id, lease_ms, at_ms, tokens, settled_ms, micro_usd, day in rows:
         at_ms = at_ms if at_ms <= now_ms + _CLOCK_MARGIN_MS else 0
-        if settled_ms is None and lease_ms <= now_ms:  # its process has died, and `tick` has not been there yet
-            entry = Entry(at_ms=at_ms, settled_ms=now_ms, day=day)
+        if settled_ms is None and lease_ms <= now_ms:  # its process died after the last `tick`
+            entry = WindowEntry(at_ms=at_ms, settled_ms=now_ms, day=day)
         else:
-            entry = Entry(at_ms=at_ms, tokens=tokens, settled_ms=settled_ms, micro_usd=micro_usd, day=day)
+            entry = WindowEntry(at_ms=at_ms, tokens=tokens, settled_ms=settled_ms, micro_usd=micro_usd, day=day)
         found[key_id].append(entry)
     return found
 
@@ -231,7 +229,7 @@ def _keys_of(settles: Iterable[Settle]) -> set[int]:
     return {job.entry.row.key_id for job in settles if job.reserved or job.first_used is not None}
 
 
-def _give_back(now_ms: int, **which: object) -> None:
-    """Ends reservations of runs that nobody ends any more. That they were asked stays counted for its minute."""
+def _end_reservations(now_ms: int, **which: object) -> None:
+    """End reservations; the requests still count towards the limit per minute."""
     lost = Reservation.objects.filter(settled_ms=None, **which)
     lost.update(settled_ms=now_ms, tokens=0, micro_usd=0)

@@ -1,6 +1,6 @@
-"""Locks of others on the rows of a key (PostgreSQL): how long the ledger waits for one, and which keys it avoids.
+"""Row lock timeouts (PostgreSQL), and back-off for rows locked by another session.
 
-Other gateways hold a key's lock for milliseconds; a forgotten `SELECT … FOR UPDATE` in psql holds it for hours.
+Other gateways hold a row lock for milliseconds; a forgotten `SELECT … FOR UPDATE` in psql holds it for hours.
 """
 
 import time
@@ -11,13 +11,13 @@ from typing import Generic, TypeVar
 from django.db import OperationalError, connection, transaction
 
 WAIT_MS = 200
-"""How long a batch waits for a lock; above what another gateway's transaction takes."""
-WAIT_APART_MS = 100
-"""The same for the jobs of one key, once it is known that some key is locked."""
+"""Lock timeout of a batch; longer than another gateway's transaction."""
+WAIT_SINGLE_MS = 100
+"""Lock timeout of a single key's jobs, after a batch has timed out."""
 PROBE_MS = 10
-"""The same for a key that was locked before: meanwhile all others wait."""
+"""Lock timeout for a key that was locked before. Short, because all others wait meanwhile."""
 _PAUSES_S = (0.1, 0.25, 0.5)
-"""After how long a locked key is tried again: the last is for all further tries."""
+"""Pauses between attempts for a locked key; the last one repeats."""
 _LOCK_NOT_AVAILABLE = "55P03"
 
 _K = TypeVar("_K")
@@ -25,7 +25,7 @@ _K = TypeVar("_K")
 
 @contextmanager
 def lock_timeout(wait_ms: int) -> Iterator[None]:
-    """A transaction that waits so long for each lock; see `is_lock_timeout`. SQLite has locks of its own."""
+    """Transaction with a lock timeout; see `is_lock_timeout`. No effect on SQLite."""
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
@@ -34,12 +34,12 @@ def lock_timeout(wait_ms: int) -> Iterator[None]:
 
 
 def is_lock_timeout(error: OperationalError) -> bool:
-    """Whether it was a lock that could not be had in time."""
+    """Whether the error is an expired lock timeout."""
     return getattr(error.__cause__, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
 class LockedKeys(Generic[_K]):
-    """The keys (or names of other rows) that another session has locked, and when each may be tried again."""
+    """Keys of rows locked by another session, with their next attempts."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -50,16 +50,14 @@ class LockedKeys(Generic[_K]):
         return key_id in self._tries
 
     def is_due(self, key_id: _K) -> bool:
-        """Whether a locked key may be tried now."""
         return self._retry_at.get(key_id, 0.0) <= self._clock()
 
-    def locked(self, key_id: _K) -> None:
-        """It could not be had."""
+    def mark_locked(self, key_id: _K) -> None:
         tries = self._tries.get(key_id, 0)
         self._tries[key_id] = tries + 1
         self._retry_at[key_id] = self._clock() + _PAUSES_S[min(tries, len(_PAUSES_S) - 1)]
 
-    def free(self, key_id: _K) -> bool:
-        """It could be had; whether it was locked before."""
+    def mark_free(self, key_id: _K) -> bool:
+        """Forget the key; True if it was locked."""
         self._retry_at.pop(key_id, None)
         return self._tries.pop(key_id, None) is not None

@@ -1,4 +1,4 @@
-"""The most that a body may cost, and its fields that have no price. Pure; walks no free-form JSON."""
+"""Maximum cost of a body, and its fields without a price. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -19,22 +19,29 @@ from apiproxy.core.prices import (
 )
 
 UNBOUNDED_USES = 10
-"""Uses of a web tool without `max_uses` that are reserved: a request's loop over server tools ends after ten rounds.
+"""Reserved uses of a web tool without `max_uses`: the server tool loop of a request ends after ten rounds.
 Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use/server-tools"""
 ADVISOR_USES = 3
-"""Uses of an advisor without `max_uses` that are reserved. It is asked about once a task."""
+"""Reserved uses of an advisor without `max_uses`. Typical is one per task."""
 ADVISOR_OUTPUT_TOKENS = 4_096
-"""Output of an advisor without `max_tokens`. Usual are up to 1,800, thinking included.
+"""Reserved output of an advisor without `max_tokens`. Typical are up to 1,800, thinking included.
 Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use/advisor-tool"""
 COMPACTIONS = 1
-"""Summaries that are reserved where the body asks for compaction: each reads the prompt once more and writes."""
+"""Reserved summaries if compaction is requested: each reads the prompt again and writes output."""
 
 _FEES = {"web_search_": WEB_SEARCH, "web_fetch_": WEB_FETCH, "code_execution_": CODE_EXECUTION}
 _WITHOUT_FEE = (
-    *("custom", "bash_", "text_editor_", "computer_", "browser_toolset_", "memory_", "tool_search_tool_"),
-    *("mcp_toolset", "advisor_"),
+    "custom",
+    "bash_",
+    "text_editor_",
+    "computer_",
+    "browser_toolset_",
+    "memory_",
+    "tool_search_tool_",
+    "mcp_toolset",
+    "advisor_",
 )
-"""How the types of tools begin that cost nothing but tokens. Source: `beta_tool_union_param.py` of `anthropic` 2.12
+"""Type prefixes of tools without a fee per use. Source: `beta_tool_union_param.py` of `anthropic` 2.12
 and https://platform.claude.com/docs/en/about-claude/pricing."""
 _STANDARD = {
     "speed": ("standard",),
@@ -44,30 +51,42 @@ _STANDARD = {
 _LIFETIMES = (None, "5m", "1h")
 
 
-def most_micro_usd(
-    body: Mapping[str, Any], prices: Prices, *, asked: int, advised: int, answered: int, table: PriceTable = NO_PRICES
+def max_micro_usd(
+    body: Mapping[str, Any],
+    prices: Prices,
+    *,
+    input_tokens: int,
+    advisor_tokens: int,
+    output_tokens: int,
+    table: PriceTable = NO_PRICES,
 ) -> int:
-    """The most that a body may cost, in millionths of a dollar.
+    """Maximum cost of a body in micro-USD.
 
-    prices: those of the request's model. asked: input tokens at most; advised: those that an advisor usually reads;
-    answered: output tokens at most. Unpriced parts are left out: `unpriced_fields` names them.
+    prices: prices of the request's model. input_tokens and output_tokens: maximum; advisor_tokens: usual input of an
+    advisor. Parts without a price are left out; see `unpriced_fields`.
     """
-    usage = _served(body, Usage(output_tokens=answered), prices)
-    hour = asks_for_an_hour(body)
-    total = max([_dearest(usage, prices, asked=asked, hour=hour), *_fallbacks(body, usage, table, asked, hour)])
+    usage = _served(body, Usage(output_tokens=output_tokens), prices)
+    hour = caches_for_an_hour(body)
+    total = max(
+        [
+            _highest_cost(usage, prices, input_tokens=input_tokens, hour=hour),
+            *_fallbacks(body, usage, table, input_tokens, hour),
+        ]
+    )
     if _compacts(body):
         total += COMPACTIONS * max(
-            _cost(replace(usage, input_tokens=asked), prices), _dearest(usage, prices, asked=asked, hour=hour)
+            _cost(replace(usage, input_tokens=input_tokens), prices),
+            _highest_cost(usage, prices, input_tokens=input_tokens, hour=hour),
         )
     total += _fees(body, prices)
-    total += sum(_advice(tool, usage, table, advised) for tool in _tools(body, "advisor_"))
+    total += sum(_advice(tool, usage, table, advisor_tokens) for tool in _tools(body, "advisor_"))
     return int(total * MICRO) + 1
 
 
 def unpriced_fields(body: Mapping[str, Any], prices: Prices | None, table: PriceTable = NO_PRICES) -> list[str]:
-    """The fields of a body by which it may cost something that has no price, as paths; empty: all has one.
+    """Paths of the body's fields whose cost has no price.
 
-    `service_tier: auto` may be served as priority, to organisations that bought it before: that is told by the usage.
+    `service_tier: auto` may be served as priority for organisations that bought it; the usage reports it.
     """
     if prices is None:
         return ["model"]
@@ -90,13 +109,13 @@ def unpriced_fields(body: Mapping[str, Any], prices: Prices | None, table: Price
     return found
 
 
-def asks_for_an_hour(body: Mapping[str, Any]) -> bool:
-    """Whether a part of the prompt is to be cached for an hour, or for longer than any known lifetime."""
+def caches_for_an_hour(body: Mapping[str, Any]) -> bool:
+    """Whether part of the prompt is to be cached for an hour or an unknown lifetime."""
     return any(mark.get("ttl") not in (None, "5m") for mark in _cache_marks(body))
 
 
 def _served(body: Mapping[str, Any], usage: Usage, prices: Prices) -> Usage:
-    """The usage, served in the dearest way that the body asks for or leaves open."""
+    """The usage at the most expensive service tier that the body allows."""
     tier = body.get("service_tier")
     dearest = max(prices.tiers, key=lambda name: prices.tiers[name], default="")
     open_tier = tier not in ("standard_only", "standard") and prices.tiers.get(dearest, Decimal(0)) > 1
@@ -108,9 +127,11 @@ def _served(body: Mapping[str, Any], usage: Usage, prices: Prices) -> Usage:
     )
 
 
-def _dearest(usage: Usage, prices: Prices, *, asked: int, hour: bool) -> Decimal:
-    written = replace(usage, cache_creation_input_tokens=asked, cache_creation_1h_input_tokens=asked if hour else 0)
-    return max(_cost(written, prices), _cost(replace(usage, input_tokens=asked), prices))
+def _highest_cost(usage: Usage, prices: Prices, *, input_tokens: int, hour: bool) -> Decimal:
+    written = replace(
+        usage, cache_creation_input_tokens=input_tokens, cache_creation_1h_input_tokens=input_tokens if hour else 0
+    )
+    return max(_cost(written, prices), _cost(replace(usage, input_tokens=input_tokens), prices))
 
 
 def _cost(usage: Usage, prices: Prices) -> Decimal:
@@ -118,11 +139,13 @@ def _cost(usage: Usage, prices: Prices) -> Decimal:
     return Decimal(0) if charged is None else charged.usd
 
 
-def _fallbacks(body: Mapping[str, Any], usage: Usage, table: PriceTable, asked: int, hour: bool) -> Iterator[Decimal]:
-    """What the request costs at each model that may answer in place of its own; `default` may be any."""
+def _fallbacks(
+    body: Mapping[str, Any], usage: Usage, table: PriceTable, input_tokens: int, hour: bool
+) -> Iterator[Decimal]:
+    """Cost at each fallback model; a string such as `default` allows all models."""
     fallbacks = body.get("fallbacks")
     if isinstance(fallbacks, str):
-        yield from (_dearest(usage, prices, asked=asked, hour=hour) for prices in table.all())
+        yield from (_highest_cost(usage, prices, input_tokens=input_tokens, hour=hour) for prices in table.all())
         return
     for entry in _dicts(fallbacks):
         prices = _prices_of(entry.get("model"), table)
@@ -130,7 +153,7 @@ def _fallbacks(body: Mapping[str, Any], usage: Usage, table: PriceTable, asked: 
             speed = _text(entry.get("speed")) or usage.speed
             output = _positive(entry.get("max_tokens")) or usage.output_tokens
             own = replace(usage, speed=speed, output_tokens=output)
-            yield _dearest(own, prices, asked=asked, hour=hour)
+            yield _highest_cost(own, prices, input_tokens=input_tokens, hour=hour)
 
 
 def _fees(body: Mapping[str, Any], prices: Prices) -> Decimal:
@@ -150,7 +173,9 @@ def _advice(tool: Mapping[str, Any], usage: Usage, table: PriceTable, read: int)
     written = _positive(tool.get("max_tokens")) or ADVISOR_OUTPUT_TOKENS
     caching = tool.get("caching")
     hour = isinstance(caching, Mapping) and caching.get("ttl") not in (None, "5m")
-    once = _dearest(replace(usage, output_tokens=written), prices, asked=read + usage.output_tokens, hour=hour)
+    once = _highest_cost(
+        replace(usage, output_tokens=written), prices, input_tokens=read + usage.output_tokens, hour=hour
+    )
     return once * _uses(tool, ADVISOR_USES)
 
 
@@ -195,7 +220,7 @@ def _is_lifetime(ttl: Any) -> bool:
 
 
 def _cache_marks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Every `cache_control` where the API reads one, and the `caching` of advisors."""
+    """Every `cache_control` in a field read by the API, and the `caching` of advisors."""
     for tool in _dicts(body.get("tools")):
         yield from _marks(tool, "caching")
         yield from _marks(tool, "cache_control")

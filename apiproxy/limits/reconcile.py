@@ -1,4 +1,4 @@
-"""Whether what keys have used is what the traces of their runs add up to."""
+"""Comparison of key usage with the sums of traces."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from apiproxy.models import Usage
 
 COMPARED = ("requests", "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "cost_micro_usd")
 _ENDED = ("completed", "error", "cancelled")
-"""The traces of runs. Requests that were refused, or waited in vain, used nothing, unless they were stopped at the end
-of a drain; what a run had used that died with its process, nobody knows."""
+"""Statuses of traces with usage. Rejected or timed-out requests used nothing, unless stopped at the end of a drain; the
+usage of runs that died with their process is unknown."""
 _USED_SOMETHING = Q(input_tokens__gt=0) | Q(output_tokens__gt=0) | Q(cache_read_tokens__gt=0)
 
 
 class NoTracesError(Exception):
-    """This site keeps no traces."""
+    """Observability is not installed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One sum that is not the same in both."""
+    """A total that differs."""
 
     row: UsageKey
     name: str
@@ -34,10 +34,7 @@ class Difference:
 
 
 def differences(since: date, until: date) -> Iterator[Difference]:
-    """Where usage and traces differ, for requests that came in on those days (UTC, both included).
-
-    Raises NoTracesError.
-    """
+    """Differences from `since` to `until` inclusive (UTC). Raises NoTracesError."""
     traced, used = _traced(since, until), _used(since, until)
     for row in sorted({*traced, *used}):
         for name in COMPARED:
@@ -54,7 +51,7 @@ def _used(since: date, until: date) -> dict[UsageKey, dict[str, int]]:
 def _traced(since: date, until: date) -> dict[UsageKey, dict[str, int]]:
     if not apps.is_installed("observability"):
         raise NoTracesError
-    # By name: the gateway works without the app that keeps traces, and imports nothing of it.
+    # By name: apiproxy must not import observability.
     traces = apps.get_model("observability", "Trace")._default_manager.filter(
         (Q(status__in=_ENDED) & ~Q(end_reason="queue_timeout")) | (Q(status="refused") & _USED_SOMETHING),
         key_id__isnull=False,

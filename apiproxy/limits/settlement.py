@@ -1,4 +1,7 @@
-"""The end of runs in the database: their reservations first, so that no figure can keep one open."""
+"""Settlement of runs.
+
+Reservations end first, so that a bad figure cannot keep one open.
+"""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -14,29 +17,29 @@ logger = logging.getLogger(__name__)
 
 
 def settle(settles: Sequence[Settle], now_ms: int) -> int:
-    """Ends the reservations, then adds up the usage; the number of runs whose usage cannot be added.
+    """End reservations and add usage; return the number of runs that failed.
 
-    To be called in a transaction that has locked their keys.
+    Must be called in a transaction that has locked the runs' keys.
     """
     for job in settles:
         if job.reserved:
             Reservation.objects.filter(pk=job.run_id).update(settled_ms=now_ms, tokens=job.tokens, micro_usd=0)
-    _or_apart(_note_first_use, [job for job in settles if job.first_used is not None])
-    return _or_apart(_add_usage, settles)
+    _all_or_each(_note_first_use, [job for job in settles if job.first_used is not None])
+    return _all_or_each(_add_usage, settles)
 
 
-def _or_apart(work: Callable[[Sequence[Settle]], None], settles: Sequence[Settle]) -> int:
-    """Does the work for all, or else for each, within the transaction; the number of those for which it failed."""
+def _all_or_each(work: Callable[[Sequence[Settle]], None], settles: Sequence[Settle]) -> int:
+    """Do the work for all, or on error for each; return the number of failures."""
     if not settles:
         return 0
     try:
         with transaction.atomic():
             work(settles)
     except (OperationalError, InterfaceError):
-        raise  # the database itself: all is tried again
-    except Exception as error:  # one bad figure, whatever is wrong with it, must not keep reservations for ever
+        raise  # database unavailable: the batch is retried
+    except Exception as error:  # one bad figure must not keep reservations open for ever
         if len(settles) > 1:
-            return sum(_or_apart(work, [job]) for job in settles)
+            return sum(_all_or_each(work, [job]) for job in settles)
         extra = {"reqId": settles[0].run_id, "key": settles[0].entry.key_label}
         logger.error("settlement.dropped", extra=extra, exc_info=error)
         return 1

@@ -1,4 +1,4 @@
-"""What was used, by key, model and day: how it is added up, and read."""
+"""Usage totals by key, model and day: adding and reading."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -25,7 +25,7 @@ class UsageKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
-    """What is added to a row; the fields are the row's."""
+    """Amounts to add to a row of `models.Usage`; same field names."""
 
     requests: int = 0
     failures: int = 0
@@ -46,16 +46,16 @@ SUMMED = tuple(field.name for field in fields(Sums))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """What one run used."""
+class UsageEntry:
+    """Usage of one run."""
 
     row: UsageKey
     key_label: str
     sums: Sums
 
 
-def add(entries: Iterable[Entry]) -> None:
-    """Adds to the rows, in the caller's transaction and in an order that no two processes can lock each other in."""
+def add(entries: Iterable[UsageEntry]) -> None:
+    """Add to the rows in the caller's transaction; sorted, against deadlocks."""
     totals: dict[UsageKey, Sums] = {}
     labels: dict[UsageKey, str] = {}
     for entry in entries:
@@ -72,13 +72,13 @@ def add(entries: Iterable[Entry]) -> None:
 
 
 def storable(text: str) -> str:
-    """The text as any database takes it, in the same form as in the traces, with which it is compared."""
+    """Replace characters a database rejects, exactly as in traces."""
     cut = text if len(text) <= NAME_CHARS else text[: NAME_CHARS - 1] + "…"
     return cut.translate(_UNSTORABLE)
 
 
 def spent(key_id: int, day: date, periods: Iterable[Period]) -> Mapping[Period, int]:
-    """What the key has spent in the periods that the day is in, in millionths of a dollar."""
+    """The key's spending in the periods that contain `day`, in micro-USD."""
     wanted = {period: first_day(period, day) for period in periods}
     if not wanted:
         return {}
@@ -90,6 +90,6 @@ def spent(key_id: int, day: date, periods: Iterable[Period]) -> Mapping[Period, 
 
 
 def rows_of(key_id: int, *, since: date, until: date) -> Sequence[dict[str, Any]]:
-    """The key's rows of those days, both included; newest day first."""
+    """The key's rows from `since` to `until` inclusive, newest day first."""
     rows = Usage.objects.filter(key_id=key_id, day__range=(since, until)).order_by("-day", "model")
     return list(rows.values("day", "model", *SUMMED))

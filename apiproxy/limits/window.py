@@ -1,7 +1,7 @@
-"""The limits per minute: a sliding window over what was really used, so that no 60 seconds ever hold more than allowed.
+"""Limits per minute: an exact sliding window over any 60 seconds.
 
-A bucket that refills would let up to twice the limit through within a minute, and so would minutes by the clock. Times
-are whole Unix milliseconds, so that sums and waits are exact.
+A token bucket or fixed minutes would allow up to twice the limit within 60 seconds. Times are whole Unix milliseconds,
+so that sums and waits are exact.
 """
 
 from collections.abc import Iterable
@@ -14,11 +14,12 @@ WINDOW_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """What one run takes. settled_ms: when it ended, None while it goes on; tokens are reserved ones until then.
+class WindowEntry:
+    """One run within the window.
 
-    A request counts for a minute from its beginning. Its tokens count from its beginning until a minute after its end:
-    nobody knows when within the run they were used.
+    settled_ms: end of the run, None while it is active; until then `tokens` are reserved ones.
+    A request counts for one minute from its start. Its tokens count from its start until one minute after its end,
+    because the time within the run at which they were used is unknown.
     """
 
     at_ms: int
@@ -29,27 +30,26 @@ class Entry:
 
     @property
     def open(self) -> bool:
-        """Whether the run goes on."""
         return self.settled_ms is None
 
 
-def requests_gauge(entries: Iterable[Entry], *, limit: int, now_ms: int) -> Gauge:
-    """How the limit of requests stands."""
+def requests_gauge(entries: Iterable[WindowEntry], *, limit: int, now_ms: int) -> Gauge:
+    """State of the request limit."""
     begun = [entry.at_ms for entry in entries if entry.at_ms + WINDOW_MS > now_ms]
     full_at_ms = max(begun, default=now_ms - WINDOW_MS) + WINDOW_MS
     return Gauge(limit=limit, remaining=max(0, limit - len(begun)), full_at_ms=full_at_ms)
 
 
-def requests_wait_ms(entries: Iterable[Entry], *, limit: int, now_ms: int) -> int:
-    """How long until one more request may begin; 0: now."""
+def requests_wait_ms(entries: Iterable[WindowEntry], *, limit: int, now_ms: int) -> int:
+    """Milliseconds until one more request may start; 0: now."""
     begun = sorted(entry.at_ms for entry in entries if entry.at_ms + WINDOW_MS > now_ms)
     if len(begun) < limit:
         return 0
     return begun[len(begun) - limit] + WINDOW_MS - now_ms
 
 
-def tokens_gauge(entries: Iterable[Entry], *, limit: int, now_ms: int) -> Gauge:
-    """How the limit of tokens stands; runs that go on count as if they ended now."""
+def tokens_gauge(entries: Iterable[WindowEntry], *, limit: int, now_ms: int) -> Gauge:
+    """State of the token limit; active runs count as if they ended now."""
     counting = [entry for entry in entries if _counts(entry, now_ms) and entry.tokens]
     ends = [now_ms if entry.settled_ms is None else entry.settled_ms for entry in counting]
     return Gauge(
@@ -59,10 +59,13 @@ def tokens_gauge(entries: Iterable[Entry], *, limit: int, now_ms: int) -> Gauge:
     )
 
 
-def tokens_wait_ms(entries: Iterable[Entry], *, limit: int, need: int, now_ms: int) -> int | None:
-    """How long until so many tokens are free; 0: they are; None: that depends on runs that go on, or never happens."""
+def tokens_wait_ms(entries: Iterable[WindowEntry], *, limit: int, wanted: int, now_ms: int) -> int | None:
+    """Milliseconds until `wanted` tokens are free; 0: now.
+
+    None: never, or dependent on the end of active runs.
+    """
     counting = [entry for entry in entries if _counts(entry, now_ms)]
-    missing = sum(entry.tokens for entry in counting) + need - limit
+    missing = sum(entry.tokens for entry in counting) + wanted - limit
     if missing <= 0:
         return 0
     for settled_ms, tokens in sorted((entry.settled_ms, entry.tokens) for entry in counting if entry.settled_ms):
@@ -72,5 +75,5 @@ def tokens_wait_ms(entries: Iterable[Entry], *, limit: int, need: int, now_ms: i
     return None
 
 
-def _counts(entry: Entry, now_ms: int) -> bool:
+def _counts(entry: WindowEntry, now_ms: int) -> bool:
     return entry.settled_ms is None or entry.settled_ms + WINDOW_MS > now_ms

@@ -1,4 +1,4 @@
-"""What the gateway keeps in the database: keys, models, what was used, and sessions."""
+"""Database models: API keys, upstream models, usage and sessions."""
 
 from apiproxy.models.catalog import Lifecycle, Model
 from apiproxy.models.keys import (

@@ -1,4 +1,4 @@
-"""The models that the gateway knows."""
+"""Table of upstream models with their prices."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -12,7 +12,7 @@ from apiproxy.models.names import validate_names, validate_rates
 
 
 class Lifecycle(models.TextChoices):
-    """A model's stage, in the words of the Models API (`lifecycle`)."""
+    """`lifecycle` of the Models API."""
 
     ACTIVE = "active"
     DEPRECATED = "deprecated"
@@ -31,17 +31,17 @@ def _price(help_text: str) -> "models.DecimalField[Decimal | None, Decimal | Non
 
 
 def default_geo_factors() -> dict[str, str]:
-    """Those of every model since Opus 4.6. Source: https://platform.claude.com/docs/en/about-claude/pricing"""
+    """Factors of every model since Opus 4.6. Source: https://platform.claude.com/docs/en/about-claude/pricing"""
     return {"us": "1.1"}
 
 
 def default_tier_factors() -> dict[str, str]:
-    """Batches cost half. Priority has no list price: it is a commitment that was bought before."""
+    """Batches cost half. Priority has no list price: it is bought as a commitment."""
     return {"batch": "0.5"}
 
 
 def default_tool_prices() -> dict[str, str]:
-    """USD per use, whatever the model. Executed code costs 0.05 USD an hour; the usage tells no time."""
+    """USD per use for all models. Code execution costs 0.05 USD an hour; the usage reports no duration."""
     return {"web_search_requests": "0.01", "web_fetch_requests": "0", "code_execution_requests": "0.05"}
 
 
@@ -50,7 +50,7 @@ def _rates(default: Callable[[], dict[str, str]], help_text: str) -> "models.JSO
 
 
 class Model(models.Model):
-    """A model that the gateway lists and has prices for. Others work too: an id that is not here passes through."""
+    """A listed model with its prices. Unknown ids are passed to the upstream."""
 
     id = models.CharField(primary_key=True, max_length=200, help_text="As the upstream knows it.")
     display_name = models.CharField(max_length=200)
@@ -99,7 +99,7 @@ class Model(models.Model):
         return self.id
 
     def clean(self) -> None:
-        """Raises ValidationError for an alias that is another model's name: it could mean either."""
+        """Reject an alias that is the id or an alias of another model."""
         super().clean()
         taken = set[str]()
         for other in Model.objects.exclude(pk=self.pk):

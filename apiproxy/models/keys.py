@@ -1,4 +1,4 @@
-"""The keys that the gateway hands out."""
+"""API keys."""
 
 from collections.abc import Callable, Collection
 from decimal import Decimal
@@ -15,28 +15,28 @@ from apiproxy.core.limits import MICRO, KeyLimits, Period
 from apiproxy.models.names import validate_hosts, validate_names
 
 PREFIX_LENGTH = 14
-"""Characters of a generated secret that are kept in the clear, so that a key can be told from others."""
+"""Characters of a secret stored in the clear, to identify the key."""
 
 ENV_KEY_NAME = "env"
-"""The key whose secret is that of CLAUDE_PROXY_API_KEY."""
+"""Name of the key with the secret from CLAUDE_PROXY_API_KEY."""
 
 
 class Scope(models.TextChoices):
-    """What a key may be used for."""
+    """Permissions of a key."""
 
     API = "api", "API: messages, models, its own sessions"
     ADMIN = "admin", "Administration: traces, metrics and sessions of every key"
 
 
 class Dialect(models.TextChoices):
-    """The public APIs, by the names in `turns.DialectName`."""
+    """Public APIs, named as in `turns.DialectName`."""
 
     ANTHROPIC = "anthropic", "Anthropic: /v1/messages"
     OPENAI = "openai", "OpenAI: /v1/chat/completions, /v1/responses"
 
 
 def validate_scopes(value: object) -> None:
-    """Raises ValidationError unless the value is a list of scopes, at least one and each once."""
+    """Validate a non-empty list of distinct scopes."""
     validate_names(value)
     names: Collection[str] = value if isinstance(value, list) else ()
     unknown = [name for name in names if name not in Scope.values]
@@ -45,19 +45,19 @@ def validate_scopes(value: object) -> None:
 
 
 def default_scopes() -> list[str]:
-    """What a key may do when nothing else is said."""
+    """Scopes of a new key."""
     return [Scope.API.value]
 
 
 def validate_dialects(value: object) -> None:
-    """Raises ValidationError unless the value is a list of dialects, each once."""
+    """Validate a list of distinct dialects."""
     validate_names(value)
     names: Collection[str] = value if isinstance(value, list) else ()
     if any(name not in Dialect.values for name in names):
         raise ValidationError(f"Dialects must be some of {', '.join(Dialect.values)}.", code="dialects")
 
 
-# Each a function with a name, because a migration must be able to refer to it.
+# Named functions, because migrations refer to them.
 
 
 def default_requests_per_minute() -> int | None:
@@ -116,7 +116,7 @@ def _budget(
 
 
 class ApiKey(models.Model):
-    """A key that clients present. The secret itself is nowhere: only its SHA-256 digest and how it begins."""
+    """API key of a client. Of the secret only SHA-256 digest and prefix are stored."""
 
     name = models.CharField(max_length=100, help_text="Who or what uses it; shown in traces and in the dashboard.")
     prefix = models.CharField(max_length=PREFIX_LENGTH, editable=False)
@@ -200,7 +200,7 @@ class ApiKey(models.Model):
 
     @property
     def limits(self) -> KeyLimits:
-        """The limits of this key; its budgets in millionths of a dollar."""
+        """Limits of this key; budgets in micro-USD."""
         amounts: dict[Period, Decimal | None] = {
             Period.DAY: self.budget_day_usd,
             Period.MONTH: self.budget_month_usd,
@@ -215,7 +215,7 @@ class ApiKey(models.Model):
         )
 
     def clean(self) -> None:
-        """Raises ValidationError where a key takes the name of the environment's: it would be taken for that one."""
+        """Reject the name of the environment's key for other keys."""
         super().clean()
         if self.name == ENV_KEY_NAME and not ApiKey.objects.filter(pk=self.pk, name=ENV_KEY_NAME).exists():
             raise ValidationError({"name": f"{ENV_KEY_NAME} is the name of the key from CLAUDE_PROXY_API_KEY."})

@@ -1,4 +1,4 @@
-"""Lists of names, and numbers by name, in JSON columns."""
+"""Validation of JSON columns: lists of names, and rates by name."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _MAX_RATE_CHARS = 20
 
 
 def validate_names(value: object) -> None:
-    """Raises ValidationError unless the value is a list of distinct, non-empty strings without blanks around them."""
+    """Validate a list of distinct, non-empty, stripped strings."""
     if not isinstance(value, list) or not all(
         isinstance(name, str) and name and name == name.strip() for name in value
     ):
@@ -25,14 +25,14 @@ def validate_names(value: object) -> None:
 
 
 def read_rates(value: object) -> Mapping[str, Decimal]:
-    """The numbers of such a column; what is no number from 0 to 100,000 is left out."""
+    """Rates of a column, without values that are not numbers from 0 to 100,000."""
     pairs = value.items() if isinstance(value, dict) else ()
     found = ((str(name), _rate(number)) for name, number in pairs)
     return {name: number for name, number in found if number is not None}
 
 
 def validate_rates(value: object) -> None:
-    """Raises ValidationError unless the value is an object of at most 50 names with a number from 0 to 100,000 each."""
+    """Validate at most 50 names with a number from 0 to 100,000 each."""
     if not isinstance(value, dict) or len(value) > MAX_RATES:
         raise ValidationError(f"Must be at most {MAX_RATES} names, each with a number.", code="rates")
     for name, number in value.items():
@@ -53,7 +53,7 @@ def _rate(number: object) -> Decimal | None:
 
 
 def validate_hosts(value: object) -> None:
-    """Raises ValidationError unless the value is a list of host names, addresses, `*.example.com`, `*` or `none`."""
+    """Validate a list of host names, addresses, `*.example.com`, `*` or `none`."""
     validate_names(value)
     for entry in value if isinstance(value, list) else ():
         try:

@@ -1,4 +1,4 @@
-"""Conversations that are known by an id."""
+"""Sessions: conversations identified by an id."""
 
 from typing import ClassVar
 
@@ -13,10 +13,10 @@ CONVERSATION_ID_CHARS = 200
 class Session(models.Model):
     """A conversation of one key. Two keys that use the same id have two sessions.
 
-    chain: the digests of the lineage (`sessions/lineage.py`) of the branch that was used last, joined; heads: the ends
-    of all branches. last_change says what the last turn did to the history, differed_at which message (from 0) it
-    changed. cost_micro_usd is an estimate in millionths of a dollar. stored_bytes: the size of the session's history.
-    unstored_turns: answered turns that were to be kept and could not be; unstored_reason: why the last of them was not.
+    chain: packed digests of the last used branch (`sessions/lineage.py`); heads: the heads of all branches.
+    last_change: `lineage.Change` of the last turn; differed_at: index of the first message it changed.
+    cost_micro_usd: estimate. stored_bytes: size of the session's history. unstored_turns: answered turns that could
+    not be stored as requested; unstored_reason: reason for the last of them.
     """
 
     key_id = models.BigIntegerField()
@@ -61,9 +61,9 @@ class Session(models.Model):
 
 
 class SessionHistory(models.Model):
-    """The messages of a session up to its last answer, as JSON; only where the settings and the key say so.
+    """Messages of a session up to its last answer, if settings and key allow it.
 
-    answer: of a stored response, the upstream's whole message and the form in which to write it; else empty.
+    answer: for a stored response, the upstream's complete message and the dialect's form of it; else empty.
     """
 
     session = models.OneToOneField(Session, on_delete=models.CASCADE, primary_key=True, related_name="history")

@@ -1,4 +1,4 @@
-"""What keys have used, and what they have reserved for the runs that go on now."""
+"""Usage of keys, and reservations of their active runs."""
 
 from typing import ClassVar
 
@@ -8,16 +8,15 @@ NAME_CHARS = 200
 
 
 def count() -> "models.PositiveBigIntegerField[int, int]":
-    """A number that only grows."""
+    """Field for a counter."""
     return models.PositiveBigIntegerField(default=0)
 
 
 class Usage(models.Model):
-    """The sums of a key, a model and a day (UTC, of when the requests came in). Added to, never overwritten.
+    """Totals per key, model and day (UTC, by the time of receipt).
 
-    A key is copied, not referred to: what it used outlives it. cost_micro_usd is an estimate in millionths of a dollar,
-    without the requests of which nothing has a price (`unpriced`), and with the known part of those that have a price
-    for a part only (`partly_unpriced`).
+    Incremented, never overwritten. The key is copied, not a foreign key: its usage outlives it. cost_micro_usd is an
+    estimate, without requests that have no price (`unpriced`), and with the priced part of those in `partly_unpriced`.
     """
 
     key_id = models.BigIntegerField()
@@ -46,11 +45,11 @@ class Usage(models.Model):
 
 
 class Reservation(models.Model):
-    """What a run of a limited key has taken from its limits; kept for a minute after its end, for those per minute.
+    """Reservation of a run of a limited key.
 
-    Times are Unix milliseconds. settled_ms is None while the run goes on; tokens are reserved ones until then and used
-    ones afterwards; micro_usd (millionths of a dollar) are reserved ones: once settled, the cost is in `Usage`. A run
-    whose process has not renewed its lease is over, and gives back what it had.
+    Kept for one minute after the run's end, for the limits per minute. Times are Unix milliseconds. settled_ms: None
+    while the run is active. tokens: reserved, then used ones. micro_usd: reserved cost; once settled, the cost is in
+    `Usage`. A reservation ends if its process does not renew the lease.
     """
 
     run_id = models.CharField(primary_key=True, max_length=64)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.db.guarded_query import DatabaseAwayError
+from apiproxy.db.guarded_query import DatabaseUnavailableError
 from apiproxy.keys.revocation import ended_keys
 from apiproxy.runs.run import Run
 
@@ -38,7 +38,7 @@ class KeyWatch:
             await asyncio.sleep(self._every_s)
             try:
                 await self._check()
-            except DatabaseAwayError:  # keys keep working meanwhile, and so do their runs
+            except DatabaseUnavailableError:  # keys keep working meanwhile, and so do their runs
                 continue
             except Exception:  # the next check may succeed; else no run would be ended any more
                 logger.exception("keywatch.failed")

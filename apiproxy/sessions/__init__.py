@@ -1,1 +1,1 @@
-"""Conversations that are known by an id: recognised, compared with what was seen of them, counted, and forgotten."""
+"""Sessions: conversations identified by an id."""

@@ -1,4 +1,4 @@
-"""Which conversation a request belongs to. Pure."""
+"""Conversation id of a request. Pure."""
 
 import hashlib
 import json
@@ -11,24 +11,25 @@ from apiproxy.models import CONVERSATION_ID_CHARS
 
 _HEADERS = ("x-conversation-id", "x-session-id")
 _CLAUDE_CODE = re.compile(r"user_\w{0,128}_account_[\w-]{0,64}_session_([\w-]{1,256})")
-"""How Claude Code fills `metadata.user_id`; newer versions write a JSON object with `session_id` instead."""
+"""Claude Code's `metadata.user_id`; newer versions send a JSON object with `session_id` instead."""
 _MAX_USER_ID_CHARS = 512
-"""Twice what the Messages API takes. A longer one is neither matched nor parsed."""
+"""Twice the limit of the Messages API. Longer values are ignored."""
 _INFO = "Conversation info"
 _INFO_BLOCK = re.compile(r"Conversation info[^\n`]{0,200}\s{0,40}```json\s{0,40}(\{.*?\})\s{0,40}```", re.DOTALL)
 _MAX_INFO_CHARS = 16_384
-"""How far from its title the block may end."""
+"""Maximum distance from the title to the end of the block."""
 _MAX_SEARCHED_CHARS = 1_000_000
 _MAX_SEARCHED_BLOCKS = 1_000
 _MAX_SEARCHED_MESSAGES = 1_000
-"""How far back the last user message is looked for, and how much of it is searched for the title.
-Every request pays for this, on the event loop."""
+"""Limits of the search for the last user message and the title in it, which runs on the event loop for every
+request."""
 
 
 def conversation_id(headers: Mapping[str, str], body: Mapping[str, Any] | None = None) -> str | None:
-    """The id by header, else by `metadata.user_id`, else by the "Conversation info" block of the last user message.
+    """Conversation id of a request; None if it has none.
 
-    headers are looked up in lower case. body is one of the Messages API, and may be anything inside. None: no id.
+    Taken from a header, else `metadata.user_id`, else the "Conversation info" block of the last user message.
+    headers: looked up in lower case. body: an unvalidated Messages API body.
     """
     for name in _HEADERS:
         if given := headers.get(name, "").strip():
@@ -40,7 +41,7 @@ def conversation_id(headers: Mapping[str, str], body: Mapping[str, Any] | None =
 
 
 def normal(given: str) -> str:
-    """The id as it is kept: one that is too long, or that a database or a log line could not hold, by its digest."""
+    """The id, or its digest if it is too long or not printable."""
     if len(given) <= CONVERSATION_ID_CHARS and given.isprintable():
         return given
     return "sha256:" + hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()
@@ -58,7 +59,7 @@ def _of_metadata(metadata: object) -> str | None:
 
 
 def _of_label(messages: object) -> str | None:
-    """The label in the first block that has the title: later ones are not looked at."""
+    """The label in the first block with the title; later blocks are ignored."""
     left = _MAX_SEARCHED_CHARS
     for text in islice(_last_user_texts(messages), _MAX_SEARCHED_BLOCKS):
         start = text.find(_INFO, 0, left)
@@ -96,7 +97,7 @@ def _object(text: str) -> Mapping[str, Any]:
 
 
 def _text(value: object) -> str | None:
-    """An id as text; numbers are ids too."""
+    """An id as text; numbers are allowed."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value.strip() or None if isinstance(value, str) else None

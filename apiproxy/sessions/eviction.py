@@ -1,4 +1,4 @@
-"""Sessions that are forgotten: too old, too many, or deleted by their owner."""
+"""Deletion of sessions: expired, over the limit per key, or by their owner."""
 
 from datetime import datetime, timedelta
 
@@ -11,16 +11,16 @@ from apiproxy.models import Session, SessionHistory
 
 
 def forget(key_id: int, conversation_id: str) -> bool:
-    """Deletes the key's stored response with its conversation; False where there is none."""
+    """Delete the key's stored response with its conversation; False if there is none."""
     stored = SessionHistory.objects.exclude(answer=b"")
     mine = Session.objects.filter(key_id=key_id, conversation_id=conversation_id, history__in=stored)
     return _delete(mine) > 0
 
 
 def evict(*, now: datetime | None = None, sessions: "QuerySet[Session] | None" = None) -> int:
-    """Deletes sessions that were not used for as long as the settings say, and those that a key has too many of.
+    """Delete expired sessions and those over the limit per key; return their number.
 
-    sessions: of these only. Gives their number.
+    sessions: restricts the deletion to these.
     """
     considered = Session.objects.all() if sessions is None else sessions
     deleted = _delete_free(considered.filter(last_used_at__lt=(now or timezone.now()) - ttl()))
@@ -30,14 +30,14 @@ def evict(*, now: datetime | None = None, sessions: "QuerySet[Session] | None" =
 
 
 def evict_surplus(key_id: int) -> int:
-    """Deletes those that a key has too many of."""
+    """Delete the key's oldest sessions over the limit; return their number."""
     most = gateway_settings().sessions.max_per_key
     surplus = Session.objects.filter(key_id=key_id).order_by("-last_used_at", "-pk").values_list("pk", flat=True)[most:]
     return _delete_free(Session.objects.filter(pk__in=list(surplus)))
 
 
 def _delete_free(sessions: "QuerySet[Session]") -> int:
-    """Deletes those that no one else has locked; the others another time."""
+    """Delete the sessions that are not locked; the others are left for the next run."""
     with transaction.atomic():
         free = sessions.order_by("pk").select_for_update(skip_locked=True).values_list("pk", flat=True)
         return _delete(Session.objects.filter(pk__in=list(free)))
@@ -49,5 +49,5 @@ def _delete(sessions: "QuerySet[Session]") -> int:
 
 
 def ttl() -> timedelta:
-    """How long a session is kept after its last use."""
+    """Lifetime of a session after its last use."""
     return timedelta(hours=gateway_settings().sessions.ttl_hours)

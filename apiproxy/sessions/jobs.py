@@ -1,4 +1,4 @@
-"""What the session store is asked, and what it answers."""
+"""Jobs and results of the session store."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from apiproxy.limits.usage import Sums
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A turn of a conversation has ended.
+    """Record a turn that has ended. The result is `Session.unstored_turns`.
 
-    messages is None where the body was too much to compare. message: the upstream's whole answer, where it is to be
-    kept (`store`) and there is one; form: `Turn.form`. lost: earlier turns that could not be kept, and are not counted
-    in the session yet.
+    messages: None if too many bodies were pending. message: the upstream's complete answer, if there is one and it is
+    to be stored (`store`). form: `Turn.form`. lost: earlier turns that could not be stored and are not yet counted in
+    the session.
     """
 
     key_id: int
@@ -33,7 +33,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Asks for the kept messages of a conversation; the answer is a `Found`. None larger than room_bytes are read."""
+    """Read the stored messages, at most room_bytes. The result is a `Found`."""
 
     key_id: int
     conversation_id: str
@@ -42,7 +42,7 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Deletes a kept conversation that is a stored response; the answer is whether there was one."""
+    """Delete a stored response. The result is False if there is none."""
 
     key_id: int
     conversation_id: str
@@ -50,11 +50,11 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is kept of a conversation up to its last answer.
+    """Stored messages of a conversation up to its last answer.
 
-    messages: as `kept.decode` reads them; None where there are none, or more bytes (size_bytes) than there was room
-    for. answer: of a stored response, the JSON of `message` (the upstream's) and `form` (the dialect's); empty
-    otherwise. others_bytes: what is kept of the key's other conversations. unstored_turns: see `Session`.
+    messages: input of `kept.decode`; None if there are none or their size (size_bytes) exceeds the limit. answer: for
+    a stored response, JSON with `message` (the upstream's) and `form` (the dialect's); else empty. others_bytes:
+    stored size of the key's other conversations. unstored_turns: see `Session`.
     """
 
     messages: bytes | None = field(default=None, repr=False)

@@ -1,7 +1,7 @@
-"""What a turn does to the history of its conversation, told by a chain of digests over its messages. Pure.
+"""Lineage: compares histories by a chain of digests over messages. Pure.
 
 Each digest covers its message and all before it, so two histories agree up to a message exactly if the digests there
-are equal. `cache_control` does not count, and a string counts as the one text block that it means.
+are equal. `cache_control` is ignored, and a string equals a single text block.
 """
 
 import hashlib
@@ -18,25 +18,25 @@ _LONG_CHARS = 1024 * 1024
 _MANY_VALUES = 10_000
 _MAX_DEPTH = 200
 MAX_HEADS = 16
-"""Branches of one conversation that are known; the one that was used longest ago is forgotten."""
+"""Maximum branches of a conversation; the least recently used one is dropped."""
 MAX_MESSAGES = 100_000
-"""The most that the Messages API takes. Source: https://platform.claude.com/docs/en/api/messages"""
+"""Limit of the Messages API. Source: https://platform.claude.com/docs/en/api/messages"""
 
 
 class Change(StrEnum):
-    """What a turn does to the history. resume, repeat and fork go on with what was seen; undo and edit take it back."""
+    """Change of the history by a turn: continued (resume, repeat, fork) or reverted."""
 
     FIRST = "first"
     RESUME = "resume"
-    """The history that was seen last, and more."""
+    """The last history with further messages."""
     REPEAT = "repeat"
-    """The same history once more."""
+    """The same history again."""
     FORK = "fork"
-    """It goes on from another branch than the one that was used last: several live side by side."""
+    """Continues another branch than the last one."""
     UNDO = "undo"
-    """The end of the history is gone, and nothing is new."""
+    """Messages removed from the end, none added."""
     EDIT = "edit"
-    """A message that was seen is another now."""
+    """A known message was changed."""
 
 
 RESUMES = frozenset({Change.RESUME, Change.REPEAT, Change.FORK})
@@ -45,7 +45,7 @@ RESETS = frozenset({Change.UNDO, Change.EDIT})
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The end of a branch: how many messages it has, and the digest of the last."""
+    """End of a branch: number of messages, and digest of the last."""
 
     count: int
     digest: bytes
@@ -53,7 +53,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What is known of a conversation: the chain of the branch used last, and the ends of all, its own last."""
+    """Chain of the last used branch, and heads of all branches, its own last."""
 
     chain: tuple[bytes, ...] = ()
     heads: tuple[Head, ...] = ()
@@ -61,14 +61,14 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a turn did. differed_at: the first message, from 0, that is not what was seen; None where all are."""
+    """Result of a comparison. differed_at: index of the first different message."""
 
     change: Change
     differed_at: int | None = None
 
 
 def chain_of(messages: Sequence[Any], *, at_once: int = _MANY_VALUES) -> tuple[bytes, ...]:
-    """The chain of digests of a request's messages. at_once: how many values are written in one call."""
+    """Chain of digests of messages. at_once: values serialised in one call."""
     digest = b""
     chain = []
     for message in messages[:MAX_MESSAGES]:
@@ -78,7 +78,7 @@ def chain_of(messages: Sequence[Any], *, at_once: int = _MANY_VALUES) -> tuple[b
 
 
 def compare(known: Lineage | None, chain: tuple[bytes, ...]) -> Comparison:
-    """What a turn with this chain does to what is known."""
+    """Classify a turn with this chain."""
     if known is None:
         return Comparison(Change.FIRST)
     head = _longest_head(known, chain)
@@ -91,7 +91,7 @@ def compare(known: Lineage | None, chain: tuple[bytes, ...]) -> Comparison:
 
 
 def followed(known: Lineage | None, chain: tuple[bytes, ...]) -> Lineage:
-    """What is known after the turn."""
+    """Lineage after the turn."""
     if not chain:
         return known or Lineage()
     mine = Head(len(chain), chain[-1])
@@ -101,7 +101,7 @@ def followed(known: Lineage | None, chain: tuple[bytes, ...]) -> Lineage:
 
 
 def common_length(one: Sequence[bytes], other: Sequence[bytes]) -> int:
-    """How many messages two histories have in common, from the first on."""
+    """Length of the common prefix of two chains."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2
@@ -113,17 +113,17 @@ def common_length(one: Sequence[bytes], other: Sequence[bytes]) -> int:
 
 
 def packed(chain: Sequence[bytes]) -> bytes:
-    """The chain as one string of bytes."""
+    """Serialise a chain."""
     return b"".join(chain)
 
 
 def unpacked(data: bytes) -> tuple[bytes, ...]:
-    """The chain that was packed."""
+    """Parse the result of `packed`."""
     return tuple(data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES))
 
 
 def _longest_head(known: Lineage, chain: tuple[bytes, ...]) -> Head | None:
-    """The end of the longest branch that the chain goes on from."""
+    """Head of the longest branch that the chain continues."""
     within = [head for head in known.heads if head.count <= len(chain) and chain[head.count - 1] == head.digest]
     return max(within, key=lambda head: head.count, default=None)
 
@@ -137,7 +137,7 @@ def _canonical(message: Any, at_once: int) -> bytes:
 
 
 def _is_large(value: Any, at_once: int) -> bool:
-    """Whether to sort and to write the value takes more than a few milliseconds in one call."""
+    """Whether serialising the value in one call takes more than a few milliseconds."""
     chars, values, waiting = 0, 0, [value]
     while waiting and chars <= _LONG_CHARS and values <= at_once:
         part = waiting.pop()
@@ -153,7 +153,10 @@ def _is_large(value: Any, at_once: int) -> bool:
 
 
 def _digest(value: Any, depth: int = 0) -> bytes:
-    """The value's digest, made in pieces, whatever the order of its keys: to sort 300,000 takes 0.3 s in one call."""
+    """Digest of a value in pieces, independent of key order.
+
+    Sorting 300,000 keys would take 0.3 s in one call.
+    """
     digest = hashlib.blake2b(digest_size=16)
     if isinstance(value, Mapping) and depth < _MAX_DEPTH:
         total = 0
@@ -184,7 +187,7 @@ def _blocks(content: Any) -> Any:
 
 
 def _short(text: str) -> str:
-    """The text, by its digest where it is long: orjson would keep the interpreter's lock over all of it."""
+    """The text, or its digest if it is long: orjson would hold the GIL for all of it."""
     if len(text) <= _LONG_CHARS:
         return text
     digest = hashlib.blake2b()
@@ -194,7 +197,7 @@ def _short(text: str) -> str:
 
 
 def _block(block: Any) -> Any:
-    """The block without `cache_control`, as far down as blocks go; a tool's input is data, and stays as it is."""
+    """Remove `cache_control`, also in nested blocks, but not in a tool's input."""
     if not isinstance(block, Mapping):
         return block
     plain = {name: value for name, value in block.items() if name != "cache_control"}

@@ -1,4 +1,4 @@
-"""Follows runs and brings their sessions up to date, in a thread of its own: nothing of it delays an answer."""
+"""Session recorder: stores conversations in a background thread."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from apiproxy.core.message import MessageFold
 from apiproxy.core.offload import offload
 from apiproxy.core.turns import Turn
 from apiproxy.db.batch_worker import BatchQueueFullError, BatchWorker
-from apiproxy.db.guarded_query import DatabaseAwayError
+from apiproxy.db.guarded_query import DatabaseUnavailableError
 from apiproxy.limits.accounting import sums_of
 from apiproxy.sessions.jobs import Conversation, Forget, Found, Job, Note, Recall
 from apiproxy.sessions.kept import MAX_BYTES, decode_within, from_json
@@ -25,45 +25,45 @@ logger = logging.getLogger(__name__)
 
 MODE_HEADER = "x-conversation-mode"
 KEPT_HEADER = "x-conversation-messages"
-"""Of an answer: how many kept messages stood before the client's own."""
+"""Response header: number of stored messages put before the client's own."""
 UNSTORED_HEADER = "x-conversation-unstored"
-"""Of an answer: how many of the conversation's answered turns could not be kept; left out where that is none."""
+"""Response header: number of the conversation's answered turns that could not be stored; omitted if 0."""
 
 APPEND, CONTINUE = "append", "continue"
 RECALL_TIMEOUT_S = 3.0
 STOP_TIMEOUT_S = 10.0
-NOTE_PATIENCE_S = 60.0
-"""How long a turn of a conversation waits that somebody else has locked; then it counts as one that was not kept."""
+NOTE_TIMEOUT_S = 60.0
+"""Time to retry a turn whose session is locked; after that it counts as not stored."""
 STORE_TIMEOUT_S = 3.0
-"""How long an answer that is not streamed waits to say whether it was kept."""
-_CANNOT_READ = "the conversation cannot be read"
+"""Time for which an unstreamed response waits for its own turn to be stored."""
+_CANNOT_READ = "cannot read the conversation"
 MAX_WAITING_BYTES = 5 * MAX_BYTES
-"""Bodies that may wait to be compared; above it a turn is counted, and its messages are not looked at."""
+"""Memory cap for bodies of pending turns; beyond it a turn is counted without its messages."""
 _MAX_REMEMBERED = 10_000
-"""Turns whose fate is remembered until somebody asks."""
+"""Maximum turns whose result is kept for `headers`."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The messages of a conversation up to its last answer, and how many bytes they are as JSON."""
+    """Messages of a conversation up to its last answer, and their size as JSON."""
 
     messages: list[Any]
     size_bytes: int
 
 
 class SessionRecorder:
-    """An `observers.Observer`, and the way to a conversation's kept messages."""
+    """Observer of runs, and access to stored conversations."""
 
     def __init__(self) -> None:
         self._worker: BatchWorker[Job] = BatchWorker("sessions", SessionStore(), tick_s=EVICT_EVERY_S)
         self._folds: dict[str, MessageFold] = {}
         self._lock = threading.Lock()
         self._waiting_bytes = 0
-        self._stored: OrderedDict[str, Future[int]] = OrderedDict()  # turn id: unstored turns once it is kept or not
-        self._lost: OrderedDict[Conversation, int] = OrderedDict()  # turns that the session itself does not tell of
+        self._stored: OrderedDict[str, Future[int]] = OrderedDict()  # by turn id; result: unstored turns of its session
+        self._lost: OrderedDict[Conversation, int] = OrderedDict()  # lost turns not yet counted in the session
 
     def on_event(self, turn: Turn, event: Event) -> None:
-        """Notes how a turn of a conversation ended; collects its answer where that is to be kept."""
+        """Collect the answer of a turn if it is to be stored; record the turn when it ends."""
         if turn.conversation_id is None or turn.caller.key_id is None:
             return
         if isinstance(event, Streamed):
@@ -73,30 +73,30 @@ class SessionRecorder:
             self._note(turn, turn.caller.key_id, turn.conversation_id, event)
 
     async def continued(self, turn: Turn, mode: str | None) -> Turn:
-        """The turn as it is to be run: in both modes what is kept of its conversation stands before its messages.
+        """Return the turn with the stored messages of its conversation before its own.
 
-        mode is the value of MODE_HEADER: with `append` a conversation of which nothing is kept begins, with `continue`
-        that is refused. Raises ProxyError: INVALID_REQUEST for another mode, for no conversation id, where messages
-        are not kept, and for a stored response; NOT_FOUND for `continue`; TOO_LARGE where the API's limit or the key's
-        quota would be passed; DATABASE_AWAY where the database does not answer.
+        mode: value of MODE_HEADER. If nothing is stored, `append` starts a conversation and `continue` fails.
+        Raises ProxyError: INVALID_REQUEST for an unknown mode, no conversation id, a key whose messages are not stored,
+        and a stored response; NOT_FOUND for `continue`; TOO_LARGE above the API's limit or the key's quota;
+        DATABASE_AWAY if the database is unavailable.
         """
         if not mode:
             return turn
         if mode not in (APPEND, CONTINUE):
-            raise _refused(f"{MODE_HEADER}: only `{APPEND}` and `{CONTINUE}` are known.")
+            raise _refused(f"{MODE_HEADER}: must be `{APPEND}` or `{CONTINUE}`.")
         if turn.conversation_id is None or turn.caller.key_id is None:
-            raise _refused(f"{MODE_HEADER}: the request names no conversation (`x-conversation-id`).")
+            raise _refused(f"{MODE_HEADER}: the request has no conversation id (`x-conversation-id`).")
         if not _keeps(turn):
-            raise _refused(f"{MODE_HEADER}: this gateway keeps no messages for this API key.")
+            raise _refused(f"{MODE_HEADER}: messages of this API key are not stored.")
         conversation = turn.caller.key_id, turn.conversation_id
         found = await self._recall(turn.id, conversation, body_bytes=turn.body_bytes)
         unstored = found.unstored_turns + self._lost.get(conversation, 0)
         _require_quota(found.others_bytes + found.size_bytes + turn.body_bytes)
         if found.answer:
-            raise _refused(f"{MODE_HEADER}: this is a stored response; `previous_response_id` goes on from it.")
+            raise _refused(f"{MODE_HEADER}: this is a stored response; continue it with `previous_response_id`.")
         if found.messages is None:
             if mode == CONTINUE:
-                message = f"{MODE_HEADER}: nothing is kept of this conversation, or its time is over."
+                message = f"{MODE_HEADER}: no messages are stored for this conversation, or they have expired."
                 raise ProxyError(FailureKind.NOT_FOUND, message, param=MODE_HEADER)
             return replace(turn, kept_messages=0, unstored_turns=unstored)
         own = turn.body["messages"]
@@ -113,10 +113,10 @@ class SessionRecorder:
     async def kept(
         self, key_id: int, conversation_id: str, *, request_id: str, beside: object = None, body_bytes: int = 0
     ) -> History | None:
-        """What is kept of a key's conversation, up to its last answer; None for nothing. request_id: for the log.
+        """Return the stored messages of a key's conversation up to its last answer; None if there are none.
 
-        beside: what is to follow it, of a body of so many bytes. Raises ProxyError: TOO_LARGE where both are more than
-        the API takes, or have too many values; DATABASE_AWAY where the database does not answer.
+        request_id: for the log. beside: messages to follow them; body_bytes: size of their body. Raises ProxyError:
+        TOO_LARGE if both together exceed the API's limit or have too many values; DATABASE_AWAY.
         """
         found = await self._recall(request_id, (key_id, conversation_id), body_bytes=body_bytes)
         if found.messages is None:
@@ -125,22 +125,22 @@ class SessionRecorder:
         return History(messages, found.size_bytes)
 
     async def answer(self, key_id: int, conversation_id: str, *, request_id: str) -> dict[str, Any] | None:
-        """Of a key's stored response, `message` (the upstream's) and `form` (the dialect's); None where there is none.
+        """Return `message` (the upstream's) and `form` (the dialect's) of a stored response; None if there is none.
 
-        Raises ProxyError (DATABASE_AWAY) where the database does not answer.
+        Raises ProxyError (DATABASE_AWAY).
         """
         found = await self._recall(request_id, (key_id, conversation_id))
         return await offload(len(found.answer), from_json, found.answer) if found.answer else None
 
     async def require_room(self, key_id: int, *, body_bytes: int, request_id: str) -> None:
-        """Raises ProxyError: TOO_LARGE where the key's quota has no room for so much; DATABASE_AWAY."""
+        """Raise ProxyError: TOO_LARGE if the body exceeds the key's quota; DATABASE_AWAY."""
         found = await self._recall(request_id, (key_id, ""))
         _require_quota(found.others_bytes + body_bytes)
 
     async def headers(self, turn: Turn) -> dict[str, str]:
-        """What an answer says of the kept messages, once it has begun; nothing where they were not asked for.
+        """Response headers about stored messages; empty if the request did not use them.
 
-        Where the answer is complete, its own turn counts; this waits until it is kept, for a limited time.
+        For an unstreamed response this waits until its own turn is stored, at most STORE_TIMEOUT_S.
         """
         headers = {} if turn.kept_messages is None else {KEPT_HEADER: str(turn.kept_messages)}
         stored, unstored, pending = self._stored.pop(turn.id, None), turn.unstored_turns, ""
@@ -155,15 +155,15 @@ class SessionRecorder:
         return {**headers, UNSTORED_HEADER: f"{unstored}{pending}"} if unstored or pending else headers
 
     async def forget(self, key_id: int, conversation_id: str, *, request_id: str) -> bool:
-        """Deletes a key's stored response; False where there is none. Raises what `kept` does."""
+        """Delete a key's stored response; False if there is none. Raises ProxyError (DATABASE_AWAY)."""
         return bool(await self._ask(request_id, Forget(key_id, conversation_id)))
 
     async def flush(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
-        """Waits until all that ended so far is in the database; False where that took too long."""
+        """Wait until all turns that have ended are in the database; False on timeout."""
         return await asyncio.to_thread(self._worker.flush, timeout_s)
 
     async def stop(self) -> None:
-        """Writes what is left and ends the thread."""
+        """Write the remaining turns and end the thread."""
         await asyncio.to_thread(self._worker.stop, STOP_TIMEOUT_S)
 
     def _note(self, turn: Turn, key_id: int, conversation_id: str, ending: Ending) -> None:
@@ -189,18 +189,18 @@ class SessionRecorder:
             lost=lost,
         )
         try:
-            done = self._worker.call(note, urgent=note.store, timeout_s=NOTE_PATIENCE_S)
+            done = self._worker.call(note, urgent=note.store, timeout_s=NOTE_TIMEOUT_S)
         except BatchQueueFullError as error:
             done = Future()
             done.set_exception(error)
         done.add_done_callback(lambda done: self._noted(turn.id, note, done, turn.body_bytes if room else 0))
         if note.message is not None and _is_asked_to_keep(turn) and not turn.stream:
             self._stored[turn.id] = done
-            if len(self._stored) > _MAX_REMEMBERED:  # whose clients left
+            if len(self._stored) > _MAX_REMEMBERED:  # turns whose clients disconnected never read it
                 self._stored.popitem(last=False)
 
     def _noted(self, turn_id: str, note: Note, done: "Future[int]", size_bytes: int) -> None:
-        """Called in whatever thread; what could not be written is told by the next note of the conversation."""
+        """Called in any thread. A lost turn is reported with the next note of its conversation."""
         with self._lock:
             self._waiting_bytes -= size_bytes
             if not done.cancelled() and done.exception() is None:
@@ -214,31 +214,31 @@ class SessionRecorder:
         logger.error("session.dropped", extra={"reqId": turn_id})
 
     async def _recall(self, request_id: str, conversation: Conversation, *, body_bytes: int = 0) -> Found:
-        """What is kept; raises ProxyError (TOO_LARGE) where it and the body are more than the API takes."""
+        """Read the stored messages; raises ProxyError (TOO_LARGE) if they and the body exceed the API's limit."""
         room_bytes = max(0, MAX_BYTES - body_bytes)
         found: Found = await self._ask(request_id, Recall(*conversation, room_bytes))
         if found.messages is None and found.size_bytes:
-            message = f"The kept messages ({found.size_bytes} bytes) and the request exceed {MAX_BYTES} bytes"
+            message = f"The stored messages ({found.size_bytes} bytes) and the request exceed {MAX_BYTES} bytes"
             raise ProxyError(FailureKind.TOO_LARGE, message)
         return found
 
     async def _ask(self, request_id: str, job: Recall | Forget) -> Any:
         if self._worker.failing:
-            raise DatabaseAwayError(_CANNOT_READ)
+            raise DatabaseUnavailableError(_CANNOT_READ)
         try:
             answer: Future[Any] = self._worker.call(job, timeout_s=RECALL_TIMEOUT_S)
             async with asyncio.timeout(RECALL_TIMEOUT_S):
-                # Shielded: the desk's thread ends on an answer to a question that was cancelled meanwhile.
+                # Shielded: a timeout must not cancel the future, which the worker will resolve.
                 return await asyncio.shield(_awaitable(answer))
         except (BatchQueueFullError, TimeoutError) as error:
-            raise DatabaseAwayError(_CANNOT_READ) from error
-        except Exception as error:  # whatever the database raises: without the history the answer would be wrong
+            raise DatabaseUnavailableError(_CANNOT_READ) from error
+        except Exception as error:  # any database error: without the history the answer would be wrong
             logger.warning("session.unknown", extra={"reqId": request_id}, exc_info=error)
-            raise DatabaseAwayError(_CANNOT_READ) from error
+            raise DatabaseUnavailableError(_CANNOT_READ) from error
 
 
 def _awaitable(answer: "Future[Any]") -> "asyncio.Future[Any]":
-    """The answer for this loop; that an error of it comes when nobody waits any more is not worth a warning."""
+    """Future on this loop; no asyncio warning if its exception is never read."""
     wrapped = asyncio.wrap_future(answer)
     wrapped.add_done_callback(_retrieve)
     return wrapped
@@ -254,7 +254,7 @@ def _keeps(turn: Turn) -> bool:
 
 
 def _is_asked_to_keep(turn: Turn) -> bool:
-    """Whether the client itself wants the turn kept; a key that stores bodies keeps other turns too."""
+    """Whether the client asked to store the turn; others are stored if the key says so."""
     return turn.kept_messages is not None or turn.form is not None
 
 

@@ -1,4 +1,4 @@
-"""Sessions in the database: one row for each key and conversation id, brought up to date when a turn ends."""
+"""Sessions in the database: one row per key and conversation id."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ from django.db.models.functions import Length
 from apiproxy.conf import gateway_settings
 from apiproxy.db.batch_worker import Handler
 from apiproxy.db.jobs import LATER
-from apiproxy.limits.locks import PROBE_MS, WAIT_APART_MS, WAIT_MS, LockedKeys, is_lock_timeout, lock_timeout
+from apiproxy.limits.locks import PROBE_MS, WAIT_MS, WAIT_SINGLE_MS, LockedKeys, is_lock_timeout, lock_timeout
 from apiproxy.limits.usage import storable
 from apiproxy.models import Session, SessionHistory
 from apiproxy.sessions.eviction import evict, evict_surplus, forget, ttl
@@ -28,29 +28,28 @@ EVICT_EVERY_S = 60.0
 
 
 class SessionStore(Handler[Job]):
-    """Handler of the session worker. clock gives Unix seconds."""
+    """Database work of the session recorder. clock: Unix seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._locked_rows: LockedKeys[Conversation] = LockedKeys()
 
     def tick(self) -> None:
-        """Forgets what is too old or too much."""
         with lock_timeout(WAIT_MS):
             evict(now=self._now())
 
     def do(self, jobs: Sequence[Job]) -> list[Answer]:
-        """Brings the sessions up to date, in order; then answers what was asked (a note: `Session.unstored_turns`).
+        """Run the jobs in order. The result of a note is `Session.unstored_turns`.
 
-        The answer to the jobs of a conversation that somebody else has locked is LATER: also to a question, which would
-        miss the turns that wait.
+        All jobs of a conversation locked by another session are answered LATER, including reads, which would miss the
+        pending turns.
         """
         groups: dict[Conversation, list[int]] = {}
         for at, job in enumerate(jobs):
             groups.setdefault((job.key_id, job.conversation_id), []).append(at)
         groups = {which: places for which, places in groups.items() if self._may_try(which)}
         together = sorted(at for places in groups.values() for at in places)
-        # Before the transaction, which keeps others from writing: it takes long where the messages are many.
+        # Before the transaction, which blocks other writers: slow for many messages.
         ready = {at: _Ready.of(job) for at in together if isinstance(job := jobs[at], Note)}
         answers: dict[int, Answer] = {}
         try:
@@ -59,11 +58,11 @@ class SessionStore(Handler[Job]):
             if not is_lock_timeout(error):
                 raise
             for which, places in groups.items():
-                answers |= self._do_apart(which, jobs, places, ready)
+                answers |= self._do_conversation(which, jobs, places, ready)
         return [answers.get(at, LATER) for at in range(len(jobs))]
 
     def _may_try(self, which: Conversation) -> bool:
-        """Whether the conversation is free as far as is known; one that was locked is asked, which costs little."""
+        """False if the conversation is known to be locked; probes it when an attempt is due."""
         if which not in self._locked_rows:
             return True
         if not self._locked_rows.is_due(which):
@@ -75,29 +74,29 @@ class SessionStore(Handler[Job]):
         except OperationalError as error:
             if not is_lock_timeout(error):
                 raise
-            self._locked_rows.locked(which)
+            self._locked_rows.mark_locked(which)
             return False
         return True
 
-    def _do_apart(
+    def _do_conversation(
         self, which: Conversation, jobs: Sequence[Job], places: Sequence[int], ready: "Mapping[int, _Ready]"
     ) -> dict[int, Answer]:
-        """Does the jobs of one conversation; no answers if it is locked."""
+        """Run the jobs of one conversation; no results if it is locked."""
         try:
-            answers = self._do(jobs, places, ready, wait_ms=WAIT_APART_MS)
+            answers = self._do(jobs, places, ready, wait_ms=WAIT_SINGLE_MS)
         except OperationalError as error:
             if not is_lock_timeout(error):
                 raise
             if which not in self._locked_rows:
                 logger.warning("session.locked", extra={"key": which[0]})
-            self._locked_rows.locked(which)
+            self._locked_rows.mark_locked(which)
             return {}
         return answers
 
     def _do(
         self, all_jobs: Sequence[Job], places: Sequence[int], ready: "Mapping[int, _Ready]", *, wait_ms: int
     ) -> dict[int, Answer]:
-        """Does the jobs at these places, in one transaction; the answers by place."""
+        """Run the jobs at these indexes in one transaction; results by index."""
         if not places:
             return {}
         jobs = {at: all_jobs[at] for at in places}
@@ -117,11 +116,11 @@ class SessionStore(Handler[Job]):
             for key_id in {row.key_id for row in rows.values() if row.turns == 1}:
                 evict_surplus(key_id)
         for job in jobs.values():
-            self._locked_rows.free((job.key_id, job.conversation_id))
+            self._locked_rows.mark_free((job.key_id, job.conversation_id))
         return answers
 
     def _locked(self, notes: Sequence[Note]) -> dict[tuple[int, str], Session]:
-        """The rows, locked in one order in all processes; new ones are made."""
+        """Lock or create the rows, in sorted order, which prevents deadlocks."""
         rows = {}
         for key_id, conversation_id in sorted({(note.key_id, note.conversation_id) for note in notes}):
             which = {"key_id": key_id, "conversation_id": conversation_id}
@@ -136,7 +135,7 @@ class SessionStore(Handler[Job]):
     def _note(self, note: Note, ready: "_Ready", rows: dict[Conversation, Session]) -> int:
         row = rows[note.key_id, note.conversation_id]
         if row.last_used_at < self._now() - ttl():
-            _begin_anew(row)
+            _reset(row)
         _count(row, note)
         if ready.chain is not None:
             _follow(row, ready.chain)
@@ -154,7 +153,7 @@ class SessionStore(Handler[Job]):
 
 
 def recall(job: Recall, *, since: datetime) -> Found:
-    """What is kept of the key's conversation; nothing where it was last used before then."""
+    """Read the stored messages of a conversation that was used after `since`."""
     others = Session.objects.filter(key_id=job.key_id).exclude(conversation_id=job.conversation_id)
     others_bytes = others.aggregate(sum=Sum("stored_bytes", default=0))["sum"]
     session = Session.objects.filter(
@@ -162,20 +161,20 @@ def recall(job: Recall, *, since: datetime) -> Found:
     ).only("pk", "unstored_turns")
     if (row := session.first()) is None:
         return Found(others_bytes=others_bytes)
-    told = {"others_bytes": others_bytes, "unstored_turns": row.unstored_turns}
+    counts = {"others_bytes": others_bytes, "unstored_turns": row.unstored_turns}
     history = SessionHistory.objects.filter(session=row)
     size_bytes = history.annotate(size=Length("messages")).values_list("size", flat=True).first()
     if size_bytes is None:
-        return Found(**told)
+        return Found(**counts)
     if size_bytes > job.room_bytes:
-        return Found(size_bytes=size_bytes, **told)
+        return Found(size_bytes=size_bytes, **counts)
     found = history.get()
-    return Found(bytes(found.messages), size_bytes, bytes(found.answer), **told)
+    return Found(bytes(found.messages), size_bytes, bytes(found.answer), **counts)
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A turn as it is kept: what was asked, what was answered, and the stored response if it is one; as JSON."""
+    """A turn as JSON: messages of the request, answer, and stored response."""
 
     asked: bytes
     answered: bytes
@@ -183,10 +182,10 @@ class _Kept:
 
     @classmethod
     def of(cls, note: Note) -> "_Kept | None":
-        """None where nothing is to be kept, or the messages are not there."""
+        """None if the turn is not to be stored or its messages were dropped."""
         if not note.store or note.message is None or note.messages is None:
             return None
-        # Without content there is nothing that could come back as a message; what was asked is kept all the same.
+        # An answer without content cannot be sent back as a message; the request is stored nevertheless.
         content = note.message.get("content")
         answered = b"\n" + as_json({"role": "assistant", "content": content}) if content else b""
         response = b"" if note.form is None else as_json({"message": note.message, "form": note.form})
@@ -195,7 +194,7 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """What of a note takes long and needs no database."""
+    """The expensive part of a note that needs no database."""
 
     chain: tuple[bytes, ...] | None
     kept: _Kept | None
@@ -206,12 +205,12 @@ class _Ready:
 
 
 def _keep(row: Session, kept: _Kept | None) -> str:
-    """Keeps the turn's messages and answer; why it cannot, or an empty text."""
+    """Store the turn's messages and answer; return the reason if not possible."""
     if kept is None:
         return "busy"
     history = SessionHistory.objects.filter(session=row)
     if not kept.response and history.exclude(answer=b"").exists():
-        return ""  # a stored response is never another one, and goes on under an id of its own
+        return ""  # a stored response never changes; it is continued under a new id
     others = Session.objects.filter(key_id=row.key_id).exclude(pk=row.pk)
     taken_bytes = others.aggregate(sum=Sum("stored_bytes", default=0))["sum"]
     if taken_bytes + len(kept.asked) > gateway_settings().sessions.bytes_per_key:
@@ -222,7 +221,7 @@ def _keep(row: Session, kept: _Kept | None) -> str:
     return ""
 
 
-def _begin_anew(row: Session) -> None:
+def _reset(row: Session) -> None:
     SessionHistory.objects.filter(session=row).delete()
     fresh = Session(pk=row.pk, key_id=row.key_id, conversation_id=row.conversation_id)
     for column in Session._meta.concrete_fields:

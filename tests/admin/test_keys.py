@@ -1,4 +1,4 @@
-"""Keys and models in the admin, as an administrator's browser asks for them."""
+"""Admin pages of keys and models."""
 
 import base64
 import re
@@ -24,7 +24,7 @@ MODELS = "/admin/apiproxy/model/"
 
 @pytest.fixture
 def admin_client(client: Client) -> Client:
-    """An administrator's browser; without a password, whose hashing takes seconds."""
+    """Client of an administrator; without a password, because hashing takes seconds."""
     client.force_login(get_user_model().objects.create(username="admin", is_staff=True, is_superuser=True))
     return client
 
@@ -80,7 +80,7 @@ def test_sends_the_secret_of_a_key_in_no_cookie(admin_client: Client, path: str)
 
 
 def _unpacked(value: str) -> str:
-    """The cookie, and what its parts hold: signed cookies are base64, and begin with a dot where that is zlib."""
+    """The cookie and its decoded parts: base64, after a leading dot also zlib."""
     texts = [value]
     for part in value.strip(".").split(":"):
         with suppress(ValueError, zlib.error):

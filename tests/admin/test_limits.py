@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from apiproxy.core.errors import ProxyError
 from apiproxy.keys.authentication import require_dialect
-from apiproxy.keys.cache import Keyring, give_secret, rotate
+from apiproxy.keys.cache import Keyring, rotate, set_new_secret
 from apiproxy.limits.budget import day_of
 from apiproxy.models import ApiKey, Model, Session, Usage
 from tests.limits.support import Clock, make_key
@@ -122,7 +122,7 @@ def test_after_a_rotation_both_secrets_work_until_the_overlap_is_over() -> None:
     clock = Clock(timezone.now().timestamp())
     ring = Keyring(clock=clock, monotonic=clock)
     key = ApiKey(name="rotating")
-    old = give_secret(key)
+    old = set_new_secret(key)
     key.save()
     new = rotate(key, overlap=timedelta(hours=1))
 
@@ -152,7 +152,7 @@ def test_a_revoked_key_is_not_rotated(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_key_is_for_the_dialects_that_it_names() -> None:
     key = ApiKey(name="narrow", allowed_dialects=["openai"])
-    secret = give_secret(key)
+    secret = set_new_secret(key)
     key.save()
     principal = async_to_sync(Keyring().find)(secret)
     assert principal is not None

@@ -14,7 +14,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from apiproxy.catalog import CACHE_TTL_S, DEFAULT_MAX_OUTPUT_TOKENS, Catalog, ResolvedModel
 from apiproxy.core.events import Usage
-from apiproxy.db.guarded_query import DatabaseAwayError, Lookup
+from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard
 from apiproxy.models import Model
 from tests.support.clock import Clock
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def catalog(clock: Clock) -> Catalog:
-    return Catalog(monotonic=clock, database=Lookup(monotonic=clock))
+    return Catalog(monotonic=clock, database=QueryGuard(monotonic=clock))
 
 
 def resolve(catalog: Catalog, name: str) -> ResolvedModel:
@@ -176,7 +176,7 @@ def test_without_the_database_the_last_table_stands_and_without_one_nothing_is_g
     def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         raise OperationalError("gone")
 
-    with connection.execute_wrapper(refuse), pytest.raises(DatabaseAwayError):
+    with connection.execute_wrapper(refuse), pytest.raises(DatabaseUnavailableError):
         resolve(catalog, "opus")
     clock.advance(CACHE_TTL_S)
     resolve(catalog, "opus")

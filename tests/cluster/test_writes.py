@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.jobs import Settle
 from apiproxy.limits.ledger import Ledger
-from apiproxy.limits.usage import Entry, Sums, UsageKey
+from apiproxy.limits.usage import Sums, UsageEntry, UsageKey
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.redact import Redactor
 from observability.tracing.store import Record, Store
@@ -30,7 +30,9 @@ def writes_for(requests: int) -> int:
     settles = [
         Settle(
             run_id=turn.id,
-            entry=Entry(row=UsageKey(7, day_of(turn.received_at), turn.model), key_label="k", sums=Sums(requests=1)),
+            entry=UsageEntry(
+                row=UsageKey(7, day_of(turn.received_at), turn.model), key_label="k", sums=Sums(requests=1)
+            ),
             tokens=0,
             reserved=False,
         )

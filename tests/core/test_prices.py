@@ -15,7 +15,7 @@ from asgiref.sync import async_to_sync
 from apiproxy.catalog import Catalog
 from apiproxy.core.events import Usage
 from apiproxy.core.prices import Prices
-from apiproxy.db.guarded_query import Lookup
+from apiproxy.db.guarded_query import QueryGuard
 from apiproxy.engines.sdk.usage import UsageFold
 
 pytestmark = pytest.mark.django_db
@@ -179,7 +179,7 @@ PRICED: list[tuple[str, str, dict[str, Any], float, str]] = [
 
 @pytest.fixture
 def catalog() -> Catalog:
-    catalog = Catalog(database=Lookup())
+    catalog = Catalog(database=QueryGuard())
     async_to_sync(catalog.resolve)("opus")
     return catalog
 

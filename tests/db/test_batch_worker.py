@@ -1,4 +1,4 @@
-"""The thread that does the database's work: in order, together, bounded, and not lost where it can be helped."""
+"""Batch worker: order, batching, bounds, retries, and reporting of lost jobs."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ WITHIN_S = 10.0
 
 
 class Work(Handler[int]):
-    """Does numbers; what happens to them is said by the test."""
+    """Multiplies numbers; fails or blocks as set by the test."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []

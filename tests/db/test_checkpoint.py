@@ -1,4 +1,4 @@
-"""Checkpoints: the database's file alone has the data, and no writer or reader is disturbed for it."""
+"""Checkpoints: the database file alone has the data; writers and readers do not wait."""
 
 import shutil
 import sqlite3
@@ -15,7 +15,7 @@ from tests.support.waiting import eventually_async
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Path]:
-    """A database in WAL mode with an open connection, which the gateway has too."""
+    """A database in WAL mode with an open connection, as in the gateway."""
     path = tmp_path / "a b?#.sqlite3"
     with closing(connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -33,7 +33,7 @@ def write(path: Path) -> None:
 
 
 def copied(path: Path) -> int:
-    """The rows in a copy of the file alone; 0 where it has no table."""
+    """Number of rows in a copy of the file; 0 if it has no table."""
     copy = shutil.copy(path, path.with_name("copy"))
     with closing(sqlite3.connect(copy)) as connection:
         try:
@@ -88,7 +88,7 @@ def test_makes_no_database_where_there_is_none(tmp_path: Path) -> None:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Checkpoints]:
-    """Makes a companion that looks at a file, and often."""
+    """Create a service that checks a file often."""
 
     def watch(path: Path) -> Checkpoints:
         monkeypatch.setattr(checkpoints, "CHECK_S", 0.01)

@@ -1,4 +1,4 @@
-"""Questions to a database that may be away: each has an end, and after a failure nobody waits for the next one."""
+"""Guarded queries: timeouts, and fail-fast after a failure."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import pytest
 from django.db import DataError, InterfaceError, OperationalError
 
 from apiproxy.core.errors import FailureKind
-from apiproxy.db.guarded_query import PAUSE_S, DatabaseAwayError, Lookup
+from apiproxy.db.guarded_query import PAUSE_S, DatabaseUnavailableError, QueryGuard
 from tests.support.clock import Clock
 from tests.support.waiting import eventually_async
 
@@ -14,7 +14,7 @@ SHORT_S = 0.02
 
 
 class Database:
-    """One that answers, fails or hangs as it is told."""
+    """Fake database that answers, fails or hangs."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -36,66 +36,66 @@ async def database() -> Database:
 
 
 @pytest.fixture
-def lookup(clock: Clock) -> Lookup:
-    return Lookup(timeout_s=SHORT_S, monotonic=clock)
+def query_guard(clock: Clock) -> QueryGuard:
+    return QueryGuard(timeout_s=SHORT_S, monotonic=clock)
 
 
-async def ask(lookup: Lookup, database: Database) -> str | None:
-    """The answer, or None without one."""
+async def ask(query_guard: QueryGuard, database: Database) -> str | None:
+    """The result, or None if the database is unavailable."""
     try:
-        return await lookup.ask(database.answer, what="it")
-    except DatabaseAwayError as error:
+        return await query_guard.run(database.answer, what="it")
+    except DatabaseUnavailableError as error:
         assert error.kind is FailureKind.DATABASE_AWAY  # noqa: PT017
         return None
 
 
-async def test_what_is_asked_is_answered(lookup: Lookup, database: Database) -> None:
-    assert await ask(lookup, database) == "answer"
-    assert not lookup.away
+async def test_what_is_asked_is_answered(query_guard: QueryGuard, database: Database) -> None:
+    assert await ask(query_guard, database) == "answer"
+    assert not query_guard.unavailable
 
 
 @pytest.mark.parametrize("error", [OperationalError("locked"), InterfaceError("gone")])
 async def test_after_a_failure_nothing_is_asked_for_a_moment(
-    lookup: Lookup, database: Database, clock: Clock, error: Exception
+    query_guard: QueryGuard, database: Database, clock: Clock, error: Exception
 ) -> None:
     database.error = error
-    assert await ask(lookup, database) is None
+    assert await ask(query_guard, database) is None
     database.error = None
-    assert await ask(lookup, database) is None
-    assert (lookup.away, database.asked) == (True, 1)
+    assert await ask(query_guard, database) is None
+    assert (query_guard.unavailable, database.asked) == (True, 1)
     clock.advance(PAUSE_S)
-    assert await ask(lookup, database) == "answer"
-    assert not lookup.away
+    assert await ask(query_guard, database) == "answer"
+    assert not query_guard.unavailable
 
 
 async def test_while_a_question_hangs_nobody_else_waits_and_its_end_is_awaited_by_none(
-    lookup: Lookup, database: Database, clock: Clock
+    query_guard: QueryGuard, database: Database, clock: Clock
 ) -> None:
     database.hanging.clear()
-    assert await ask(lookup, database) is None
+    assert await ask(query_guard, database) is None
     clock.advance(10 * PAUSE_S)
-    assert await ask(lookup, database) is None
+    assert await ask(query_guard, database) is None
     assert database.asked == 1
     database.error = OperationalError("too late")
     database.hanging.set()
-    await eventually_async(lambda: not lookup._hanging)
+    await eventually_async(lambda: not query_guard._hanging)
     database.error = None
-    assert await ask(lookup, database) == "answer"
+    assert await ask(query_guard, database) == "answer"
 
 
-async def test_a_client_that_leaves_takes_nobodys_answer_away(lookup: Lookup, database: Database) -> None:
+async def test_a_client_that_leaves_takes_nobodys_answer_away(query_guard: QueryGuard, database: Database) -> None:
     database.hanging.clear()
-    leaving = asyncio.create_task(ask(lookup, database))
+    leaving = asyncio.create_task(ask(query_guard, database))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     database.hanging.set()
-    assert await ask(lookup, database) == "answer"
+    assert await ask(query_guard, database) == "answer"
 
 
-async def test_a_fault_of_ours_is_not_the_databases(lookup: Lookup, database: Database) -> None:
+async def test_a_fault_of_ours_is_not_the_databases(query_guard: QueryGuard, database: Database) -> None:
     database.error = DataError("a bug")
     with pytest.raises(DataError):
-        await lookup.ask(database.answer, what="it")
-    assert not lookup.away
+        await query_guard.run(database.answer, what="it")
+    assert not query_guard.unavailable

@@ -1,4 +1,4 @@
-"""The thread that ends statements which take too long."""
+"""Watchdog of slow statements."""
 
 import sqlite3
 import threading
@@ -15,7 +15,7 @@ _ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELE
 
 def test_end_statements_after_a_connection_that_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statement_timeout, "STATEMENT_TIMEOUT_S", 0.1)
-    limiter, outcome = statement_timeout._Limiter(), list[str]()
+    limiter, outcome = statement_timeout._Watchdog(), list[str]()
     closed = sqlite3.connect(":memory:")
     closed.close()
     limiter.begin(SimpleNamespace(vendor="sqlite", connection=closed))

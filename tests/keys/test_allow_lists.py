@@ -1,4 +1,4 @@
-"""The allow-lists on bodies and betas, pure."""
+"""Allow-lists applied to bodies and betas."""
 
 import time
 from collections.abc import Callable

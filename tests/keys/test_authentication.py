@@ -1,4 +1,4 @@
-"""Who sends a request, and what that key may do."""
+"""Authentication and authorisation of API keys."""
 
 from collections.abc import Mapping
 
@@ -131,7 +131,7 @@ PROXIES = ("10.0.0.0/8", "192.0.2.1", "fd00::/8")
     ("peer", "forwarded", "client"),
     [
         ("203.0.113.9", None, "203.0.113.9"),
-        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),  # not a proxy of ours: its word counts for nothing
+        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),  # not a trusted proxy: its header is ignored
         ("10.0.0.1", None, "10.0.0.1"),
         ("10.0.0.1", "198.51.100.1", "198.51.100.1"),
         ("10.0.0.1", "198.51.100.1, 10.0.0.2", "198.51.100.1"),

@@ -1,4 +1,4 @@
-"""The first administrator and key: made both or neither, once, and gone again where they could not be shown."""
+"""First administrator and key: created together, once, and deleted if they cannot be shown."""
 
 import pytest
 from django.contrib.auth import get_user_model

@@ -1,4 +1,4 @@
-"""Whose a secret is: the keyring against the real database."""
+"""Key cache with the real database."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from django.db import OperationalError, connection
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from apiproxy.core.principal import Principal
-from apiproxy.db.guarded_query import DatabaseAwayError, Lookup
+from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard
 from apiproxy.keys import cache
 from apiproxy.keys.cache import (
     CACHE_TTL_S,
@@ -31,7 +31,7 @@ def make(name: str = "ci", **fields: object) -> tuple[ApiKey, str]:
 
 
 def find(ring: Keyring, secret: str) -> Principal | None:
-    """One look-up, until its note of last use is written too."""
+    """Look up a secret and wait for the update of its last use."""
 
     async def look() -> Principal | None:
         try:
@@ -44,7 +44,7 @@ def find(ring: Keyring, secret: str) -> Principal | None:
 
 @pytest.fixture
 def ring(clock: Clock) -> Keyring:
-    return Keyring(clock=clock, monotonic=clock, database=Lookup(monotonic=clock))
+    return Keyring(clock=clock, monotonic=clock, database=QueryGuard(monotonic=clock))
 
 
 def test_a_secret_is_found_as_what_its_key_says(ring: Keyring) -> None:
@@ -235,10 +235,10 @@ def test_without_the_database_a_key_that_was_found_works_for_an_hour_and_others_
     with connection.execute_wrapper(refuse_all):
         clock.advance(CACHE_TTL_S)
         assert find(ring, secret) is not None
-        with pytest.raises(DatabaseAwayError):
+        with pytest.raises(DatabaseUnavailableError):
             find(ring, "unknown")
         clock.advance(STALE_MAX_S - CACHE_TTL_S)
-        with pytest.raises(DatabaseAwayError):
+        with pytest.raises(DatabaseUnavailableError):
             find(ring, secret)
     clock.advance(CACHE_TTL_S)
     assert find(ring, secret) is not None
@@ -250,7 +250,7 @@ def test_a_key_that_was_seen_revoked_is_not_remembered_when_the_database_goes_aw
     ApiKey.objects.filter(pk=key.pk).update(revoked_at=datetime.now(UTC))  # by another process
     clock.advance(CACHE_TTL_S)
     assert find(ring, secret) is None
-    with connection.execute_wrapper(refuse_all), pytest.raises(DatabaseAwayError):
+    with connection.execute_wrapper(refuse_all), pytest.raises(DatabaseUnavailableError):
         find(ring, secret)
 
 

@@ -1,4 +1,4 @@
-"""How keys come to be, and that their secrets stay nowhere."""
+"""Creation and rotation of keys; secrets are not stored."""
 
 import string
 from dataclasses import replace
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from apiproxy.keys.cache import create_key, digest_of, ensure_env_key, find, give_secret, usable_keys
+from apiproxy.keys.cache import create_key, digest_of, ensure_env_key, find, set_new_secret, usable_keys
 from apiproxy.models import ApiKey
 
 BASE62 = set(string.ascii_letters + string.digits)
@@ -24,20 +24,20 @@ def set_env_key(settings: Settings, secret: str | None) -> ApiKey | None:
 
 
 def test_a_secret_is_a_prefix_and_43_base62_characters() -> None:
-    secret = give_secret(ApiKey())
+    secret = set_new_secret(ApiKey())
     assert secret.startswith("sk-proxy-")
     assert len(secret.removeprefix("sk-proxy-")) == 43
     assert set(secret.removeprefix("sk-proxy-")) <= BASE62
 
 
 def test_secrets_differ() -> None:
-    assert len({give_secret(ApiKey()) for _ in range(100)}) == 100
+    assert len({set_new_secret(ApiKey()) for _ in range(100)}) == 100
 
 
 @given(name=st.text(max_size=100), models=st.lists(st.text()))
 def test_no_secret_is_in_its_key(name: str, models: list[str]) -> None:
     key = ApiKey(name=name, allowed_models=models)
-    secret = give_secret(key)
+    secret = set_new_secret(key)
     values = " ".join(str(getattr(key, field.attname)) for field in ApiKey._meta.concrete_fields)
     assert secret not in values
     assert secret[len(key.prefix) :] not in values

@@ -1,4 +1,4 @@
-"""The gateways that the tests of limits ask: one process on SQLite, and two on one PostgreSQL database."""
+"""Gateways of the limit tests: one process on SQLite, two on one PostgreSQL database."""
 
 from collections.abc import Iterator, Mapping
 
@@ -10,7 +10,7 @@ from tests.support.postgres import empty_database
 from tests.support.stand_in import StandInProcess
 
 COST_USD = 0.0002
-"""Of an answer to `costing`: 100 tokens in at 1 USD a million, 20 out at 5 USD."""
+"""Cost of an answer to `costing`: 100 input tokens at 1 USD per million, 20 output tokens at 5 USD."""
 
 KEYS: Mapping[str, Mapping[str, object]] = {
     "requests": {"requests_per_minute": 20},

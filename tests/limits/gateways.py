@@ -1,4 +1,4 @@
-"""Whole gateways with limited keys, and a way to ask them many things at once."""
+"""Real gateways with limited keys, and concurrent clients."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ _COMMAND_S = 120.0
 
 
 def manage(gateway: GatewayProcess, *arguments: str, expected: int | None = 0) -> str:
-    """What `manage.py` prints, with the gateway's settings. expected: its exit code, None for any."""
+    """Output of `manage.py` with the gateway's settings. expected: exit code, None for any."""
     done = subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT, env=gateway._env, capture_output=True, text=True, timeout=_COMMAND_S, check=False,
@@ -38,7 +38,7 @@ print("made", json.dumps({{name: async_to_sync(create_key)(name, **fields)[1] fo
 
 
 def make_keys(gateway: GatewayProcess, keys: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The secrets of new keys with these names and fields; by one process, since starting it is what takes time."""
+    """Create keys in one process, whose start takes most of the time; return their secrets."""
     script = _MAKE_KEYS.format(keys=json.dumps(keys))
     (line,) = [it for it in manage(gateway, "shell", "-c", script).splitlines() if it.startswith("made ")]
     made: dict[str, str] = json.loads(line.removeprefix("made "))
@@ -59,7 +59,7 @@ class Site:
 
 @dataclass
 class Asked:
-    """What came back: how often each status, and the answers."""
+    """Responses, and the number of each status."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     responses: list[httpx.Response] = field(default_factory=list)
@@ -82,7 +82,7 @@ async def ask_many(
     each: int = 1,
     headers: Mapping[str, str] | None = None,
 ) -> Asked:
-    """So many clients at once, in turn at these gateways, each with so many requests one after another."""
+    """Run concurrent clients, spread over the gateways, each with sequential requests."""
     asked = Asked()
 
     async def client(number: int, http: httpx.AsyncClient) -> None:
@@ -101,7 +101,7 @@ async def ask_many(
 
 
 def usage(gateway: GatewayProcess, secret: str) -> dict[str, Any]:
-    """What /v1/usage says."""
+    """Response of /v1/usage."""
     response = httpx.get(f"{gateway.base_url}/v1/usage", headers={"x-api-key": secret}, timeout=30)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()

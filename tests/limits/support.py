@@ -1,4 +1,4 @@
-"""What the tests of limits share: keys with limits, and requests that need so and so much."""
+"""Helpers of the limit tests: keys with limits, and requests of a given cost."""
 
 import itertools
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from datetime import date
 from typing import Any
 
 from apiproxy.core.limits import LimitState
-from apiproxy.keys.cache import give_secret
+from apiproxy.keys.cache import set_new_secret
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.jobs import Job, Reserve, Settle
 from apiproxy.limits.ledger import Answer, Ledger
-from apiproxy.limits.policy import Need
-from apiproxy.limits.usage import Entry, Sums, UsageKey
+from apiproxy.limits.policy import Cost
+from apiproxy.limits.usage import Sums, UsageEntry, UsageKey
 from apiproxy.models import ApiKey
 
 _numbers = itertools.count()
@@ -19,7 +19,7 @@ _numbers = itertools.count()
 
 @dataclass
 class Clock:
-    """A clock that stands still until it is told to go; Unix seconds."""
+    """Manual clock in Unix seconds."""
 
     now: float = 1_800_000_000.0
 
@@ -35,9 +35,9 @@ class Clock:
 
 
 def make_key(**limits: Any) -> ApiKey:
-    """A key with these limits, saved."""
+    """Save a key with these limits."""
     key = ApiKey(name=f"key-{next(_numbers)}", **limits)
-    give_secret(key)
+    set_new_secret(key)
     key.save()
     return key
 
@@ -45,18 +45,18 @@ def make_key(**limits: Any) -> ApiKey:
 def reserve(
     key: ApiKey, run_id: str = "", *, tokens: int = 10, micro_usd: int = 10, day: date | None = None
 ) -> Reserve:
-    need = Need(tokens=tokens, micro_usd=micro_usd, day=day or day_of(1_800_000_000.0))
-    return Reserve(run_id=run_id or f"run-{next(_numbers)}", key_id=key.pk, need=need)
+    cost = Cost(tokens=tokens, micro_usd=micro_usd, day=day or day_of(1_800_000_000.0))
+    return Reserve(run_id=run_id or f"run-{next(_numbers)}", key_id=key.pk, cost=cost)
 
 
 def settle(job: Reserve, *, tokens: int = 10, micro_usd: int = 10, model: str = "m") -> Settle:
     sums = Sums(requests=1, input_tokens=tokens, cost_micro_usd=micro_usd)
-    entry = Entry(row=UsageKey(job.key_id, job.need.day, model), key_label="k", sums=sums)
+    entry = UsageEntry(row=UsageKey(job.key_id, job.cost.day, model), key_label="k", sums=sums)
     return Settle(run_id=job.run_id, entry=entry, tokens=tokens, reserved=True)
 
 
 def ask(ledger: Ledger, *jobs: Job) -> list[Answer]:
-    """The answers to one batch."""
+    """Results of one batch."""
     return ledger.do(jobs)
 
 

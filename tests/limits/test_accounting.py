@@ -1,4 +1,4 @@
-"""From a turn to its reservation and back."""
+"""Usage accounting: reservation and settlement of turns."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What one key tried to use for nothing, or to lock itself out with: each case of it, against a whole gateway."""
+"""Reported attacks on billing and limits, each against a real gateway."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -67,7 +67,7 @@ def operations(site: Site, path: str) -> Any:
 
 
 def settled(site: Site, name: str, requests: int = 1) -> dict[str, Any]:
-    """The key's totals, with what is spent, once so many requests are in them and nothing is reserved."""
+    """The key's totals and spending, once they include `requests` requests and nothing is reserved."""
 
     def complete() -> dict[str, Any] | None:
         found = usage(site.first, site.secrets[name])
@@ -137,7 +137,7 @@ def test_free_the_reservation_whatever_the_usage(site: Site, name: str) -> None:
 
 
 def test_charge_a_prompt_that_is_broken_off_early(site: Site) -> None:
-    """Attack 11: a client that leaves before the first event has spent what its prompt may cost."""
+    """Attack 11: a client that disconnects before the first event is charged for its prompt."""
     sent = body(f"[[first=20]] {'word ' * 12_000}")
     statuses = []
     for _ in range(4):

@@ -22,7 +22,7 @@ PARALLEL = 12
 BYTES = 60_000
 """0.18 USD at 3 USD a million tokens, and reserved with 0.225 USD: one request fits into the budget, two do not."""
 ONE_USD = 0.15
-"""What one request costs at least, where its field arrives."""
+"""Minimum cost of a request whose field reaches the upstream."""
 
 pytestmark = pytest.mark.xdist_group("limits")
 
@@ -113,7 +113,7 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
     "unknown field hostile": {"later": [HOSTILE]},
 }  # fmt: skip
 UNSEEN = {"document pdf", "document url", "document file", "mcp servers", "container"}
-"""Fields that stand for any amount of input: no request with one fits into so small a budget."""
+"""Fields that may add any amount of input: no request with one fits into this budget."""
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +147,6 @@ async def test_hold_the_budget_against_any_field(site: Site, name: str) -> None:
     assert statuses & {402, 429}, "twelve do not fit"
     if name in UNSEEN:
         assert statuses == {402}
-    elif name != "metadata":  # which no model reads
+    elif name != "metadata":  # not read by the model
         assert 200 in statuses
         assert spent >= ONE_USD, "the field did not arrive"

@@ -1,4 +1,4 @@
-"""The rate limit of count_tokens, apart from that of messages."""
+"""Rate limit of count_tokens, separate from that of messages."""
 
 from contextlib import suppress
 
@@ -16,7 +16,7 @@ def clock() -> Clock:
 
 
 def counted(limiter: CountLimiter, times: int, *, key: int = 1, per_minute: int | None = None) -> int:
-    """How many of so many counts, one after the other, were let through."""
+    """Number of sequential counts that were allowed."""
     passed = 0
     for _ in range(times):
         with suppress(LimitError), limiter.counting(key, per_minute):

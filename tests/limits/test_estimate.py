@@ -1,4 +1,4 @@
-"""What a request may use at most, seen from its body."""
+"""Estimates of a request's usage from its body."""
 
 import json
 from decimal import Decimal
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from apiproxy.catalog import ResolvedModel
 from apiproxy.core.limits import KeyLimits
 from apiproxy.core.prices import Prices
-from apiproxy.limits.estimate import default_max_tokens, input_estimate, input_tokens, most_used, untold_usage
+from apiproxy.limits.estimate import default_max_tokens, estimated_usage, input_estimate, input_tokens, max_usage
 from apiproxy.standin.usage import count_tokens
 
 MODEL = ResolvedModel(
@@ -145,11 +145,11 @@ def test_charge_an_untold_cached_prompt_as_written(cached: str) -> None:
         "system": body("x", system=[{"type": "text", "text": "x", **mark}]),
         "request": body("x", **mark),
     }
-    usage = untold_usage(bodies[cached], MODEL)
+    usage = estimated_usage(bodies[cached], MODEL)
     assert usage.input_tokens == 0
     assert usage.cache_creation_input_tokens == input_tokens(bodies[cached])
     assert usage.estimated
-    assert untold_usage(body("x"), None).input_tokens == input_tokens(body("x"))
+    assert estimated_usage(body("x"), None).input_tokens == input_tokens(body("x"))
 
 
 def test_an_image_counts_for_the_largest_one_whatever_its_bytes() -> None:
@@ -163,13 +163,13 @@ def test_no_request_has_more_than_the_model_can_read() -> None:
 
 def test_the_cost_is_that_of_an_answer_as_long_as_it_may_be_and_of_a_prompt_that_is_cached() -> None:
     asked = body("x" * 1_000)
-    tokens, micro_usd = most_used(asked, MODEL)
+    tokens, micro_usd = max_usage(asked, MODEL)
     assert tokens == input_estimate(asked).usual + 100
     assert micro_usd == pytest.approx(input_tokens(asked) * 3.75 + 100 * 15, abs=2)
 
 
 def test_without_a_price_there_is_no_cost() -> None:
-    assert most_used(body("hi"), ResolvedModel(id="m", max_output_tokens=1))[1] is None
+    assert max_usage(body("hi"), ResolvedModel(id="m", max_output_tokens=1))[1] is None
 
 
 @pytest.mark.parametrize(("limit", "default"), [(None, 1000), (100_000, 1000), (1000, 500), (1, 1)])

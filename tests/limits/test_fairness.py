@@ -1,4 +1,4 @@
-"""A key with two hundred waiting does not keep another's first request waiting."""
+"""A key with 200 queued requests does not delay the first request of another."""
 
 import asyncio
 import secrets

@@ -1,4 +1,4 @@
-"""Reservations in the database: one too many never passes, and everything comes back."""
+"""Reservations in the database: limits are never exceeded, and all reservations end."""
 
 from dataclasses import replace
 from datetime import timedelta

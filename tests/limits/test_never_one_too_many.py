@@ -1,4 +1,4 @@
-"""Fifty clients on one key: never one too many, in one process and in two; and after a kill the figures are right."""
+"""Fifty clients on one key: limits hold in one process and in two, and totals are right after a kill."""
 
 import secrets
 import threading
@@ -23,7 +23,7 @@ def costing(more: str = "") -> str:
 
 
 def settled(gateway: GatewayProcess, secret: str, requests: int) -> dict[str, Any]:
-    """The usage once so many requests are in it and none is reserved any more."""
+    """The usage, once it includes `requests` requests and nothing is reserved."""
 
     def complete() -> dict[str, Any] | None:
         found = usage(gateway, secret)
@@ -36,7 +36,7 @@ def settled(gateway: GatewayProcess, secret: str, requests: int) -> dict[str, An
 
 
 def most_at_once(stand_in: StandInProcess, containing: str) -> int:
-    """How many of the exchanges with that text were answered at the same time, at most."""
+    """Maximum number of concurrent exchanges with that text."""
     exchanges = stand_in.recorded(containing=containing)
     moments = [(it.started_at, 1) for it in exchanges] + [(it.ended_at or float("inf"), -1) for it in exchanges]
     running = most = 0

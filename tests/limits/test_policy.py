@@ -1,4 +1,4 @@
-"""Which refusal a request gets, and when it may come back."""
+"""Limit policy: errors and their retry times."""
 
 from datetime import UTC, date, datetime
 
@@ -6,28 +6,28 @@ import pytest
 
 from apiproxy.core.errors import FailureKind
 from apiproxy.core.limits import KeyLimits, LimitError, Period, usd
-from apiproxy.limits.budget import day_of, first_day, renewed_ms
-from apiproxy.limits.policy import HELD_WAIT_MS, Book, Need, refusal, state_of
-from apiproxy.limits.window import WINDOW_MS, Entry
+from apiproxy.limits.budget import day_of, first_day, resets_at_ms
+from apiproxy.limits.policy import RUNNING_WAIT_MS, Cost, KeyState, limit_state, refusal
+from apiproxy.limits.window import WINDOW_MS, WindowEntry
 
 TODAY = date(2026, 12, 31)
 NOW = int(datetime(2026, 12, 31, 18, 0, tzinfo=UTC).timestamp() * 1000)
 SIX_HOURS_S = 6 * 3600
 
 
-def need(*, tokens: int = 10, micro_usd: int | None = 10) -> Need:
-    return Need(tokens=tokens, micro_usd=micro_usd, day=TODAY)
+def cost(*, tokens: int = 10, micro_usd: int | None = 10) -> Cost:
+    return Cost(tokens=tokens, micro_usd=micro_usd, day=TODAY)
 
 
-def refused(book: Book, wanted: Need | None = None) -> LimitError:
-    error = refusal(book, wanted or need(), now_ms=NOW)
+def refused(key: KeyState, wanted: Cost | None = None) -> LimitError:
+    error = refusal(key, wanted or cost(), now_ms=NOW)
     assert error is not None
     return error
 
 
 def test_a_key_without_limits_is_never_refused() -> None:
     assert KeyLimits().unlimited
-    assert refusal(Book(limits=KeyLimits()), need(micro_usd=None), now_ms=NOW) is None
+    assert refusal(KeyState(limits=KeyLimits()), cost(micro_usd=None), now_ms=NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_key_without_limits_is_never_refused() -> None:
     [(Period.DAY, SIX_HOURS_S), (Period.MONTH, SIX_HOURS_S), (Period.TOTAL, None)],
 )
 def test_a_spent_budget_says_when_it_begins_anew(period: Period, wait_s: int | None) -> None:
-    error = refused(Book(limits=KeyLimits(budgets={period: 100}), spent={period: 100}))
+    error = refused(KeyState(limits=KeyLimits(budgets={period: 100}), spent={period: 100}))
     assert error.kind is FailureKind.BUDGET_SPENT
     assert error.retry_after_s == wait_s
     assert not error.retryable
@@ -43,63 +43,64 @@ def test_a_spent_budget_says_when_it_begins_anew(period: Period, wait_s: int | N
 
 def test_a_budget_that_does_not_suffice_says_what_is_left() -> None:
     error = refused(
-        Book(limits=KeyLimits(budgets={Period.DAY: 2_000_000}), spent={Period.DAY: 1_500_000}), need(micro_usd=600_000)
+        KeyState(limits=KeyLimits(budgets={Period.DAY: 2_000_000}), spent={Period.DAY: 1_500_000}),
+        cost(micro_usd=600_000),
     )
     assert error.kind is FailureKind.BUDGET_SPENT
     assert "up to 0.60 USD, and 0.50 USD of this API key's daily budget are left" in error.message
 
 
 def test_a_budget_that_runs_hold_for_now_is_not_spent() -> None:
-    running = Entry(at_ms=NOW, micro_usd=95, day=TODAY)
-    error = refused(Book(limits=KeyLimits(budgets={Period.TOTAL: 100}), entries=[running]))
-    assert (error.kind, error.retry_after_s) == (FailureKind.RATE_LIMITED, HELD_WAIT_MS / 1000)
+    running = WindowEntry(at_ms=NOW, micro_usd=95, day=TODAY)
+    error = refused(KeyState(limits=KeyLimits(budgets={Period.TOTAL: 100}), entries=[running]))
+    assert (error.kind, error.retry_after_s) == (FailureKind.RATE_LIMITED, RUNNING_WAIT_MS / 1000)
 
 
 def test_what_a_run_of_yesterday_holds_is_not_of_the_budget_of_today() -> None:
-    running = Entry(at_ms=NOW, micro_usd=95, day=date(2026, 12, 30))
-    assert refusal(Book(limits=KeyLimits(budgets={Period.DAY: 100}), entries=[running]), need(), now_ms=NOW) is None
-    assert refusal(Book(limits=KeyLimits(budgets={Period.MONTH: 100}), entries=[running]), need(), now_ms=NOW)
+    running = WindowEntry(at_ms=NOW, micro_usd=95, day=date(2026, 12, 30))
+    assert refusal(KeyState(limits=KeyLimits(budgets={Period.DAY: 100}), entries=[running]), cost(), now_ms=NOW) is None
+    assert refusal(KeyState(limits=KeyLimits(budgets={Period.MONTH: 100}), entries=[running]), cost(), now_ms=NOW)
 
 
 def test_a_model_without_a_price_is_not_for_a_key_with_a_budget() -> None:
-    error = refused(Book(limits=KeyLimits(budgets={Period.DAY: 100})), need(micro_usd=None))
+    error = refused(KeyState(limits=KeyLimits(budgets={Period.DAY: 100})), cost(micro_usd=None))
     assert error.kind is FailureKind.FORBIDDEN
-    assert refusal(Book(limits=KeyLimits(requests_per_minute=1)), need(micro_usd=None), now_ms=NOW) is None
+    assert refusal(KeyState(limits=KeyLimits(requests_per_minute=1)), cost(micro_usd=None), now_ms=NOW) is None
 
 
 def test_a_request_that_can_never_pass_is_told_so() -> None:
-    error = refused(Book(limits=KeyLimits(tokens_per_minute=100)), need(tokens=101))
+    error = refused(KeyState(limits=KeyLimits(tokens_per_minute=100)), cost(tokens=101))
     assert (error.kind, error.retry_after_s, error.retryable) == (FailureKind.RATE_LIMITED, None, False)
 
 
 def test_the_longest_of_the_waits_is_told() -> None:
     limits = KeyLimits(requests_per_minute=1, tokens_per_minute=100, concurrent_runs=1)
-    entries = [Entry(at_ms=NOW - 50_000, tokens=95, settled_ms=NOW - 20_000), Entry(at_ms=NOW, tokens=0)]
-    error = refused(Book(limits=limits, entries=entries))
+    entries = [WindowEntry(at_ms=NOW - 50_000, tokens=95, settled_ms=NOW - 20_000), WindowEntry(at_ms=NOW, tokens=0)]
+    error = refused(KeyState(limits=limits, entries=entries))
     assert error.retry_after_s == WINDOW_MS / 1000
 
 
 def test_what_waiting_does_not_help_comes_first() -> None:
     limits = KeyLimits(requests_per_minute=1, budgets={Period.TOTAL: 5})
-    assert refused(Book(limits=limits, entries=[Entry(at_ms=NOW)])).kind is FailureKind.BUDGET_SPENT
+    assert refused(KeyState(limits=limits, entries=[WindowEntry(at_ms=NOW)])).kind is FailureKind.BUDGET_SPENT
 
 
 def test_runs_at_the_same_time_are_counted_however_long_they_take() -> None:
-    running = [Entry(at_ms=NOW - 10 * WINDOW_MS) for _ in range(3)]
-    assert refused(Book(limits=KeyLimits(concurrent_runs=3), entries=running)).retry_after_s == 1
-    assert refusal(Book(limits=KeyLimits(concurrent_runs=4), entries=running), need(), now_ms=NOW) is None
+    running = [WindowEntry(at_ms=NOW - 10 * WINDOW_MS) for _ in range(3)]
+    assert refused(KeyState(limits=KeyLimits(concurrent_runs=3), entries=running)).retry_after_s == 1
+    assert refusal(KeyState(limits=KeyLimits(concurrent_runs=4), entries=running), cost(), now_ms=NOW) is None
 
 
 @pytest.mark.parametrize(("spent", "warning"), [(79, ""), (80, "day 0.00008 of 0.0001 USD")])
 def test_a_budget_that_is_nearly_spent_warns(spent: int, warning: str) -> None:
-    book = Book(limits=KeyLimits(budgets={Period.DAY: 100}), spent={Period.DAY: spent})
-    assert state_of(book, day=TODAY, now_ms=NOW).warning == warning
+    key = KeyState(limits=KeyLimits(budgets={Period.DAY: 100}), spent={Period.DAY: spent})
+    assert limit_state(key, day=TODAY, now_ms=NOW).warning == warning
 
 
 def test_days_and_months_are_those_of_utc() -> None:
     assert day_of(0) == date(1970, 1, 1)
     assert first_day(Period.MONTH, TODAY) == date(2026, 12, 1)
-    february = renewed_ms(Period.MONTH, date(2028, 2, 29))
+    february = resets_at_ms(Period.MONTH, date(2028, 2, 29))
     assert february == int(datetime(2028, 3, 1, tzinfo=UTC).timestamp() * 1000)
 
 

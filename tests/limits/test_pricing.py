@@ -1,4 +1,4 @@
-"""What is reserved of a budget: the dearest that a body allows. And the fields of a body without a price."""
+"""Maximum cost of a body, and its fields without a price."""
 
 from decimal import Decimal
 from typing import Any, get_args, get_type_hints
@@ -7,7 +7,7 @@ import pytest
 from anthropic.types.beta import BetaToolUnionParam
 
 from apiproxy.core.prices import Prices, PriceTable
-from apiproxy.limits.pricing import most_micro_usd, unpriced_fields
+from apiproxy.limits.pricing import max_micro_usd, unpriced_fields
 
 FEES = {"web_search_requests": "0.01", "web_fetch_requests": "0", "code_execution_requests": "0.05"}
 
@@ -79,7 +79,7 @@ def tool(kind: str, **fields: Any) -> dict[str, Any]:
     ],
 )
 def test_reserve_the_dearest_that_a_body_allows(body: dict[str, Any], usd: float) -> None:
-    most = most_micro_usd(body, OWN, asked=10_000, advised=5_000, answered=1_000, table=TABLE)
+    most = max_micro_usd(body, OWN, input_tokens=10_000, advisor_tokens=5_000, output_tokens=1_000, table=TABLE)
 
     assert most == pytest.approx(usd * 1_000_000, abs=2)
 
@@ -88,7 +88,7 @@ def test_reserve_priority_where_the_tier_is_left_open() -> None:
     dearer = prices(4, 20, tiers={"priority": Decimal(3)})
 
     def most(body: dict[str, Any]) -> int:
-        return most_micro_usd(body, dearer, asked=10_000, advised=0, answered=1_000)
+        return max_micro_usd(body, dearer, input_tokens=10_000, advisor_tokens=0, output_tokens=1_000)
 
     assert most({}) == pytest.approx(3 * WRITTEN * 1_000_000, abs=2)
     assert most({"service_tier": "standard_only"}) == pytest.approx(WRITTEN * 1e6, abs=2)
@@ -113,7 +113,7 @@ def test_price_every_tool_of_the_official_types() -> None:
 )
 def test_let_bodies_pass_that_have_a_price(body: dict[str, Any]) -> None:
     assert unpriced_fields(body, OWN, TABLE) == []
-    assert most_micro_usd(body, OWN, asked=1, advised=1, answered=1, table=TABLE) > 0
+    assert max_micro_usd(body, OWN, input_tokens=1, advisor_tokens=1, output_tokens=1, table=TABLE) > 0
 
 
 @pytest.mark.parametrize("value", [5, True, ["fast"], {"a": 1}, "later"])
@@ -126,4 +126,4 @@ def test_name_fields_of_any_kind_without_a_price(value: Any) -> None:
     assert found == [
         *("speed", "inference_geo", "service_tier", "tools.1.type", "fallbacks.0.model", "cache_control.ttl"),
     ]
-    assert most_micro_usd(body, OWN, asked=1, advised=1, answered=1, table=TABLE) > 0
+    assert max_micro_usd(body, OWN, input_tokens=1, advisor_tokens=1, output_tokens=1, table=TABLE) > 0

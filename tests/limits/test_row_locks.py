@@ -1,4 +1,4 @@
-"""A lock on one key's row in PostgreSQL, as a forgotten psql leaves it, delays that key and no other."""
+"""A lock on one key's row in PostgreSQL, e.g. by a forgotten psql, delays only that key."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ KEYS: Mapping[str, Mapping[str, Any]] = {
     "operator": {"scopes": ["api", "admin"]},
 }
 PROMPT_S = 2.5
-"""Below what a request waits for the database (3 s); the machine may be busy."""
+"""Less than the database timeout of a request (3 s), with a margin for a busy machine."""
 pytestmark = pytest.mark.xdist_group("limits")
 
 
@@ -43,7 +43,7 @@ def locked(postgres_url: str, statement: str, *values: object) -> Iterator[None]
 
 
 def ask(site: Site, name: str, prompt: str = "[[say=hi]] [[in=100]] [[out=20]]") -> tuple[httpx.Response, float]:
-    """The answer, and how long it took."""
+    """The response and its duration."""
     began = time.monotonic()
     headers = {"x-api-key": site.secrets[name]}
     answer = httpx.post(f"{site.first.base_url}/v1/messages", json=body(prompt), headers=headers, timeout=60)

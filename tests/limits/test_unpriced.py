@@ -1,4 +1,4 @@
-"""Prices that depend on more than tokens, on a real gateway: charged, reserved, and refused where there are none."""
+"""Prices that depend on more than tokens, on a real gateway: charged, reserved, rejected if unknown."""
 
 import json
 import secrets
@@ -48,7 +48,7 @@ def ask(gateway: GatewayProcess, secret: str, told: dict[str, Any], **fields: An
 
 
 def cost_of(gateway: GatewayProcess, keys: Mapping[str, str], response: httpx.Response) -> tuple[Any, list[str]]:
-    """The cost in the request's trace, and what it leaves out."""
+    """The cost in the request's trace, and its unpriced parts."""
     assert response.status_code == 200, response.text
 
     def trace() -> dict[str, Any] | None:
@@ -62,7 +62,7 @@ def cost_of(gateway: GatewayProcess, keys: Mapping[str, str], response: httpx.Re
 
 
 def test_charge_one_hour_cache_writes_at_their_price(strict: tuple[GatewayProcess, Any]) -> None:
-    """The case price-1h-cache of an attacker: 3.75 USD were charged, and 6.00 cost."""
+    """Attack price-1h-cache: 3.75 USD were charged for a cost of 6.00."""
     gateway, keys = strict
     parts = {"ephemeral_1h_input_tokens": 1_000_000, "ephemeral_5m_input_tokens": 0}
     told = {"input_tokens": 10, "output_tokens": 10, "cache_creation_input_tokens": 1_000_000, "cache_creation": parts}
@@ -73,7 +73,7 @@ def test_charge_one_hour_cache_writes_at_their_price(strict: tuple[GatewayProces
 
 
 def test_refuse_fast_mode_that_has_no_price(strict: tuple[GatewayProcess, Any]) -> None:
-    """The case price-fast: Opus 4.6 has no fast mode on the price list any more."""
+    """Attack price-fast: Opus 4.6 no longer has a price for fast mode."""
     gateway, keys = strict
     told = {"input_tokens": 100_000, "output_tokens": 1_000, "speed": "fast"}
 
@@ -147,7 +147,7 @@ def test_let_a_key_without_budget_use_what_has_no_price(strict: tuple[GatewayPro
 
 
 def test_limit_count_tokens_by_a_gauge_of_its_own(strict: tuple[GatewayProcess, Any]) -> None:
-    """Finding 12 of an attacker: 30 of 30 were answered for a key with one request per minute."""
+    """Attack 12: 30 of 30 requests were answered for a key limited to one per minute."""
     gateway, keys = strict
     body = {"model": "claude-opus-5-5", "messages": [{"role": "user", "content": "hi"}]}
     url, headers = f"{gateway.base_url}/v1/messages/count_tokens", {"x-api-key": keys["slow"]}

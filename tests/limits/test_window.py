@@ -1,11 +1,11 @@
-"""The limits per minute, by value and by property: never one too many in any 60 seconds, and the wait is exact."""
+"""Limits per minute, by value and by property: they hold in any 60 seconds, and waits are exact."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from apiproxy.limits.window import (
     WINDOW_MS,
-    Entry,
+    WindowEntry,
     requests_gauge,
     requests_wait_ms,
     tokens_gauge,
@@ -18,13 +18,13 @@ LIMITS = st.integers(1, 8)
 
 
 def admitted(gaps: list[int], limit: int) -> list[int]:
-    """When requests were let through, of those that came with these gaps."""
-    entries: list[Entry] = []
+    """Times at which requests with these gaps were allowed."""
+    entries: list[WindowEntry] = []
     now = NOW
     for gap in gaps:
         now += gap
         if requests_wait_ms(entries, limit=limit, now_ms=now) == 0:
-            entries.append(Entry(at_ms=now))
+            entries.append(WindowEntry(at_ms=now))
     return [entry.at_ms for entry in entries]
 
 
@@ -39,7 +39,7 @@ def test_no_minute_ever_holds_more_requests_than_allowed(gaps: list[int], limit:
 def test_a_request_passes_when_it_was_told_to_come_back_and_not_a_millisecond_sooner(
     gaps: list[int], limit: int
 ) -> None:
-    entries = [Entry(at_ms=time) for time in admitted(gaps, limit)]
+    entries = [WindowEntry(at_ms=time) for time in admitted(gaps, limit)]
     now = max((entry.at_ms for entry in entries), default=NOW)
     wait = requests_wait_ms(entries, limit=limit, now_ms=now)
     assert 0 <= wait <= WINDOW_MS
@@ -50,7 +50,7 @@ def test_a_request_passes_when_it_was_told_to_come_back_and_not_a_millisecond_so
 
 @given(GAPS, LIMITS)
 def test_the_gauge_agrees_with_the_wait(gaps: list[int], limit: int) -> None:
-    entries = [Entry(at_ms=time) for time in admitted(gaps, limit)]
+    entries = [WindowEntry(at_ms=time) for time in admitted(gaps, limit)]
     now = max((entry.at_ms for entry in entries), default=NOW)
     gauge = requests_gauge(entries, limit=limit, now_ms=now)
     assert (gauge.remaining > 0) is (requests_wait_ms(entries, limit=limit, now_ms=now) == 0)
@@ -67,16 +67,16 @@ RUNS = st.lists(
 
 @given(RUNS, st.integers(1, 300))
 def test_no_minute_ever_holds_more_tokens_than_allowed(runs: list[tuple[int, int, int, int]], limit: int) -> None:
-    """Each run: the gap before it, how long it takes, what it reserves, and how much of that (percent) it uses."""
+    """Each run: gap before it, duration, reserved tokens, and the used percentage of them."""
     taken: list[tuple[int, int, int, int]] = []  # begin, end, reserved, used
     now = NOW
     for gap, duration, reserved, percent in runs:
         now += gap
         entries = [
-            Entry(at_ms=begin, tokens=used if end <= now else wanted, settled_ms=end if end <= now else None)
+            WindowEntry(at_ms=begin, tokens=used if end <= now else wanted, settled_ms=end if end <= now else None)
             for begin, end, wanted, used in taken
         ]
-        if tokens_wait_ms(entries, limit=limit, need=reserved, now_ms=now) == 0:
+        if tokens_wait_ms(entries, limit=limit, wanted=reserved, now_ms=now) == 0:
             taken.append((now, now + duration, reserved, reserved * percent // 100))
     # Whenever within its run a token was used: all at the beginning, or all at the end.
     for moment in (0, 1):
@@ -88,28 +88,28 @@ def test_no_minute_ever_holds_more_tokens_than_allowed(runs: list[tuple[int, int
 
 @given(RUNS, st.integers(1, 300), st.integers(1, 300))
 def test_the_wait_for_tokens_is_exact_once_all_runs_have_ended(
-    runs: list[tuple[int, int, int, int]], limit: int, need: int
+    runs: list[tuple[int, int, int, int]], limit: int, wanted: int
 ) -> None:
     entries, now = [], NOW
     for gap, _, tokens, _ in runs:
         now += gap
-        entries.append(Entry(at_ms=now, tokens=tokens, settled_ms=now))
-    wait = tokens_wait_ms(entries, limit=limit, need=need, now_ms=now)
+        entries.append(WindowEntry(at_ms=now, tokens=tokens, settled_ms=now))
+    wait = tokens_wait_ms(entries, limit=limit, wanted=wanted, now_ms=now)
     if wait is None:
-        assert need > limit
+        assert wanted > limit
     else:
-        assert tokens_wait_ms(entries, limit=limit, need=need, now_ms=now + wait) == 0
-        assert not wait or tokens_wait_ms(entries, limit=limit, need=need, now_ms=now + wait - 1) == 1
+        assert tokens_wait_ms(entries, limit=limit, wanted=wanted, now_ms=now + wait) == 0
+        assert not wait or tokens_wait_ms(entries, limit=limit, wanted=wanted, now_ms=now + wait - 1) == 1
 
 
 def test_what_a_run_holds_may_come_back_at_any_time() -> None:
-    running = [Entry(at_ms=NOW, tokens=80)]
-    assert tokens_wait_ms(running, limit=100, need=30, now_ms=NOW + 10 * WINDOW_MS) is None
+    running = [WindowEntry(at_ms=NOW, tokens=80)]
+    assert tokens_wait_ms(running, limit=100, wanted=30, now_ms=NOW + 10 * WINDOW_MS) is None
     assert tokens_gauge(running, limit=100, now_ms=NOW).remaining == 20
 
 
 def test_requests_count_from_their_beginning_and_tokens_until_a_minute_after_the_end() -> None:
-    long_ago = [Entry(at_ms=NOW - 5 * WINDOW_MS, tokens=70, settled_ms=NOW - 1)]
+    long_ago = [WindowEntry(at_ms=NOW - 5 * WINDOW_MS, tokens=70, settled_ms=NOW - 1)]
     assert requests_gauge(long_ago, limit=1, now_ms=NOW).remaining == 1
     assert tokens_gauge(long_ago, limit=100, now_ms=NOW).remaining == 30
-    assert tokens_wait_ms(long_ago, limit=100, need=31, now_ms=NOW) == WINDOW_MS - 1
+    assert tokens_wait_ms(long_ago, limit=100, wanted=31, now_ms=NOW) == WINDOW_MS - 1

@@ -46,7 +46,7 @@ _WALKERS = (
 )
 """Modules whose functions all walk a part of a body."""
 _NOT_WALKERS = {
-    "beta_names", "normal", "_short", "most_used", "default_max_tokens", "compare", "followed", "common_length",
+    "beta_names", "normal", "_short", "max_usage", "default_max_tokens", "compare", "followed", "common_length",
     "packed", "unpacked", "_longest_head", "forced", "spent", "read_json_object", "_object", "take_body", "_window",
     "_invalid_beta", "check_betas", "resting_overlay", "rest_line",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Appended conversations at their limits: refused before the run, or told of, and never with a hole."""
+"""Appended conversations at their limits: rejected before the run or reported, never with a gap."""
 
 import secrets
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which conversation a request belongs to."""
+"""Conversation id of a request."""
 
 from typing import Any
 

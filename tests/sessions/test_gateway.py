@@ -1,4 +1,4 @@
-"""Conversations over a real port: recognised, kept apart, continued by their last message alone."""
+"""Conversations over a real port: identified, separated, continued with only their last message."""
 
 import secrets
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Kept messages as bytes: what was written comes back, large or odd, and too many values are refused unparsed."""
+"""Stored messages: round trip of large and odd ones; too many values are rejected unparsed."""
 
 from typing import Any
 

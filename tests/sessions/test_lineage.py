@@ -1,4 +1,4 @@
-"""What a turn does to the history of its conversation."""
+"""Lineage: changes of the history by a turn."""
 
 import copy
 from typing import Any
@@ -35,7 +35,7 @@ def assistant(text: str) -> dict[str, Any]:
 
 
 def history(turns: int) -> Messages:
-    """What a client sends in its turn of that number, from 1."""
+    """Messages of a client in its turn `number`, from 1."""
     messages: Messages = []
     for turn in range(turns - 1):
         messages += [user(f"question {turn}"), assistant(f"answer {turn}")]
@@ -43,7 +43,7 @@ def history(turns: int) -> Messages:
 
 
 class Conversation:
-    """Turns in a row, each compared with what was seen before it."""
+    """Compare each turn of a sequence with the earlier ones."""
 
     def __init__(self) -> None:
         self.known: Lineage | None = None
@@ -188,7 +188,7 @@ def test_every_turn_is_one_of_the_changes_and_only_resets_name_a_message(histori
         seen = conversation.turn([user(text) for text in texts])
         assert (seen.change in RESETS) is (seen.differed_at is not None)
         assert seen.change in RESETS | RESUMES | {Change.FIRST}
-        # Whatever it was: to ask the same again is no reset.
+        # Repeating a request is never a reset.
         assert compare(conversation.known, chain_of([user(text) for text in texts])).change in RESUMES
 
 

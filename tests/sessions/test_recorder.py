@@ -1,4 +1,4 @@
-"""The recorder beside a slow or failing database: nothing is lost without a word."""
+"""Session recorder with a slow or failing database: lost turns are reported."""
 
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -76,7 +76,7 @@ async def test_answers_the_next_question_after_one_that_timed_out(
     assert await recorder.flush()
     monkeypatch.setattr(module, "RECALL_TIMEOUT_S", 10)
     assert await recorder.kept(1, "c", request_id="req_2") is None
-    assert recorder._worker._thread is thread  # the first answer, which nobody waits for, did not end it
+    assert recorder._worker._thread is thread  # the late result did not end the thread
 
 
 async def test_tells_of_a_turn_that_the_database_refused(

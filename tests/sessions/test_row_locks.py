@@ -1,4 +1,4 @@
-"""A lock on one conversation's row in PostgreSQL delays that conversation and no other, and leaves no hole in it."""
+"""A lock on one session's row in PostgreSQL delays only that conversation and loses none of its turns."""
 
 import secrets
 import time

@@ -1,4 +1,4 @@
-"""Sessions in the database: counted, kept apart by key, forgotten in time."""
+"""Sessions in the database: counters, separation by key, expiry."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace

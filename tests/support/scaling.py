@@ -32,7 +32,7 @@ from apiproxy.engines.sdk.overlay import large_turn_lines, overlay_body, overlay
 from apiproxy.http.body import parse_json_object
 from apiproxy.keys.allow_lists import Policy
 from apiproxy.keys.allow_lists import check_body as check_policy
-from apiproxy.limits.estimate import input_tokens, most_used, untold_usage
+from apiproxy.limits.estimate import estimated_usage, input_tokens, max_usage
 from apiproxy.limits.pricing import unpriced_fields
 from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.kept import decode_within, encode
@@ -429,8 +429,8 @@ READERS: dict[str, Reader] = {
     "overlay as settings": Reader(overlay_settings, MESSAGES),
     "pieces": Reader(dump_pieces, MESSAGES),
     "policy": Reader(lambda body: check_policy(_POLICY, body), POLICY),
-    "most used": Reader(lambda body: most_used(body, _PRICED, _TABLE), POLICY),
-    "untold usage": Reader(lambda body: untold_usage(body, _PRICED), POLICY),
+    "most used": Reader(lambda body: max_usage(body, _PRICED, _TABLE), POLICY),
+    "untold usage": Reader(lambda body: estimated_usage(body, _PRICED), POLICY),
     "unpriced fields": Reader(lambda body: unpriced_fields(body, _PRICES, _TABLE), POLICY),
     "stored body": Reader(Redactor(["known secret"]).body, MESSAGES),
     "redacted value": Reader(Redactor(["known secret"]).value, MESSAGES),
