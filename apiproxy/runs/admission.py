@@ -75,7 +75,7 @@ class Slot:
         return self._cpu.busy_until
 
     def started(self) -> None:
-        """The upstream request has been sent: the next run may start. Further calls are for further attempts."""
+        """Let the next run start: the request has been sent, or waits for a worker. May be called again."""
         self._cpu.sent(time.monotonic())
         self._start_timer.cancel()
         self._start_finished()

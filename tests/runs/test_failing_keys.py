@@ -5,7 +5,7 @@ import pytest
 from apiproxy.runs import admission as admission_module
 from apiproxy.runs.admission import Admission, Slot
 from tests.runs.test_admission import Waiter, settled
-from tests.runs.test_at_work import Clock
+from tests.runs.test_cpu_pacing import Clock
 
 GOOD, BAD = 1, 2
 
