@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db.models import F, Q, Sum
 from django.utils import timezone
 
+from apiproxy.conf import GatewaySettings
 from apiproxy.models import ApiKey, Session, Usage
 from observability.dashboard.port import KeyRow, SessionPage, SessionRow, UsageRow, console
 
@@ -78,6 +79,8 @@ class Console:
 
 class Dashboard:
     """An `apiproxy.server.lifecycle.BackgroundService`: gives the dashboard its console."""
+
+    def __init__(self, _: GatewaySettings) -> None: ...
 
     async def start(self) -> None:
         """From now on the pages have it."""

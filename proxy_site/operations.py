@@ -107,8 +107,7 @@ class Gateway:
 class Observability:
     """An `apiproxy.server.lifecycle.BackgroundService`: logs, traces, metrics."""
 
-    def __init__(self) -> None:
-        gateway: GatewaySettings = settings.GATEWAY
+    def __init__(self, gateway: GatewaySettings) -> None:
         secrets = [value for value in (gateway.api_key, *_secret_values(gateway)) if value]
         self._logging = handler.configure(
             gateway.log_level, gateway.log_dir, gateway.debug, redactor=Redactor(secrets), stream=sys.stderr

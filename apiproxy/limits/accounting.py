@@ -84,7 +84,7 @@ class UsageAccounting:
         if isinstance(event, Finished | Failed | Cancelled) and turn.caller.key_id is not None:
             self._settle(turn, turn.caller.key_id, event)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Starts the thread, which gives back what dead processes had reserved."""
         self._desk.start()
 

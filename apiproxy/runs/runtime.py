@@ -1,4 +1,4 @@
-"""The object graph of a process: pool, admission, runs. Started once, drained on stop."""
+"""Runtime of a process: admission queue, worker pool, circuit breaker and active runs."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 _MEGABYTE = 1024 * 1024
 _FORCED_END_S = 5.0
-"""How long runs that were stopped at the end of the drain have to tell their clients."""
+"""Time for runs that were stopped at the end of the drain to send their error."""
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class _Active:
 
 
 class Runtime:
-    """Everything that answers turns in this process. Made on the running event loop."""
+    """Starts and tracks the runs of this process. Created on the running event loop; drained once."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         folders = settings.state_dir / "workers"
@@ -90,11 +90,11 @@ class Runtime:
         return not self._draining and self.pool.ready
 
     async def begin(self, principal: Principal, turn: Turn, *, mode: str | None = None) -> tuple[Run, LimitState]:
-        """Starts a run within the limits of its key; the run, and how the limits stand.
+        """Starts a run within the limits of its key; returns it and the state of the limits.
 
-        mode: see `SessionRecorder.continued`. Raises what that, `require_allowed` (which sees the kept messages too),
-        `UsageAccounting.reserve` and `start` raise, and ProxyError(UPSTREAM_DOWN) while the upstream is not asked: such
-        a request must not wait for a slot.
+        mode: see `SessionRecorder.continued`. Raises ProxyError(UPSTREAM_DOWN) while the circuit is open (such a
+        request must not wait for a slot), and what `SessionRecorder.continued`, `require_allowed`,
+        `UsageAccounting.reserve` and `start` raise.
         """
         self.breaker.check(turn.caller.key_id)
         turn = await recorder.continued(turn, mode)
@@ -102,15 +102,12 @@ class Runtime:
         limits = await usage_accounting.reserve(principal, turn)
         try:
             return self.start(turn), limits
-        except BaseException:  # whatever it is: no run will give it back
+        except BaseException:  # else the reservation would stay, as there is no run to settle it
             usage_accounting.release(turn)
             raise
 
     def start(self, turn: Turn) -> Run:
-        """Starts a run.
-
-        Raises ProxyError(DRAINING) during the drain; whatever else goes wrong is in the run's ending.
-        """
+        """Starts a run. Raises ProxyError(DRAINING) during the drain; other errors become the run's ending."""
         if self._draining:
             raise ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5)
         run = Run(
@@ -124,12 +121,12 @@ class Runtime:
         )
         task = asyncio.create_task(run.own(), name=f"run {turn.id}")
         self._active[turn.id] = _Active(run, task)
-        task.add_done_callback(lambda _: self._over(turn.id))
+        task.add_done_callback(lambda _: self._on_run_done(turn.id))
         self._keys.wake()
         return run
 
     def cancel(self, run_id: str) -> bool:
-        """An operator's cancel; False when no such run is active."""
+        """Cancels a run for an operator. Returns False where no such run is active."""
         active = self._active.get(run_id)
         if active is None:
             return False
@@ -137,40 +134,38 @@ class Runtime:
         return True
 
     def active_runs(self) -> list[Run]:
-        """The runs that wait, run, or give their worker back."""
+        """Runs that are queued, running, or releasing their worker."""
         return [active.run for active in self._active.values()]
 
     def queue_snapshot(self) -> QueueSnapshot:
-        """Slots taken, requests waiting, slots at all."""
         return self.admission.snapshot()
 
     def upstream(self) -> BreakerSnapshot:
-        """Whether the upstream is asked, as far as this process knows it."""
+        """State of this process's circuit breaker."""
         return self.breaker.snapshot()
 
     def workers(self) -> list[WorkerSnapshot]:
-        """The CLI processes."""
         return self.pool.snapshot()
 
     async def drain(self, timeout_s: float | None = None) -> None:
-        """No new runs; waits for the active ones up to the drain limit, stops the rest, ends the workers.
+        """Rejects new runs, waits for the active ones, stops the rest, and ends the workers.
 
-        timeout_s: another limit than that of the settings.
+        timeout_s: overrides the drain timeout of the settings.
         """
         self._draining = True
         await self._wait_for_runs(self.settings.drain_timeout_ms / 1000 if timeout_s is None else timeout_s)
         self.stop_all()
         await self._wait_for_runs(_FORCED_END_S)
         await self.pool.close()
-        await recorder.stop()
-        await usage_accounting.stop()
+        observers.unregister(recorder)
+        observers.unregister(usage_accounting)
 
     def stop_all(self) -> None:
-        """Ends every active run, with an error for its client."""
+        """Stops every active run; its client gets an error."""
         for active in self._active.values():
             active.run.stop(ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5))
 
-    def _over(self, run_id: str) -> None:
+    def _on_run_done(self, run_id: str) -> None:
         self._active.pop(run_id, None)
         if not self._active:
             self._keys.rest()
@@ -186,24 +181,20 @@ def _with_cost(turn: Turn, usage: Usage) -> Usage:
 
 
 class RuntimeHolder:
-    """Where views find the process's runtime.
-
-    Installed by `serve`, or made at the first request under another server.
-    """
+    """Access to the process's runtime: installed by `serve`, created at the first request under another server."""
 
     def __init__(self) -> None:
         self._runtime: Runtime | None = None
 
     def install(self, runtime: Runtime | None) -> None:
-        """Sets the runtime of this process, or takes it away."""
+        """Sets or clears the runtime of this process."""
         self._runtime = runtime
 
     def current(self) -> Runtime:
-        """The runtime; made now where there is none."""
+        """The runtime; created from the settings where none is installed."""
         if self._runtime is None:
             self._runtime = Runtime(gateway_settings())
         return self._runtime
 
 
 holder = RuntimeHolder()
-"""The holder of this process."""

@@ -3,7 +3,7 @@
 from django.http import HttpRequest, JsonResponse
 
 from apiproxy.catalog import resolve
-from apiproxy.conf import gateway_settings
+from apiproxy.conf import Credential, gateway_settings
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.parse import beta_names, check_body
@@ -17,14 +17,19 @@ ESTIMATE_HEADER = "x-proxy-token-count"
 
 
 class Counters:
-    """The counter of the upstream in force, made anew when another credential comes into force (the demo's does)."""
+    """The token counter of this process, replaced when its credential changes."""
 
     def __init__(self) -> None:
         self._counter: TokenCounter | None = None
+        self._credential: Credential | None = None
+
+    def use(self, credential: Credential) -> None:
+        """Sets the credential; without it, that of the settings is used. (A demo's differs from the settings.)"""
+        self._credential = credential
 
     async def current(self) -> TokenCounter:
-        """The counter for the settings' credential."""
-        credential = gateway_settings().credential
+        """The counter for the current credential."""
+        credential = self._credential or gateway_settings().credential
         if self._counter is None or self._counter.credential != credential:
             old, self._counter = self._counter, TokenCounter(credential)
             if old is not None:
@@ -32,7 +37,7 @@ class Counters:
         return self._counter
 
     async def aclose(self) -> None:
-        """Closes the connections to the upstream; to be called when the server stops."""
+        """Closes the connections to the upstream."""
         if self._counter is not None:
             await self._counter.aclose()
 
