@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
-from apiproxy.conf import GatewaySettings, gateway_settings, metrics_dir
+from apiproxy.conf import GatewaySettings, metrics_dir
 from apiproxy.db import process_id
 from apiproxy.engines.sdk.launch import bundled_cli
 from observability.logs import handler
@@ -19,8 +19,7 @@ from observability.tracing.redact import Redactor
 class Observability:
     """An `apiproxy.server.lifecycle.BackgroundService`: logs, traces, metrics."""
 
-    def __init__(self) -> None:
-        gateway = gateway_settings()
+    def __init__(self, gateway: GatewaySettings) -> None:
         secrets = [value for value in (gateway.api_key, *_secret_values(gateway)) if value]
         self._logging = handler.configure(
             gateway.log_level, gateway.log_dir, gateway.debug, redactor=Redactor(secrets), stream=sys.stderr

@@ -133,10 +133,8 @@ USE_TZ = True
 FORMAT_MODULE_PATH = "proxy_site.formats"
 USE_I18N = False
 
-# What `serve` starts beside the gateway; the API works without any of it.
-# The first is stopped last: when all else is written.
+# Background services that `serve` starts in this order; the API works without them.
 GATEWAY_COMPANIONS = [
-    "apiproxy.db.checkpoint.Checkpoints",
     "proxy_site.operations.Observability",
 ]
 # Body of errors raised before Django sees the request, and the paths of websockets.

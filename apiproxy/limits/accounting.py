@@ -82,7 +82,7 @@ class UsageAccounting:
         if isinstance(event, Finished | Failed | Cancelled) and turn.caller.key_id is not None:
             self._settle(turn, turn.caller.key_id, event)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Start the worker, which first ends the reservations of dead processes."""
         self._worker.start()
 

@@ -161,8 +161,8 @@ class Runtime:
         self.stop_all()
         await self._wait_for_runs(_FORCED_END_S)
         await self.pool.close()
-        await recorder.stop()
-        await usage_accounting.stop()
+        observers.unregister(recorder)
+        observers.unregister(usage_accounting)
 
     def stop_all(self) -> None:
         """End every active run with an error for its client."""
@@ -205,4 +205,3 @@ class RuntimeHolder:
 
 
 holder = RuntimeHolder()
-"""The holder of this process."""

@@ -1,4 +1,4 @@
-"""One served process, from its socket to its last worker."""
+"""Serve process: event loop, signals, start, drain and stop."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,9 @@ from asgiref.typing import ASGIApplication
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from apiproxy import standin
-from apiproxy.conf import Credential, GatewaySettings
+from apiproxy.conf import GatewaySettings
 from apiproxy.core.offload import SWITCH_INTERVAL_S
-from apiproxy.db.sqlite_file import database_file
+from apiproxy.db.checkpoint import Checkpoints
 from apiproxy.dialects.anthropic.count_tokens import counters
 from apiproxy.http.body import MAX_BODY_BYTES
 from apiproxy.keys.cache import keyring
@@ -25,50 +24,49 @@ from apiproxy.limits.accounting import usage_accounting
 from apiproxy.runs.runtime import Runtime, holder
 from apiproxy.server.child import ChildSide
 from apiproxy.server.daphne import GatewayServer
-from apiproxy.server.lifecycle import BackgroundService
+from apiproxy.server.lifecycle import BackgroundService, Lifecycle, OnStop
+from apiproxy.server.services import DatabaseFileWatch, DemoUpstream, WorkerPool
+from apiproxy.sessions.recorder import recorder
 
 logger = logging.getLogger(__name__)
 
 START_S = 120.0
-"""How long a start may take until it counts as failed: an operator's process manager should not have to notice."""
-_CLEAR_S = 10.0
-"""How long what a failed start leaves may take to end; then the process ends all the same."""
+"""Start timeout, so that a hanging start ends in an error without the operator's process manager."""
+_CLEANUP_S = 10.0
+"""Limit for stopping the services after a failed start; then the process exits."""
 _FLUSH_S = 2.0
-"""How long the last responses have to leave after the drain."""
-_FILE_CHECK_S = 1.0
-_DEMO_PACE_S = 0.02
+"""Time to send the last responses after the drain."""
 _DEMO_HEADERS = ((b"x-proxy-demo", b"1"),)
-"""In every response of a demo, so that a client can tell the stand-in's answers from a model's."""
+"""Added to every response of a demo: marks the stand-in's answers."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Gateway:
-    """Serves on the socket of its supervisor, which is told when it takes requests.
+class ServeProcess:
+    """Serves on the listening socket of its supervisor, from the start of the services to the end of the drain.
 
-    announce tells the operator, in a thread, when all processes take requests; the supervisor asks one of them for it.
-    Its argument: workers could be started. What it raises is a failure of the start.
+    announce: prints the banner, in a thread, when the supervisor asks this process to. Its argument: workers could be
+    started. An exception in it counts as a failed start. failure: why the start failed, for the operator.
     """
 
     def __init__(self, config: GatewaySettings, child: ChildSide, *, announce: Callable[[bool], None]) -> None:
         self._config = config
         self._child = child
         self._announce = announce
-        self._stand_in: standin.StandInServer | None = None
+        self._lifecycle = Lifecycle()
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: asyncio.Task[None] | None = None
-        self._file_watch: asyncio.Task[None] | None = None
         self._stopping = False
-        self._opened = False
-        self._begun: list[BackgroundService] = []
+        self._drain_s: float | None = 0.0
+        """Overrides the drain timeout of the settings; a failed start does not wait for runs."""
         self.failure: str | None = None
         application: ASGIApplication = import_string(settings.ASGI_APPLICATION)
-        # After that import, which sets Django up anew and its logging with it.
-        self._companions: list[BackgroundService] = [import_string(path)() for path in settings.GATEWAY_COMPANIONS]
+        # After that import, which sets up Django again, and its logging with it.
+        self._site_services: list[BackgroundService] = [import_string(it)(config) for it in settings.GATEWAY_COMPANIONS]
         self._server = GatewayServer(
             application=application,
             signal_handlers=False,
             ready_callable=self._on_loop_ready,
-            request_buffer_size=MAX_BODY_BYTES + 1,  # a body in one piece is not copied,
+            request_buffer_size=MAX_BODY_BYTES + 1,  # a body in one piece is not copied
             server_name="",
             request_timeout_s=config.request_timeout_ms / 1000,
             send_timeout_s=config.stall_timeout_ms / 1000,
@@ -88,7 +86,7 @@ class Gateway:
         loop = asyncio.get_event_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._on_signal)
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the supervisor's affair
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # handled by the supervisor
         self._child.watch(loop, on_leave=self._on_leave, on_announce=self._on_announce)
         self._spawn(self._start(), loop)
 
@@ -99,7 +97,7 @@ class Gateway:
             return
         self._stopping = True
         if self._leaving is not None:
-            self._leaving.cancel()  # it goes on to the stop
+            self._leaving.cancel()  # `_leave` then stops
         else:
             self._spawn(self._stop(), asyncio.get_event_loop())
 
@@ -118,49 +116,54 @@ class Gateway:
             async with asyncio.timeout(START_S):
                 await self._open()
         except BaseException as error:
-            # Whatever it is, the process must end. Noted before it is logged: the logging may be what failed, and an
-            # exception here would leave the process listening for ever.
+            # Noted before it is logged: the logging may be what failed, and an exception here would leave the process
+            # listening for ever.
             if not self._stopping:
                 self.failure = f"The gateway could not start: {_described(error)}"
             with contextlib.suppress(Exception):
                 logger.critical("gateway.start_failed", exc_info=error)
             try:
-                async with asyncio.timeout(_CLEAR_S):
-                    await self._clear()
+                async with asyncio.timeout(_CLEANUP_S):
+                    await self._lifecycle.stop()
             except TimeoutError:
-                pass  # the end of the process ends it
+                pass  # the end of the process cleans up the rest
             finally:
                 self._server.stop()
 
-    async def _clear(self) -> None:
-        """Ends what a failed start had begun, as far as that can be done."""
-        ends: list[Callable[[], Awaitable[object]]] = [
-            background_service.stop for background_service in reversed(self._begun)
-        ]
-        if self._stand_in is not None:
-            ends.insert(0, self._stand_in.close)
-        if self._opened:
-            ends.insert(0, lambda: holder.current().drain(0.0))
-        for end in ends:
-            with contextlib.suppress(Exception):  # the failure of the start is the one to report
-                await end()
-
     async def _open(self) -> None:
-        if self._config.credential.kind == "demo":
-            await self._enter_demo()
-        database_file.watch()
-        self._file_watch = self._spawn(_look_after_database_file(), asyncio.get_running_loop())
-        runtime = Runtime(self._config)
+        config = self._config
+        if config.credential.kind == "demo":
+            demo = DemoUpstream()
+            await self._lifecycle.start([demo])
+            config = replace(config, credential=demo.credential)
+        runtime = Runtime(config)
         holder.install(runtime)
-        self._opened = True
-        for background_service in self._companions:
-            self._begun.append(background_service)
-            await background_service.start()
-        usage_accounting.start()  # gives back what a process that was killed had reserved
-        warm = await runtime.pool.warm()
-        _keep_for_good()
-        self._child.report_started(warm)  # first: the supervisor may be taking connections itself, to refuse them
+        counters.use(config.credential)
+        pool = WorkerPool(runtime, drain_s=lambda: self._drain_s)
+        await self._lifecycle.start(self._services(pool))
+        if self._stopping:
+            return
+        _freeze_objects()
+        self._child.report_started(pool.warm)  # first: the supervisor may still answer connections with 503
         self._server.listen(self._child.listener, shared=self._child.shared)
+
+    def _services(self, pool: WorkerPool) -> list[BackgroundService]:
+        """The services in the order in which they start; they stop in reverse."""
+        return [
+            DatabaseFileWatch(),
+            Checkpoints(),  # stops when everything else has been written
+            *self._site_services,
+            OnStop(keyring.settle),
+            OnStop(counters.aclose),
+            usage_accounting,
+            OnStop(recorder.stop),
+            OnStop(self._close_connections),
+            pool,
+        ]
+
+    async def _close_connections(self) -> None:
+        await self._server.close_sockets()
+        await self._server.answered(timeout_s=_FLUSH_S)
 
     def _on_announce(self, warm: bool) -> None:
         if self.failure is None and not self._stopping:
@@ -168,7 +171,7 @@ class Gateway:
 
     async def _announced(self, warm: bool) -> None:
         try:
-            await asyncio.to_thread(self._announce, warm)  # a password's digest takes its time, and so may a terminal
+            await asyncio.to_thread(self._announce, warm)  # hashing a password blocks, and so may a terminal
         except Exception as error:
             self.failure = f"The gateway could not start: {_described(error)}"
             logger.critical("gateway.start_failed", exc_info=error)
@@ -177,57 +180,32 @@ class Gateway:
         else:
             self._child.report_announced()
 
-    async def _enter_demo(self) -> None:
-        self._stand_in = await standin.start(pace_s=_DEMO_PACE_S)
-        url = self._stand_in.base_url
-        env = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "demo"}
-        credential = Credential(kind="demo", env=env, base_url=url)
-        self._config = settings.GATEWAY = replace(self._config, credential=credential)
-
     async def _leave(self) -> None:
-        """Ends without losing a request: those that come on open connections are still answered."""
+        """Drains without losing a request: those on open connections are still answered."""
         left_s = 0.0
         try:
             await self._server.leave(timeout_s=self._config.drain_timeout_ms / 1000)
-        except asyncio.CancelledError:  # a stop cuts it short
+        except asyncio.CancelledError:  # cut short by a stop signal
             left_s = self._config.drain_timeout_ms / 1000
         self._stopping = True
         await self._stop(drain_s=left_s)
 
     async def _stop(self, drain_s: float | None = None) -> None:
+        self._drain_s = drain_s
         try:
-            await holder.current().drain(drain_s)
-            await self._server.close_sockets()
-            await self._server.answered(timeout_s=_FLUSH_S)
-            await counters.aclose()
-            await keyring.settle()
-            if self._stand_in is not None:
-                await self._stand_in.close()
-            for background_service in reversed(self._companions):
-                await background_service.stop()
-        except Exception:  # whatever it is, the process must end
-            logger.exception("gateway.stop_failed")
+            await self._lifecycle.stop()
         finally:
-            if self._file_watch is not None:
-                self._file_watch.cancel()
             self._server.stop()
 
 
 def _described(error: BaseException) -> str:
-    """In a line; a timeout has no words of its own."""
+    """One-line description of an error."""
     if isinstance(error, TimeoutError) and not str(error):
         return f"it took more than {START_S:.0f} s."
     return str(error) or type(error).__name__
 
 
-async def _look_after_database_file() -> None:
-    """So that /readyz and the log tell of it without a request that needs it."""
-    while True:
-        await asyncio.sleep(_FILE_CHECK_S)
-        await asyncio.to_thread(database_file.lost)
-
-
-def _keep_for_good() -> None:
-    """Takes what is there now out of garbage collection: to look through its 200,000 objects holds all for 0.1 s."""
+def _freeze_objects() -> None:
+    """Excludes existing objects from garbage collection: scanning these 200,000 blocks the event loop for 0.1 s."""
     gc.collect()
     gc.freeze()

@@ -14,21 +14,21 @@ ODD_MANAGE = "tests/support/odd_manage.py"
 
 STAGES = (
     "django.core.management.commands.migrate:Command.handle",
-    "apiproxy.keys.bootstrap:ensure_env_key",
+    "apiproxy.keys.bootstrap:keep_env_key",
     "apiproxy.server.daphne:GatewayServer.listen",
     "apiproxy.standin:start:OSError",
     "proxy_site.operations:Observability.__init__",
     "proxy_site.operations:Observability.start",
     "proxy_site.operations:Observability.start:KeyboardInterrupt",
-    "apiproxy.limits.accounting:bookkeeper.start",
+    "apiproxy.limits.accounting:usage_accounting.start",
     "apiproxy.engines.sdk.pool:Pool.warm:SystemExit",
     "observability.logs.handler:LineBuffer.emit:TypeError",  # what no lock did on Python 3.13
     "apiproxy.models:ApiKey.save",
-    "apiproxy.management.commands.serve:welcome",
+    "apiproxy.management.commands.serve:banner_lines",
     "apiproxy.management.commands.serve:write_first_login:OSError",
 )
 IN_A_CHILD = ("proxy_site.operations:Observability.start", "apiproxy.engines.sdk.pool:Pool.warm:SystemExit")
-IN_THE_SUPERVISOR = ("apiproxy.management.commands.serve:welcome", "apiproxy.models:ApiKey.save")
+IN_THE_SUPERVISOR = ("apiproxy.management.commands.serve:banner_lines", "apiproxy.models:ApiKey.save")
 
 
 def made(state_dir: Path) -> list[tuple[str]]:

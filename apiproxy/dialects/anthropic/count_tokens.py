@@ -3,7 +3,7 @@
 from django.http import HttpRequest, JsonResponse
 
 from apiproxy.catalog import resolve
-from apiproxy.conf import gateway_settings
+from apiproxy.conf import Credential, gateway_settings
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.parse import beta_names, check_body
@@ -21,9 +21,15 @@ class Counters:
 
     def __init__(self) -> None:
         self._counter: TokenCounter | None = None
+        self._credential: Credential | None = None
+
+    def use(self, credential: Credential) -> None:
+        """Sets the credential; without it, that of the settings is used. (A demo's differs from the settings.)"""
+        self._credential = credential
 
     async def current(self) -> TokenCounter:
-        credential = gateway_settings().credential
+        """The counter for the current credential."""
+        credential = self._credential or gateway_settings().credential
         if self._counter is None or self._counter.credential != credential:
             old, self._counter = self._counter, TokenCounter(credential)
             if old is not None:

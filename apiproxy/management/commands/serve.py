@@ -1,4 +1,4 @@
-"""`manage.py serve`: the whole gateway, a supervisor and one serve process or several."""
+"""`manage.py serve`: runs the gateway, a supervisor with one or more serve processes."""
 
 import argparse
 import os
@@ -22,18 +22,17 @@ from apiproxy.server.banner import KEY_VARIABLE, banner_lines
 from apiproxy.server.child import ChildSide
 from apiproxy.server.first_login import write_first_login
 from apiproxy.server.listener import listening_socket
-from apiproxy.server.process import Gateway
+from apiproxy.server.process import ServeProcess
 from apiproxy.server.supervise import Plan, become_supervisor
 
 
 class Command(BaseCommand):
-    """Migrates, makes the first administrator and key, warms the workers, serves, and drains on SIGTERM or SIGINT."""
+    """Migrates, creates the first administrator and key, starts workers, serves, and drains on SIGTERM or SIGINT."""
 
     help = "Runs the gateway: migrates, warms the workers, serves until SIGTERM or SIGINT, then drains."
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The number of processes."""
         parser.add_argument(
             "--processes",
             type=_processes,
@@ -43,7 +42,7 @@ class Command(BaseCommand):
         parser.add_argument("--as-child", type=ChildSide.parse, help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Serves until a signal; returns when the last worker is gone."""
+        """Replaces this process with the supervisor; in a child, serves until the drain is over."""
         config: GatewaySettings = settings.GATEWAY
         child: ChildSide | None = options["as_child"]
         processes = options["processes"] or config.processes
@@ -80,18 +79,18 @@ class Command(BaseCommand):
 
     def _serve_as_child(self, config: GatewaySettings, child: ChildSide, processes: int) -> None:
         refuse_pending_migrations()
-        config = settings.GATEWAY = replace(config, seat=child.seat)
+        config = replace(config, seat=child.seat)
         announcement = Announcement(self, config, child.listener.getsockname(), processes)
-        gateway = Gateway(config, child, announce=announcement.show)
-        gateway.serve()
-        if gateway.failure is not None:
-            raise CommandError(gateway.failure)
+        process = ServeProcess(config, child, announce=announcement.show)
+        process.serve()
+        if process.failure is not None:
+            raise CommandError(process.failure)
 
 
 class Announcement:
-    """What the operator reads when the gateway takes requests, and the first administrator and key, made just then.
+    """Startup banner, with the first administrator and API key, which are created at that moment.
 
-    address: the socket's. Of several processes one announces, when its supervisor asks it to.
+    One of the processes prints it, when the supervisor asks it to. address: of the listening socket.
     """
 
     def __init__(self, command: BaseCommand, config: GatewaySettings, address: Any, processes: int) -> None:
@@ -101,9 +100,9 @@ class Announcement:
         self._processes = processes
 
     def show(self, warm: bool) -> None:
-        """Writes it. warm: workers could be started. Raises what the database and the console raise."""
+        """Prints the banner. warm: workers could be started. Raises the errors of the database and the console."""
         if not warm:
-            line = "No worker could be started yet; `manage.py doctor` says why."
+            line = "No worker could be started yet; `manage.py doctor` shows the reason."
             self._command.stderr.write(self._command.style.ERROR(line))
         try:
             first, kept_in = make_first(), None
@@ -119,7 +118,7 @@ class Announcement:
                     kept_in.unlink(missing_ok=True)
                 raise
         finally:
-            connections.close_all()  # those of this thread, which is not needed again
+            connections.close_all()  # this thread is not used again
 
     def _write(self, first: FirstSecrets, kept_in: Path | None) -> None:
         host, port, *_ = self._address
@@ -141,7 +140,7 @@ class Announcement:
 
 
 def refuse_pending_migrations() -> None:
-    """Raises CommandError where the database is older than the code: a renewal with new code does not migrate."""
+    """Raises CommandError where migrations are missing: a process renewed with new code does not migrate."""
     executor = MigrationExecutor(connections["default"])
     pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     connections.close_all()
