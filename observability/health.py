@@ -1,4 +1,4 @@
-"""How the process is: memory and uptime, for /debug/health and for the line in the log every five minutes."""
+"""Memory and uptime, for /debug/health and the health log line every five minutes."""
 
 import asyncio
 import os
@@ -16,29 +16,27 @@ _MEGABYTE = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Uptime:
-    """Since when the process has been up, by a clock that nobody sets."""
+    """Process uptime. started: monotonic time."""
 
     started: float
 
     @classmethod
     def now(cls) -> "Uptime":
-        """One that begins here."""
         return cls(time.monotonic())
 
     def json(self) -> Json:
-        """As /debug shows it."""
         seconds = time.monotonic() - self.started
         return {"uptimeMs": round(seconds * 1000), "uptimeHuman": human_duration(seconds)}
 
 
 def own_process_json() -> Json:
-    """What grows where something is never closed: the event loop's tasks, threads and open descriptors."""
+    """Leak indicators: tasks of the event loop, threads and open file descriptors."""
     own = psutil.Process(os.getpid())
     return {"tasks": len(asyncio.all_tasks()), "threads": own.num_threads(), "descriptors": own.num_fds()}
 
 
 def memory_json(workers: Sequence[WorkerRow]) -> Json:
-    """Resident memory of this process and of its workers; `rss` is for people."""
+    """Resident memory of this process and its workers; `rss` is human-readable."""
     own = psutil.Process(os.getpid()).memory_info()
     of_workers = sum(worker["rss"] for worker in workers)
     return {

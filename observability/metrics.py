@@ -1,4 +1,4 @@
-"""Prometheus metrics. Counters only rise; every label comes from a closed set or a bounded one."""
+"""Prometheus metrics. All label values are from closed or bounded sets."""
 
 import os
 from bisect import bisect_left
@@ -38,10 +38,10 @@ _GAP_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A process's place among those of its supervisor, which count in one folder.
+    """Position of a process under its supervisor, with the shared multiprocess metrics folder.
 
-    number: no two living processes have the same. One that follows on a dead one counts on from where that had come to,
-    so what they show together never falls.
+    number: unique among live processes. A replacement process reuses the number and continues its counters, so their
+    sums never decrease.
     """
 
     number: int
@@ -49,7 +49,7 @@ class Seat:
 
 
 class Metrics(Listener):
-    """What this process counts; a listener of the recorder. With a seat, `render` gives what all of them count."""
+    """Metrics of this process, updated as a listener. With a seat, `render` covers all processes."""
 
     def __init__(self, seat: Seat | None = None) -> None:
         registry = CollectorRegistry()
@@ -95,20 +95,20 @@ class Metrics(Listener):
         )
         self._dropped_before: dict[str, int] = {}
 
-    def stalled(self, draft: ActiveTrace) -> None:
+    def stalled(self, trace: ActiveTrace) -> None:
         self._stalls.inc()
 
-    def ended(self, draft: ActiveTrace) -> None:
-        model, usage = draft.counted_as, draft.usage
-        reason = draft.end_reason.value if draft.end_reason else ""
-        self._requests.labels(draft.turn.dialect, model, draft.status.value, reason).inc()
-        self._retries.inc(draft.retries)
-        if draft.status is Status.REFUSED:
+    def ended(self, trace: ActiveTrace) -> None:
+        model, usage = trace.model_label, trace.usage
+        reason = trace.end_reason.value if trace.end_reason else ""
+        self._requests.labels(trace.turn.dialect, model, trace.status.value, reason).inc()
+        self._retries.inc(trace.retries)
+        if trace.status is Status.REFUSED:
             return
-        _observe(self._queue_wait, draft.queued_at, draft.admitted_at)
-        _observe(self._worker_wait, draft.admitted_at, draft.worker_ready_at)
-        _observe(self._first_token.labels(model), draft.received_at, draft.first_token_at)
-        _observe(self._duration.labels(model), draft.received_at, draft.finished_at)
+        _observe(self._queue_wait, trace.queued_at, trace.admitted_at)
+        _observe(self._worker_wait, trace.admitted_at, trace.worker_ready_at)
+        _observe(self._first_token.labels(model), trace.received_at, trace.first_token_at)
+        _observe(self._duration.labels(model), trace.received_at, trace.finished_at)
         for kind, count in (
             ("input", usage.input_tokens),
             ("output", usage.output_tokens),
@@ -120,24 +120,24 @@ class Metrics(Listener):
         if usage.unpriced:
             self._unpriced.labels(model, "part" if usage.partly_unpriced else "whole").inc()
 
-    def settle(self, dropped: Mapping[str, int]) -> None:
-        """Adds what is not counted where it happens. dropped: totals by reason. On the event loop's thread."""
-        self._gaps.settle()
+    def flush(self, dropped: Mapping[str, int]) -> None:
+        """Add values collected elsewhere. dropped: running totals by reason. Call on the event loop's thread."""
+        self._gaps.flush()
         for what, total in dropped.items():
             self._dropped.labels(what).inc(max(0, total - self._dropped_before.get(what, 0)))
             self._dropped_before[what] = total
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """The metrics in the format that the Accept header asks for, and the content type."""
+        """Metrics in the format of the Accept header, and the content type."""
         encoder, content_type = choose_encoder(accept)
         return encoder(self.registry), content_type
 
 
 class Gaps:
-    """The histogram of the gaps between two arrivals of output within a run.
+    """Histogram of the gaps between output batches of a run.
 
-    To observe one costs the library 3 µs, three times as long as all else that is done for an arrival. So they are
-    collected here, on the event loop's thread, and given to the library together.
+    `Histogram.observe` takes 3 µs, three times the rest of the work per batch. Gaps are therefore counted here, on the
+    event loop's thread, and added to the histogram in bulk.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -147,13 +147,12 @@ class Gaps:
         self._sum = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Counts a gap."""
         self._counts[bisect_left(_GAP_S, seconds)] += 1
         self._sum += seconds
 
-    def settle(self) -> None:
-        """Gives the library what has come together."""
-        # Its own: it has no way to observe more than one at a time.
+    def flush(self) -> None:
+        """Add the counts to the histogram."""
+        # Private attributes: the library has no bulk update.
         for bucket, count in zip(self._histogram._buckets, self._counts, strict=True):
             if count:
                 bucket.inc(count)
@@ -163,17 +162,17 @@ class Gaps:
 
 
 class GatewayCollector(Collector):
-    """What is told of a node's processes when the metrics are read: their queues and workers.
+    """Gauges of a node's processes: queues, workers and upstream states.
 
-    `tell` belongs to the event loop's thread; `collect` gives what it was told, from any thread.
+    Call `update` on the event loop's thread; `collect` may run in any thread.
     """
 
     def __init__(self, *, version: str) -> None:
         self._version = version
         self._families: Sequence[Metric] = ()
 
-    def tell(self, states: Sequence[MemberState]) -> None:
-        """Takes in how the processes are."""
+    def update(self, states: Sequence[MemberState]) -> None:
+        """Set the gauges from member states."""
         info = GaugeMetricFamily(f"{_PREFIX}_info", "The gateway's version; always 1.", labels=("version",))
         info.add_metric((self._version,), 1)
         queues = [state["queue"] for state in states]
@@ -188,7 +187,6 @@ class GatewayCollector(Collector):
         )
 
     def collect(self) -> Iterator[Metric]:
-        """The figures last told."""
         yield from self._families
 
 

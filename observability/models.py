@@ -1,4 +1,4 @@
-"""What is kept of requests: a trace each, dumps of the failed ones, bodies where a key says so, and sums for charts."""
+"""Stored observability data: traces, error dumps, stored bodies, cluster members and rollups."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -30,11 +30,11 @@ def _name(chars: int = NAME_CHARS) -> "models.CharField[str, str]":
 
 
 class Trace(models.Model):
-    """What happened to one request. Times are None for phases that it did not reach; sizes are in characters.
+    """Record of one request. Times of phases not reached are None; sizes are in characters.
 
-    Keys are copied, not referred to: a trace outlives its key. cost_micro_usd is an estimate in millionths of a dollar,
-    None where there is none. unpriced: the parts of the usage that it leaves out. usage_estimated: some token counts
-    are the gateway's own, because the upstream told none, or some that cannot be.
+    Keys are copied, not referenced, since traces outlive them. cost_micro_usd: estimate in millionths of a dollar, None
+    if unknown. unpriced: parts of the usage that it excludes. usage_estimated: some token counts were estimated by the
+    gateway, because the upstream sent none or implausible ones.
     """
 
     id = models.CharField(primary_key=True, max_length=ID_CHARS)
@@ -45,7 +45,7 @@ class Trace(models.Model):
     dialect = _name(20)
     requested_model = _name()
     model = _name()
-    # None, not empty, without a session: the index below then leaves those rows out.
+    # NULL without a session, so that the partial index below excludes the row.
     conversation_id = models.CharField(max_length=NAME_CHARS, null=True, blank=True)  # noqa: DJ001
     client_ip = _name(64)
     user_agent = _name(300)
@@ -97,7 +97,7 @@ class Trace(models.Model):
     class Meta:
         ordering = ("-received_at", "-id")
         permissions = (("cancel_run", "Can cancel requests and retire workers"),)
-        # One for each filter that alone must be fast over any number of rows; queries.py says how several are combined.
+        # One per filter that must be fast on its own; queries.py explains how filters are combined.
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["received_at", "id"], name="trace_received"),
             models.Index(fields=["status", "received_at", "id"], name="trace_status"),
@@ -116,7 +116,7 @@ class Trace(models.Model):
 
 
 class ErrorDump(models.Model):
-    """What is needed to understand one failed request: phases, options, the end of stderr. Redacted before it came."""
+    """Diagnostics of a failed request: phases, options, end of stderr. Already redacted."""
 
     trace = models.OneToOneField(Trace, on_delete=models.CASCADE, primary_key=True, related_name="dump")
     created_at = models.DateTimeField(db_index=True)
@@ -127,7 +127,7 @@ class ErrorDump(models.Model):
 
 
 class StoredBody(models.Model):
-    """The request and the answer of one turn, kept because its key says so; credentials are taken out of them."""
+    """Request and answer of a turn whose key stores bodies, without credentials."""
 
     trace = models.OneToOneField(Trace, on_delete=models.CASCADE, primary_key=True, related_name="stored_body")
     created_at = models.DateTimeField(db_index=True)
@@ -142,9 +142,9 @@ class StoredBody(models.Model):
 
 
 class Member(models.Model):
-    """A serve process that shares this database; seen_at is by the database's clock.
+    """A serve process that shares this database. seen_at: last heartbeat, by the database's clock.
 
-    state: what it says of itself, as JSON (`cluster/states.py`), where nothing quicker carries that.
+    state: `MemberState` as JSON; empty if published through Redis.
     """
 
     name = models.CharField(primary_key=True, max_length=NAME_CHARS)
@@ -158,7 +158,7 @@ class Member(models.Model):
 
 
 class Errand(models.Model):
-    """What one process asks another to do, where there is no Redis to ask it by."""
+    """Command from one process to another, when Redis is not available."""
 
     process = models.CharField(max_length=NAME_CHARS, db_index=True)
     kind = models.CharField(max_length=16)
@@ -170,7 +170,7 @@ class Errand(models.Model):
 
 
 class Dimension(models.TextChoices):
-    """By what requests are summed. An error's value is `type/phase`."""
+    """Grouping of rollups. The value of an error is `type/phase`."""
 
     ALL = "all"
     MODEL = "model"
@@ -179,7 +179,7 @@ class Dimension(models.TextChoices):
 
 
 class Metric(models.TextChoices):
-    """What has a histogram."""
+    """Measurements with a histogram."""
 
     QUEUE = "queue"
     TTFT = "ttft"
@@ -187,9 +187,9 @@ class Metric(models.TextChoices):
 
 
 class Rollup(models.Model):
-    """The sums over the requests that ended within `resolution_s` seconds from `start` (Unix time).
+    """Sums over requests that ended within `resolution_s` seconds from `start` (Unix time).
 
-    first_at, last_at and last_error_at are Unix times, 0 where there is none. A …_n counts what the sum before it adds.
+    first_at, last_at and last_error_at are Unix times, 0 if none. …_n: number of values in the sum before it.
     """
 
     resolution_s = models.PositiveIntegerField()
@@ -235,7 +235,7 @@ class Rollup(models.Model):
 
 
 class RollupBucket(models.Model):
-    """How many requests of a rollup lay in one bucket (`histogram.py`) of a metric."""
+    """Number of requests of a rollup in one histogram bucket (`histogram.py`) of a metric."""
 
     resolution_s = models.PositiveIntegerField()
     dimension = models.CharField(max_length=8, choices=Dimension.choices)

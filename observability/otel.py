@@ -1,16 +1,16 @@
-"""OpenTelemetry: a span a run by the GenAI semantic conventions, its phases as events. Needs the extra `otel`.
+"""OpenTelemetry export: one GenAI span per run, with its phases as events. Requires the extra `otel`.
 
-https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ has the names. No words of a request are in a span.
+Names: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/. Spans contain no prompt text.
 """
 
 from collections.abc import Mapping
 
-from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import Status as SpanStatus
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from apiproxy.core.text import storable
@@ -29,7 +29,7 @@ Attribute = str | bool | int | float | list[str]
 
 
 class SpanExport(Listener):
-    """A listener that makes a span of each request when it ends, and hands it to a queue that a thread empties."""
+    """Listener that creates a span when a request ends; a background thread exports it."""
 
     def __init__(self, endpoint: str, *, version: str, exporter: SpanExporter | None = None) -> None:
         url = endpoint.rstrip("/")
@@ -42,51 +42,51 @@ class SpanExport(Listener):
         self._tracer = self._provider.get_tracer(SERVICE, version)
         self._propagator = TraceContextTextMapPropagator()
 
-    def ended(self, draft: ActiveTrace) -> None:
-        """Makes the span, below the client's own where its `traceparent` says which."""
-        carrier = {"traceparent": draft.turn.traceparent} if draft.turn.traceparent else {}
+    def ended(self, trace: ActiveTrace) -> None:
+        """Create the span, as a child of the client's span if it sent a `traceparent`."""
+        carrier = {"traceparent": trace.turn.traceparent} if trace.turn.traceparent else {}
         span = self._tracer.start_span(
-            storable(f"chat {draft.turn.model}", 200),
+            storable(f"chat {trace.turn.model}", 200),
             context=self._propagator.extract(carrier),
             kind=SpanKind.SERVER,
-            attributes=dict(attributes_of(draft)),
-            start_time=_nanoseconds(draft.received_at),
+            attributes=dict(attributes_of(trace)),
+            start_time=_nanoseconds(trace.received_at),
         )
         for phase in _PHASES:
-            at = getattr(draft, f"{phase}_at")
+            at = getattr(trace, f"{phase}_at")
             if at is not None:
                 span.add_event(phase, timestamp=_nanoseconds(at))
-        if draft.status in (Status.ERROR, Status.REFUSED, Status.INTERRUPTED):
-            span.set_status(trace.Status(StatusCode.ERROR))
-        span.end(_nanoseconds(draft.finished_at or draft.latest))
+        if trace.status in (Status.ERROR, Status.REFUSED, Status.INTERRUPTED):
+            span.set_status(SpanStatus(StatusCode.ERROR))
+        span.end(_nanoseconds(trace.finished_at or trace.latest))
 
     def stop(self, timeout_s: float) -> None:
-        """Sends what is left, for at most that long. Blocks."""
+        """Export remaining spans, for at most `timeout_s`. Blocks."""
         self._provider.force_flush(int(timeout_s * 1000))
         self._provider.shutdown()
 
 
-def attributes_of(draft: ActiveTrace) -> Mapping[str, Attribute]:
-    """The span's attributes; those of unknown value are left out."""
-    turn, usage, failure, body = draft.turn, draft.usage, draft.failure, draft.body or {}
+def attributes_of(trace: ActiveTrace) -> Mapping[str, Attribute]:
+    """Span attributes, without unknown values."""
+    turn, usage, failure, body = trace.turn, trace.usage, trace.failure, trace.body or {}
     found: dict[str, Attribute | None] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "anthropic",
         "gen_ai.request.model": storable(turn.model, 200),
-        "gen_ai.response.model": storable(draft.response_model, 200) or None,
-        "gen_ai.response.id": storable(draft.response_id, 200) or None,
-        "gen_ai.response.finish_reasons": [draft.stop_reason] if draft.stop_reason else None,
+        "gen_ai.response.model": storable(trace.response_model, 200) or None,
+        "gen_ai.response.id": storable(trace.response_id, 200) or None,
+        "gen_ai.response.finish_reasons": [trace.stop_reason] if trace.stop_reason else None,
         "gen_ai.conversation.id": storable(turn.conversation_id, 200) if turn.conversation_id else None,
         "gen_ai.usage.input_tokens": usage.input_tokens,
         "gen_ai.usage.output_tokens": usage.output_tokens,
         "gen_ai.usage.cache_read.input_tokens": usage.cache_read_input_tokens,
         "gen_ai.usage.cache_creation.input_tokens": usage.cache_creation_input_tokens,
         "error.type": failure.error.kind.value if failure else None,
-        "claude_proxy.request_id": draft.id,
+        "claude_proxy.request_id": trace.id,
         "claude_proxy.dialect": turn.dialect,
         "claude_proxy.key": storable(turn.caller.key_label, 200),
         "claude_proxy.stream": turn.stream,
-        "claude_proxy.end_reason": draft.end_reason.value if draft.end_reason else None,
+        "claude_proxy.end_reason": trace.end_reason.value if trace.end_reason else None,
         "claude_proxy.cost_usd_estimate": usage.cost_usd,
         "claude_proxy.cost_unpriced": [storable(part, 200) for part in usage.unpriced] or None,
     }

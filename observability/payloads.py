@@ -1,4 +1,4 @@
-"""What the dashboard's socket says, as types: one union, told apart by `type`. Pure.
+"""Dashboard WebSocket messages, as a union discriminated by `type`. Pure.
 
 Times are Unix seconds unless a name ends in `_ms`; sizes are characters; money is US dollars.
 """
@@ -13,11 +13,11 @@ from observability.tracing.columns import span_ms
 from observability.tracing.trace_builder import ActiveTrace
 
 MESSAGE_CHARS = 300
-"""What the feed shows of an error's message."""
+"""Maximum length of an error message in the feed."""
 
 
 class RunRow(TypedDict):
-    """A request that waits or runs. The page reckons its age, and its place in the line, from the times."""
+    """A queued or running request. The page computes its age and queue position from the times."""
 
     id: str
     node: str
@@ -39,7 +39,7 @@ class RunRow(TypedDict):
 
 
 class Gone(TypedDict):
-    """A request that is over; status and reason are empty where only the table's limit pushed it out."""
+    """A removed row; status and reason are empty if it was only pushed out by the table's limit."""
 
     id: str
     status: str
@@ -47,7 +47,7 @@ class Gone(TypedDict):
 
 
 class Queue(TypedDict):
-    """How full the gateway is."""
+    """Queue length and slots in use."""
 
     active: int
     waiting: int
@@ -55,15 +55,14 @@ class Queue(TypedDict):
 
 
 class Load(TypedDict):
-    """How full the gateway was lately: one value for every two seconds, the newest last."""
+    """Recent queue samples, one every two seconds, newest last."""
 
     active: list[int]
     waiting: list[int]
 
 
 class Upstream(TypedDict):
-    """Whether the upstream is asked: `closed`, `open` (it is not) or `probing`; its failures in a row, and how often it
-    was given up since the start."""
+    """Circuit breaker: state (`closed`, `open`, `probing`), consecutive failures, and times opened since the start."""
 
     state: str
     failures: int
@@ -71,7 +70,7 @@ class Upstream(TypedDict):
 
 
 class WorkerRow(TypedDict):
-    """A CLI process; rss in bytes."""
+    """A CLI process. rss: bytes."""
 
     id: str
     node: str
@@ -86,7 +85,7 @@ class WorkerRow(TypedDict):
 
 
 class ProcessRow(TypedDict):
-    """A serve process; rss in bytes, without its workers'."""
+    """A serve process. rss: bytes, without workers."""
 
     process: str
     node: str
@@ -98,7 +97,7 @@ class ProcessRow(TypedDict):
 
 
 class ErrorRow(TypedDict):
-    """A request that failed."""
+    """A failed request."""
 
     id: str
     at: float
@@ -111,9 +110,9 @@ class ErrorRow(TypedDict):
 
 
 class Tiles(TypedDict):
-    """The figures on top: of the last minute, of the last five, of today (UTC).
+    """Key figures of the last minute, the last five minutes and today (UTC).
 
-    error_rate is a share, None without requests.
+    error_rate: share of requests; None without requests.
     """
 
     per_minute: int
@@ -128,7 +127,7 @@ class Tiles(TypedDict):
 
 
 class Sparks(TypedDict):
-    """The lines under the figures: the last five minutes in steps of 10 s; tokens and cost by hour of the last day."""
+    """Sparklines: the last five minutes in steps of 10 s; tokens and cost by hour of the last day."""
 
     requests: list[int]
     errors: list[int]
@@ -139,7 +138,7 @@ class Sparks(TypedDict):
 
 
 class Pulse(TypedDict):
-    """What is read from the database."""
+    """Figures read from the database."""
 
     tiles: Tiles
     sparks: Sparks
@@ -147,9 +146,9 @@ class Pulse(TypedDict):
 
 
 class Snapshot(TypedDict):
-    """All of it: the first message, and the answer to `catch_up`. hidden: requests beyond the table's limit.
+    """Full state: the first message, and the reply to `catch_up`. hidden: requests beyond the table's limit.
 
-    processes: this one first; the queue and the load are the sums of theirs.
+    processes: this one first. queue, load: sums over all processes.
     """
 
     type: Literal["snapshot"]
@@ -166,7 +165,7 @@ class Snapshot(TypedDict):
 
 
 class Tick(TypedDict):
-    """What has changed since the message with the number before; None where nothing has."""
+    """Changes since the message with the previous `seq`; None: unchanged."""
 
     type: Literal["tick"]
     seq: int
@@ -184,33 +183,33 @@ class Tick(TypedDict):
 Payload = Snapshot | Tick
 
 
-def run_row(draft: ActiveTrace, *, node: str, process: str) -> RunRow:
-    """The row of a request under way, in that process."""
-    turn, first, last = draft.turn, draft.first_token_at, draft.last_event_at
+def run_row(trace: ActiveTrace, *, node: str, process: str) -> RunRow:
+    """Row of a running request."""
+    turn, first, last = trace.turn, trace.first_token_at, trace.last_event_at
     writing = first is not None and last is not None and last - first > 0.2
     return {
-        "id": draft.id,
+        "id": trace.id,
         "node": node,
         "process": process,
         "key": turn.caller.key_label,
         "model": turn.model,
         "dialect": turn.dialect,
-        "phase": draft.phase.value,
+        "phase": trace.phase.value,
         "stream": turn.stream,
-        "received": draft.received_at,
-        "queued": draft.queued_at,
+        "received": trace.received_at,
+        "queued": trace.queued_at,
         "last": last,
-        "ttft_ms": span_ms(draft.received_at, first),
-        "chars": draft.output_chars,
-        "rate": round(draft.output_chars / (last - first)) if writing and first and last else None,
-        "events": draft.event_count,
-        "stalls": draft.stalls,
-        "retries": draft.retries,
+        "ttft_ms": span_ms(trace.received_at, first),
+        "chars": trace.output_chars,
+        "rate": round(trace.output_chars / (last - first)) if writing and first and last else None,
+        "events": trace.event_count,
+        "stalls": trace.stalls,
+        "retries": trace.retries,
     }
 
 
 def worker_row(worker: WorkerSnapshot, *, node: str, process: str) -> WorkerRow:
-    """The row of a worker of that process."""
+    """Row of a worker."""
     return {
         "id": worker.id,
         "node": node,
@@ -226,7 +225,7 @@ def worker_row(worker: WorkerSnapshot, *, node: str, process: str) -> WorkerRow:
 
 
 def error_row(trace: Trace) -> ErrorRow:
-    """The row of a request that failed; its message is redacted already."""
+    """Row of a failed request; its message is already redacted."""
     return {
         "id": trace.pk,
         "at": (trace.finished_at or trace.received_at).timestamp(),
@@ -240,7 +239,7 @@ def error_row(trace: Trace) -> ErrorRow:
 
 
 def tiles(*, last_minute: Sequence[Point], recent: Sequence[Point], latency: Percentiles, today: Totals) -> Tiles:
-    """The figures, from the sums. latency: that of the first token over the recent points."""
+    """Key figures. latency: time to first token over the recent points."""
     requests = sum(point.totals.requests for point in recent)
     failed = sum(point.totals.errors + point.totals.interrupted for point in recent)
     return {
@@ -257,7 +256,7 @@ def tiles(*, last_minute: Sequence[Point], recent: Sequence[Point], latency: Per
 
 
 def sparks(recent: Sequence[Point], hours: Sequence[Point]) -> Sparks:
-    """The lines under the figures."""
+    """Sparklines of the key figures."""
     return {
         "requests": [point.totals.requests for point in recent],
         "errors": [point.totals.errors + point.totals.interrupted for point in recent],

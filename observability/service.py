@@ -21,7 +21,7 @@ from observability.cluster.registry import MemberRegistry
 from observability.cluster.states import Identity
 from observability.health import Uptime, memory_json
 from observability.logs.handler import Logging
-from observability.logs.request_log import RunLog
+from observability.logs.request_log import RequestLog
 from observability.metrics import GatewayCollector, Metrics, Seat
 from observability.runtime import ProcessRuntime
 from observability.serialize import Json, queue_json
@@ -87,7 +87,7 @@ class Service:
         self.writer = Writer(self._store)
         self.refusals = RefusalLimit(self.writer)
         self._otel: SpanExport | None = None
-        listeners: list[Listener] = [self.refusals, self.metrics, RunLog()]
+        listeners: list[Listener] = [self.refusals, self.metrics, RequestLog()]
         self.recorder = Recorder(listeners, names=self.names, on_gap=self.metrics.observe_gap)
         self.cluster = Cluster(
             identity,
@@ -95,7 +95,7 @@ class Service:
             runtime=runtime,
             recorder=self.recorder,
             redis_url=config.redis_url,
-            on_heartbeat=lambda: self.metrics.settle(self.dropped()),
+            on_heartbeat=lambda: self.metrics.flush(self.dropped()),
         )
         self.collector = GatewayCollector(version=VERSION)
         self.metrics.registry.register(self.collector)
@@ -153,7 +153,7 @@ class Service:
             "behindMs": round(self.writer.behind_s * 1000),
             "failing": self.writer.failing,
             "dropped": self.writer.dropped + self.recorder.overflowed,
-            "refusalsNotKept": self.refusals.left_out,
+            "refusalsNotKept": self.refusals.skipped,
         }
 
     def settlements_json(self) -> Json:
@@ -163,9 +163,9 @@ class Service:
 
     async def update_metrics(self) -> None:
         """Update the metrics; call it before they are rendered."""
-        self.metrics.settle(self.dropped())
-        everyone = await self.cluster.members()
-        self.collector.tell([state for state in everyone if state["node"] == self.config.node])
+        self.metrics.flush(self.dropped())
+        members = await self.cluster.members()
+        self.collector.update([state for state in members if state["node"] == self.config.node])
 
     def active(self) -> list[ActiveTrace]:
         """Active requests of this process, oldest first."""

@@ -1,4 +1,4 @@
-"""The closed sets of words in traces, statistics and metrics. The values are kept: never rename one."""
+"""Enumerations of traces, statistics and metrics. The values are stored: never rename one."""
 
 from enum import StrEnum
 from typing import assert_never
@@ -7,7 +7,7 @@ from apiproxy.core.errors import FailureKind
 
 
 class Status(StrEnum):
-    """How a request stands. `interrupted`: its process ended before it did."""
+    """Status of a request. `interrupted`: its process ended first."""
 
     ACTIVE = "active"
     COMPLETED = "completed"
@@ -18,7 +18,7 @@ class Status(StrEnum):
 
 
 class EndReason(StrEnum):
-    """Why a request is over."""
+    """Reason for the end of a request."""
 
     COMPLETED = "completed"
     CLIENT_DISCONNECT = "client_disconnect"
@@ -35,7 +35,7 @@ class EndReason(StrEnum):
 
 
 class Phase(StrEnum):
-    """The last thing that happened to a request; an error's phase is the one that it happened after."""
+    """Last phase reached by a request; of an error, the last phase before it."""
 
     RECEIVED = "received"
     QUEUED = "queued"
@@ -47,7 +47,7 @@ class Phase(StrEnum):
 
 
 def end_reason_of(kind: FailureKind) -> EndReason:  # noqa: C901 - one table
-    """The end reason of a turn that failed or was refused."""
+    """End reason of a failed or refused turn."""
     match kind:
         case FailureKind.STALL:
             return EndReason.STALL
@@ -87,7 +87,7 @@ def end_reason_of(kind: FailureKind) -> EndReason:  # noqa: C901 - one table
 
 
 def status_of(reason: EndReason) -> Status:
-    """The status that goes with an end reason."""
+    """Status for an end reason."""
     match reason:
         case EndReason.COMPLETED:
             return Status.COMPLETED

@@ -109,7 +109,7 @@ class Cluster:
         self._executor.shutdown(wait=False)
 
     def own_state(self) -> MemberState:
-        drafts, node, label = self._recorder.active(), self.identity.node, self.identity.label
+        traces, node, label = self._recorder.active(), self.identity.node, self.identity.label
         return {
             "process": self.identity.process,
             "node": node,
@@ -119,8 +119,8 @@ class Cluster:
             "rss": psutil.Process(os.getpid()).memory_info().rss,
             "queue": self.queue(),
             "upstream": self.upstream(),
-            "active": len(drafts),
-            "runs": [active_run(draft, self.identity) for draft in drafts[:MAX_REPORTED_RUNS]],
+            "active": len(traces),
+            "runs": [active_run(trace, self.identity) for trace in traces[:MAX_REPORTED_RUNS]],
             "workers": [worker_row(worker, node=node, process=label) for worker in self._runtime.workers()],
             "load": self.load(),
         }
@@ -225,8 +225,8 @@ class Cluster:
         self._handle_lost(result.lost)
         if result.disowned:
             logger.warning("cluster.disowned", extra={"active": len(self._recorder.active())})
-            for draft in self._recorder.active():
-                draft.disowned = True
+            for trace in self._recorder.active():
+                trace.disowned = True
         for kind, subject in result.commands:
             self._execute(kind, subject)
 

@@ -69,25 +69,25 @@ def label_of(node: str, pid: int) -> str:
     return f"{node}:{pid}"
 
 
-def active_run(draft: ActiveTrace, identity: Identity) -> ActiveRun:
+def active_run(trace: ActiveTrace, identity: Identity) -> ActiveRun:
     """Entry of a running request in a member state."""
-    turn, facts = draft.turn, draft.facts
+    turn, stats = trace.turn, trace.body_stats
     return {
-        **run_row(draft, node=identity.node, process=identity.label),
+        **run_row(trace, node=identity.node, process=identity.label),
         "requested_model": turn.requested_model,
-        "queue_position": draft.queue_position,
-        "has_tools": facts.tool_count > 0,
-        "thinking": facts.thinking,
-        "ready": draft.worker_ready_at,
-        "first": draft.first_token_at,
-        "last_event_type": draft.last_event_type,
-        "prompt_chars": facts.prompt_chars,
-        "system_chars": facts.system_chars,
+        "queue_position": trace.queue_position,
+        "has_tools": stats.tool_count > 0,
+        "thinking": stats.thinking,
+        "ready": trace.worker_ready_at,
+        "first": trace.first_token_at,
+        "last_event_type": trace.last_event_type,
+        "prompt_chars": stats.prompt_chars,
+        "system_chars": stats.system_chars,
         "body_bytes": turn.body_bytes,
         "client_ip": turn.caller.client_ip,
         "key_id": turn.caller.key_id,
         "conversation_id": turn.conversation_id,
-        "worker_pid": draft.worker_pid,
+        "worker_pid": trace.worker_pid,
     }
 
 

@@ -1,4 +1,4 @@
-"""A log record as one line: as JSON, or for a terminal; without secrets, and without characters that it would obey."""
+"""Log line formatters (JSON and console) with redaction and escaping of control characters."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ _MAX_TRACEBACK_CHARS = 8_000
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _OWN |= {"request", "server_time"}  # objects that Django adds
 
-# Escapes that a terminal obeys, line ends that are not \n, and marks that turn the direction of writing.
+# Terminal control characters, line ends other than \n, and bidirectional text marks.
 _CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _ESCAPED = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _CONTROLS}
 _ESCAPED_BUT_LINES = {code: text for code, text in _ESCAPED.items() if code not in (0x09, 0x0A)}
@@ -28,31 +28,30 @@ _CONTROL = re.compile("[" + "".join(re.escape(chr(code)) for code in _CONTROLS i
 
 
 class JsonLine:
-    """One JSON object: `ts`, `level`, `event`, the fields, `logger`, and `exception` where there is one."""
+    """JSON formatter: `ts`, `level`, `event`, the extra fields, `logger` and, for errors, `exception`."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end.
+        """Format without line end.
 
-        Most lines hold nothing to be taken out: one look at the finished JSON tells, and is a tenth of the work of
-        looking at each field.
+        Most lines need no redaction: checking the finished JSON costs a tenth of checking every field.
         """
         fields = fields_of(record)
         try:
             line = orjson.dumps(fields).decode()
         except TypeError:
-            line = ""  # something that JSON has not: cleaned below
-        if not 0 < len(line) <= _MAX_LINE_CHARS or self._redactor.suspects(line) or _CONTROL.search(line):
+            line = ""  # not JSON-serializable: converted below
+        if not 0 < len(line) <= _MAX_LINE_CHARS or self._redactor.may_contain_secret(line) or _CONTROL.search(line):
             return _dumps(cleaned(fields, self._redactor, terminal=False))
         return line
 
 
 class ConsoleLine:
-    """A line that people read, coloured unless NO_COLOR is set; tracebacks follow on lines of their own.
+    """Console formatter, coloured unless NO_COLOR is set; tracebacks follow on separate lines.
 
-    The time is local and without its day; fields that say nothing, and the names of our own loggers, are left out.
+    Shows the local time without date; omits empty fields and the names of our own loggers.
     """
 
     def __init__(self, redactor: Redactor) -> None:
@@ -66,7 +65,6 @@ class ConsoleLine:
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
         fields = cleaned(fields_of(record), self._redactor, terminal=True)
         fields["ts"] = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]  # noqa: DTZ006 - local
         if record.name.startswith(_OWN_LOGGERS):
@@ -76,7 +74,7 @@ class ConsoleLine:
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """What the record says, in the order in which it is shown."""
+    """Fields of a record in output order."""
     at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
     fields: dict[str, Any] = {
         "ts": at.replace("+00:00", "Z"),
@@ -91,7 +89,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def cleaned(fields: dict[str, Any], redactor: Redactor, *, terminal: bool) -> dict[str, Any]:
-    """The fields without secrets and without control characters; line ends stay where JSON or a traceback has them."""
+    """Redacted and escaped fields. Line ends are kept in JSON and in tracebacks."""
     table = _ESCAPED if terminal else _ESCAPED_BUT_LINES
     trace = fields.pop("exception", None)
     safe = {name.translate(table): _escaped(value, table) for name, value in redactor.value(fields).items()}
@@ -111,5 +109,5 @@ def _escaped(value: object, table: dict[int, str]) -> object:
 def _dumps(fields: dict[str, Any]) -> str:
     try:
         return orjson.dumps(fields).decode()
-    except TypeError:  # a number of more than 64 bits
+    except TypeError:  # an integer of more than 64 bits
         return json.dumps(fields)

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line to stderr and to a file a day; a terminal gets a coloured form for people.
+"""Logging to stderr and daily files, one JSON object per line; terminals get a coloured format.
 
 Callers only append a record to a bounded buffer; ten times a second a thread formats, redacts and writes them.
 """
@@ -19,14 +19,14 @@ from observability.tracing.redact import Redactor
 
 MAX_PENDING_LINES = 10_000
 WRITE_S = 0.1
-"""How long lines wait for each other. A thread woken for each would cost more than all else about it."""
+"""Interval between writes. Waking the thread for each line would dominate its cost."""
 
 _STOP_S = 5.0
 _QUIET = ("asyncio", "daphne", "django.channels.server", "httpx", "httpcore", "urllib3")
 
 
 class LineBuffer(logging.Handler):
-    """Takes records on without waiting: what finds the buffer full is dropped and counted."""
+    """Bounded non-blocking buffer; records are dropped and counted when it is full."""
 
     def __init__(self, limit: int = MAX_PENDING_LINES) -> None:
         super().__init__()
@@ -43,12 +43,12 @@ class LineBuffer(logging.Handler):
         self._records.append(record)
 
     def take(self) -> list[logging.LogRecord]:
-        """All that has come together, the oldest first."""
+        """Remove and return all records, oldest first."""
         return [self._records.popleft() for _ in range(len(self._records))]
 
 
 class Logging:
-    """The logging of this process, as `configure` set it up: the buffer, and the thread that empties it."""
+    """Logging of this process: the buffer and its writer thread. Created by `configure`."""
 
     def __init__(self, *, stream: TextIO, file: DailyFile, redactor: Redactor) -> None:
         self.buffer = LineBuffer()
@@ -62,11 +62,11 @@ class Logging:
 
     @property
     def lost(self) -> int:
-        """Lines that are in no file: dropped because the buffer was full, or refused by the disk."""
+        """Lines missing from the file: buffer full, formatting failed or disk error."""
         return self.buffer.dropped + self._file.lost + self._failed
 
     def start(self) -> None:
-        """Takes over the root logger."""
+        """Replace the root logger's handlers and start the writer thread."""
         root = logging.getLogger()
         for old in list(root.handlers):
             root.removeHandler(old)
@@ -75,7 +75,7 @@ class Logging:
         atexit.register(self.stop)
 
     def stop(self) -> None:
-        """Writes what is left, and goes back to plain lines on stderr. May be called twice."""
+        """Write remaining lines and restore plain logging to stderr. Idempotent."""
         atexit.unregister(self.stop)
         root = logging.getLogger()
         if self.buffer in root.handlers:
@@ -83,7 +83,7 @@ class Logging:
             root.addHandler(logging.lastResort or logging.StreamHandler())
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(_STOP_S)  # a disk or a terminal that hangs must not keep the process
+            self._thread.join(_STOP_S)  # a hung disk or terminal must not block exit
 
     def _run(self) -> None:
         while not self._stopping.wait(WRITE_S):
@@ -98,7 +98,7 @@ class Logging:
             try:
                 line = self._line.format(record)
                 shown.append(line if self._console is None else self._console.format(record))
-            except Exception:  # noqa: BLE001 - whatever somebody put into a record: the others must be written
+            except Exception:  # noqa: BLE001 - a bad record must not affect the others
                 self._failed += 1
             else:
                 by_date.setdefault(datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d"), []).append(line)
@@ -108,7 +108,7 @@ class Logging:
             try:
                 self._stream.write("\n".join(shown) + "\n")
                 self._stream.flush()
-            except (OSError, ValueError):  # nobody reads it any more
+            except (OSError, ValueError):  # stderr is closed
                 self._failed += 0 if by_date else len(shown)
 
 
@@ -121,7 +121,7 @@ def configure(
     stream: TextIO | None = None,
     retention_days: int = RETENTION_DAYS,
 ) -> Logging:
-    """Takes over the logging of the whole process. debug logs everything, whatever the level."""
+    """Configure logging for the whole process. debug: log everything regardless of `level`."""
     state = Logging(
         stream=stream or sys.stderr,
         file=DailyFile(log_dir, retention_days=retention_days),
@@ -138,5 +138,5 @@ def configure(
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (TypeError, ValueError):  # placeholders and arguments that do not fit; the line counts all the same
+    except (TypeError, ValueError):  # placeholders do not match the arguments
         return f"{record.msg} {record.args!r}"

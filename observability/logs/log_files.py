@@ -1,4 +1,4 @@
-"""The log files: one a day, named by its date (UTC); written, listed, read from the end, and deleted in time."""
+"""Daily log files, named by UTC date: append, list, tail and delete."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from observability.logs.tail import LineCounts, lines_from_end
 
 RETENTION_DAYS = 14
 MAX_FILE_BYTES = 1 * 2**30
-"""Above it a day's further lines go to stderr only."""
+"""Maximum file size; further lines go to stderr only."""
 
 MAX_TAIL = 10_000
 _RETRY_S = 30.0
@@ -26,9 +26,9 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
 class DailyFile:
-    """Appends lines to the file of their day. One that cannot be written is tried again later; it disturbs nobody.
+    """Appends lines to the file of their day. Lines that cannot be written are counted as lost; never raises.
 
-    What comes together is written in one piece, so several processes can share the folder. Used by one thread.
+    Each batch is a single write, so several processes can share the folder. Used by one thread.
     """
 
     def __init__(self, folder: Path, *, retention_days: int = RETENTION_DAYS) -> None:
@@ -40,7 +40,7 @@ class DailyFile:
         self.lost = 0
 
     def append(self, date: str, lines: Sequence[str]) -> None:
-        """Writes the lines (without their ends) into the file of that date (`YYYY-MM-DD`)."""
+        """Append lines (without line ends) to the file of a date (`YYYY-MM-DD`)."""
         if time.monotonic() < self._retry_at:
             self.lost += len(lines)
             return
@@ -51,13 +51,13 @@ class DailyFile:
                 self.lost += len(lines)
             else:
                 os.write(descriptor, data)
-        except OSError:  # the folder is gone or full: stderr still has the lines
+        except OSError:  # folder missing or disk full; the lines are still on stderr
             self.lost += len(lines)
             self._retry_at = time.monotonic() + _RETRY_S
             self.close()
 
     def close(self) -> None:
-        """Closes the file; the next line opens it again."""
+        """Close the file; `append` reopens it."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -75,7 +75,7 @@ class DailyFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFile:
-    """A log file as it is listed."""
+    """Directory entry of a log file."""
 
     name: str
     size_bytes: int
@@ -84,19 +84,19 @@ class LogFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
-    """The end of a log file. total: lines in the whole file."""
+    """Last lines of a log file. total: lines in the whole file."""
 
     total: int
     lines: list[str]
 
 
 def is_log_name(name: str) -> bool:
-    """Whether it is the name of a log file, and nothing else (a path, say)."""
+    """Whether the name is a log file name, and not a path."""
     return _NAME.fullmatch(name) is not None
 
 
 def list_files(folder: Path) -> list[LogFile]:
-    """The log files, the newest first. A folder that does not exist has none."""
+    """Log files, newest first; empty if the folder does not exist."""
     files = []
     for path in _log_paths(folder):
         stat = path.lstat()
@@ -105,7 +105,7 @@ def list_files(folder: Path) -> list[LogFile]:
 
 
 def delete_old(folder: Path, *, keep_days: int) -> int:
-    """Deletes the files of days before that; how many."""
+    """Delete files older than `keep_days`; returns their number."""
     oldest = (datetime.now(UTC) - timedelta(days=keep_days)).strftime("proxy-%Y-%m-%d.log")
     old = [path for path in _log_paths(folder) if path.name < oldest]
     for path in old:
@@ -114,15 +114,15 @@ def delete_old(folder: Path, *, keep_days: int) -> int:
 
 
 def tail(folder: Path, name: str, count: int, *, level: str = "", text: str = "") -> Tail:
-    """The last lines of a file, oldest first: all, or those at least as severe as the level and with the text in them.
+    """Last `count` lines, oldest first, optionally with a minimum level and containing a text (case-insensitive).
 
-    Raises ValueError for what is not a log file's name, FileNotFoundError where there is none.
+    Raises ValueError for an invalid file name, FileNotFoundError for a missing file.
     """
     if not is_log_name(name):
         raise ValueError(name)
     least, needle = _LEVELS.get(level.lower(), 0), text.casefold()
     with _opened(folder / name) as file:
-        size_bytes = os.fstat(file.fileno()).st_size  # what is written from now on is not looked at
+        size_bytes = os.fstat(file.fileno()).st_size  # later lines are ignored
         found = (
             shown
             for line in lines_from_end(file, size_bytes)
@@ -139,7 +139,7 @@ def _decoded(line: bytes) -> str:
 def _opened(path: Path) -> BinaryIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError as error:  # a link, which is none of ours, counts as missing
+    except OSError as error:  # symbolic links count as missing
         raise FileNotFoundError(path.name) from error
     return open(descriptor, "rb", buffering=0)  # noqa: PTH123 - a descriptor, closed by the caller
 

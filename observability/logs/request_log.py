@@ -1,4 +1,4 @@
-"""A line in the log for each step of a request. Never its words, and not its error's message, which may quote them."""
+"""Log lines for each step of a request. Contains no prompt text or error messages, which may quote it."""
 
 import logging
 import time
@@ -24,16 +24,15 @@ _END_EVENTS = {
 _LEVELS = {Status.ERROR: logging.ERROR, Status.CANCELLED: logging.WARNING, Status.REFUSED: logging.WARNING}
 
 
-class RunLog(Listener):
-    """The listener that writes those lines."""
+class RequestLog(Listener):
+    """Listener that logs the steps of requests."""
 
-    def started(self, draft: ActiveTrace) -> None:
-        """Tells of the request and whether it waits."""
-        turn = draft.turn
+    def started(self, trace: ActiveTrace) -> None:
+        turn = trace.turn
         _log(
             logging.INFO,
             "trace.created",
-            draft,
+            trace,
             dialect=turn.dialect,
             model=turn.model,
             requestedModel=turn.requested_model,
@@ -43,44 +42,41 @@ class RunLog(Listener):
             clientIp=turn.caller.client_ip,
             conversationId=turn.conversation_id,
         )
-        if draft.queue_position:
-            _log(logging.INFO, "queue.enqueued", draft, position=draft.queue_position)
+        if trace.queue_position:
+            _log(logging.INFO, "queue.enqueued", trace, position=trace.queue_position)
 
-    def changed(self, draft: ActiveTrace) -> None:
-        """Tells of the slot, the worker and the first token."""
-        match draft.phase:
-            case Phase.ADMITTED if draft.retries:
-                _log(logging.WARNING, "request.retrying", draft, retries=draft.retries)
+    def changed(self, trace: ActiveTrace) -> None:
+        match trace.phase:
+            case Phase.ADMITTED if trace.retries:
+                _log(logging.WARNING, "request.retrying", trace, retries=trace.retries)
             case Phase.ADMITTED:
-                _log(logging.INFO, "queue.acquired", draft, waitMs=span_ms(draft.queued_at, draft.admitted_at))
+                _log(logging.INFO, "queue.acquired", trace, waitMs=span_ms(trace.queued_at, trace.admitted_at))
             case Phase.WORKER_READY:
-                wait = span_ms(draft.admitted_at, draft.worker_ready_at)
-                _log(logging.DEBUG, "worker.ready", draft, pid=draft.worker_pid, waitMs=wait)
+                wait = span_ms(trace.admitted_at, trace.worker_ready_at)
+                _log(logging.DEBUG, "worker.ready", trace, pid=trace.worker_pid, waitMs=wait)
             case Phase.STREAMING:
-                _log(logging.DEBUG, "request.first_token", draft, ttftMs=span_ms(draft.received_at, draft.latest))
+                _log(logging.DEBUG, "request.first_token", trace, ttftMs=span_ms(trace.received_at, trace.latest))
 
-    def stalled(self, draft: ActiveTrace) -> None:
-        """Tells of the silence."""
-        since = draft.last_event_at or draft.worker_ready_at
+    def stalled(self, trace: ActiveTrace) -> None:
+        since = trace.last_event_at or trace.worker_ready_at
         silent = span_ms(since, time.time())
-        _log(logging.WARNING, "request.stalled", draft, stallCount=draft.stalls, silentMs=silent, pid=draft.worker_pid)
+        _log(logging.WARNING, "request.stalled", trace, stallCount=trace.stalls, silentMs=silent, pid=trace.worker_pid)
 
-    def ended(self, draft: ActiveTrace) -> None:
-        """Tells how it ended, and what it took."""
-        reason, failure = draft.end_reason or EndReason.INTERNAL, draft.failure
+    def ended(self, trace: ActiveTrace) -> None:
+        reason, failure = trace.end_reason or EndReason.INTERNAL, trace.failure
         fields: dict[str, Any] = {
             "endReason": reason.value,
-            "model": draft.turn.model,
-            "key": draft.turn.caller.key_label,
-            "durationMs": span_ms(draft.received_at, draft.finished_at),
+            "model": trace.turn.model,
+            "key": trace.turn.caller.key_label,
+            "durationMs": span_ms(trace.received_at, trace.finished_at),
         }
-        if draft.status is not Status.REFUSED:
+        if trace.status is not Status.REFUSED:
             fields |= {
-                "ttftMs": span_ms(draft.received_at, draft.first_token_at),
-                "outputLen": draft.output_chars,
-                "inputTokens": draft.usage.input_tokens,
-                "outputTokens": draft.usage.output_tokens,
-                "stopReason": draft.stop_reason or None,
+                "ttftMs": span_ms(trace.received_at, trace.first_token_at),
+                "outputLen": trace.output_chars,
+                "inputTokens": trace.usage.input_tokens,
+                "outputTokens": trace.usage.output_tokens,
+                "stopReason": trace.stop_reason or None,
             }
         if failure is not None:
             upstream = failure.error.upstream
@@ -91,8 +87,8 @@ class RunLog(Listener):
                 "upstreamStatus": upstream.status if upstream else None,
                 "upstreamType": upstream.type if upstream else None,
             }
-        _log(_LEVELS.get(draft.status, logging.INFO), _END_EVENTS.get(reason, "request.error"), draft, **fields)
+        _log(_LEVELS.get(trace.status, logging.INFO), _END_EVENTS.get(reason, "request.error"), trace, **fields)
 
 
-def _log(level: int, event: str, draft: ActiveTrace, **fields: Any) -> None:
-    logger.log(level, event, extra={"reqId": draft.id, **{name: it for name, it in fields.items() if it is not None}})
+def _log(level: int, event: str, trace: ActiveTrace, **fields: Any) -> None:
+    logger.log(level, event, extra={"reqId": trace.id, **{name: it for name, it in fields.items() if it is not None}})

@@ -1,4 +1,4 @@
-"""A file of lines that only grows, read from its end: a day's log may be a gigabyte, and its last lines are wanted."""
+"""Tail of an append-only file. Logs may be a gigabyte, so they are read from the end."""
 
 import os
 import threading
@@ -12,9 +12,9 @@ _MAX_FILES = 64
 
 
 class LineCounts:
-    """How many lines files have. What was counted once is remembered, so that a file's first look alone costs time.
+    """Line counts of append-only files, cached so that only new content is read.
 
-    May be used by several threads; files are told apart by device and inode, and never get shorter.
+    Thread-safe. Files are identified by device and inode.
     """
 
     def __init__(self) -> None:
@@ -22,12 +22,12 @@ class LineCounts:
         self._lock = threading.Lock()
 
     def count(self, file: BinaryIO, size_bytes: int) -> int:
-        """The lines in the first `size_bytes`; a last one without its end counts."""
+        """Number of lines in the first `size_bytes`, including an unterminated last one."""
         stat = os.fstat(file.fileno())
         which = (stat.st_dev, stat.st_ino)
         with self._lock:
             at, lines = self._counted.get(which, (0, 0))
-            if at > size_bytes:  # another file in its place
+            if at > size_bytes:  # truncated or replaced
                 at, lines = 0, 0
             while at < size_bytes and (block := os.pread(file.fileno(), min(_COUNT_BYTES, size_bytes - at), at)):
                 lines += block.count(b"\n")
@@ -40,7 +40,7 @@ class LineCounts:
 
 
 def lines_from_end(file: BinaryIO, size_bytes: int) -> Iterator[bytes]:
-    """The lines of the first `size_bytes`, without their ends, the last one first; reads no more than it must."""
+    """Lines of the first `size_bytes` without line ends, last line first. Reads lazily."""
     at, pieces = size_bytes, [b""]
     if size_bytes and os.pread(file.fileno(), 1, size_bytes - 1) == b"\n":
         at -= 1

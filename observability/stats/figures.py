@@ -1,4 +1,4 @@
-"""Statistics over any window, read from the sums (`rollup.py`) and never from the traces themselves."""
+"""Statistics over a time window, read from the rollup tables (`rollup.py`) only."""
 
 import time
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from observability.stats.rollup import FINE_S, HOUR_S, MINUTE_S, QUARTER_S, SUMS
 MINUTES_KEPT_S = 3 * 24 * 3600
 FINE_KEPT_S = 2 * 3600
 KEPT_S = {FINE_S: FINE_KEPT_S, MINUTE_S: MINUTES_KEPT_S, QUARTER_S: MINUTES_KEPT_S}
-"""How long the sums of each resolution are kept, in seconds; those by hour stay as long as the traces."""
+"""Retention of each resolution in seconds; hourly sums are kept as long as the traces."""
 
 _MINUTES_ONLY_S = 2 * 3600
 _SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -22,10 +22,10 @@ _SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """The sums over a window. Averages are in milliseconds, rates per second; None where nothing was measured.
+    """Sums over a window. Averages are in milliseconds, rates per second; None without measurements.
 
-    errors counts failed requests; those that an end of the process cut off are in interrupted. unpriced counts those
-    whose cost is missing from cost_usd, or a part of it.
+    errors: failed requests, without those interrupted by the end of a process. unpriced: requests whose cost is missing
+    from cost_usd, wholly or partly.
     """
 
     requests: int = 0
@@ -52,13 +52,13 @@ class Totals:
 
     @property
     def error_rate(self) -> float:
-        """Share of the requests that failed or were interrupted; 0 without requests."""
+        """Share of failed and interrupted requests; 0 without requests."""
         return (self.errors + self.interrupted) / self.requests if self.requests else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The totals of one model, key or error. Times are Unix seconds; last_error_at is None where there was no error."""
+    """Totals of one model, key or error. Times are Unix seconds; last_error_at is None without errors."""
 
     value: str
     label: str
@@ -75,7 +75,7 @@ Percentiles = Mapping[str, float | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One step of a chart; start is Unix time. percentiles: by metric (`queue`, `ttft`, `duration`)."""
+    """One step of a chart. start: Unix time. percentiles: by metric (`queue`, `ttft`, `duration`)."""
 
     start: int
     totals: Totals
@@ -83,19 +83,19 @@ class Point:
 
 
 async def totals(since: float | None = None, *, now: float | None = None) -> Totals:
-    """The sums over all requests that ended since then (Unix time, to the minute); None: all that are kept."""
-    rows = Rollup.objects.filter(_covering(Dimension.ALL, since, now))
+    """Sums over requests that ended since `since` (Unix time, rounded to minutes); None: all retained data."""
+    rows = Rollup.objects.filter(_window(Dimension.ALL, since, now))
     return _totals(await rows.aaggregate(**_SUMS))
 
 
 async def groups(dimension: Dimension, since: float | None = None, *, now: float | None = None) -> list[Group]:
-    """The sums by model, key or error, the most requests first."""
-    rows = Rollup.objects.filter(_covering(dimension, since, now))
+    """Sums by model, key or error, most requests first."""
+    rows = Rollup.objects.filter(_window(dimension, since, now))
     grouped = rows.order_by().values("value").annotate(
         **_SUMS, label_=Max("label"), first=Min("first_at"), last=Max("last_at"), last_error=Max("last_error_at"),
     )  # fmt: skip
     sums = [row async for row in grouped]
-    # A second query rather than a subquery, which the database would answer anew for every row of every group.
+    # A second query: a subquery would be executed for every row of every group.
     latest = rows.filter(last_error_at__in={row["last_error"] for row in sums if row["last_error"]})
     ids = {(value, at): id_ async for value, at, id_ in latest.values_list("value", "last_error_at", "last_error_id")}
     found = [
@@ -116,9 +116,9 @@ async def groups(dimension: Dimension, since: float | None = None, *, now: float
 async def distribution(
     since: float | None = None, *, model: str | None = None, now: float | None = None
 ) -> dict[str, Percentiles]:
-    """The percentiles of each metric over all requests, or those of one model, that ended since then."""
+    """Percentiles of each metric over requests that ended since `since`, optionally of one model."""
     dimension = Dimension.ALL if model is None else Dimension.MODEL
-    rows = RollupBucket.objects.filter(_covering(dimension, since, now), value=model or "")
+    rows = RollupBucket.objects.filter(_window(dimension, since, now), value=model or "")
     counts: dict[str, list[tuple[int, int]]] = {metric.value: [] for metric in Metric}
     summed = rows.order_by().values_list("metric", "bucket").annotate(Sum("count"))
     async for metric, bucket, count in summed:
@@ -127,7 +127,7 @@ async def distribution(
 
 
 async def series(since: float, step_s: int, *, now: float | None = None) -> list[Point]:
-    """A chart of all requests since then in steps of so many seconds (a multiple of 10), empty steps included."""
+    """Chart points of all requests, including empty steps. step_s: a multiple of 10."""
     now = time.time() if now is None else now
     resolution = _resolution(step_s)
     first = int(since) // step_s * step_s
@@ -139,7 +139,7 @@ async def series(since: float, step_s: int, *, now: float | None = None) -> list
     }
     counts: dict[tuple[int, str], list[tuple[int, int]]] = {}
     buckets = RollupBucket.objects.filter(window).order_by()
-    if step_s == resolution:  # nothing to add up: by far the quickest, and what every window of the dashboard is
+    if step_s == resolution:  # no aggregation: much faster, and the case for all dashboard windows
         rows = buckets.values_list("start", "metric", "bucket", "count")
     else:
         rows = buckets.annotate(step=step).values_list("step", "metric", "bucket").annotate(Sum("count"))
@@ -156,7 +156,7 @@ async def series(since: float, step_s: int, *, now: float | None = None) -> list
 
 
 async def group_series(dimension: Dimension, since: float, step_s: int) -> dict[str, dict[int, Totals]]:
-    """Charts by model or key: totals by value and by the start of each step (a multiple of 60 s) that has any."""
+    """Charts by model or key: totals by value and step start, without empty steps. step_s: a multiple of 60."""
     first = int(since) // step_s * step_s
     resolution = HOUR_S if step_s % HOUR_S == 0 else MINUTE_S
     window = Q(resolution_s=resolution, dimension=dimension, start__gte=first)
@@ -170,8 +170,8 @@ async def group_series(dimension: Dimension, since: float, step_s: int) -> dict[
 _SUMS: dict[str, Any] = {f"{name}_": Sum(name) for name in SUMS} | {"duration_ms_max_": Max("duration_ms_max")}
 
 
-def _covering(dimension: Dimension, since: float | None, now: float | None) -> Q:
-    """The rows that together cover the time since then once: hours, and minutes where an hour would be too coarse."""
+def _window(dimension: Dimension, since: float | None, now: float | None) -> Q:
+    """Rows that cover the window exactly once: hours, plus minutes for the part before the first whole hour."""
     if since is None:
         return Q(resolution_s=HOUR_S, dimension=dimension)
     now = time.time() if now is None else now
@@ -194,7 +194,7 @@ def _totals(row: Mapping[str, Any]) -> Totals:
     n = {name: row[f"{name}_"] or 0 for name in (*SUMS, "duration_ms_max")}
     seconds = n["output_ms"] / 1000
     return Totals(
-        **{name: n[name] for name in _PLAIN},
+        **{name: n[name] for name in _COPIED_SUMS},
         cost_usd=n["cost_micro_usd"] / 1_000_000,
         max_duration_ms=n["duration_ms_max"],
         avg_duration_ms=_average(n["duration_ms"], n["duration_n"]),
@@ -205,7 +205,7 @@ def _totals(row: Mapping[str, Any]) -> Totals:
     )
 
 
-_PLAIN = (
+_COPIED_SUMS = (
     "requests", "completed", "errors", "cancelled", "refused", "interrupted", "input_tokens", "output_tokens",
     "cache_read_tokens", "cache_creation_tokens", "output_chars", "unpriced", "stalls", "retries",
 )  # fmt: skip

@@ -1,35 +1,35 @@
-"""Durations in buckets that grow by a constant factor, so that percentiles of any window are sums of counts.
+"""Duration histogram with exponential buckets: percentiles of any window come from summed counts.
 
-A bucket is 12 % wider than the one before it, and a percentile is read within its bucket by interpolation: what
-comes out is within 6 % of the exact figure, whatever its size (the idea of DDSketch). docs/decisions has the reasons.
+Each bucket is 12 % wider than the previous one and percentiles are interpolated within a bucket, so they are within 6 %
+of the exact value at any magnitude (as in DDSketch). Rationale: docs/decisions.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
 GROWTH = 2.0 ** (1 / 6)
-"""The upper edge of each bucket over its lower edge."""
+"""Ratio of a bucket's upper to its lower edge."""
 
 MAX_BUCKET = 200
-"""The last bucket; it begins at 121 days."""
+"""Index of the last bucket, which starts at 121 days."""
 
 _LOG_GROWTH = math.log(GROWTH)
 
 
 def bucket_of(milliseconds: float) -> int:
-    """The bucket of a duration: 0 below one millisecond, then one for each growth by `GROWTH`."""
+    """Bucket index of a duration; 0 below one millisecond."""
     if milliseconds < 1:
         return 0
     return min(MAX_BUCKET, 1 + int(math.log(milliseconds) / _LOG_GROWTH + 1e-9))
 
 
 def edges(bucket: int) -> tuple[float, float]:
-    """The lower and the upper edge of a bucket in milliseconds."""
+    """Lower and upper edge of a bucket in milliseconds."""
     return (0.0, 1.0) if bucket == 0 else (GROWTH ** (bucket - 1), GROWTH**bucket)
 
 
 def merge(counts: Iterable[tuple[int, int]]) -> dict[int, int]:
-    """Pairs of bucket and count summed by bucket."""
+    """Sum (bucket, count) pairs by bucket."""
     merged: dict[int, int] = {}
     for bucket, count in counts:
         merged[bucket] = merged.get(bucket, 0) + count
@@ -37,7 +37,7 @@ def merge(counts: Iterable[tuple[int, int]]) -> dict[int, int]:
 
 
 def percentiles(counts: Mapping[int, int], shares: Sequence[float]) -> list[float | None]:
-    """The durations in milliseconds below which those shares (0–1, rising) of what was observed lie, if any was."""
+    """Percentiles in milliseconds for ascending shares (0–1); None without observations."""
     total = sum(counts.values())
     found: list[float | None] = []
     before, buckets = 0, iter(sorted(counts.items()))

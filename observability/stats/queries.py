@@ -1,8 +1,7 @@
-"""Pages of traces that are quick with any filter over any number of rows.
+"""Paginated trace queries with bounded cost for any filter and table size.
 
-One condition is answered from its index. Of several, the one that usually matches fewest rows leads, and a page looks
-at the next `SCAN` rows that meet it; the others are checked row by row. Such a page can be short, even empty, and not
-be the last: the end is where there is no next cursor.
+A single condition uses its index. Of several, the usually most selective one uses its index, and the others are checked
+on the next `SCAN` rows. Such a page may be short or empty without being the last: only `next=None` marks the end.
 """
 
 from dataclasses import dataclass
@@ -23,16 +22,13 @@ MAX_LIMIT = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMMON = (Status.COMPLETED.value, EndReason.COMPLETED.value)
 _PREFIX_END = "\U0010ffff"
-_TELLING_ID_CHARS = 10
-"""So long a beginning of an id is met by a row or two; a shorter one by many, which would all have to be sorted."""
+_SELECTIVE_PREFIX_CHARS = 10
+"""Minimum selective prefix length; a shorter one matches many rows, which would have to be sorted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceFilter:
-    """Conditions that a trace must meet, all of them; empty ones do not count. id is how the id begins.
-
-    since is included, until is not.
-    """
+    """Conditions combined by AND; empty ones are ignored. id: prefix. since is inclusive, until exclusive."""
 
     id: str = ""
     status: str = ""
@@ -51,14 +47,14 @@ class TraceFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Traces, the newest first. next is the cursor of the following page, None after the last."""
+    """Traces, newest first. next: cursor of the next page; None on the last one."""
 
     traces: list[Trace]
     next: str | None
 
 
 async def page(where: TraceFilter, *, limit: int, cursor: str | None = None) -> Page:
-    """The traces before the cursor that meet the conditions. Raises ValueError for a cursor that none of these made."""
+    """Page of matching traces after the cursor. Raises ValueError for an invalid cursor."""
     limit = max(1, min(limit, MAX_LIMIT))
     lead, rest = _conditions(where)
     rows = _before(Trace.objects.filter(lead), cursor).order_by("-received_at", "-id")
@@ -66,7 +62,7 @@ async def page(where: TraceFilter, *, limit: int, cursor: str | None = None) -> 
     if rest is not None:
         async for received_at, trace_id in rows.values_list("received_at", "id")[SCAN : SCAN + 1]:
             end = received_at, trace_id
-        rows = _apart(rows, rest)
+        rows = _check_rows(rows, rest)
         if end is not None:
             rows = rows.filter(
                 Q(received_at__gt=end[0]) | Q(received_at=end[0], id__gte=end[1]), received_at__gte=end[0]
@@ -79,21 +75,21 @@ async def page(where: TraceFilter, *, limit: int, cursor: str | None = None) -> 
 
 
 async def trace(trace_id: str) -> Trace | None:
-    """The trace with that id."""
+    """Trace by id."""
     if not _may_be_id(trace_id):
         return None
     return await Trace.objects.filter(pk=trace_id).afirst()
 
 
 async def dump(trace_id: str) -> ErrorDump | None:
-    """The error dump of that trace, with the trace."""
+    """Error dump of a trace, with the trace prefetched."""
     if not _may_be_id(trace_id):
         return None
     return await ErrorDump.objects.select_related("trace").filter(pk=trace_id).afirst()
 
 
 async def earlier_turns(of: Trace) -> int:
-    """How many turns of the same session came before it; 0 without a session."""
+    """Number of earlier turns of the same session; 0 without a session."""
     if not of.conversation_id:
         return 0
     same = Trace.objects.filter(conversation_id=of.conversation_id, received_at__lt=of.received_at)
@@ -101,7 +97,7 @@ async def earlier_turns(of: Trace) -> int:
 
 
 async def neighbours(of: Trace) -> tuple[Trace | None, Trace | None]:
-    """The turns before and after it in the same session of the same key."""
+    """Previous and next turn of the same session and key."""
     if not of.conversation_id:
         return None, None
     same = Trace.objects.filter(_unindexed("key_id", of.key_id), conversation_id=of.conversation_id)
@@ -111,7 +107,7 @@ async def neighbours(of: Trace) -> tuple[Trace | None, Trace | None]:
 
 
 def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
-    """What the index answers, and what is left to be checked row by row; None where nothing is."""
+    """Indexed condition, and conditions to check row by row; None if there are none."""
     equal = {
         "conversation_id": where.conversation_id or None,
         "end_reason": where.end_reason or None,
@@ -120,7 +116,7 @@ def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
         "model": where.model or None,
     }
     equal = {name: value for name, value in equal.items() if value is not None}
-    # A status that most traces have comes last: nearly everything else matches fewer rows.
+    # Statuses of most traces come last, as the least selective.
     leads = sorted(equal, key=lambda name: equal[name] in _COMMON)
     lead = Q(**{leads[0]: equal[leads[0]]}) if leads else Q()
     if where.since is not None:
@@ -128,8 +124,8 @@ def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
     if where.until is not None:
         lead &= Q(received_at__lt=where.until)
     rest: dict[str, Any] = {name: equal[name] for name in leads[1:]}
-    if len(where.id) >= _TELLING_ID_CHARS:
-        lead &= _starting_with(where.id)
+    if len(where.id) >= _SELECTIVE_PREFIX_CHARS:
+        lead &= _id_prefix(where.id)
     elif where.id:
         rest["id"] = where.id
     if where.min_duration_ms:
@@ -140,7 +136,7 @@ def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
     return lead, rest or None
 
 
-def _apart(rows: QuerySet[Trace], rest: dict[str, Any]) -> QuerySet[Trace]:
+def _check_rows(rows: QuerySet[Trace], rest: dict[str, Any]) -> QuerySet[Trace]:
     for name, value in rest.items():
         match name:
             case "duration_ms__gte":
@@ -153,18 +149,21 @@ def _apart(rows: QuerySet[Trace], rest: dict[str, Any]) -> QuerySet[Trace]:
 
 
 def _unindexed(name: str, value: Any) -> Q:
-    """A condition that no index answers: left to choose, the database often takes the wrong one."""
+    """Condition that bypasses indexes, else the query planner often picks the wrong one."""
     empty = Value(0) if isinstance(value, int) or value is None else Value("")
     return Q(Exact(Coalesce(F(name), empty), Value(0) if value is None else Value(value)))
 
 
 def _may_be_id(text: str) -> bool:
-    """Whether a database takes it at all: PostgreSQL refuses NUL, wherever it is only looked for."""
+    """Whether the text can be queried: PostgreSQL rejects NUL even in parameters."""
     return len(text) <= ID_CHARS and "\x00" not in text
 
 
-def _starting_with(prefix: str) -> Q:
-    """SQLite has no index for LIKE, which ignores case; PostgreSQL none for a range, whose order is the language's."""
+def _id_prefix(prefix: str) -> Q:
+    """Prefix condition that uses an index.
+
+    SQLite has none for LIKE (case-insensitive), PostgreSQL none for a range (its order depends on the collation).
+    """
     if connection.vendor == "sqlite":
         return Q(id__gte=prefix, id__lt=prefix + _PREFIX_END)
     return Q(id__startswith=prefix)

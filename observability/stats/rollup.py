@@ -1,4 +1,4 @@
-"""Sums of requests by minute and by hour, for all, by model, by key and by error: pure."""
+"""Rollups of ended requests by time step: in total, by model, by key and by error. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from observability.stats.histogram import bucket_of
 from observability.vocabulary import Status
 
 FINE_S = 10
-"""For the last minutes; kept for all requests together only."""
+"""Resolution for the last minutes; totals only."""
 
 MINUTE_S = 60
 QUARTER_S = 900
-"""For charts of a day; for all requests together only."""
+"""Resolution for charts of a day; totals only."""
 
 HOUR_S = 3600
 RESOLUTIONS_S = (FINE_S, MINUTE_S, QUARTER_S, HOUR_S)
@@ -22,7 +22,7 @@ RESOLUTIONS_S = (FINE_S, MINUTE_S, QUARTER_S, HOUR_S)
 _ALL_ONLY = (FINE_S, QUARTER_S)
 
 OTHER_MODEL = "other"
-"""Stands for models that the upstream never answered for: their names are the client's, and endless."""
+"""Label for models without an upstream response: clients choose their names, so they are unbounded."""
 
 SUMS = (
     "requests", "completed", "errors", "cancelled", "refused", "interrupted", "queue_ms", "queue_n", "ttft_ms",
@@ -43,7 +43,7 @@ _COPIED = (
 
 
 class RowKey(NamedTuple):
-    """Which sum: the unique columns of `Rollup`."""
+    """Unique columns of `Rollup`."""
 
     resolution_s: int
     dimension: str
@@ -52,7 +52,7 @@ class RowKey(NamedTuple):
 
 
 class BucketKey(NamedTuple):
-    """Which count: the unique columns of `RollupBucket`."""
+    """Unique columns of `RollupBucket`."""
 
     resolution_s: int
     dimension: str
@@ -64,15 +64,15 @@ class BucketKey(NamedTuple):
 
 @dataclass(slots=True)
 class Sums:
-    """Sums of several requests, ready to be added to those in the database."""
+    """Sums over several requests, to be added to the rollup tables."""
 
     rows: dict[RowKey, dict[str, Any]] = field(default_factory=dict)
     buckets: dict[BucketKey, int] = field(default_factory=dict)
 
     def add(self, trace: Mapping[str, Any], *, at: float, model: str, fine: bool = True, minutes: bool = True) -> None:
-        """Adds an ended trace, given by its columns. at: Unix time of its end. model: what it is summed under.
+        """Add an ended trace, given by its columns. at: Unix time of its end. model: label to sum under.
 
-        fine, minutes: also into the finest sums, and into those by minute and quarter; older traces need neither.
+        fine: also add to the 10 s sums. minutes: also add to minutes and quarters. Older traces need neither.
         """
         measures = measures_of(trace)
         error = trace["status"] in (Status.ERROR, Status.INTERRUPTED)
@@ -108,7 +108,7 @@ class Sums:
 
 
 def _values(trace: Mapping[str, Any], *, model: str, error: bool) -> list[tuple[str, str, str]]:
-    """Dimension, value and label of each sum that the trace goes into."""
+    """Dimension, value and label of each sum that includes the trace."""
     values = [(Dimension.ALL.value, "", ""), (Dimension.MODEL.value, model, "")]
     if trace["key_id"] is not None:
         values.append((Dimension.KEY.value, str(trace["key_id"]), trace["key_label"]))
@@ -119,7 +119,7 @@ def _values(trace: Mapping[str, Any], *, model: str, error: bool) -> list[tuple[
 
 
 def measures_of(trace: Mapping[str, Any]) -> dict[str, int]:
-    """What one ended trace adds to each sum. The times of a refused request, which say nothing, are left out."""
+    """Contribution of one ended trace to each sum. Durations of refused requests are excluded."""
     measures = {name: trace[name] for name in _COPIED}
     measures |= {"requests": 1, _COUNTED_AS[Status(trace["status"])]: 1, "cost_micro_usd": trace["cost_micro_usd"] or 0}
     measures["unpriced"] = int(bool(trace["unpriced"]))
@@ -133,7 +133,7 @@ def measures_of(trace: Mapping[str, Any]) -> dict[str, int]:
 
 
 def merge_rows(rows: Iterable[tuple[RowKey, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Rows with their keys as columns, in one order for all, so that writers do not wait for each other in a ring."""
+    """Rows with their keys as columns, sorted, else concurrent writers deadlock."""
     return [key._asdict() | dict(row) for key, row in sorted(rows, key=lambda pair: pair[0])]
 
 

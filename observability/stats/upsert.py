@@ -1,4 +1,4 @@
-"""One statement that inserts rows or merges them into what is there. Django's own upsert can only replace, not add."""
+"""Bulk upsert that can add to existing values; Django's `bulk_create` can only replace them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -7,15 +7,15 @@ from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 _CHUNK = 1_000
-"""Rows sent together: few enough that their memory is no matter, many enough that the round trips are none."""
+"""Rows per statement."""
 
 
 class Upsert:
-    """Writes rows of one model, in SQLite or PostgreSQL.
+    """Upsert statement for one model, for SQLite and PostgreSQL.
 
-    unique: the columns of the constraint that says which row is meant. Of the others, `add` are added to what is there,
-    `least` and `greatest` keep the smaller or the larger value, `latest` maps a column to the `greatest` one that it
-    belongs to, and `replace` are overwritten. Columns named nowhere are written at the insert only.
+    unique: columns of the conflict constraint. On conflict, `add` columns are summed, `least` and `greatest` keep the
+    smaller or larger value, `latest` columns follow the `greatest` column that they map to, and `replace` columns are
+    overwritten. All other columns are written on insert only.
     """
 
     def __init__(
@@ -33,16 +33,16 @@ class Upsert:
         self._fields = [_field(model, name) for name in columns]
         self._table = model._meta.db_table
         sets = [f"{_quoted(name)} = excluded.{_quoted(name)}" for name in replace]
-        sets += [f"{_quoted(name)} = {self._of(name)} + excluded.{_quoted(name)}" for name in add]
-        sets += [self._choice(name, name, "<") for name in least]
-        sets += [self._choice(name, by, ">=") for name, by in (latest or {}).items()]
-        sets += [self._choice(name, name, ">") for name in greatest]
+        sets += [f"{_quoted(name)} = {self._current(name)} + excluded.{_quoted(name)}" for name in add]
+        sets += [self._set_if(name, name, "<") for name in least]
+        sets += [self._set_if(name, by, ">=") for name, by in (latest or {}).items()]
+        sets += [self._set_if(name, name, ">") for name in greatest]
         action = f"UPDATE SET {', '.join(sets)}" if sets else "NOTHING"
         self._head = f"INSERT INTO {_quoted(self._table)} ({_listed(columns)})"
         self._tail = f"ON CONFLICT ({_listed(unique)}) DO {action}"
 
     def run(self, rows: Iterable[Mapping[str, Any]], *, using: str = DEFAULT_DB_ALIAS) -> None:
-        """Writes the rows, each key at most once, in the caller's transaction. Raises what the database raises."""
+        """Write the rows in the caller's transaction; keys must be unique. Raises DatabaseError."""
         connection = connections[using]
         prepare = [(field.attname, _converter(field, connection)) for field in self._fields]
         prepared = [[convert(row[name]) if convert else row[name] for name, convert in prepare] for row in rows]
@@ -56,35 +56,36 @@ class Upsert:
             cursor.executemany(f"{self._head} VALUES ({places}) {self._tail}", rows)
 
     def _send_as_columns(self, connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> None:
-        """One array a column: the statement stays the same and short, whatever the number of rows.
+        """Send one array per column, so that the statement is short and independent of the number of rows.
 
-        With a placeholder a value, psycopg took ten times as long to read the statement as PostgreSQL to obey it.
+        With one placeholder per value, psycopg took ten times as long to parse the statement as PostgreSQL to run it.
         """
         arrays = ", ".join(f"%s::{field.db_type(connection)}[]" for field in self._fields)
         columns = [list(column) for column in zip(*rows, strict=True)]
         with connection.cursor() as cursor:
-            # Names of our own models only; every value is a parameter.
+            # Identifiers come from our models; every value is a parameter.
             cursor.execute(f"{self._head} SELECT * FROM unnest({arrays}) {self._tail}", columns)  # noqa: S608
 
-    def _of(self, column: str) -> str:
+    def _current(self, column: str) -> str:
         return f"{_quoted(self._table)}.{_quoted(column)}"
 
-    def _choice(self, column: str, by: str, comparison: str) -> str:
-        condition = f"excluded.{_quoted(by)} {comparison} {self._of(by)}"
-        return f"{_quoted(column)} = CASE WHEN {condition} THEN excluded.{_quoted(column)} ELSE {self._of(column)} END"
+    def _set_if(self, column: str, by: str, comparison: str) -> str:
+        name, current = _quoted(column), self._current(column)
+        condition = f"excluded.{_quoted(by)} {comparison} {self._current(by)}"
+        return f"{name} = CASE WHEN {condition} THEN excluded.{name} ELSE {current} END"
 
 
 def _field(model: type[models.Model], name: str) -> Any:
-    """The model's field of that column; the names given here are those of columns (`trace_id`)."""
+    """Model field of a column (`trace_id`)."""
     field = next(field for field in model._meta.concrete_fields if field.attname == name)
-    assert field.column == name, "column names are taken for attribute names"
+    assert field.column == name, "attribute and column names must be equal"
     return field
 
 
 def _converter(field: Any, connection: BaseDatabaseWrapper) -> Callable[[Any], Any] | None:
-    """What makes a value fit for the driver; None where it is already, as numbers and texts are.
+    """Conversion to the driver's type; None if not needed (numbers, text).
 
-    `get_db_prep_save` for every value of every row took half of the time of a write.
+    Calling `get_db_prep_save` for every value took half of the time of a write.
     """
     if isinstance(field, models.DateTimeField):
         return connection.ops.adapt_datetimefield_value

@@ -1,18 +1,18 @@
-"""What a trace keeps of a request's body: its measures, never its words."""
+"""Size and shape of a request body, as stored in its trace. Never contains text."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 _MAX_BLOCKS = 10_000
-"""Content blocks looked at; what lies beyond is not measured, so that no body costs more than milliseconds."""
+"""Maximum content blocks measured, else a large body takes more than milliseconds."""
 
 _TECHNICAL = frozenset({"type", "role", "model", "media_type", "cache_control", "signature", "service_tier", "effort"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BodyFacts:
-    """Sizes are in characters of text; binary contents do not count. All zero for a body of the wrong shape."""
+class BodyStats:
+    """Sizes in characters of text, without binary content. All zero for a malformed body."""
 
     message_count: int = 0
     prompt_chars: int = 0
@@ -21,10 +21,10 @@ class BodyFacts:
     thinking: bool = False
 
 
-def body_facts(body: Mapping[str, Any]) -> BodyFacts:
-    """Measures the body. It may be anything a client sent: nothing about its shape is taken for granted."""
+def measure_body(body: Mapping[str, Any]) -> BodyStats:
+    """Measure a body, which may have any shape."""
     messages, tools, thinking = body.get("messages"), body.get("tools"), body.get("thinking")
-    return BodyFacts(
+    return BodyStats(
         message_count=len(messages) if isinstance(messages, list) else 0,
         prompt_chars=sum(map(len, texts_of(messages))),
         system_chars=sum(map(len, texts_of(body.get("system")))),
@@ -34,7 +34,7 @@ def body_facts(body: Mapping[str, Any]) -> BodyFacts:
 
 
 def texts_of(content: object) -> Iterator[str]:
-    """The texts within a body's `messages`, `system` or a block's `content`, in no particular order."""
+    """Texts in `messages`, `system` or a block's `content`, unordered."""
     stack, seen = [content], 0
     while stack and seen < _MAX_BLOCKS:
         seen += 1
@@ -45,12 +45,12 @@ def texts_of(content: object) -> Iterator[str]:
             stack.extend(item)
         elif isinstance(item, dict):
             stack.extend(item[name] for name in ("content", "text", "thinking", "source") if name in item)
-            if item.get("type") == "text" and isinstance(item.get("data"), str):  # a document's source
+            if item.get("type") == "text" and isinstance(item.get("data"), str):  # source of a document block
                 yield item["data"]
 
 
-def words_of(body: Mapping[str, Any]) -> Iterator[str]:
-    """Every string of the body that may be the client's own words, names of tools and contents of files included."""
+def strings_of(body: Mapping[str, Any]) -> Iterator[str]:
+    """All strings that the client may have written, including tool names and file contents."""
     stack: list[object] = [value for name, value in body.items() if name not in _TECHNICAL]
     while stack:
         item = stack.pop()

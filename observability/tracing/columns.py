@@ -1,4 +1,4 @@
-"""What of a draft goes into the database: pure, and the last place where text from outside is looked at."""
+"""Database columns of a trace, its error dump and stored bodies. Pure. Untrusted text is sanitized here."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from typing import Any
 from apiproxy.core.errors import FailureKind
 from apiproxy.core.text import storable
 from observability.models import ID_CHARS, MESSAGE_CHARS, NAME_CHARS, UNPRICED_CHARS
-from observability.tracing.body_stats import words_of
+from observability.tracing.body_stats import strings_of
 from observability.tracing.prompt_masking import Prompt
 from observability.tracing.redact import Redactor
 from observability.tracing.trace_builder import ActiveTrace
@@ -16,7 +16,7 @@ from observability.vocabulary import Phase, Status
 _MAX_COUNT = 2**62
 _SHOWN_OPTIONS = ("max_tokens", "temperature", "top_p", "top_k", "thinking", "tool_choice", "service_tier")
 _TYPES = frozenset({"enabled", "disabled", "adaptive", "auto", "any", "tool", "none"})
-_OUR_WORDS = frozenset(
+_MESSAGES_WITHOUT_QUOTES = frozenset(
     {
         FailureKind.QUEUE_FULL,
         FailureKind.QUEUE_TIMEOUT,
@@ -25,44 +25,44 @@ _OUR_WORDS = frozenset(
         FailureKind.BUDGET_SPENT,
     }
 )
-"""Failures whose messages quote nobody. Under load they are many, and a large prompt takes long to look through."""
+"""Failures whose messages never quote the prompt: masking is skipped, since it is slow and they occur under load."""
 _MAX_BODY_BYTES = 2 * 2**20
-"""The largest request that is stored for keys that keep bodies."""
+"""Maximum size of a stored request body."""
 
 WITHHELD = "[withheld]"
-"""Stands for a text that could not be compared with the prompt, because the prompt was no longer kept."""
+"""Replaces text that cannot be masked because the request body has been released."""
 
 
 def moment(at: float | None) -> datetime | None:
-    """A Unix time as the database takes it."""
+    """UTC datetime of a Unix time."""
     return None if at is None else datetime.fromtimestamp(at, UTC)
 
 
 def span_ms(start: float | None, end: float | None) -> int | None:
-    """Whole milliseconds from start to end, never below 0; None where one is missing."""
+    """Whole milliseconds from start to end, at least 0; None if either is missing."""
     return None if start is None or end is None else max(0, round((end - start) * 1000))
 
 
 def trace_values(
-    draft: ActiveTrace, *, final: bool, node: str, redactor: Redactor, process: str = ""
+    trace: ActiveTrace, *, final: bool, node: str, redactor: Redactor, process: str = ""
 ) -> dict[str, Any]:
-    """The columns of the draft's trace: those of a running one, whatever the draft says, unless `final`."""
-    values = _who(draft) | {"node": node, "process": process}
-    values |= {"status": Status.ACTIVE.value, "phase": draft.phase.value, "end_reason": ""}
-    values |= _phases(draft)
-    values |= _output(draft)
-    values |= _failure(draft, redactor)
+    """Columns of the trace row. Unless `final`, those of a running request even if it has just ended."""
+    values = _request(trace) | {"node": node, "process": process}
+    values |= {"status": Status.ACTIVE.value, "phase": trace.phase.value, "end_reason": ""}
+    values |= _phases(trace)
+    values |= _output(trace)
+    values |= _failure(trace, redactor)
     if final:
-        values |= {"status": draft.status.value, "end_reason": draft.end_reason.value if draft.end_reason else ""}
+        values |= {"status": trace.status.value, "end_reason": trace.end_reason.value if trace.end_reason else ""}
     else:
         values |= {"finished_at": None, "duration_ms": None}
-        if draft.phase is Phase.FINISHED:  # it ended meanwhile: its last row follows
+        if trace.phase is Phase.FINISHED:  # ended in the meantime: the final row follows
             values["phase"] = Phase.RECEIVED.value
     return values
 
 
-def _who(draft: ActiveTrace) -> dict[str, Any]:
-    turn, caller, facts = draft.turn, draft.turn.caller, draft.facts
+def _request(trace: ActiveTrace) -> dict[str, Any]:
+    turn, caller, stats = trace.turn, trace.turn.caller, trace.body_stats
     return {
         "id": storable(turn.id, ID_CHARS),
         "key_id": caller.key_id,
@@ -74,36 +74,36 @@ def _who(draft: ActiveTrace) -> dict[str, Any]:
         "client_ip": storable(caller.client_ip, 64),
         "user_agent": storable(caller.user_agent, 300),
         "stream": turn.stream,
-        "thinking": facts.thinking,
-        "tool_count": facts.tool_count,
-        "message_count": facts.message_count,
-        "prompt_chars": facts.prompt_chars,
-        "system_chars": facts.system_chars,
+        "thinking": stats.thinking,
+        "tool_count": stats.tool_count,
+        "message_count": stats.message_count,
+        "prompt_chars": stats.prompt_chars,
+        "system_chars": stats.system_chars,
         "body_bytes": turn.body_bytes,
     }
 
 
-def _phases(draft: ActiveTrace) -> dict[str, Any]:
-    received = draft.received_at
+def _phases(trace: ActiveTrace) -> dict[str, Any]:
+    received = trace.received_at
     return {
         "received_at": moment(received),
-        "queued_at": moment(draft.queued_at),
-        "admitted_at": moment(draft.admitted_at),
-        "worker_ready_at": moment(draft.worker_ready_at),
-        "first_event_at": moment(draft.first_event_at),
-        "first_token_at": moment(draft.first_token_at),
-        "last_event_at": moment(draft.last_event_at),
-        "finished_at": moment(draft.finished_at),
-        "queue_ms": span_ms(draft.queued_at, draft.admitted_at),
-        "ttft_ms": span_ms(received, draft.first_token_at),
-        "duration_ms": span_ms(received, draft.finished_at),
+        "queued_at": moment(trace.queued_at),
+        "admitted_at": moment(trace.admitted_at),
+        "worker_ready_at": moment(trace.worker_ready_at),
+        "first_event_at": moment(trace.first_event_at),
+        "first_token_at": moment(trace.first_token_at),
+        "last_event_at": moment(trace.last_event_at),
+        "finished_at": moment(trace.finished_at),
+        "queue_ms": span_ms(trace.queued_at, trace.admitted_at),
+        "ttft_ms": span_ms(received, trace.first_token_at),
+        "duration_ms": span_ms(received, trace.finished_at),
     }
 
 
-def _output(draft: ActiveTrace) -> dict[str, Any]:
-    usage, types = draft.usage, draft.event_types.copy()
+def _output(trace: ActiveTrace) -> dict[str, Any]:
+    usage, types = trace.usage, trace.event_types.copy()
     return {
-        "stop_reason": storable(draft.stop_reason or "", 64),
+        "stop_reason": storable(trace.stop_reason or "", 64),
         "input_tokens": _bounded(usage.input_tokens),
         "output_tokens": _bounded(usage.output_tokens),
         "cache_read_tokens": _bounded(usage.cache_read_input_tokens),
@@ -111,18 +111,18 @@ def _output(draft: ActiveTrace) -> dict[str, Any]:
         "cost_micro_usd": None if usage.cost_usd is None else _bounded(round(usage.cost_usd * 1_000_000)),
         "usage_estimated": usage.estimated,
         "unpriced": storable(", ".join(usage.unpriced), UNPRICED_CHARS),
-        "output_chars": draft.output_chars,
-        "tool_calls": draft.tool_calls,
+        "output_chars": trace.output_chars,
+        "tool_calls": trace.tool_calls,
         "event_count": sum(types.values()),
         "event_types": {storable(kind, 64): count for kind, count in types.items()},
-        "stalls": draft.stalls,
-        "retries": draft.retries,
-        "worker_pid": draft.worker_pid,
+        "stalls": trace.stalls,
+        "retries": trace.retries,
+        "worker_pid": trace.worker_pid,
     }
 
 
-def _failure(draft: ActiveTrace, redactor: Redactor) -> dict[str, Any]:
-    failure = draft.failure
+def _failure(trace: ActiveTrace, redactor: Redactor) -> dict[str, Any]:
+    failure = trace.failure
     if failure is None:
         return {
             "error_type": "", "error_message": "", "error_phase": "", "upstream_status": None, "upstream_type": "",
@@ -130,38 +130,38 @@ def _failure(draft: ActiveTrace, redactor: Redactor) -> dict[str, Any]:
     upstream = failure.error.upstream
     return {
         "error_type": failure.error.kind.value,
-        "error_message": message_of(draft, redactor),
+        "error_message": message_of(trace, redactor),
         "error_phase": failure.phase.value,
         "upstream_status": upstream.status if upstream else None,
         "upstream_type": storable(upstream.type, 64) if upstream else "",
     }
 
 
-def message_of(draft: ActiveTrace, redactor: Redactor) -> str:
-    """The error's message without secrets and without the client's words; empty for a turn that did not fail."""
-    if draft.failure is None:
+def message_of(trace: ActiveTrace, redactor: Redactor) -> str:
+    """Error message without secrets or prompt quotes; empty if the turn did not fail."""
+    if trace.failure is None:
         return ""
-    error = draft.failure.error
-    if error.kind in _OUR_WORDS:
+    error = trace.failure.error
+    if error.kind in _MESSAGES_WITHOUT_QUOTES:
         return redactor.text(error.message, prompt=None, limit=MESSAGE_CHARS)
-    if draft.body is None:
+    if trace.body is None:
         return WITHHELD
-    return redactor.text(error.message, prompt=prompt_of(draft), limit=MESSAGE_CHARS)
+    return redactor.text(error.message, prompt=prompt_of(trace), limit=MESSAGE_CHARS)
 
 
-def prompt_of(draft: ActiveTrace) -> Prompt | None:
-    """What must not be quoted of the draft's request: nothing where the key keeps bodies anyway."""
-    if draft.turn.caller.store_bodies or draft.body is None:
+def prompt_of(trace: ActiveTrace) -> Prompt | None:
+    """Prompt to mask in stored text; None if the key stores bodies."""
+    if trace.turn.caller.store_bodies or trace.body is None:
         return None
-    return Prompt(words_of(draft.body))
+    return Prompt(strings_of(trace.body))
 
 
-def dump_values(draft: ActiveTrace, values: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
-    """The error dump of a failed run, given the columns of its trace."""
-    failure = draft.failure
+def dump_values(trace: ActiveTrace, values: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
+    """Error dump of a failed run. values: the columns of its trace."""
+    failure = trace.failure
     assert failure is not None
     upstream = failure.error.upstream
-    body, prompt = draft.body, prompt_of(draft)
+    body, prompt = trace.body, prompt_of(trace)
     phases = [name for name in values if name.endswith("_at") and values[name] is not None]
     return {
         "error": {
@@ -176,23 +176,23 @@ def dump_values(draft: ActiveTrace, values: Mapping[str, Any], redactor: Redacto
         "timings": {name: values[name] for name in ("queue_ms", "ttft_ms", "duration_ms")},
         "request": {
             "model": values["model"],
-            "betas": [storable(beta, NAME_CHARS) for beta in draft.turn.betas[:32]],
+            "betas": [storable(beta, NAME_CHARS) for beta in trace.turn.betas[:32]],
             "options": _options(body or {}),
             "messages": values["message_count"],
             "tools": values["tool_count"],
             "bytes": values["body_bytes"],
         },
-        "retries": draft.retries,
-        "stalls": draft.stalls,
+        "retries": trace.retries,
+        "stalls": trace.stalls,
         "eventTypes": values["event_types"],
-        "lastEvent": draft.last_event_type,
-        "workerPid": draft.worker_pid,
+        "lastEvent": trace.last_event_type,
+        "workerPid": trace.worker_pid,
         "diagnostics": redactor.value(failure.diagnostics, prompt=prompt) if body is not None else WITHHELD,
     }
 
 
 def _options(body: Mapping[str, Any]) -> dict[str, Any]:
-    """How the client set the model: numbers, switches and `type` words; whatever else it put there is left out."""
+    """Model options of the request: numbers, booleans and known `type` values only."""
     shown: dict[str, Any] = {}
     for name in _SHOWN_OPTIONS:
         value = body.get(name)
@@ -205,10 +205,10 @@ def _options(body: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def body_values(draft: ActiveTrace, redactor: Redactor) -> dict[str, Any]:
-    """The request and the answer of a turn whose key keeps bodies, without credentials; None for what is too large."""
-    body, answer = draft.body, draft.answer
-    small = body is not None and draft.turn.body_bytes <= _MAX_BODY_BYTES
+def body_values(trace: ActiveTrace, redactor: Redactor) -> dict[str, Any]:
+    """Request and answer for a key that stores bodies, without credentials; the request is None if too large."""
+    body, answer = trace.body, trace.answer
+    small = body is not None and trace.turn.body_bytes <= _MAX_BODY_BYTES
     return {
         "request": redactor.body(dict(body or {})) if small else None,
         "answer": {"content": redactor.body(answer.content()), "cut": answer.cut} if answer is not None else None,

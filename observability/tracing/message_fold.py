@@ -1,4 +1,4 @@
-"""The answer's content put together again from its stream, for keys whose bodies are kept."""
+"""Answer content assembled from stream events, for keys that store bodies."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from apiproxy.core.events import StreamEvent
 
 MAX_ANSWER_CHARS = 1_000_000
-"""What is kept of one answer; the rest is cut off and said to be."""
+"""Maximum size of a stored answer; longer ones are truncated and marked as cut."""
 
 _TEXT_OF_DELTA = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 
 
 class MessageDigest:
-    """The content blocks of one answer as far as they have come."""
+    """Content blocks of one answer, possibly incomplete."""
 
     __slots__ = ("_blocks", "_chars")
 
@@ -21,7 +21,7 @@ class MessageDigest:
         self._chars = 0
 
     def add(self, events: Iterable[StreamEvent]) -> None:
-        """Takes in stream events; those of an unknown shape are left out."""
+        """Add stream events; malformed ones are ignored."""
         for event in events:
             index = event.get("index")
             if not isinstance(index, int) or self._chars > MAX_ANSWER_CHARS:
@@ -38,11 +38,10 @@ class MessageDigest:
 
     @property
     def cut(self) -> bool:
-        """Whether the answer was longer than what is kept."""
         return self._chars > MAX_ANSWER_CHARS
 
     def content(self) -> list[dict[str, Any]]:
-        """The blocks in order; a tool's input stays the JSON text that it came as (`input_json`)."""
+        """Blocks in order. A tool's input remains JSON text, as `input_json`."""
         blocks = []
         for _, (block, parts) in sorted(self._blocks.items()):
             field = {"tool_use": "input_json", "thinking": "thinking"}.get(str(block.get("type")), "text")

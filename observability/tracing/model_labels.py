@@ -1,4 +1,4 @@
-"""Bounds the names under which models are counted: a client can invent as many as it likes."""
+"""Cardinality limit for model labels, since clients can send arbitrary model names."""
 
 from apiproxy.core.text import storable
 from observability.models import NAME_CHARS
@@ -8,19 +8,17 @@ MAX_MODELS = 64
 
 
 class ModelNames:
-    """The models that the upstream has answered for. All others are counted as `other`."""
+    """Models known from upstream responses. All others are counted as `other`."""
 
     def __init__(self, limit: int = MAX_MODELS) -> None:
         self._limit = limit
         self._known: set[str] = set()
 
     def learn(self, model: str) -> None:
-        """Takes the model in, as long as there is room."""
         model = storable(model, NAME_CHARS)
         if model and model != OTHER_MODEL and len(self._known) < self._limit:
             self._known.add(model)
 
     def label(self, model: str) -> str:
-        """The name to count the model under."""
         model = storable(model, NAME_CHARS)
         return model if model in self._known else OTHER_MODEL

@@ -1,4 +1,4 @@
-"""Finds in a text what it quotes of a prompt, however the quote was escaped, and takes it out."""
+"""Mask quotes of a prompt in a text, including escaped ones."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _MIN_WHOLE_CHARS = 8
 _MAX_GRAMS = 400_000
 _MAX_ORIGINS = 4
 _MAX_WHOLES = 2_000
-"""Short texts that are searched for, of those whose beginning occurs: a text of a page has no more of them."""
+"""Maximum short prompt texts searched for, among those whose beginning occurs in the text."""
 _MAX_WORD_TEXT_CHARS = 1_000_000
 _ESCAPED_AT_ONCE = 256 * 1024
 _OVERLAP_CHARS = 2_048
@@ -21,11 +21,11 @@ _WORD = re.compile(r"[^\W_][\w-]{5,}")
 
 
 class Prompt:
-    """The words of a request, to be kept out of what is stored about it.
+    """Strings of a request, to be masked in everything stored about it.
 
-    Found are: every quote of 23 characters or more and most of 16 or more, whole texts of 8 or more, and any word of
-    six or more characters with a digit in it (names, numbers, codes). In prompts above 4.8 million characters only
-    longer quotes are found.
+    Detects every quote of 23 or more characters and most of 16 or more, whole texts of 8 or more, and words of six or
+    more characters that contain a digit (names, numbers, codes). The quote lengths grow with prompts of more than 4.8
+    million characters.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -35,7 +35,7 @@ class Prompt:
         self._words: frozenset[str] | None = None
 
     def remove_from(self, text: str) -> str:
-        """The text with every quote replaced by a mark."""
+        """Replace every quote in the text by `PROMPT_MASK`."""
         marks = bytearray(len(text))
         for start, end in self._quotes(text):
             marks[start:end] = b"\x01" * (end - start)
@@ -45,16 +45,16 @@ class Prompt:
         return _masked(text, marks) if any(marks) else text
 
     def _quotes(self, text: str) -> Iterator[tuple[int, int]]:
-        """Ranges of the text that stand in the prompt as well.
+        """Ranges of the text that also occur in the prompt.
 
-        The grams of the text, which is short, are indexed at every position, and the prompt is looked through in steps
-        of a gram: a quote of twice a gram's length contains one whole step, wherever it begins.
+        All n-grams of the text, which is short, are indexed; the prompt is scanned in steps of n. A quote of 2n
+        characters contains one whole step at any offset.
         """
         gram = self._gram
         places: dict[str, list[int]] = {}
         for position in range(len(text) - gram + 1):
             places.setdefault(text[position : position + gram], []).append(position)
-        origins_left = dict.fromkeys(places, _MAX_ORIGINS)  # so that repetitive texts take no quadratic time
+        origins_left = dict.fromkeys(places, _MAX_ORIGINS)  # else repetitive texts take quadratic time
         beginnings = {text[at : at + _MIN_WHOLE_CHARS] for at in range(len(text) - _MIN_WHOLE_CHARS + 1)}
         wholes: set[str] = set()
         for source in self._texts:
@@ -80,9 +80,9 @@ class Prompt:
 
 
 def _forms(text: str) -> Iterator[str]:
-    """The text as it is, and as it looks within JSON where that is another form: in pieces, each a short call.
+    """The text and its JSON-escaped forms, escaped in chunks so that no call is slow.
 
-    The pieces overlap by more than two grams, so that no quote is found in neither of two.
+    Chunks overlap by more than two n-grams, else quotes across a boundary are missed.
     """
     yield text
     for at in range(0, max(1, len(text) - _OVERLAP_CHARS), _ESCAPED_AT_ONCE):
@@ -106,7 +106,7 @@ def _is_telling(word: str) -> bool:
 
 
 def _extended(text: str, position: int, source: str, origin: int, length: int) -> tuple[int, int]:
-    """How far the two texts go on alike, at most a gram to either side (the next gram is found by itself)."""
+    """Extend a match by at most one n-gram to either side; the next n-gram is matched separately."""
     start, end, before, after = position, position + length, origin, origin + length
     first, last = max(0, start - length), min(len(text), end + length)
     while start > first and before and text[start - 1] == source[before - 1]:

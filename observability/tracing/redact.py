@@ -1,4 +1,4 @@
-"""The one place that takes out of texts what must not be kept: credentials always, the client's words by default."""
+"""Redaction of stored and logged text: credentials always, prompt quotes by default."""
 
 import json
 import re
@@ -11,10 +11,10 @@ from observability.tracing.prompt_masking import Prompt
 MASK = "[redacted]"
 
 MAX_TEXT_CHARS = 16_384
-"""What is kept of one string."""
+"""Maximum length of a string."""
 
 MAX_BODY_TEXT_CHARS = 1_000_000
-"""What is kept of one string of a stored body."""
+"""Maximum length of a string in a stored body."""
 
 _MAX_DEPTH = 8
 _MAX_BODY_DEPTH = 64
@@ -26,9 +26,8 @@ _SECRET_NAME = re.compile(
     r"|(?<!max_)(?<!max-)token(?!s)"
 )
 _LAST = r"(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)"
-# What looks like a credential, and what it becomes. Every repetition has a bound or ends the search where it fails, so
-# that no text takes more than milliseconds.
-_START = r"(?:\b|(?<=\\[nrt]))"  # of a word; within JSON one may follow an escaped line end
+# Credential patterns and replacements. Every repetition is bounded or fails at once, else a long text takes seconds.
+_START = r"(?:\b|(?<=\\[nrt]))"  # start of a word, possibly after a line end escaped in JSON
 PATTERNS: Sequence[tuple[re.Pattern[str], str]] = (
     (re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?" + _LAST, re.S), MASK),
     (re.compile(rf"(?i){_START}((?:bearer|basic)\s{{1,8}})[A-Za-z0-9._~+/=-]{{4,}}"), rf"\1{MASK}"),
@@ -39,7 +38,7 @@ PATTERNS: Sequence[tuple[re.Pattern[str], str]] = (
     (re.compile(_START + r"ya29\.[A-Za-z0-9_-]+"), MASK),
     (re.compile(_START + r"eyJ[A-Za-z0-9_-]{8,2000}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"), MASK),
     (re.compile(r"(?<=://)[^/\s:@]{1,200}:[^/\s@]{1,500}(?=@)"), MASK),
-    # pydantic quotes what it was given; that may be anything.
+    # pydantic error messages quote the input.
     (re.compile(r"input_value=.*?(?=, input_type=|\Z)", re.S), f"input_value={MASK}"),
     (
         re.compile(
@@ -51,7 +50,7 @@ PATTERNS: Sequence[tuple[re.Pattern[str], str]] = (
     ),
 )
 
-# Most texts hold none of these, and are done after one look. (As one pattern they took a hundred times as long.)
+# Cheap prefilter: most texts contain none of these. As one regular expression it took a hundred times as long.
 _NAMES = (
     ("api", "key"), ("access", "key"), ("auth", "token"), ("session", "token"), ("access", "token"),
     ("refresh", "token"),
@@ -65,31 +64,31 @@ _MARKS = (
 
 
 class Redactor:
-    """Takes the secrets that this process knows, and all that looks like one, out of texts.
+    """Masks known secrets and anything that looks like a credential.
 
-    secrets are values to be found literally (the upstream's credential, the environment's key); short ones are left
-    out, since they would be found everywhere.
+    secrets: values matched literally (upstream credential, key from the environment); those shorter than
+    `_MIN_SECRET_CHARS` are ignored, since they would match everywhere.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {form for secret in secrets for form in (secret, json.dumps(secret)[1:-1])}  # within JSON it is escaped
+        forms = {form for secret in secrets for form in (secret, json.dumps(secret)[1:-1])}  # JSON-escaped form
         known = sorted((form for form in forms if len(form) >= _MIN_SECRET_CHARS), key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
-    def suspects(self, text: str) -> bool:
-        """Whether there may be something to take out of the text; quick, and wrong only by saying yes too often."""
+    def may_contain_secret(self, text: str) -> bool:
+        """Whether the text may contain a secret; fast, with false positives but no false negatives."""
         folded = text.lower()
         if any(mark in folded for mark in _MARKS) or folded.count("token") > folded.count("tokens"):
             return True
         return self._known is not None and self._known.search(text) is not None
 
     def text(self, text: str, *, prompt: Prompt | None = None, limit: int = MAX_TEXT_CHARS) -> str:
-        """The text without credentials, and without what it quotes of the prompt; at most `limit` characters."""
-        # Cut first with room to spare, since the patterns must not take seconds over megabytes, and again below.
+        """Mask credentials and prompt quotes; at most `limit` characters are kept."""
+        # Cut before matching, else the patterns take seconds on megabytes. The final cut is below.
         text = text[: 2 * limit]
         if self._known is not None:
             text = self._known.sub(MASK, text)
-        if self.suspects(text):
+        if self.may_contain_secret(text):
             for pattern, replacement in PATTERNS:
                 text = pattern.sub(replacement, text)
         if prompt is not None:
@@ -97,7 +96,7 @@ class Redactor:
         return storable(text, limit)
 
     def value(self, value: object, *, prompt: Prompt | None = None, depth: int = 0) -> Any:
-        """A JSON value of the same shape, its strings redacted and the values of telling names masked."""
+        """JSON value of the same shape with redacted strings; values of secret-looking names are masked."""
         if isinstance(value, str):
             return self.text(value, prompt=prompt)
         if value is None or isinstance(value, bool | int | float):
@@ -115,7 +114,7 @@ class Redactor:
         return self.text(str(value), prompt=prompt)
 
     def body(self, value: object, *, depth: int = 0) -> Any:
-        """A body or an answer that its key says to keep: whole, but for credentials."""
+        """Stored request body or answer, complete except for credentials."""
         if isinstance(value, str):
             return self.text(value, limit=MAX_BODY_TEXT_CHARS)
         if depth >= _MAX_BODY_DEPTH:

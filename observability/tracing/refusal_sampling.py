@@ -15,9 +15,9 @@ BURST_ROWS = 5_000
 class TraceWriter(Protocol):
     """The listener methods of `Writer`."""
 
-    def started(self, draft: ActiveTrace) -> None: ...
+    def started(self, trace: ActiveTrace) -> None: ...
 
-    def ended(self, draft: ActiveTrace) -> None: ...
+    def ended(self, trace: ActiveTrace) -> None: ...
 
 
 class RefusalLimit(Listener):
@@ -35,24 +35,24 @@ class RefusalLimit(Listener):
         self._rows_per_s = rows_per_s
         self._burst = float(burst)
         self._clock = clock
-        self._left = self._burst
-        self._at = clock()
-        self.left_out = 0
+        self._tokens = self._burst
+        self._refilled_at = clock()
+        self.skipped = 0
 
-    def started(self, draft: ActiveTrace) -> None:
-        self._writer.started(draft)
+    def started(self, trace: ActiveTrace) -> None:
+        self._writer.started(trace)
 
-    def ended(self, draft: ActiveTrace) -> None:
-        if draft.status is not Status.REFUSED or draft.turn.caller.key_id is not None or self._take():
-            self._writer.ended(draft)
+    def ended(self, trace: ActiveTrace) -> None:
+        if trace.status is not Status.REFUSED or trace.turn.caller.key_id is not None or self._take_token():
+            self._writer.ended(trace)
         else:
-            self.left_out += 1
+            self.skipped += 1
 
-    def _take(self) -> bool:
+    def _take_token(self) -> bool:
         now = self._clock()
-        self._left = min(self._burst, self._left + (now - self._at) * self._rows_per_s)
-        self._at = now
-        if self._left < 1:
+        self._tokens = min(self._burst, self._tokens + (now - self._refilled_at) * self._rows_per_s)
+        self._refilled_at = now
+        if self._tokens < 1:
             return False
-        self._left -= 1
+        self._tokens -= 1
         return True

@@ -1,4 +1,4 @@
-"""Deletes what is older than it is kept: in small steps, so that the writer never waits long for the database."""
+"""Deletion of expired rows, in small chunks so that the trace writer is not blocked for long."""
 
 import time
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from observability.stats.figures import KEPT_S
 from observability.stats.rollup import HOUR_S
 
 DUMP_DAYS = 14
-"""How long dumps and stored bodies are kept, unless traces are kept for less."""
+"""Retention of dumps and stored bodies, unless traces are kept for less."""
 
 _CHUNK = 1_000
 _PAUSE_S = 0.02
-"""Between two steps: the writer's turn."""
+"""Pause between chunks, so that the trace writer gets the database lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """How many rows were deleted."""
+    """Numbers of deleted rows."""
 
     traces: int
     dumps: int
@@ -30,7 +30,6 @@ class Pruned:
 
     @property
     def any(self) -> bool:
-        """Whether there was anything to delete."""
         return bool(self.traces or self.dumps or self.bodies or self.sums)
 
 
@@ -41,9 +40,9 @@ def prune(
     now: float | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Pruned:
-    """Deletes traces and sums by hour older than `trace_days`, dumps and bodies older than `dump_days`. Blocks.
+    """Delete traces and hourly sums older than `trace_days`, dumps and bodies older than `dump_days`. Blocks.
 
-    Traces go by whole hours, as their sums do, so that the two stay equal. Ends early once `stopped` says so.
+    Cuts traces at whole hours, so that they remain consistent with the hourly sums. Returns early once `stopped()`.
     """
     now = time.time() if now is None else now
     hour = int(now - trace_days * 86_400) // HOUR_S * HOUR_S
@@ -52,7 +51,7 @@ def prune(
     dumps = _delete(ErrorDump.objects.filter(created_at__lt=dump_cutoff).order_by("created_at"), stopped)
     bodies = _delete(StoredBody.objects.filter(created_at__lt=dump_cutoff).order_by("created_at"), stopped)
     traces = _delete(Trace.objects.filter(received_at__lt=cutoff).order_by("received_at", "id"), stopped)
-    # A window may begin up to an hour before the oldest minute that it needs.
+    # A window starts at a whole hour, up to an hour before its first minute.
     ends = {resolution: now - kept_s - HOUR_S for resolution, kept_s in KEPT_S.items()} | {HOUR_S: hour}
     sums = sum(
         _delete(table.objects.filter(resolution_s=resolution, dimension=dimension, start__lt=int(end)), stopped)

@@ -1,4 +1,4 @@
-"""The writer's database work: synchronous, in one transaction a batch, at home in the writer's own thread."""
+"""Database access of the trace writer: synchronous, one transaction per batch, in the writer's thread."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from observability.vocabulary import EndReason, Status
 _INTERRUPTED_CHUNK = 1_000
 
 _TRACE_COLUMNS = tuple(field.attname for field in Trace._meta.concrete_fields)
-# What is known from the start, and most of all what is indexed, is not written a second time.
+# Known from the start: not updated at the end, which saves index updates.
 _UNCHANGING = frozenset(
     {
         "id", "node", "process", "key_id", "key_label", "dialect", "requested_model", "model", "conversation_id",
@@ -59,14 +59,14 @@ _BUCKETS = Upsert(RollupBucket, columns=(*BucketKey._fields, "count"), unique=Bu
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One write that is due: of a trace that began, or (`final`) of one that ended."""
+    """Pending write of a trace that has started or, if `final`, ended."""
 
     draft: ActiveTrace
     final: bool
 
 
 class Store:
-    """Writes the traces of one process. process: its name among those that share the database."""
+    """Trace storage of one process. process: its unique name in the cluster."""
 
     def __init__(self, *, node: str, redactor: Redactor, names: ModelNames, process: str = "") -> None:
         self._node = node
@@ -75,7 +75,7 @@ class Store:
         self._names = names
 
     def write(self, records: Sequence[Record], *, again: bool = False) -> None:
-        """Writes all of the records or none; `again` where an earlier try may have been kept. Raises DatabaseError."""
+        """Write all records or none. again: an earlier attempt may have been committed. Raises DatabaseError."""
         again = again or any(record.draft.disowned for record in records)
         traces, dumps, bodies, finals = [], [], [], []
         for record in records:
@@ -94,24 +94,23 @@ class Store:
             write_sums(sums)
 
     def values_of(self, record: Record) -> dict[str, Any]:
-        """The columns of the record's trace."""
         return trace_values(
             record.draft, final=record.final, node=self._node, process=self._process, redactor=self._redactor
         )
 
     def mark_interrupted(self, process: str) -> int:
-        """Ends the traces that a process which has ended left active; their number. Raises DatabaseError."""
+        """Mark active traces of a dead process interrupted; returns their number. Raises DatabaseError."""
         return self._interrupt(Trace.objects.filter(process=process))
 
     def mark_orphans(self) -> int:
-        """Ends the active traces of processes that nobody knows any more. Raises DatabaseError."""
+        """Mark active traces of unregistered processes interrupted. Raises DatabaseError."""
         return self._interrupt(Trace.objects.exclude(process__in=Member.objects.values("pk")))
 
     def _interrupt(self, traces: QuerySet[Trace]) -> int:
         marked = 0
         while True:
             with transaction.atomic():
-                # Locked: of two processes that clear up at the same time, one counts a trace.
+                # Locked, else two processes cleaning up at the same time both count the trace.
                 active = traces.filter(status=Status.ACTIVE).select_for_update(of=("self",))
                 chunk = list(active[:_INTERRUPTED_CHUNK])
                 now, sums = time.time(), Sums()
@@ -126,7 +125,7 @@ class Store:
             marked += len(chunk)
 
     def load_names(self) -> None:
-        """Learns the names of the models that have been answered for before."""
+        """Load the model names known from earlier responses."""
         known = Rollup.objects.filter(resolution_s=HOUR_S, dimension=Dimension.MODEL).values_list("value", flat=True)
         for name in known.distinct():
             self._names.learn(name)
@@ -134,7 +133,7 @@ class Store:
     def _sums(self, finals: Sequence[tuple[ActiveTrace, dict[str, Any]]]) -> Sums:
         sums = Sums()
         for draft, values in finals:
-            sums.add(values, at=draft.finished_at or draft.latest, model=draft.counted_as)
+            sums.add(values, at=draft.finished_at or draft.latest, model=draft.model_label)
         return sums
 
     def _dumps(self, draft: ActiveTrace, values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -151,18 +150,18 @@ class Store:
 
 
 def write_traces(traces: Sequence[dict[str, Any]]) -> None:
-    """Writes columns as they are, without sums: for whoever has made traces up."""
+    """Write trace rows without sums, for synthetic data."""
     _TRACES.run(traces)
 
 
 def write_sums(sums: Sums) -> None:
-    """Adds the sums to those in the database, in the caller's transaction."""
+    """Add the sums to the rollup tables, in the caller's transaction."""
     _ROLLUPS.run(merge_rows(sums.rows.items()))
     _BUCKETS.run([key._asdict() | {"count": count} for key, count in sorted(sums.buckets.items())])
 
 
 def columns_of(trace: Trace) -> dict[str, Any]:
-    """A row as a mapping of its columns."""
+    """Columns of a trace row by name."""
     return {name: getattr(trace, name) for name in _TRACE_COLUMNS}
 
 

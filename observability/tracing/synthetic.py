@@ -1,4 +1,4 @@
-"""Made-up traces that look like a month of real ones: for trying pages and statistics on a database of any size."""
+"""Synthetic traces with realistic distributions, for testing pages and statistics on large databases."""
 
 import random
 import string
@@ -30,61 +30,56 @@ _UPSTREAM = ((529, "overloaded_error"), (429, "rate_limit_error"), (500, "api_er
 
 
 def synthetic_traces(count: int, *, days: float, until: datetime, seed: int) -> Iterator[dict[str, Any]]:
-    """The columns of that many ended traces, the oldest first, received within so many days before `until`.
-
-    The same arguments give the same traces.
-    """
-    dice = random.Random(seed)  # noqa: S311 - nothing secret is made of it
+    """Columns of `count` ended traces, oldest first, received in the `days` before `until`. Deterministic."""
+    rng = random.Random(seed)  # noqa: S311 - not used for secrets
     step = timedelta(days=days) / max(1, count)
     start = until - timedelta(days=days) - timedelta(seconds=1)
     for number in range(count):
-        yield _trace(
-            dice, number, start + step * (number + dice.random()), "req_" + "".join(dice.choices(_BASE62, k=24))
-        )
+        yield _trace(rng, number, start + step * (number + rng.random()), "req_" + "".join(rng.choices(_BASE62, k=24)))
 
 
-def _trace(dice: random.Random, number: int, received: datetime, trace_id: str) -> dict[str, Any]:
-    model = dice.choices(list(MODELS), list(MODELS.values()))[0]
-    key = min(int(dice.expovariate(0.5)), len(_KEYS) - 1)
-    kind = dice.choices(list(_FAILURES), list(_FAILURES.values()))[0] if dice.random() < _FAILURE_SHARE else None
+def _trace(rng: random.Random, number: int, received: datetime, trace_id: str) -> dict[str, Any]:
+    model = rng.choices(list(MODELS), list(MODELS.values()))[0]
+    key = min(int(rng.expovariate(0.5)), len(_KEYS) - 1)
+    kind = rng.choices(list(_FAILURES), list(_FAILURES.values()))[0] if rng.random() < _FAILURE_SHARE else None
     reason = end_reason_of(kind) if kind else EndReason.COMPLETED
-    trace = _request(dice, number, key=key, model=model) | {"id": trace_id, "received_at": received}
+    trace = _request(rng, number, key=key, model=model) | {"id": trace_id, "received_at": received}
     trace |= {"status": status_of(reason).value, "end_reason": reason.value, "phase": Phase.FINISHED.value}
-    trace |= _course(dice, received, reason)
-    trace |= _usage(dice, trace)
+    trace |= _phase_times(rng, received, reason)
+    trace |= _usage(rng, trace)
     if kind is not None and kind not in _NOT_FAILURES:
-        trace |= _error(dice, kind, trace)
+        trace |= _error(rng, kind, trace)
     return trace
 
 
-def _request(dice: random.Random, number: int, *, key: int, model: str) -> dict[str, Any]:
-    talks, prompt = dice.random() < 0.7, int(dice.lognormvariate(8, 1.5))
+def _request(rng: random.Random, number: int, *, key: int, model: str) -> dict[str, Any]:
+    has_session, prompt = rng.random() < 0.7, int(rng.lognormvariate(8, 1.5))
     return {
         "node": "synthetic",
         "process": "",
         "key_id": key + 1,
         "key_label": _KEYS[key],
-        "dialect": dice.choices(["anthropic", "openai"], [7, 3])[0],
+        "dialect": rng.choices(["anthropic", "openai"], [7, 3])[0],
         "requested_model": model,
         "model": model,
-        "conversation_id": f"conversation-{number // 12 - dice.randrange(5)}" if talks else None,
-        "client_ip": f"192.0.2.{dice.randrange(1, 255)}",
+        "conversation_id": f"conversation-{number // 12 - rng.randrange(5)}" if has_session else None,
+        "client_ip": f"192.0.2.{rng.randrange(1, 255)}",
         "user_agent": "Anthropic/Python 2.12.0",
-        "stream": dice.random() < 0.8,
-        "thinking": dice.random() < 0.3,
-        "tool_count": dice.choice((0, 0, 3, 12)),
-        "message_count": dice.randrange(1, 30),
+        "stream": rng.random() < 0.8,
+        "thinking": rng.random() < 0.3,
+        "tool_count": rng.choice((0, 0, 3, 12)),
+        "message_count": rng.randrange(1, 30),
         "prompt_chars": prompt,
-        "system_chars": dice.choice((0, 900, 12_000)),
+        "system_chars": rng.choice((0, 900, 12_000)),
         "body_bytes": prompt + 600,
-        "worker_pid": dice.randrange(1000, 30_000),
+        "worker_pid": rng.randrange(1000, 30_000),
         "stalls": 0,
-        "retries": int(dice.random() < 0.01),
+        "retries": int(rng.random() < 0.01),
     }
 
 
-def _course(dice: random.Random, received: datetime, reason: EndReason) -> dict[str, Any]:
-    """The phases and what is counted between them; a refused request has none."""
+def _phase_times(rng: random.Random, received: datetime, reason: EndReason) -> dict[str, Any]:
+    """Phase times and durations; None for a refused request."""
     phases: dict[str, datetime | None] = dict.fromkeys(
         ("queued_at", "admitted_at", "worker_ready_at", "first_event_at", "first_token_at", "last_event_at"), None
     )
@@ -92,11 +87,11 @@ def _course(dice: random.Random, received: datetime, reason: EndReason) -> dict[
     if reason is not EndReason.REFUSED:
         waits = (
             0.001,
-            dice.expovariate(1 / 0.4) if dice.random() < 0.2 else 0.0002,
+            rng.expovariate(1 / 0.4) if rng.random() < 0.2 else 0.0002,
             0.004,
-            dice.lognormvariate(-0.6, 0.5),
+            rng.lognormvariate(-0.6, 0.5),
         )
-        for name, wait in zip(phases, (*waits, 0.02, dice.lognormvariate(1.5, 0.9)), strict=True):
+        for name, wait in zip(phases, (*waits, 0.02, rng.lognormvariate(1.5, 0.9)), strict=True):
             if reason is EndReason.QUEUE_TIMEOUT and name == "admitted_at":
                 at = received + timedelta(seconds=30)
                 break
@@ -112,11 +107,11 @@ def _course(dice: random.Random, received: datetime, reason: EndReason) -> dict[
     }
 
 
-def _usage(dice: random.Random, trace: dict[str, Any]) -> dict[str, Any]:
+def _usage(rng: random.Random, trace: dict[str, Any]) -> dict[str, Any]:
     ran = trace["first_token_at"] is not None
-    output = int(dice.lognormvariate(5.5, 1)) if ran else 0
+    output = int(rng.lognormvariate(5.5, 1)) if ran else 0
     inputs, cached = (trace["prompt_chars"] // 4, trace["system_chars"] // 4) if ran else (0, 0)
-    calls = int(ran and trace["tool_count"] > 0 and dice.random() < 0.5)
+    calls = int(ran and trace["tool_count"] > 0 and rng.random() < 0.5)
     types = {"message_start": 1, "content_block_start": 1, "content_block_delta": output, "message_stop": 1}
     return {
         "stop_reason": ("tool_use" if calls else "end_turn") if trace["end_reason"] == EndReason.COMPLETED else "",
@@ -134,12 +129,12 @@ def _usage(dice: random.Random, trace: dict[str, Any]) -> dict[str, Any]:
     } | {"error_type": "", "error_message": "", "error_phase": "", "upstream_status": None, "upstream_type": ""}
 
 
-def _error(dice: random.Random, kind: FailureKind, trace: dict[str, Any]) -> dict[str, Any]:
-    upstream = dice.choice(_UPSTREAM) if kind is FailureKind.UPSTREAM_ERROR else None
+def _error(rng: random.Random, kind: FailureKind, trace: dict[str, Any]) -> dict[str, Any]:
+    upstream = rng.choice(_UPSTREAM) if kind is FailureKind.UPSTREAM_ERROR else None
     reached = [name.removesuffix("_at") for name in ("queued_at", "admitted_at", "worker_ready_at") if trace[name]]
     return {
         "error_type": kind.value,
-        "error_message": f"A made-up {kind.value.replace('_', ' ')}.",
+        "error_message": f"A synthetic {kind.value.replace('_', ' ')}.",
         "error_phase": reached[-1] if reached else Phase.RECEIVED.value,
         "upstream_status": upstream[0] if upstream else None,
         "upstream_type": upstream[1] if upstream else "",

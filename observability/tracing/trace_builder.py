@@ -1,4 +1,4 @@
-"""A trace in the making: the pure fold of a turn's events. Cheap, because it hears every event of every stream."""
+"""Trace of a running turn, folded from its events. Pure. Hot path: called for every stream event."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,21 +21,20 @@ from apiproxy.core.events import (
     WorkerReady,
 )
 from apiproxy.core.turns import Turn
-from observability.tracing.body_stats import BodyFacts, body_facts
+from observability.tracing.body_stats import BodyStats, measure_body
 from observability.tracing.message_fold import MessageDigest
 from observability.vocabulary import EndReason, Phase, Status, end_reason_of, status_of
 
 MAX_EVENT_TYPES = 32
-"""Types of stream events counted apart; further ones are counted as `other`."""
+"""Maximum event types counted separately; further ones are counted as `other`."""
 
 _OTHER = "other"
-_OUTPUT_FIELDS = ("text", "partial_json", "thinking")
 _TOOL_BLOCKS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a turn failed or was refused, and after which phase."""
+    """Error of a failed or refused turn, and the last phase before it."""
 
     error: ProxyError
     phase: Phase
@@ -43,19 +42,18 @@ class Failure:
 
 
 class ActiveTrace:
-    """What is known of one turn so far. Times are Unix seconds and never go back, even where the clock does.
+    """State of one turn. Times are Unix seconds and never decrease, even if the clock is set back.
 
-    disowned: another process may have counted it as interrupted already.
+    disowned: another process may already have counted it as interrupted.
 
-    Changed on the event loop's thread only, and by nobody after its end; other threads may read it.
+    Modified on the event loop's thread only, and not after its end; other threads may read it.
     """
 
     __slots__ = (
-        "_facts",
+        "_body_stats",
         "admitted_at",
         "answer",
         "body",
-        "counted_as",
         "disowned",
         "end_reason",
         "event_types",
@@ -66,6 +64,7 @@ class ActiveTrace:
         "last_event",
         "last_event_at",
         "latest",
+        "model_label",
         "output_chars",
         "phase",
         "queue_position",
@@ -87,7 +86,7 @@ class ActiveTrace:
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.body: Mapping[str, Any] | None = turn.body
-        self._facts: BodyFacts | None = None
+        self._body_stats: BodyStats | None = None
         self.answer = MessageDigest() if turn.caller.store_bodies else None
         self.phase = Phase.RECEIVED
         self.status = Status.ACTIVE
@@ -97,7 +96,7 @@ class ActiveTrace:
         self.queued_at: float | None = None
         self.admitted_at: float | None = None
         self.finished_at: float | None = None
-        self.counted_as = ""
+        self.model_label = ""
         self.disowned = False
         self.queue_position = 0
         self.retries = 0
@@ -105,7 +104,7 @@ class ActiveTrace:
         self._begin_attempt()
 
     def _begin_attempt(self) -> None:
-        """Forgets what only a failed attempt brought: the client has seen nothing of it."""
+        """Reset the state of a failed attempt; the client has received nothing of it."""
         self.worker_pid: int | None = None
         self.worker_ready_at: float | None = None
         self.first_event_at: float | None = None
@@ -124,40 +123,37 @@ class ActiveTrace:
 
     @property
     def id(self) -> str:
-        """The turn's id, which is the trace's."""
         return self.turn.id
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more can come."""
         return self.finished_at is not None
 
     @property
-    def facts(self) -> BodyFacts:
-        """The measures of the request's body; taken when first asked for."""
-        facts = self._facts
-        if facts is None:
-            facts = self._facts = body_facts(self.body or {})
-        return facts
+    def body_stats(self) -> BodyStats:
+        """Measures of the request body, computed on first access."""
+        stats = self._body_stats
+        if stats is None:
+            stats = self._body_stats = measure_body(self.body or {})
+        return stats
 
     @property
     def event_count(self) -> int:
-        """Stream events so far."""
         return sum(self.event_types.copy().values())
 
     @property
     def last_event_type(self) -> str:
-        """The type of the latest stream event, empty before the first."""
+        """Type of the latest stream event; empty before the first."""
         kind = self.last_event.get("type") if self.last_event else ""
         return kind if isinstance(kind, str) else _OTHER
 
     def release_body(self) -> None:
-        """Keeps the body's measures and lets go of the body, which may be tens of megabytes."""
-        _ = self.facts
+        """Release the body, which may be tens of megabytes; its measures are kept."""
+        _ = self.body_stats
         self.body = None
 
     def apply(self, event: Event) -> bool:
-        """Takes in the event. True where the phase is another one afterwards. Events after the end change nothing."""
+        """Apply an event; True if the phase changed. Events after the end are ignored."""
         if self.finished_at is not None:
             return False
         if type(event) is Streamed:
@@ -176,14 +172,14 @@ class ActiveTrace:
                 self._begin_attempt()
             case Finished() | Failed() | Cancelled() | Rejected():
                 self._end(at, event)
-            case Streamed():  # pragma: no cover - dealt with above, where it costs least
+            case Streamed():  # pragma: no cover - handled above, the fast path
                 pass
             case _:
                 assert_never(event)
         return True
 
     def add_stream(self, at: float, events: Sequence[StreamEvent]) -> bool:
-        """Takes in a batch of upstream events. True where the phase is another one afterwards."""
+        """Apply a batch of upstream events; True if the phase changed."""
         at = self._advance(at)
         counts, chars, tokens = self.event_types, 0, False
         for event in events:
@@ -242,16 +238,18 @@ class ActiveTrace:
                 self.stop_reason = delta["stop_reason"]
             self._add_usage(event.get("usage"))
 
-    def _add_usage(self, said: object) -> None:
-        """The upstream's counts are cumulative: the latest figure of each kind counts."""
-        if not isinstance(said, dict):
+    def _add_usage(self, reported: object) -> None:
+        """Token counts are cumulative: the latest value of each kind counts."""
+        if not isinstance(reported, dict):
             return
         known = self.usage
         self.usage = Usage(
-            input_tokens=_count(said, "input_tokens", known.input_tokens),
-            output_tokens=_count(said, "output_tokens", known.output_tokens),
-            cache_read_input_tokens=_count(said, "cache_read_input_tokens", known.cache_read_input_tokens),
-            cache_creation_input_tokens=_count(said, "cache_creation_input_tokens", known.cache_creation_input_tokens),
+            input_tokens=_count(reported, "input_tokens", known.input_tokens),
+            output_tokens=_count(reported, "output_tokens", known.output_tokens),
+            cache_read_input_tokens=_count(reported, "cache_read_input_tokens", known.cache_read_input_tokens),
+            cache_creation_input_tokens=_count(
+                reported, "cache_creation_input_tokens", known.cache_creation_input_tokens
+            ),
         )
 
     def _end(self, at: float, event: Finished | Failed | Cancelled | Rejected) -> None:
@@ -260,7 +258,7 @@ class ActiveTrace:
                 self.end_reason, self.stop_reason = EndReason.COMPLETED, stop_reason
                 self._settle_usage(usage)
             case Failed(error=error, usage=usage, diagnostics=diagnostics):
-                # A run that the drain cut off was not refused: it had begun.
+                # Not refused: a run interrupted by the drain had already started.
                 drained = error.kind is FailureKind.DRAINING
                 self.end_reason = EndReason.INTERRUPTED if drained else end_reason_of(error.kind)
                 self.failure = Failure(error=error, phase=self.phase, diagnostics=diagnostics)
@@ -277,11 +275,11 @@ class ActiveTrace:
         self.status, self.phase, self.finished_at = status_of(self.end_reason), Phase.FINISHED, at
 
     def _settle_usage(self, usage: Usage) -> None:
-        """The ending's figures are the authority; one that counted nothing leaves what the stream said."""
+        """The final event's usage takes precedence over the stream's, unless it is empty."""
         if usage != Usage():
             self.usage = usage
 
 
-def _count(said: dict[str, Any], name: str, known: int) -> int:
-    value = said.get(name)
+def _count(reported: dict[str, Any], name: str, known: int) -> int:
+    value = reported.get(name)
     return value if type(value) is int and value >= 0 else known

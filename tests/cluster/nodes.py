@@ -38,7 +38,6 @@ class Node:
         return self.gateway.base_url
 
     def get(self, path: str, key: str = "operator") -> Any:
-        """What this node answers a key."""
         headers = {"x-api-key": self.secrets[key]}
         return httpx.get(f"{self.url}{path}", headers=headers, timeout=30).raise_for_status().json()
 
@@ -46,14 +45,14 @@ class Node:
         return httpx.post(f"{self.url}{path}", headers={"x-api-key": self.secrets[key]}, json=body, timeout=60)
 
     def metric(self, name: str) -> float:
-        """The sum of a metric over its labels, as this node shows it."""
+        """Sum of a metric over its labels, as reported by this node."""
         text = httpx.get(f"{self.url}/metrics", headers={"x-api-key": self.secrets["operator"]}, timeout=30).text
         lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 class Hanging(threading.Thread):
-    """A streamed request that does not end by itself. id: the request's, once the answer has begun."""
+    """Endless streamed request. id: request id, set when the response starts."""
 
     def __init__(self, node: Node, key: str, prompt: str) -> None:
         super().__init__(daemon=True)
@@ -88,5 +87,5 @@ class Hanging(threading.Thread):
 
 
 def secrets_of(node: Node) -> Mapping[str, str]:
-    """New keys in the database of the nodes."""
+    """Create API keys in the nodes' database."""
     return make_keys(node.gateway, KEYS)

@@ -1,4 +1,4 @@
-"""Two processes on each of two nodes, PostgreSQL and Redis: the sums are right, each node shows all, one may die."""
+"""Two nodes with two processes each: correct sums, full visibility from each node, survival of a dead node."""
 
 import asyncio
 import contextlib
@@ -53,7 +53,7 @@ def both(
 
 @pytest.fixture
 def nodes(both: tuple[Node, Node]) -> tuple[Node, Node]:
-    """Both at work: a test may have killed the first."""
+    """Both nodes running; restarts one that an earlier test killed."""
     a, b = both
     if not is_alive(a.gateway.pid):
         a.gateway.stop()
@@ -89,7 +89,7 @@ def _ended(node: Node, ids: set[str]) -> list[dict[str, str]]:
 
 
 def signed_in(node: Node) -> httpx.Client:
-    """A browser's session."""
+    """HTTP client with a browser session."""
     client = httpx.Client(base_url=node.url, follow_redirects=True, timeout=30)
     client.get("/admin/login/")
     form = {"username": "admin", "password": node.password, "csrfmiddlewaretoken": client.cookies["csrftoken"]}
@@ -98,7 +98,7 @@ def signed_in(node: Node) -> httpx.Client:
 
 
 def shown_with_both(browser: httpx.Client, theirs: Hanging, own: Hanging) -> dict[str, Any]:
-    """What the page of the workers shows, once it knows of both requests and of the worker of theirs; before, {}."""
+    """Content of the workers page; {} until it shows both requests and the worker of `theirs`."""
     page = browser.get("/dashboard/workers").raise_for_status().text
     found = re.search(r'<script id="snapshot" type="application/json">(.*?)</script>', page)
     assert found is not None
@@ -118,7 +118,7 @@ def test_each_node_shows_what_all_do_and_ends_what_another_has(nodes: tuple[Node
 
     eventually(lambda: active() == {theirs.id: "north", own.id: "south"}, within_s=10)
     nodes_seen = ["north", "north", "south", "south"]
-    # Either process of b may answer, and each knows of the others what they were a second or two ago.
+    # Either process of b may answer, and their peer states are up to two seconds old.
     eventually(lambda: sorted(it["node"] for it in b.get("/debug/health")["processes"]) == nodes_seen, within_s=10)
     queue = {"active": 2, "waiting": 0, "max": 8}
     eventually(lambda: b.get("/debug/stats")["queue"] == queue, within_s=10)
@@ -136,7 +136,7 @@ def test_each_node_shows_what_all_do_and_ends_what_another_has(nodes: tuple[Node
         assert not request.is_alive()
     eventually(lambda: not active(), within_s=10)
     assert a.get(f"/debug/traces/{theirs.id}")["endReason"] == "cancelled"
-    # What the others do is known as of a second or two ago, and b has two processes, each with a knowledge of its own.
+    # Peer states are up to two seconds old, and each of the two processes of b has its own.
     eventually(lambda: b.post(f"/debug/active/{theirs.id}/cancel").status_code == 404, within_s=10)
     eventually(lambda: not psutil.pid_exists(worker["pid"]), within_s=20, why="the retired worker")
 
@@ -162,7 +162,7 @@ def test_a_node_that_is_killed_costs_its_own_requests_only(nodes: tuple[Node, No
     lost = [Hanging(a, "few", "[[n=2]] [[midhang=1]]").wait_for_begin() for _ in range(2)]
     kept = Hanging(b, "load", "[[n=60]] [[gap=0.2]]").wait_for_begin()
     assert b.post("/v1/messages", "few", **_body()).status_code == 429
-    for request in lost:  # their rows are written a little later: what is not in the database is lost with the node
+    for request in lost:  # rows are written asynchronously; unwritten ones are lost with the node
         eventually(lambda it=request.id: _is_written(b, it), within_s=10)  # type: ignore[misc]  # bound now
     below = children_of(a.gateway.process.pid)
     a.gateway.process.kill()

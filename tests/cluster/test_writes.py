@@ -1,4 +1,4 @@
-"""What a request costs the database: writes are batched, so with several at a time it is less than two for each."""
+"""Database writes per request: batching keeps them below two with concurrent requests."""
 
 import re
 
@@ -22,7 +22,7 @@ _WRITES = re.compile(r"(\d+ times: )?\s*(INSERT|UPDATE|DELETE)")
 
 
 def writes_for(requests: int) -> int:
-    """Statements that write, for so many requests that begin together and end together."""
+    """Number of write statements for that many concurrent requests."""
     store = Store(node="here", process="here", redactor=Redactor(), names=ModelNames())
     ledger = Ledger()
     turns = [make_turn() for _ in range(requests)]
@@ -40,12 +40,12 @@ def writes_for(requests: int) -> int:
         store.write([Record(draft_of(turn, opening()), final=False) for turn in turns])
         store.write([Record(draft, final=True) for draft in drafts])
         ledger.do(settles)
-    # SQLite's driver is given many rows with one statement, which Django shows as such.
+    # Django reports executemany on SQLite as one statement ("8 times: …").
     return sum(re.match(_WRITES, query["sql"]) is not None for query in captured)
 
 
 def test_eight_requests_at_a_time_take_less_than_two_writes_each_and_eighty_take_no_more() -> None:
-    writes_for(1)  # the day's rows are there from now on
+    writes_for(1)  # creates the rows of the day
     eight = writes_for(CLIENTS)
     assert 0 < eight < 2 * CLIENTS
     assert writes_for(10 * CLIENTS) == eight

@@ -113,7 +113,7 @@ def draft_of(turn: Turn, events: Sequence[Event]) -> ActiveTrace:
     draft = ActiveTrace(turn)
     for event in events:
         draft.apply(event)
-    draft.counted_as = storable(turn.model, 200)
+    draft.model_label = storable(turn.model, 200)
     return draft
 
 

@@ -15,7 +15,7 @@ from tests.observability.builders import NOW, Gateway, answer, course, failed, f
 
 
 def read(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    metrics.settle({})
+    metrics.flush({})
     text, _ = metrics.render("")
     families = text_string_to_metric_families(text.decode())
     return {
@@ -109,8 +109,8 @@ def test_queues_workers_and_losses_are_read_when_the_metrics_are() -> None:
     metrics, _ = make()
     collector = GatewayCollector(version="1.2.3")
     metrics.registry.register(collector)
-    collector.tell([state_of(Gateway(), "a"), state_of(Gateway(), "b")])
-    metrics.settle({"trace": 0, "log_line": 3})
+    collector.update([state_of(Gateway(), "a"), state_of(Gateway(), "b")])
+    metrics.flush({"trace": 0, "log_line": 3})
     found = read(metrics)
 
     assert found["upstream_state", (("state", "open"),)] == 2
@@ -120,7 +120,7 @@ def test_queues_workers_and_losses_are_read_when_the_metrics_are() -> None:
     assert found["processes", ()] == 2
     assert found["dropped_total", (("what", "log_line"),)] == 3
     assert found["info", (("version", "1.2.3"),)] == 1
-    metrics.settle({"trace": 7, "log_line": 3})
+    metrics.flush({"trace": 7, "log_line": 3})
     found = read(metrics)
     assert (found["dropped_total", (("what", "trace"),)], found["dropped_total", (("what", "log_line"),)]) == (7, 3)
 

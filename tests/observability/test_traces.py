@@ -186,7 +186,7 @@ def test_what_a_crash_left_active_is_marked_interrupted_and_counted_once() -> No
 
 def test_models_that_never_answered_are_summed_as_other() -> None:
     draft = draft_of(make_turn(model="invented-by-a-client"), [refused()])
-    draft.counted_as = ModelNames().label(draft.turn.model)
+    draft.model_label = ModelNames().label(draft.turn.model)
     make_store().write([Record(draft, final=True)])
 
     assert set(Rollup.objects.filter(dimension="model").values_list("value", flat=True)) == {OTHER_MODEL}

@@ -37,7 +37,7 @@ from apiproxy.limits.pricing import unpriced_fields
 from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.kept import decode_within, encode
 from apiproxy.sessions.lineage import chain_of
-from observability.tracing.body_stats import body_facts, words_of
+from observability.tracing.body_stats import measure_body, strings_of
 from observability.tracing.prompt_masking import Prompt
 from observability.tracing.redact import Redactor
 
@@ -417,8 +417,8 @@ READERS: dict[str, Reader] = {
     "conversation id": Reader(lambda body: conversation_id({}, body), MESSAGES),
     "count_tokens": Reader(estimate_tokens, MESSAGES),
     "estimate": Reader(input_tokens, MESSAGES),
-    "facts": Reader(body_facts, MESSAGES),
-    "prompt": Reader(lambda body: Prompt(words_of(body)).remove_from(_QUOTING), MESSAGES),
+    "facts": Reader(measure_body, MESSAGES),
+    "prompt": Reader(lambda body: Prompt(strings_of(body)).remove_from(_QUOTING), MESSAGES),
     "lineage": Reader(lambda body: chain_of(body["messages"], at_once=_ALL_IN_PIECES), MESSAGES),
     "kept messages": Reader(lambda body: decode_within(encode(body["messages"]), body["messages"], 10**6), MESSAGES),
     "overlay": Reader(lambda body: turn_lines(_overlay(body), control_id="c", message_uuid="u"), MESSAGES),

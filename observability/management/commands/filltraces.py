@@ -1,4 +1,4 @@
-"""`manage.py filltraces COUNT`: fills the database with made-up traces, to try the dashboard and its speed."""
+"""`manage.py filltraces COUNT`: fill the database with synthetic traces, to test the dashboard and its speed."""
 
 import time
 from argparse import ArgumentParser
@@ -18,18 +18,16 @@ _CHUNK = 5_000
 
 
 class Command(BaseCommand):
-    """Adds traces and their sums, as the gateway itself would have written them."""
+    """Write synthetic traces and their sums in the same form as the gateway."""
 
-    help = "Fills the database with made-up traces, to try the dashboard and its speed."
+    help = "Fill the database with synthetic traces, to test the dashboard and its speed."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """How many, over how long, and which."""
-        parser.add_argument("count", type=int, help="how many traces")
-        parser.add_argument("--days", type=float, default=30.0, help="over how many days until now (30)")
-        parser.add_argument("--seed", type=int, default=None, help="the same seed gives the same traces")
+        parser.add_argument("count", type=int, help="number of traces")
+        parser.add_argument("--days", type=float, default=30.0, help="spread over the last DAYS days (default: 30)")
+        parser.add_argument("--seed", type=int, default=None, help="random seed, for reproducible traces")
 
     def handle(self, *_args: Any, count: int, days: float, seed: int | None, **_options: Any) -> None:
-        """Writes them in chunks, each with its sums in one transaction."""
         if count < 1 or days <= 0:
             raise CommandError("count and --days must be above zero.")
         begun = time.monotonic()
@@ -50,7 +48,7 @@ class Command(BaseCommand):
             self.stdout.write(f"\r{written} of {count}", ending="")
             self.stdout.flush()
         with connection.cursor() as cursor:
-            # What PostgreSQL's autovacuum does with time: without it an index-only scan reads the table all the same.
+            # Autovacuum does this eventually; until then index-only scans on PostgreSQL still read the table.
             in_use = connection.in_atomic_block
             cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" and not in_use else "ANALYZE")
         self.stdout.write(f"\r{written} traces in {time.monotonic() - begun:.0f} s.")

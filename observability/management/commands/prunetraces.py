@@ -1,4 +1,4 @@
-"""`manage.py prunetraces`: deletes old traces now. `serve` does the same by itself every hour."""
+"""`manage.py prunetraces`: delete expired traces now. `serve` does this every hour."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -10,17 +10,17 @@ from observability.tracing.retention import DUMP_DAYS, prune
 
 
 class Command(BaseCommand):
-    """Deletes traces, error dumps, stored bodies and sums that are older than they are kept."""
+    """Delete traces, error dumps, stored bodies and sums past their retention period."""
 
-    help = "Deletes traces, error dumps, stored bodies and sums that are older than they are kept."
+    help = "Delete traces, error dumps, stored bodies and sums past their retention period."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """For how long they are kept."""
-        parser.add_argument("--days", type=int, help="keep traces for so many days (the setting)")
-        parser.add_argument("--dump-days", type=int, default=DUMP_DAYS, help=f"keep dumps for so many ({DUMP_DAYS})")
+        parser.add_argument("--days", type=int, help="days to keep traces (default: the setting)")
+        parser.add_argument(
+            "--dump-days", type=int, default=DUMP_DAYS, help=f"days to keep dumps and bodies (default: {DUMP_DAYS})"
+        )
 
     def handle(self, *_args: Any, days: int | None, dump_days: int, **_options: Any) -> None:
-        """Deletes them and says how many there were."""
         days = settings.GATEWAY.trace_retention_days if days is None else days
         if days < 0 or dump_days < 0:
             raise CommandError("--days and --dump-days cannot be below zero.")

@@ -1,4 +1,4 @@
-"""The processes that share a database, as each of them knows the others."""
+"""Cluster membership: heartbeats, eviction, peer states and commands."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -44,7 +44,7 @@ def silent_for(process: str, seconds: float) -> None:
 
 
 def running(process: str, count: int = 3) -> list[str]:
-    """Ids of requests that the process has begun."""
+    """Ids of requests started by the process."""
     drafts = [draft_of(make_turn(), opening()) for _ in range(count)]
     make_store(process).write([Record(draft, final=False) for draft in drafts])
     return [draft.id for draft in drafts]
@@ -145,7 +145,7 @@ async def test_a_process_shows_and_cancels_what_another_one_does_by_the_database
     monkeypatch.setattr(cluster_module, "CACHE_S", 0.0)
     gateway = Gateway(retirable={"w2"})
     async with serving(tmp_path, "north", gateway) as north, serving(tmp_path, "south", Gateway()) as south:
-        observers.unregister(south.recorder)  # what happens happens in the north
+        observers.unregister(south.recorder)  # only north records the run
         turn = make_turn()
         for event in opening():
             observers.publish(turn, event)
@@ -209,7 +209,7 @@ def test_seats_count_together_and_a_successor_counts_on(tmp_path: Path, monkeypa
             recorder.on_event(turn, event)
 
     def seen(metrics: Metrics) -> dict[str, float]:
-        metrics.settle({"trace": 2})
+        metrics.flush({"trace": 2})
         found: dict[str, float] = {}
         for family in text_string_to_metric_families(metrics.render("")[0].decode()):
             for sample in family.samples:
@@ -219,14 +219,14 @@ def test_seats_count_together_and_a_successor_counts_on(tmp_path: Path, monkeypa
     (first, first_hears), (second, second_hears) = sit(0), sit(1)
     run(first_hears)
     run(second_hears)
-    second.settle({"trace": 2})
+    second.flush({"trace": 2})
     before = seen(first)
     assert before["claude_proxy_requests_total"] == 2
     assert before["claude_proxy_dropped_total"] == 4
     assert before["claude_proxy_duration_seconds_count"] == 2
     assert before["claude_proxy_inter_token_gap_seconds_count"] > 0
 
-    third, third_hears = sit(1)  # the second has died
+    third, third_hears = sit(1)  # replaces the second
     after = seen(third)
     assert all(after[name] >= value for name, value in before.items())
     run(third_hears)

@@ -1,4 +1,4 @@
-"""How full the gateway was lately, of one process and of several."""
+"""Load history of one process and of several."""
 
 from pathlib import Path
 

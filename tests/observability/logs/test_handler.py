@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, in a file a day, without secrets and without lines of a client's making."""
+"""Logging: JSON lines in daily files, redaction, and protection against log injection."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from observability.logs import handler, log_files
 from observability.logs.format import JsonLine
 from observability.logs.handler import LineBuffer, Logging, configure
 from observability.logs.log_files import DailyFile
-from observability.logs.request_log import RunLog
+from observability.logs.request_log import RequestLog
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.recorder import Recorder
 from observability.tracing.redact import Redactor
@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., tuple[Logging, io.StringIO]]]:
-    """Configures logging; afterwards everything is as it was."""
+    """Function that configures logging; restores the previous state afterwards."""
     root = logging.getLogger()
     before, level, started = list(root.handlers), root.level, list[Logging]()
     levels = {name: logging.getLogger(name).level for name in handler._QUIET}
@@ -212,7 +212,7 @@ def test_only_the_names_of_log_files_are_names_of_log_files(name: str, tmp_path:
 
 def test_each_step_of_a_request_is_a_line_with_its_id_and_none_of_its_words(start: Any, tmp_path: Path) -> None:
     state, _ = start(debug=True)
-    recorder = Recorder([RunLog()], names=ModelNames())
+    recorder = Recorder([RequestLog()], names=ModelNames())
     words = "secret words of the client"
     turns = [make_turn(body={"messages": [{"role": "user", "content": words}]}) for _ in range(4)]
     endings = [None, failed(kind=FailureKind.STALL, message=words), refused(), failed(message=words)]
@@ -275,5 +275,5 @@ def test_keeps_the_lock_that_handlers_take_since_python_3_13() -> None:
     lock = LineBuffer().lock
 
     assert lock is not None
-    with lock:  # as `logging.Handler.handle` does; without one no line could be logged, and the start hung
+    with lock:  # as in `logging.Handler.handle`; if it is None, nothing is logged and the start hangs
         pass

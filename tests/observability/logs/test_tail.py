@@ -1,4 +1,4 @@
-"""The end of a log file: what is read of it, and how much."""
+"""Tail of a log file: content, and the amount read."""
 
 import json
 import os

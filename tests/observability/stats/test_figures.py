@@ -1,4 +1,4 @@
-"""Statistics from the sums: those of the window that was asked for, once and completely."""
+"""Statistics from rollups cover the requested window exactly once."""
 
 import random
 from typing import Any
@@ -24,7 +24,7 @@ NOW = HOUR + 1_830.0
 
 
 def add(*ends: float, ending: Event | None = None, **turn: Any) -> list[str]:
-    """Runs of one second that ended at those times."""
+    """Runs of one second that ended at the given times."""
     records = []
     for end in ends:
         begin = end - 1

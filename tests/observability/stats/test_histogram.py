@@ -1,4 +1,4 @@
-"""Percentiles from buckets are close to the exact ones."""
+"""Accuracy of percentiles computed from buckets."""
 
 import math
 

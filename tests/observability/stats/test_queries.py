@@ -1,4 +1,4 @@
-"""Pages of traces: complete, in order, and as small as they must be."""
+"""Trace pagination: completeness, order and bounded page size."""
 
 import re
 from collections.abc import Callable
@@ -133,7 +133,7 @@ def test_each_filter_is_answered_from_the_index_that_was_made_for_it(name: str, 
     fill(50)
     with CaptureQueriesContext(connection) as captured:
         async_to_sync(queries.page)(FILTERS[name][0], limit=7)
-    if connection.vendor != "sqlite":  # with fifty rows, PostgreSQL reads the table whatever there is
+    if connection.vendor != "sqlite":  # with fifty rows, PostgreSQL always scans the table
         return
     for query in captured:
         with connection.cursor() as cursor:

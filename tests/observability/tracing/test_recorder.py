@@ -1,4 +1,4 @@
-"""The observer: drafts of what is under way, told to its listeners."""
+"""Recorder: traces of running turns, and notification of listeners."""
 
 import logging
 
@@ -169,7 +169,7 @@ def test_a_model_is_counted_under_its_name_once_the_upstream_has_answered_for_it
         for event in events:
             recorder.on_event(turn, event)
 
-    assert [draft.counted_as for draft in listener.drafts] == [OTHER_MODEL, "new", "new", OTHER_MODEL]
+    assert [draft.model_label for draft in listener.drafts] == [OTHER_MODEL, "new", "new", OTHER_MODEL]
 
 
 def test_no_more_models_are_named_than_the_limit() -> None:
@@ -194,12 +194,12 @@ def test_a_flood_of_refusals_of_unknown_callers_fills_no_disk() -> None:
     limit = RefusalLimit(listener, rows_per_s=2, burst=3, clock=lambda: now[0])
     for _ in range(10):
         limit.ended(draft_of(make_turn(key_id=None), [refused()]))
-    assert (len(listener.heard), limit.left_out) == (3, 7)
-    limit.ended(draft_of(make_turn(), [refused(kind=FailureKind.RATE_LIMITED)]))  # a known caller's always count
+    assert (len(listener.heard), limit.skipped) == (3, 7)
+    limit.ended(draft_of(make_turn(), [refused(kind=FailureKind.RATE_LIMITED)]))  # known callers are not limited
     limit.ended(draft_of(make_turn(), course()))
     assert len(listener.heard) == 5
     now[0] = 1.0
     for _ in range(10):
         limit.ended(draft_of(make_turn(key_id=None), [refused()]))
 
-    assert (len(listener.heard), limit.left_out) == (7, 15)
+    assert (len(listener.heard), limit.skipped) == (7, 15)

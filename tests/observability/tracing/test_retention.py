@@ -1,4 +1,4 @@
-"""What is older than it is kept goes; all else stays, and the sums stay those of the traces."""
+"""Retention: only expired rows are deleted, and sums stay consistent with traces."""
 
 import time
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The fold of a turn's events into what is known of it."""
+"""Folding of a turn's events into its trace."""
 
 from typing import Any
 
@@ -214,12 +214,12 @@ def test_a_body_can_be_let_go_of_and_its_measures_stay() -> None:
     draft = ActiveTrace(make_turn(body=body))
     draft.release_body()
 
-    facts = draft.facts
+    stats = draft.body_stats
     assert draft.body is None
-    assert (facts.message_count, facts.prompt_chars, facts.system_chars) == (2, 10, 3)
-    assert (facts.tool_count, facts.thinking) == (2, True)
+    assert (stats.message_count, stats.prompt_chars, stats.system_chars) == (2, 10, 3)
+    assert (stats.tool_count, stats.thinking) == (2, True)
 
 
 @given(st.dictionaries(st.sampled_from(["messages", "system", "tools", "thinking", "model"]), _garbage))
 def test_a_body_of_any_shape_can_be_measured(body: dict[str, Any]) -> None:
-    assert ActiveTrace(make_turn(body=body)).facts.prompt_chars >= 0
+    assert ActiveTrace(make_turn(body=body)).body_stats.prompt_chars >= 0

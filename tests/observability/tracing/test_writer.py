@@ -175,7 +175,7 @@ def test_a_failed_turns_body_waits_for_the_writer_and_no_longer() -> None:
 
     assert bodies == [True, False]
     assert kept.body is let_go.body is None
-    assert kept.facts.message_count == 1
+    assert kept.body_stats.message_count == 1
 
 
 def test_bodies_that_wait_are_bounded_and_errors_without_them_are_withheld() -> None:
