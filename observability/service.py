@@ -164,8 +164,8 @@ class Service:
     async def update_metrics(self) -> None:
         """Update the metrics; call it before they are rendered."""
         self.metrics.flush(self.dropped())
-        everyone = await self.cluster.members()
-        self.collector.update([state for state in everyone if state["node"] == self.config.node])
+        members = await self.cluster.members()
+        self.collector.update([state for state in members if state["node"] == self.config.node])
 
     def active(self) -> list[ActiveTrace]:
         """Active requests of this process, oldest first."""
