@@ -62,7 +62,7 @@ def test_the_first_difference_is_where_the_common_start_ends(left: str, right: s
         assert left[at : at + 1] != right[at : at + 1]
 
 
-def test_a_line_is_one_line_of_json_that_says_whether_its_goals_are_met() -> None:
+def test_print_one_json_line_with_goal_result() -> None:
     goals = (
         Goal(path="ours.median", kind="at_most", limit=50),
         Goal(path="ratio", kind="at_least", limit=12),
@@ -119,7 +119,7 @@ def test_a_wrong_character_in_an_answer_is_an_error() -> None:
         question.check("tok0 tok1 tok2")
 
 
-def test_a_conversation_is_flattened_as_gateways_over_query_do_it() -> None:
+def test_flatten_conversation_like_gateways_over_query() -> None:
     flat = questions.tool_result().flat
     assert flat.startswith('Human: The weather in Paris?\n\nAssistant: {"city": "Paris"}\n\nHuman: 18 degrees.')
     assert questions.short().flat == questions.short().messages[0]["content"]
@@ -179,7 +179,7 @@ async def test_every_question_is_answered_as_expected(make: Callable[[], questio
     assert (took.first_token_s is not None) == question.stream
 
 
-async def test_the_first_token_is_timed_when_it_comes_and_not_at_the_end() -> None:
+async def test_measure_first_token_when_it_arrives() -> None:
     async with _asked_directly() as (contestant, _):
         took = await contestant.ask(questions.short(deltas=3, extra="[[gap=0.05]]"))
     assert took.first_token_s is not None
@@ -217,7 +217,7 @@ class _Counting:
         return {"part": self._log.count(self._name) * 2.0}
 
 
-async def test_contestants_take_turns_and_their_processor_time_is_told_apart() -> None:
+async def test_alternate_contestants_and_separate_processor_time() -> None:
     log: list[str] = []
 
     def entry(name: str, times: int) -> Entry:

@@ -74,7 +74,7 @@ def endpoints() -> list[tuple[str, str]]:
     return [(method, path.strip(" `")) for _, methods, path, *_ in cells for method in methods.strip().split(", ")]
 
 
-def test_the_endpoints_are_those_of_the_site_and_work_without_v1_too() -> None:
+def test_serve_endpoints_with_and_without_v1() -> None:
     served, documented = set(paths_of(get_resolver().url_patterns)), {path for _, path in endpoints()}
     versioned = {path for path in served if path.startswith("/v1/")}
     assert {path.removeprefix("/v1") for path in versioned} <= served
@@ -82,7 +82,7 @@ def test_the_endpoints_are_those_of_the_site_and_work_without_v1_too() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), endpoints(), ids=str)
-async def test_every_endpoint_takes_its_methods_and_only_the_open_ones_do_without_a_key(method: str, path: str) -> None:
+async def test_require_key_on_all_endpoints_but_open_ones(method: str, path: str) -> None:
     response = await AsyncClient().generic(method, re.sub(r"{\w+}", "x", path))
     if path in OPEN_PATHS:
         assert response.status_code in (200, 503)
@@ -103,7 +103,7 @@ def test_the_table_of_errors_is_the_one_in_the_code() -> None:
     assert documented == {(str(status), kind) for status, kind in raised}
 
 
-def test_every_variable_that_a_document_names_is_one_that_the_gateway_reads() -> None:
+def test_document_only_variables_that_exist() -> None:
     known = {name for variable in TABLE for name in variable.names}
     for document in DOCUMENTS:
         named = set(re.findall(r"CLAUDE_PROXY_[A-Z_]*[A-Z]", document.read_text(encoding="utf-8")))
@@ -123,13 +123,13 @@ def test_links_within_the_project_lead_somewhere(document: Path) -> None:
             assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}, link
 
 
-def test_the_two_commands_stand_on_the_first_screen_of_the_readme() -> None:
+def test_show_both_commands_on_first_screen_of_readme() -> None:
     first_screen = "\n".join((ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:24])
     assert "make serve" in first_screen
     assert "make test" in first_screen
 
 
-def test_every_make_target_that_a_document_names_exists_and_is_in_the_help() -> None:
+def test_document_only_existing_make_targets() -> None:
     printed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
     targets = {line.split()[0] for line in printed.splitlines()}
     assert targets >= {"serve", "test", "check", "fix", "bench", "help"}

@@ -54,7 +54,7 @@ def test_a_fresh_state_folder_passes_djangos_own_checks(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_cookies_are_secure_behind_https_and_djangos_debug_pages_never_on(tmp_path: Path) -> None:
+def test_set_secure_cookies_and_hide_debug_pages(tmp_path: Path) -> None:
     names = "DEBUG SESSION_COOKIE_SECURE CSRF_COOKIE_SECURE SECURE_PROXY_SSL_HEADER"
     plain = settings_with(names, state_dir=tmp_path, CLAUDE_PROXY_DEBUG="1")
     assert plain == dict.fromkeys(names.split(), False) | {"SECURE_PROXY_SSL_HEADER": None}
@@ -63,6 +63,6 @@ def test_cookies_are_secure_behind_https_and_djangos_debug_pages_never_on(tmp_pa
     assert behind["SECURE_PROXY_SSL_HEADER"] == ["HTTP_X_FORWARDED_PROTO", "https"]
 
 
-def test_the_signing_key_of_the_environment_comes_before_the_kept_one(tmp_path: Path) -> None:
+def test_prefer_signing_key_of_environment(tmp_path: Path) -> None:
     assert settings_with("SECRET_KEY", state_dir=tmp_path, CLAUDE_PROXY_SECRET_KEY="mine") == {"SECRET_KEY": "mine"}
     assert not (tmp_path / "secret_key").exists()

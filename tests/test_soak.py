@@ -13,6 +13,8 @@ from bench.soak.verdict import memory_line, missing_traces, times_line
 from bench.soak.watch import Sample
 from bench.stats import Line
 
+pytestmark = pytest.mark.long
+
 PLAN = Plan(
     load_s=2.0,
     warm_requests=4,
@@ -25,7 +27,7 @@ PLAN = Plan(
 )
 
 
-async def test_a_gateway_under_more_than_it_can_do_answers_right_or_refuses_and_is_itself_again(tmp_path: Path) -> None:
+async def test_answer_or_reject_correctly_under_overload(tmp_path: Path) -> None:
     lines: list[Line] = []
     said: list[str] = []
 
@@ -57,7 +59,7 @@ def tally(**sent: int) -> Tally:
     return Tally(counts=Counter({(kind, "answered"): count for kind, count in sent.items()}))
 
 
-def test_memory_that_grows_in_the_last_half_is_told_and_a_warm_up_is_not() -> None:
+def test_report_memory_growth_but_not_warm_up() -> None:
     warm_up = [sample(at, server_mb=100.0 if at < 10 else 200.0) for at in range(40)]
     leak = [sample(at, server_mb=100.0 + at) for at in range(40)]
 
@@ -71,7 +73,7 @@ def test_books_must_have_a_trace_for_every_request_and_no_other() -> None:
     assert missing_traces(books(short=4), tally(short=3)) == {"short": 1}
 
 
-def test_a_client_that_left_at_once_may_have_no_trace_but_not_one_too_many() -> None:
+def test_trace_early_disconnect_at_most_once() -> None:
     assert missing_traces(books(), tally(leaves_soon=1)) == {}
     assert missing_traces(books(leaves_soon=2), tally(leaves_soon=1)) == {"leaves_soon": 1}
 
@@ -92,7 +94,7 @@ def test_the_wait_for_a_slot_is_read_from_the_header(header: str | None, seconds
     assert queued_s(header) == pytest.approx(seconds)
 
 
-def test_a_mix_is_the_same_for_the_same_seed_and_holds_every_kind() -> None:
+def test_repeat_mix_for_same_seed_with_every_kind() -> None:
     one, two = Mix(3), Mix(3)
     first, second = [one.next() for _ in range(TOTAL * 3)], [two.next() for _ in range(TOTAL * 3)]
 

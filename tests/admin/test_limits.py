@@ -74,7 +74,7 @@ def test_a_budget_that_is_not_nearly_spent_is_in_the_list_too(admin_client: Clie
     assert "day 25 %" in admin_client.get(KEYS).content.decode()
 
 
-def test_who_may_only_look_at_keys_neither_revokes_nor_rotates_one(client: Client, django_user_model: Any) -> None:
+def test_refuse_key_actions_to_viewers(client: Client, django_user_model: Any) -> None:
     viewer = django_user_model.objects.create_user("viewer", password="x", is_staff=True)
     viewer.user_permissions.add(Permission.objects.get(codename="view_apikey"))
     client.force_login(viewer)
@@ -105,7 +105,7 @@ def test_a_keys_own_page_rotates_it(admin_client: Client) -> None:
     assert key.digest == new
 
 
-def test_a_rotation_shows_the_new_secret_once_and_stands_in_the_log(admin_client: Client) -> None:
+def test_show_rotated_secret_once_and_log_rotation(admin_client: Client) -> None:
     key = make_key()
     digest = key.digest
     page = act(admin_client, KEYS, "rotate", key.pk).decode()
@@ -118,7 +118,7 @@ def test_a_rotation_shows_the_new_secret_once_and_stands_in_the_log(admin_client
     assert "sk-proxy-" not in admin_client.get(KEYS).content.decode().replace(f"{key.prefix}…", "")
 
 
-def test_after_a_rotation_both_secrets_work_until_the_overlap_is_over() -> None:
+def test_accept_both_secrets_until_overlap_ends() -> None:
     clock = Clock(timezone.now().timestamp())
     ring = Keyring(clock=clock, monotonic=clock)
     key = ApiKey(name="rotating")

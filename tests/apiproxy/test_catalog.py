@@ -45,14 +45,14 @@ def test_a_family_name_means_its_newest_model(catalog: Catalog, name: str, model
     assert resolve(catalog, name).id == model_id
 
 
-def test_the_table_has_every_model_that_the_official_client_names_and_that_is_not_retired(catalog: Catalog) -> None:
+def test_list_every_model_of_official_client_not_retired(catalog: Catalog) -> None:
     literal, _ = get_args(ModelParam)
     retired = set(DEPRECATED_MODELS) - {"claude-sonnet-4-5", "claude-sonnet-4-5-20250929"}
     known = {name for model in async_to_sync(catalog.models)() for name in model.names}
     assert set(get_args(literal)) - retired <= known
 
 
-def test_models_are_listed_newest_first_and_those_of_unknown_date_before_them(catalog: Catalog) -> None:
+def test_list_models_newest_first_and_undated_before(catalog: Catalog) -> None:
     dates = [model.created_at for model in async_to_sync(catalog.models)()]
     unknown = [date for date in dates if date is None]
     known = [date for date in dates if date is not None]
@@ -97,7 +97,7 @@ def test_a_change_counts_at_once(catalog: Catalog) -> None:
     assert resolve(catalog, "opus").id == "opus"
 
 
-def test_a_change_by_another_process_counts_after_the_cache_has_aged(catalog: Catalog, clock: Clock) -> None:
+def test_see_change_of_another_process_after_cache_expiry(catalog: Catalog, clock: Clock) -> None:
     resolve(catalog, "opus")
     Model.objects.filter(pk="claude-opus-5-5").update(enabled=False)  # sends no signal
     clock.advance(CACHE_TTL_S - 0.1)
@@ -160,7 +160,7 @@ def test_a_cost_is_known_while_the_table_is_being_read_again(catalog: Catalog) -
     assert cost(catalog, "claude-opus-5-5", USAGE) is not None
 
 
-def test_cache_prices_that_are_not_given_follow_from_the_input_price(catalog: Catalog) -> None:
+def test_derive_missing_cache_prices_from_input_price(catalog: Catalog) -> None:
     Model.objects.create(
         pk="claude-lab-1", display_name="Lab", max_output_tokens=1, input_price=Decimal(2), output_price=Decimal(4)
     )
@@ -170,9 +170,7 @@ def test_cache_prices_that_are_not_given_follow_from_the_input_price(catalog: Ca
     assert prices.cache_read == Decimal("0.2")
 
 
-def test_without_the_database_the_last_table_stands_and_without_one_nothing_is_guessed(
-    catalog: Catalog, clock: Clock
-) -> None:
+def test_keep_last_model_table_without_database(catalog: Catalog, clock: Clock) -> None:
     def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         raise OperationalError("gone")
 

@@ -14,6 +14,8 @@ from tests.browser.conftest import Site
 from tests.browser.test_dashboard import PAGES, Call
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 _PAGES = (*PAGES, "/dashboard/requests/req_none", "/admin/observability/storedbody/", "/admin/auth/group/add/")
 
 
@@ -39,7 +41,7 @@ def complaints(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("path", _PAGES)
-def test_a_page_is_without_fault_light_and_dark_and_wide_and_narrow(page: Page, site: Site, path: str) -> None:
+def test_find_no_accessibility_issue_in_any_theme_and_width(page: Page, site: Site, path: str) -> None:
     site.sign_in(page)
     page.set_viewport_size({"width": 1440, "height": 900})
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
@@ -65,9 +67,7 @@ def test_a_request_that_failed_and_its_dump_are_without_fault(page: Page, site: 
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_list_with_a_chosen_row_and_with_its_filters_open_is_without_fault(
-    page: Page, site: Site, theme: Literal["light", "dark"]
-) -> None:
+def test_find_no_accessibility_issue_in_filtered_list(page: Page, site: Site, theme: Literal["light", "dark"]) -> None:
     site.sign_in(page)
     page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     page.goto(f"{site.url}/admin/apiproxy/apikey/")
@@ -85,7 +85,7 @@ def _is_there(page: Page, url: str) -> bool:
     return response is not None and response.status == 200
 
 
-def test_the_navigation_of_a_narrow_screen_is_reached_by_the_keyboard(page: Page, site: Site) -> None:
+def test_reach_navigation_of_narrow_screen_by_keyboard(page: Page, site: Site) -> None:
     site.sign_in(page)
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{site.url}/admin/")

@@ -11,6 +11,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import BREAKER_FAILURES, Site, Watch
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 PAGES = (
     "/dashboard/", "/dashboard/requests", "/dashboard/errors", "/dashboard/sessions", "/dashboard/workers",
     "/dashboard/usage", "/dashboard/logs", "/admin/", "/admin/apiproxy/apikey/", "/admin/apiproxy/apikey/add/",
@@ -64,9 +66,7 @@ def add_key(page: Page, site: Site, name: str) -> str:
     return secret
 
 
-def test_a_request_with_a_new_key_appears_changes_its_phase_and_leaves_without_a_reload(
-    page: Page, watch: Watch, site: Site
-) -> None:
+def test_update_list_live_from_start_to_end_of_request(page: Page, watch: Watch, site: Site) -> None:
     site.sign_in(page)
     secret = add_key(page, site, "browser-key")
     page.goto(f"{site.url}/dashboard/")
@@ -84,7 +84,7 @@ def test_a_request_with_a_new_key_appears_changes_its_phase_and_leaves_without_a
     assert watch.faults == []
 
 
-def test_what_ran_before_the_page_was_opened_is_in_its_line(page: Page, site: Site, watch: Watch) -> None:
+def test_fill_timeline_from_before_page_was_opened(page: Page, site: Site, watch: Watch) -> None:
     site.sign_in(page)
     call = Call(site, "[[n=120]] [[gap=0.05]]")
 
@@ -104,7 +104,7 @@ def test_what_ran_before_the_page_was_opened_is_in_its_line(page: Page, site: Si
     assert watch.faults == []
 
 
-def test_what_waits_shows_its_place_in_the_line(overview: Page, site: Site, watch: Watch) -> None:
+def test_show_position_in_queue(overview: Page, site: Site, watch: Watch) -> None:
     calls = [Call(site, "[[n=60]] [[gap=0.05]]") for _ in range(4)]
     expect(overview.locator(".d-chip", has_text="queued, 1 in line")).to_be_visible()
     expect(overview.locator(".d-chip", has_text="queued, 2 in line")).to_be_visible()
@@ -115,9 +115,7 @@ def test_what_waits_shows_its_place_in_the_line(overview: Page, site: Site, watc
     assert watch.faults == []
 
 
-def test_an_upstream_error_appears_in_the_feed_and_leads_to_its_request(
-    overview: Page, site: Site, watch: Watch
-) -> None:
+def test_show_upstream_error_in_feed_with_link(overview: Page, site: Site, watch: Watch) -> None:
     call = Call(site, "[[status=529]] [[message=busy in the browser test]]")
     call.over()
     item = overview.locator("#feed li", has_text="529").first
@@ -213,7 +211,7 @@ def test_a_page_has_a_title_fits_a_phone_and_asks_no_other_host(
     assert watch.faults == []
 
 
-def test_an_upstream_that_is_not_asked_any_more_is_what_the_overview_says_first(overview: Page, site: Site) -> None:
+def test_show_open_breaker_first_on_overview(overview: Page, site: Site) -> None:
     for _ in range(BREAKER_FAILURES):
         Call(site, "[[status=503]]").over()
     health = overview.locator("#health")

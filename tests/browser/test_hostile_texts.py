@@ -10,6 +10,8 @@ from tests.browser.conftest import Site, Watch
 from tests.browser.test_dashboard import Call, add_key
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 SCRIPT = "<img src=x onerror=window.pwned=1><script>window.pwned=1</script>"
 EVIL = f"'\"><b id=pwned>{SCRIPT}</b>{{{{7*7}}}}`${{window.pwned=1}}`"
 PAGES = (

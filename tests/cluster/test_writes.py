@@ -15,7 +15,7 @@ from observability.tracing.redact import Redactor
 from observability.tracing.store import Record, Store
 from tests.observability.builders import course, draft_of, make_turn, opening
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 
 CLIENTS = 8
 _WRITES = re.compile(r"(\d+ times: )?\s*(INSERT|UPDATE|DELETE)")
@@ -46,7 +46,7 @@ def writes_for(requests: int) -> int:
     return sum(re.match(_WRITES, query["sql"]) is not None for query in captured)
 
 
-def test_eight_requests_at_a_time_take_less_than_two_writes_each_and_eighty_take_no_more() -> None:
+def test_batch_writes_of_eight_and_eighty_requests() -> None:
     writes_for(1)  # creates the rows of the day
     eight = writes_for(CLIENTS)
     assert 0 < eight < 2 * CLIENTS

@@ -13,6 +13,8 @@ from tests.support.raw_cli import RawCli
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 MESSAGE = "the upstream's very own words"
 STATUSES = {
     400: "invalid_request_error",
@@ -83,9 +85,7 @@ WORDS = [
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_words_that_the_cli_knows_how_to_mend_are_passed_on_and_not_mended(
-    warm_cli: RawCli, stand_in: StandInProcess, words: str
-) -> None:
+def test_pass_text_that_cli_would_repair_unchanged(warm_cli: RawCli, stand_in: StandInProcess, words: str) -> None:
     mark = sentinel()
     message = f"{words} {mark}"
 
@@ -95,7 +95,7 @@ def test_words_that_the_cli_knows_how_to_mend_are_passed_on_and_not_mended(
     stand_in.only(mark)
 
 
-def test_stderr_hides_a_number_after_a_token_word_and_the_result_does_not(warm_cli: RawCli) -> None:
+def test_redact_number_after_token_word_only_in_stderr(warm_cli: RawCli) -> None:
     """Why stderr's words are not believed where the result has them too."""
     message = f"max_tokens: 200000 > 64000 {sentinel()}"
 
@@ -106,9 +106,7 @@ def test_stderr_hides_a_number_after_a_token_word_and_the_result_does_not(warm_c
 
 
 @pytest.mark.parametrize("fault", ["[[drop]]", "[[cut=3]]"])
-def test_a_lost_connection_is_an_error_without_a_status_and_asked_once(
-    warm_cli: RawCli, stand_in: StandInProcess, fault: str
-) -> None:
+def test_report_lost_connection_without_status_or_retry(warm_cli: RawCli, stand_in: StandInProcess, fault: str) -> None:
     mark = sentinel()
 
     turn = warm_cli.turn(body(f"{mark} {fault}"))
@@ -120,7 +118,7 @@ def test_a_lost_connection_is_an_error_without_a_status_and_asked_once(
 
 
 @pytest.mark.parametrize("fault", ["[[cut=3]]", "[[miderror=3]]"])
-def test_a_stream_that_breaks_gets_a_synthetic_end_and_an_error_result(
+def test_end_broken_stream_synthetically_with_error_result(
     warm_cli: RawCli, stand_in: StandInProcess, fault: str
 ) -> None:
     """Why `message_delta` and `message_stop` are held back until the result is there."""

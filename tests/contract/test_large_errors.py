@@ -12,7 +12,7 @@ from apiproxy.core.errors import UpstreamError
 from apiproxy.engines.base import Broken
 from tests.support.engine import engine_request, play, pool_in
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 
 class Refusing(BaseHTTPRequestHandler):

@@ -11,7 +11,7 @@ from tests.support.engine import engine_request, play
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 MAX_TOKENS = (1_000, 100_000)
 """The CLI's own limit is 32,000: above it, errors were asked for twice."""

@@ -15,6 +15,8 @@ from tests.contract.conftest import StartCli, body
 from tests.support.raw_cli import RawCli
 from tests.support.stand_in import StandInProcess
 
+pytestmark = pytest.mark.long
+
 TEXT_TOOL = {"name": "b_first", "description": "d" * 20_000, "input_schema": {"type": "object", "properties": {}}}
 PICTURE = base64.b64encode(bytes(range(256)) * 40).decode()
 EPHEMERAL = {"type": "ephemeral"}
@@ -155,9 +157,7 @@ def test_keep_a_user_id_without_that_key_as_it_was(warm_cli: RawCli, stand_in: S
     assert upstream["metadata"] == {"user_id": user_id}
 
 
-def test_a_conversation_of_every_block_type_reaches_the_upstream_as_it_was_sent(
-    warm_cli: RawCli, stand_in: StandInProcess
-) -> None:
+def test_pass_every_block_type_to_upstream_unchanged(warm_cli: RawCli, stand_in: StandInProcess) -> None:
     mark = sentinel()
     picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PICTURE}}
     document = {
@@ -205,9 +205,7 @@ def test_a_field_of_the_last_overlay_does_not_stay(warm_cli: RawCli, stand_in: S
     assert "anthropic-beta" not in exchange.headers
 
 
-def test_betas_in_the_overlay_are_the_whole_header_of_that_turn_alone(
-    warm_cli: RawCli, stand_in: StandInProcess
-) -> None:
+def test_send_betas_as_whole_header_of_one_turn(warm_cli: RawCli, stand_in: StandInProcess) -> None:
     sent = [["context-1m-2025-08-07", "files-api-2025-04-14"], [], ["mcp-client-2025-04-04"], []]
     marks = [sentinel() for _ in sent]
 
@@ -221,9 +219,7 @@ def test_betas_in_the_overlay_are_the_whole_header_of_that_turn_alone(
 @pytest.mark.parametrize(
     "model", ["claude-opus-4-1", "claude-opus-4-20250514", "claude-3-5-haiku-20241022", "claude-opus-4-7", "unheard-of"]
 )
-def test_the_overlays_model_is_the_one_asked_and_nothing_is_added_for_it(
-    warm_cli: RawCli, stand_in: StandInProcess, model: str
-) -> None:
+def test_set_requested_model_without_additions(warm_cli: RawCli, stand_in: StandInProcess, model: str) -> None:
     mark = sentinel()
 
     upstream = received(
@@ -257,9 +253,7 @@ def test_an_image_of_5_mb_arrives_whole(warm_cli: RawCli, stand_in: StandInProce
 
 
 @pytest.mark.parametrize("text", ["@/etc/hostname", "/cost", "!ls", "#remember this", "/compact [[n=1]]"])
-def test_what_means_something_at_a_terminal_is_plain_text_here(
-    warm_cli: RawCli, stand_in: StandInProcess, text: str
-) -> None:
+def test_print_terminal_controls_as_text(warm_cli: RawCli, stand_in: StandInProcess, text: str) -> None:
     prompt = f"{text} {sentinel()}"
 
     upstream = received(warm_cli, stand_in, overlay_body(body(prompt), model="claude-sonnet-4-5", betas=[]), prompt)
@@ -267,7 +261,7 @@ def test_what_means_something_at_a_terminal_is_plain_text_here(
     assert upstream["messages"] == [{"role": "user", "content": prompt}]
 
 
-def test_the_identity_line_is_the_only_text_that_is_not_the_clients(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+def test_add_only_the_identity_line_to_client_text(warm_cli: RawCli, stand_in: StandInProcess) -> None:
     mark = sentinel()
 
     upstream = received(warm_cli, stand_in, overlay_body(body(mark), model="claude-sonnet-4-5", betas=[]), mark)
@@ -276,7 +270,7 @@ def test_the_identity_line_is_the_only_text_that_is_not_the_clients(warm_cli: Ra
     assert upstream["messages"] == [{"role": "user", "content": mark}]
 
 
-def test_the_prompt_and_the_credential_are_not_on_the_command_line(warm_cli: RawCli) -> None:
+def test_keep_prompt_and_credential_off_the_command_line(warm_cli: RawCli) -> None:
     arguments = " ".join(warm_cli.arguments)
 
     assert "sk-test" not in arguments
@@ -284,9 +278,7 @@ def test_the_prompt_and_the_credential_are_not_on_the_command_line(warm_cli: Raw
 
 
 @pytest.mark.parametrize("findable", [True, False])
-def test_an_overlay_starts_git_only_where_there_is_one_to_be_found(
-    start_cli: StartCli, tmp_path: Path, findable: bool
-) -> None:
+def test_start_git_for_overlay_only_where_found(start_cli: StartCli, tmp_path: Path, findable: bool) -> None:
     """Why workers have an empty PATH: the first token would wait for it (docs/decisions/0013)."""
     programs = tmp_path / "programs"
     programs.mkdir()
@@ -302,7 +294,7 @@ def test_an_overlay_starts_git_only_where_there_is_one_to_be_found(
     assert started.exists() == findable
 
 
-def test_the_program_can_be_told_not_to_collect_garbage_by_the_clock() -> None:
+def test_disable_timed_garbage_collection_of_cli() -> None:
     """One that does not know the variable any more says nothing and is slower (docs/decisions/0013)."""
     with bundled_cli().open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as program:
         assert program.find(b"BUN_GC_TIMER_DISABLE") >= 0

@@ -12,6 +12,8 @@ from tests.support.raw_cli import CliTurn, RawCli
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 
 def sentinel() -> str:
     return f"sentinel-{uuid.uuid4().hex}"
@@ -122,7 +124,7 @@ def repository_with_instructions(folder: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="no git on this machine")
-def test_what_lies_around_the_state_folder_is_nothing_to_the_cli(
+def test_hide_surroundings_of_state_folder_from_cli(
     start_cli: StartCli, stand_in: StandInProcess, tmp_path: Path
 ) -> None:
     repository_with_instructions(tmp_path)  # where the process lives
@@ -143,13 +145,11 @@ def test_rewinding_answers_that_it_did(warm_cli: RawCli) -> None:
     assert response["rewound"] is True
 
 
-def test_rewinding_to_an_unknown_message_does_not_say_that_it_did(warm_cli: RawCli) -> None:
+def test_report_failure_of_rewind_to_unknown_message(warm_cli: RawCli) -> None:
     assert not warm_cli.rewind(str(uuid.uuid4()))
 
 
-def test_an_interrupt_ends_the_turn_and_the_upstream_call_and_leaves_the_worker_usable(
-    warm_cli: RawCli, stand_in: StandInProcess
-) -> None:
+def test_keep_worker_usable_after_interrupt(warm_cli: RawCli, stand_in: StandInProcess) -> None:
     mark, after = sentinel(), sentinel()
     warm_cli.overlay(body(f"{mark} [[n=5]] [[midhang=2]]"))
     turn = CliTurn(warm_cli.say())
@@ -165,9 +165,7 @@ def test_an_interrupt_ends_the_turn_and_the_upstream_call_and_leaves_the_worker_
     assert "tok" not in str(stand_in.only(after).body["messages"])
 
 
-def test_an_interrupt_before_the_first_byte_ends_the_upstream_call_too(
-    warm_cli: RawCli, stand_in: StandInProcess
-) -> None:
+def test_end_upstream_call_on_interrupt_before_first_byte(warm_cli: RawCli, stand_in: StandInProcess) -> None:
     mark = sentinel()
     warm_cli.overlay(body(f"{mark} [[silent]]"))
     turn = CliTurn(warm_cli.say())
@@ -200,9 +198,7 @@ def test_the_process_ends_with_its_stdin(start_cli: StartCli) -> None:
     assert cli.wait(within_s=5) == 0
 
 
-def test_the_process_does_not_end_with_its_stdin_in_the_middle_of_a_turn(
-    start_cli: StartCli, stand_in: StandInProcess
-) -> None:
+def test_keep_process_alive_when_stdin_closes_in_a_turn(start_cli: StartCli, stand_in: StandInProcess) -> None:
     """Why a server that is killed must not rely on EOF alone to take its workers with it."""
     mark = sentinel()
     cli = start_cli()

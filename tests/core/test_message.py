@@ -54,7 +54,7 @@ def test_the_events_themselves_are_not_changed() -> None:
     assert json.dumps(events) == before
 
 
-def test_what_message_delta_brings_takes_its_place_in_the_message() -> None:
+def test_merge_message_delta_into_message() -> None:
     message = message_with({"type": "text", "text": "hello"})
     events = stream_of(message)
     events[-2] = {
@@ -99,9 +99,7 @@ def test_deltas_that_do_not_exist_yet_make_their_field_grow() -> None:
         ("", {}),
     ],
 )
-def test_a_tool_input_cut_off_by_max_tokens_is_what_the_official_client_makes_of_it(
-    written: str, kept: JsonObject
-) -> None:
+def test_match_official_client_on_truncated_tool_input(written: str, kept: JsonObject) -> None:
     tool = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}
     events = stream_of(message_with(tool))
     events[2]["delta"]["partial_json"] = written
@@ -115,7 +113,7 @@ def test_a_tool_input_cut_off_by_max_tokens_is_what_the_official_client_makes_of
 @pytest.mark.parametrize(
     "value", [2**80 + 1, -(2**63) - 1, "\ud83d", 0.1], ids=["huge", "low", "lone surrogate", "float"]
 )
-def test_a_tool_input_keeps_values_that_not_every_json_library_can_hold(value: object) -> None:
+def test_keep_tool_input_values_of_any_json_library(value: object) -> None:
     message = message_with({"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"value": value}})
     fold = MessageFold()
 
@@ -124,7 +122,7 @@ def test_a_tool_input_keeps_values_that_not_every_json_library_can_hold(value: o
     assert fold.message == message
 
 
-def test_an_input_that_is_no_json_is_kept_as_the_api_would_have_it_sent_back() -> None:
+def test_keep_invalid_json_input_as_api_returns_it() -> None:
     fold = MessageFold()
     fold.add(
         [

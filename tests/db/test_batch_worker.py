@@ -53,18 +53,18 @@ def worker(work: Work) -> Iterator[BatchWorker[int]]:
     made.stop(WITHIN_S)
 
 
-def test_whoever_asks_gets_the_answer(worker: BatchWorker[int]) -> None:
+def test_answer_every_caller(worker: BatchWorker[int]) -> None:
     assert worker.call(4).result(WITHIN_S) == 40
 
 
-def test_the_work_is_opened_at_the_start_and_not_with_the_first_job(work: Work, worker: BatchWorker[int]) -> None:
+def test_open_work_at_start_not_with_first_job(work: Work, worker: BatchWorker[int]) -> None:
     worker.start()
     eventually(lambda: work.opened == 1, within_s=WITHIN_S)
     assert worker.call(4).result(WITHIN_S) == 40
     assert work.opened == 1
 
 
-def test_what_comes_while_a_batch_is_done_is_done_together_and_in_order(work: Work, worker: BatchWorker[int]) -> None:
+def test_batch_jobs_arriving_during_a_batch_in_order(work: Work, worker: BatchWorker[int]) -> None:
     work.gate.clear()
     first = worker.call(0)
     eventually(lambda: not worker._pending, why="the thread has taken it")
@@ -75,9 +75,7 @@ def test_what_comes_while_a_batch_is_done_is_done_together_and_in_order(work: Wo
     assert MAX_BATCH >= 5
 
 
-def test_what_is_too_much_is_refused_or_counted(
-    work: Work, worker: BatchWorker[int], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_refuse_or_count_overflow(work: Work, worker: BatchWorker[int], caplog: pytest.LogCaptureFixture) -> None:
     def fill() -> None:
         for number in range(20):
             worker.call(number)
@@ -106,7 +104,7 @@ def test_one_bad_job_does_not_stop_the_others(work: Work, worker: BatchWorker[in
         answers[1].result(WITHIN_S)
 
 
-def test_what_was_left_is_done_before_the_end(work: Work, worker: BatchWorker[int]) -> None:
+def test_finish_leftovers_before_the_end(work: Work, worker: BatchWorker[int]) -> None:
     for number in range(5):
         worker.submit(number)
     assert worker.stop(WITHIN_S) == 0

@@ -49,7 +49,7 @@ async def ask(query_guard: QueryGuard, database: Database) -> str | None:
         return None
 
 
-async def test_what_is_asked_is_answered(query_guard: QueryGuard, database: Database) -> None:
+async def test_answer_queries(query_guard: QueryGuard, database: Database) -> None:
     assert await ask(query_guard, database) == "answer"
     assert not query_guard.unavailable
 
@@ -68,9 +68,7 @@ async def test_after_a_failure_nothing_is_asked_for_a_moment(
     assert not query_guard.unavailable
 
 
-async def test_while_a_question_hangs_nobody_else_waits_and_its_end_is_awaited_by_none(
-    query_guard: QueryGuard, database: Database, clock: Clock
-) -> None:
+async def test_not_block_others_while_query_hangs(query_guard: QueryGuard, database: Database, clock: Clock) -> None:
     database.hanging.clear()
     assert await ask(query_guard, database) is None
     clock.advance(10 * PAUSE_S)

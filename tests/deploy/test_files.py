@@ -40,14 +40,14 @@ def test_every_variable_that_a_file_names_is_a_setting(name: str) -> None:
     assert named <= KNOWN
 
 
-def test_whoever_stops_the_gateway_waits_longer_than_it_drains() -> None:
+def test_stop_gateway_later_than_drain_timeout() -> None:
     drain_s = DEFAULTS["CLAUDE_PROXY_DRAIN_TIMEOUT_MS"] / 1000
     assert int(only(r"^TimeoutStopSec=(\d+)$", "claude-sdk-proxy.service")) > drain_s + 5
     assert int(only(r"^ +stop_grace_period: (\d+)s\b", "compose.yaml")) > drain_s + 5
     assert int(only(r"docker stop --time (\d+)", "Dockerfile")) > drain_s + 5
 
 
-def test_the_reverse_proxies_have_at_least_the_gateways_patience_and_sizes() -> None:
+def test_match_proxy_timeouts_and_sizes_to_gateway() -> None:
     longest_s = DEFAULTS["CLAUDE_PROXY_MAX_DURATION_MS"] / 1000
     assert int(only(r"proxy_read_timeout (\d+)s;", "nginx.conf")) > longest_s
     assert int(only(r"response_header_timeout (\d+)s$", "Caddyfile")) > longest_s
@@ -56,7 +56,7 @@ def test_the_reverse_proxies_have_at_least_the_gateways_patience_and_sizes() -> 
     assert int(only(r"max_size (\d+)MiB", "Caddyfile")) * 2**20 > MAX_BODY_BYTES
 
 
-def test_the_reverse_proxies_close_idle_connections_before_the_gateway_does() -> None:
+def test_close_idle_connections_in_proxy_before_gateway() -> None:
     """The other way round a request can be sent on a connection that is just being closed."""
     assert int(only(r"^ +keepalive_timeout (\d+)s;", "nginx.conf")) < IDLE_CONNECTION_S
     assert int(only(r"^\s+keepalive (\d+)s$", "Caddyfile")) < IDLE_CONNECTION_S
@@ -81,7 +81,7 @@ def test_pass_no_request_on_twice() -> None:
     assert retries.split() == ["http_503", "non_idempotent"]
 
 
-def test_the_image_runs_as_a_user_without_rights_from_the_lock_alone() -> None:
+def test_run_image_unprivileged_from_lock() -> None:
     lines = text("Dockerfile").splitlines()
     users = [line.removeprefix("USER ") for line in lines if line.startswith("USER ")]
     assert users == ["10001:10001"]
@@ -89,7 +89,7 @@ def test_the_image_runs_as_a_user_without_rights_from_the_lock_alone() -> None:
     assert 'CMD ["python", "-I", "deploy/healthcheck.py"]' in text("Dockerfile")
 
 
-def test_the_image_holds_all_that_the_gateway_runs_on_and_no_tests_or_state() -> None:
+def test_include_runtime_files_only_in_image() -> None:
     rules = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert rules[1] == "*", "everything is left out but what is named"
     named = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
@@ -98,7 +98,7 @@ def test_the_image_holds_all_that_the_gateway_runs_on_and_no_tests_or_state() ->
     assert named == packages | {"deploy/healthcheck.py", "manage.py", "requirements.lock", "templates"}
 
 
-def test_compose_keeps_secrets_out_of_the_environment_and_gives_the_gateway_no_rights() -> None:
+def test_run_compose_gateway_unprivileged_without_env_secrets() -> None:
     compose: dict[str, Any] = yaml.safe_load(text("compose.yaml"))
     services = compose["services"]
     gateway = services["gateway"]
@@ -131,7 +131,7 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_the_containers_health_is_the_gateways_whatever_proxy_leads_to_the_upstream(behind: GatewayProcess) -> None:
+def test_check_container_health_without_upstream_proxy(behind: GatewayProcess) -> None:
     def health(port: int) -> int:
         env = clean_environment(
             CLAUDE_PROXY_PORT=str(port), HTTP_PROXY="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9"

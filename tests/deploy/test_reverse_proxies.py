@@ -22,6 +22,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 FORGED = {
     "x-forwarded-for": "203.0.113.9",
     "x-forwarded-proto": "http",
@@ -44,7 +46,7 @@ def key_of(gateway: GatewayProcess) -> dict[str, str]:
     return {"x-api-key": gateway.api_key}
 
 
-def test_each_event_arrives_when_it_is_sent_and_a_client_that_leaves_ends_the_upstreams_call(
+def test_pass_events_through_and_end_call_on_disconnect(
     front: Front, behind: GatewayProcess, stand_in: StandInProcess
 ) -> None:
     marker = secrets.token_hex(8)
@@ -68,7 +70,7 @@ def test_a_request_of_20_mb_passes(front: Front, behind: GatewayProcess) -> None
     assert answer["usage"]["input_tokens"] > _MEGABYTE
 
 
-def test_a_request_that_is_too_large_is_refused_in_the_apis_shape(front: Front, behind: GatewayProcess) -> None:
+def test_reject_too_large_request_in_shape_of_the_api(front: Front, behind: GatewayProcess) -> None:
     for size in (32 * _MEGABYTE + 1, 36 * _MEGABYTE):
         with front.client(**key_of(behind)) as client:
             response = client.post("/v1/messages", content=b" " * size)
@@ -76,9 +78,7 @@ def test_a_request_that_is_too_large_is_refused_in_the_apis_shape(front: Front, 
         assert response.json()["error"]["type"] == "request_too_large"
 
 
-def test_records_have_the_clients_own_address_whatever_it_says_it_is(
-    front: Front, behind: GatewayProcess, administrator: tuple[str, str]
-) -> None:
+def test_record_real_client_address(front: Front, behind: GatewayProcess, administrator: tuple[str, str]) -> None:
     with front.client(**key_of(behind)) as client:
         forged = client.post("/v1/messages", json=asked("[[say=yes]]"), headers=FORGED)
     assert forged.status_code == 200

@@ -13,6 +13,8 @@ from tests.support.matrix import Expected
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 FAILURES = 3
 
 
@@ -51,7 +53,7 @@ def metric(watched: Watched, line: str) -> bool:
     trace="upstream_error: upstream_down after received",
     after="at rest",
 )
-def test_an_upstream_that_is_down_is_not_asked_for_a_while_and_then_by_one_request(
+def test_probe_upstream_once_after_it_was_down(
     watched: Watched, road: Forwarder, stand_in: StandInProcess, expected: Expected
 ) -> None:
     road.close()
@@ -75,7 +77,7 @@ def test_an_upstream_that_is_down_is_not_asked_for_a_while_and_then_by_one_reque
     assert watched.get("/debug/stats")["upstream"]["state"] == "closed"
 
 
-def test_what_the_upstream_says_of_a_request_is_no_failure_of_it(watched: Watched) -> None:
+def test_count_upstream_rejection_as_no_failure(watched: Watched) -> None:
     for status in (400, 401, 403, 404, 413, 429) * 2:
         assert watched.ask(f"[[status={status}]]").status == status
     assert watched.get("/debug/stats")["upstream"] == {

@@ -11,6 +11,8 @@ from tests.faults.support import Prepared, Watched, unruly_gateway
 from tests.support.matrix import Expected
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 CLI = "The CLI"
 DIED = "worker_died: worker_died after worker_ready"
 
@@ -62,9 +64,7 @@ def fault(what: str, behaviour: str, *, plain: str, streamed: str = "", trace: s
         ),
     ],
 )
-def test_what_the_cli_does_wrong_is_told_and_costs_nothing(
-    watched: Watched, expected: Expected, behaviour: str
-) -> None:
+def test_report_cli_fault_without_losing_resources(watched: Watched, expected: Expected, behaviour: str) -> None:
     plain, streamed = watched.ask_both_ways(f"[[cli={behaviour}]]")
     assert (str(plain), str(streamed)) == (expected.plain, expected.streamed)
     for seen in (plain, streamed):
@@ -81,9 +81,7 @@ def test_what_the_cli_does_wrong_is_told_and_costs_nothing(
     trace="worker_died: worker_unavailable after admitted",
     after="at rest",
 )
-def test_a_cli_that_dies_at_its_start_is_a_502_until_it_can_be_started_again(
-    watched: Watched, expected: Expected, folder: Path
-) -> None:
+def test_answer_502_until_cli_starts_again(watched: Watched, expected: Expected, folder: Path) -> None:
     broken = folder / unruly_cli.BROKEN
     broken.touch()
     try:

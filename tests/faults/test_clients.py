@@ -17,6 +17,8 @@ from tests.support.matrix import Expected
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 CLIENT = "The client"
 REQUEST_TIMEOUT_S = 0.6
 LEFT = "client_disconnect"
@@ -93,7 +95,7 @@ def leaving(what: str, phase: str, prompt: str, stream: bool) -> object:
         leaving("leaves a plain request while the upstream answers", "streaming", "[[n=9]] [[midhang=2]]", False),
     ],
 )
-def test_a_client_that_leaves_ends_its_upstream_call_and_frees_all(
+def test_free_everything_when_client_disconnects(
     watched: Watched, stand_in: StandInProcess, expected: Expected, phase: str, prompt: str, stream: bool
 ) -> None:
     sent = mark()
@@ -107,7 +109,7 @@ def test_a_client_that_leaves_ends_its_upstream_call_and_frees_all(
 
 
 @pytest.mark.fault(CLIENT, "leaves while it waits for a slot", trace=LEFT, after="at rest")
-def test_a_client_that_leaves_the_line_is_never_asked_for_at_the_upstream(
+def test_never_ask_upstream_for_client_that_left_the_queue(
     watched: Watched, stand_in: StandInProcess, expected: Expected
 ) -> None:
     busy, sent = send(watched, "[[silent]]", stream=True), mark()
@@ -119,7 +121,7 @@ def test_a_client_that_leaves_the_line_is_never_asked_for_at_the_upstream(
 
 
 @pytest.mark.fault(CLIENT, "leaves while it waits for a worker", trace=LEFT, after="at rest")
-def test_a_client_that_leaves_while_a_worker_starts_leaves_the_worker_to_the_next(
+def test_pass_starting_worker_on_when_client_disconnects(
     watched: Watched, stand_in: StandInProcess, expected: Expected
 ) -> None:
     for worker in watched.process.workers():
@@ -169,7 +171,7 @@ def test_a_first_line_that_comes_too_slowly_is_given_up(watched: Watched, expect
     assert watched.comes_to_rest() == expected.after
 
 
-def test_a_connection_that_is_reused_has_its_time_for_each_request_anew(watched: Watched) -> None:
+def test_restart_deadline_for_each_request_of_a_connection(watched: Watched) -> None:
     with watched.process.http() as client:
         started = time.monotonic()
         while time.monotonic() < started + 2 * REQUEST_TIMEOUT_S:

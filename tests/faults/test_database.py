@@ -19,6 +19,8 @@ from tests.support.matrix import Expected, every
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 DATABASE = "The database"
 SMALL = {"CLAUDE_PROXY_MAX_CONCURRENT": "2", "CLAUDE_PROXY_WARM_WORKERS": "1"}
 AWAY = "503 api_error"
@@ -86,9 +88,7 @@ def on_sqlite(
         ),
     ]
 )  # fmt: skip
-def test_a_lock_of_another_process_delays_what_is_written_and_no_answer_that_needs_no_writing(
-    on_sqlite: Watched, all_expected: dict[str, Expected]
-) -> None:
+def test_answer_without_writes_while_database_is_locked(on_sqlite: Watched, all_expected: dict[str, Expected]) -> None:
     unlimited, limited = (
         all_expected[f"is locked by another process: a key with{kind} limits"] for kind in ("out", "")
     )
@@ -140,7 +140,7 @@ def on_postgres(
         ("operations", "503", "", "at rest"),
     )
 )
-def test_without_its_database_the_gateway_answers_whom_it_knows_and_tells_the_others(
+def test_answer_known_keys_without_database(
     on_postgres: OnPostgres, road: Forwarder, all_expected: dict[str, Expected]
 ) -> None:
     expected = {name.partition(": ")[2]: one for name, one in all_expected.items()}
@@ -180,9 +180,7 @@ def test_without_its_database_the_gateway_answers_whom_it_knows_and_tells_the_ot
 
 
 @pytest.mark.fault(DATABASE, "ends all connections", plain="200", streamed="200", trace="completed", after="at rest")
-def test_connections_that_the_server_ended_are_noticed_by_the_pool_and_not_by_a_request(
-    on_postgres: OnPostgres, expected: Expected
-) -> None:
+def test_replace_closed_connections_inside_the_pool(on_postgres: OnPostgres, expected: Expected) -> None:
     assert told(on_postgres, "limited") == "200"
     with psycopg.connect(on_postgres.url, autocommit=True) as server:
         server.execute(

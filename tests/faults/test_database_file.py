@@ -11,6 +11,8 @@ from tests.support.matrix import Expected
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 AWAY = "503 api_error"
 
 

@@ -17,6 +17,8 @@ from tests.support.postgres import empty_database
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 REFUSED = (*("/debug/traces", "/debug/errors", "/debug/traces/req_x", "/debug/errors/req_x", "/dashboard/requests"),)
 ANSWERED = ("/dashboard/", "/debug/health", "/debug/active", "/metrics", "/readyz", "/healthz")
 """None of them needs a trace that is stored; the overview goes without its figures. Asked two at a time: the pool has

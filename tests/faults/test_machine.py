@@ -17,6 +17,8 @@ from tests.support.processes import ROOT
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 SMALL = {"CLAUDE_PROXY_MAX_CONCURRENT": "2", "CLAUDE_PROXY_WARM_WORKERS": "1"}
 DISK_MB = 64
 BACK_S = 30.0
@@ -58,7 +60,7 @@ def fill(disk: Path) -> Path:
         ),
     ]
 )  # fmt: skip
-def test_a_full_disk_delays_what_is_written_and_no_answer_that_needs_no_writing(
+def test_answer_without_writes_while_disk_is_full(
     prepared: Prepared, stand_in: StandInProcess, small_disk: Path, all_expected: dict[str, Expected]
 ) -> None:
     unlimited, limited = all_expected.values()
@@ -92,7 +94,7 @@ def test_a_full_disk_delays_what_is_written_and_no_answer_that_needs_no_writing(
     trace="completed",
     after="at rest; the limits go on",
 )
-def test_a_clock_that_jumps_breaks_no_answer_and_locks_no_key_out(
+def test_survive_clock_jump_without_errors_or_lockouts(
     prepared: Prepared, stand_in: StandInProcess, tmp_path: Path, expected: Expected
 ) -> None:
     manage = (str(ROOT / "tests/support/odd_manage.py"), "--clock")

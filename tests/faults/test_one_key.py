@@ -16,6 +16,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 FAILURES = 3
 SLOTS = 2
 PLACES = 6

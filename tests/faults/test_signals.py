@@ -20,6 +20,8 @@ from tests.support.processes import is_alive
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 PHASES = {
     "in the middle of its stream": ("[[n=9]] [[midhang=2]]", True, "streaming"),
     "before its first byte": ("[[silent]]", True, "worker_ready"),
@@ -116,9 +118,7 @@ BROKEN = "the connection breaks"
         for number in (signal.SIGTERM, signal.SIGINT)
     ],
 )
-def test_a_signal_ends_every_request_with_an_error_and_leaves_nothing(
-    watched: Watched, expected: Expected, number: signal.Signals
-) -> None:
+def test_end_every_request_with_error_on_signal(watched: Watched, expected: Expected, number: signal.Signals) -> None:
     clients = ask_in_every_phase(watched)
     workers = watched.process.workers()
     signalled(watched, number)
@@ -140,9 +140,7 @@ def test_a_signal_ends_every_request_with_an_error_and_leaves_nothing(
     trace="interrupted",
     after="no process; at the next start no reservation",
 )
-def test_after_a_kill_the_next_start_finds_every_request_interrupted_and_gives_back_what_they_held(
-    watched: Watched, expected: Expected
-) -> None:
+def test_interrupt_and_release_everything_after_kill(watched: Watched, expected: Expected) -> None:
     clients = ask_in_every_phase(watched)
     eventually(lambda: not watched.get("/debug/health")["traces"]["pending"])
     workers = watched.process.workers()

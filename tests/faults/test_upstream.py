@@ -11,6 +11,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.matrix import Expected, every
 from tests.support.stand_in import StandInProcess
 
+pytestmark = pytest.mark.long
+
 LOST = "upstream_error: connection_lost after worker_ready"
 MID_STREAM_LOST = "upstream_error: connection_lost after streaming"
 REFUSED = "upstream_error: upstream_error after worker_ready"
@@ -97,9 +99,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("prompt", FAULTS)
-def test_what_the_upstream_does_wrong_is_told_and_costs_nothing(
-    watched: Watched, expected: Expected, prompt: str
-) -> None:
+def test_report_upstream_fault_without_losing_resources(watched: Watched, expected: Expected, prompt: str) -> None:
     check(watched, prompt, expected)
 
 
@@ -122,7 +122,7 @@ BODIES = {"with an error object": "", "without a body": "[[bare]]"}
 
 
 @every(status_fault(status, kind, words) for status, kind in STATUSES.items() for words in BODIES)
-def test_an_error_status_of_the_upstream_is_the_clients_with_a_body_and_without(
+def test_pass_upstream_error_status_with_and_without_body(
     watched: Watched, all_expected: Mapping[str, Expected]
 ) -> None:
     seen = {}
@@ -153,7 +153,7 @@ ODD = (
     streamed="200, or then error event api_error",
     after="at rest",
 )
-def test_json_that_is_no_event_is_an_answer_or_an_error_and_never_a_crash(watched: Watched, expected: Expected) -> None:
+def test_treat_json_without_events_as_answer_or_error(watched: Watched, expected: Expected) -> None:
     for odd in ODD:
         for seen in watched.ask_both_ways(f"[[n=3]] [[gap=0.03]] [[odd={odd}]]"):
             assert str(seen) in {"200", "502 api_error", "200, error event api_error"}, odd
@@ -163,9 +163,7 @@ def test_json_that_is_no_event_is_an_answer_or_an_error_and_never_a_crash(watche
 @pytest.mark.fault(
     UPSTREAM, "refuses connections", plain="502 api_error", streamed="502 api_error", trace=LOST, after="at rest"
 )
-def test_an_upstream_that_refuses_connections_is_a_502_and_is_asked_again_by_the_next_request(
-    watched: Watched, road: Forwarder, expected: Expected
-) -> None:
+def test_answer_502_for_refused_connection_and_ask_again(watched: Watched, road: Forwarder, expected: Expected) -> None:
     road.close()
     try:
         check(watched, "[[n=1]]", expected)

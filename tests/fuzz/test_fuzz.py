@@ -5,11 +5,13 @@ import pytest
 from tests.fuzz.campaign import KINDS, Kind, fire
 from tests.fuzz.target import Target
 
+pytestmark = pytest.mark.long
+
 CASES = 200
 SEED = 20_261_126
 """The same inputs in every run, so that a change is to blame where one fails; the long form takes others."""
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_whatever_comes_in_is_answered_as_it_should_be(target: Target, kind: Kind) -> None:
+def test_answer_any_input_correctly(target: Target, kind: Kind) -> None:
     fire(target, kind, cases=round(CASES * kind.share), number=SEED, shrink=False)

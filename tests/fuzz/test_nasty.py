@@ -13,6 +13,8 @@ from tests.fuzz.inputs import MODEL
 from tests.fuzz.target import Target
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 GOOD = json.dumps({"model": MODEL, "max_tokens": 9, "messages": [{"role": "user", "content": "[[n=1]]"}]}).encode()
 LIMIT_BYTES = 32 * 2**20
 POSTED = ("/v1/messages", "/v1/messages/count_tokens", "/v1/chat/completions")
@@ -84,7 +86,7 @@ def test_a_body_too_deep_for_us_alone_is_refused_too(target: Target, path: str) 
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/json; charset=utf-16", "multipart/form-data", "a=b", ""])
-def test_what_a_body_is_called_does_not_matter(target: Target, kind: str) -> None:
+def test_ignore_name_of_body(target: Target, kind: str) -> None:
     asked(target, Request(b"POST", b"/v1/messages", headers=((b"content-type", kind.encode()),), body=GOOD), 200)
 
 
@@ -98,7 +100,7 @@ def test_a_packed_body_is_not_unpacked(target: Target, coding: bytes, packed: by
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/debug/stats"])
-def test_one_byte_over_the_limit_is_refused_in_the_words_of_its_path(target: Target, path: str) -> None:
+def test_reject_one_byte_over_limit_in_shape_of_its_path(target: Target, path: str) -> None:
     answer = said(target, head(b"content-length: %d" % (LIMIT_BYTES + 1), target=path.encode()))
 
     assert answer.status == 413
@@ -212,7 +214,7 @@ def test_a_flood_in_the_head_is_refused(target: Target, lines: list[bytes], addr
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/models", "/v1/models", "/debug/stats"])
-def test_an_address_that_is_too_long_is_refused_in_the_form_of_its_path(target: Target, path: str) -> None:
+def test_reject_too_long_url_in_shape_of_its_path(target: Target, path: str) -> None:
     answer = said(target, head(method=b"GET", target=path.encode() + b"?limit=" + b"9" * 100_000))
     assert answer.status == 414
     assert fault_of(path, answer) is None, answer
@@ -229,7 +231,7 @@ def test_an_address_that_is_too_long_is_refused_in_the_form_of_its_path(target: 
         b"GET  HTTP/1.1",
     ],
 )
-def test_what_is_no_http_is_refused(target: Target, start: bytes) -> None:
+def test_reject_non_http(target: Target, start: bytes) -> None:
     refused(said(target, start + b"\r\nhost: localhost\r\n\r\n"), 400)
 
 
@@ -292,7 +294,7 @@ def test_of_two_keys_none_counts(target: Target, good: str) -> None:
 
 
 @pytest.mark.parametrize("given", [b"\xff\xfe", b"a\r\n b", b"x" * 200, b"<script>", b"a\x0bb"])
-def test_an_id_that_could_do_harm_is_not_given_back_whatever_else_is_wrong(target: Target, given: bytes) -> None:
+def test_never_echo_harmful_id(target: Target, given: bytes) -> None:
     for wrong in (b"x: a\x0cb", b"content-length: -1", b"x: y"):
         lines = [b"x-request-id: " + given, wrong, b"connection: close"]
         answer = said(target, head(*lines, method=b"GET", target=b"/healthz"))
@@ -316,14 +318,14 @@ def test_a_client_cannot_move_the_links_of_a_page(target: Target) -> None:
     assert answer.headers["location"].startswith("/admin/login/")
 
 
-def test_a_body_that_never_ends_costs_neither_a_slot_nor_a_worker(target: Target) -> None:
+def test_endless_body_takes_no_slot_and_no_worker(target: Target) -> None:
     for _ in range(20):
         cut = head(b"x-api-key: " + target.keys["fuzz"].encode(), b"content-length: 1000")
         assert said(target, cut, b'{"model":', half_close=True).status == 0
     target.still_well()
 
 
-def test_what_is_refused_costs_the_gateway_no_connection(target: Target) -> None:
+def test_refuse_without_closing_connection(target: Target) -> None:
     server = psutil.Process(target.gateway.pid)
     for _ in range(50):
         said(target, b"NONSENSE\r\n\r\n")

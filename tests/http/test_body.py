@@ -20,7 +20,7 @@ from apiproxy.http.body import MAX_BODY_BYTES, read_json_object
         (b"null", "must be a JSON object"),
     ],
 )
-async def test_what_is_no_json_object_is_refused(raw: bytes, words: str) -> None:
+async def test_reject_other_than_json_object(raw: bytes, words: str) -> None:
     with pytest.raises(ProxyError, match=words) as refused:
         await read_json_object(raw)
 

@@ -26,7 +26,7 @@ def test_the_official_client_reads_an_event_back(data: dict[str, Any]) -> None:
 
 
 @given(data=objects)
-def test_an_event_is_a_line_for_its_name_one_for_its_data_and_an_empty_one(data: dict[str, Any]) -> None:
+def test_encode_event_as_name_data_and_blank_line(data: dict[str, Any]) -> None:
     data["text"] = "a\nb\r\n\u2028"
 
     name, line, empty, rest = encode_event("x", data).split(b"\n")

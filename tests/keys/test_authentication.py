@@ -71,7 +71,7 @@ def test_a_digest_is_not_a_key() -> None:
 
 
 @given(headers=st.dictionaries(st.sampled_from(["x-api-key", "authorization"]), st.text()))
-def test_whatever_the_headers_hold_they_are_read(headers: dict[str, str]) -> None:
+def test_read_any_headers(headers: dict[str, str]) -> None:
     assert presented_secret(headers) == presented_secret(headers).strip()
 
 

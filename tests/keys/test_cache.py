@@ -71,7 +71,7 @@ def test_an_unknown_secret_is_nobodys(ring: Keyring, presented: str) -> None:
     assert find(ring, presented) is None
 
 
-def test_what_is_in_the_row_is_not_a_secret(ring: Keyring) -> None:
+def test_find_no_secret_in_row(ring: Keyring) -> None:
     key, _ = make()
     assert find(ring, key.digest) is None
     assert find(ring, key.prefix) is None
@@ -102,7 +102,7 @@ def test_a_change_of_a_key_counts_at_once(ring: Keyring) -> None:
     assert found.scopes == {"admin"}
 
 
-def test_a_change_by_another_process_counts_after_the_cache_has_aged(ring: Keyring, clock: Clock) -> None:
+def test_see_change_of_another_process_after_cache_expiry(ring: Keyring, clock: Clock) -> None:
     key, secret = make()
     find(ring, secret)
     ApiKey.objects.filter(pk=key.pk).update(revoked_at=datetime.now(UTC))  # sends no signal
@@ -154,7 +154,7 @@ def test_a_row_that_was_read_before_a_change_is_not_kept(
         find(ring, secret)
 
 
-def test_what_was_read_before_a_change_was_committed_is_not_kept(
+def test_not_cache_read_older_than_committed_change(
     ring: Keyring,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
     django_assert_num_queries: DjangoAssertNumQueries,
@@ -227,9 +227,7 @@ def refuse_all(execute: Any, sql: str, params: Any, many: bool, context: Any) ->
     raise OperationalError("gone")
 
 
-def test_without_the_database_a_key_that_was_found_works_for_an_hour_and_others_are_not_called_wrong(
-    ring: Keyring, clock: Clock
-) -> None:
+def test_accept_cached_key_for_an_hour_without_database(ring: Keyring, clock: Clock) -> None:
     _, secret = make()
     assert find(ring, secret) is not None
     with connection.execute_wrapper(refuse_all):
@@ -244,7 +242,7 @@ def test_without_the_database_a_key_that_was_found_works_for_an_hour_and_others_
     assert find(ring, secret) is not None
 
 
-def test_a_key_that_was_seen_revoked_is_not_remembered_when_the_database_goes_away(ring: Keyring, clock: Clock) -> None:
+def test_reject_revoked_key_during_database_outage(ring: Keyring, clock: Clock) -> None:
     key, secret = make()
     find(ring, secret)
     ApiKey.objects.filter(pk=key.pk).update(revoked_at=datetime.now(UTC))  # by another process

@@ -109,7 +109,7 @@ def test_the_environments_key_works_and_is_kept(settings: Settings) -> None:
 
 
 @pytest.mark.django_db
-def test_another_secret_in_the_environment_takes_the_place_of_the_first(settings: Settings) -> None:
+def test_replace_environment_key_by_new_secret(settings: Settings) -> None:
     key = set_env_key(settings, "the operator's first secret")
     ApiKey.objects.update(priority=7)
     assert set_env_key(settings, "the operator's second secret") == key
@@ -126,7 +126,7 @@ def test_without_the_variable_no_key_is_made(settings: Settings) -> None:
 
 
 @pytest.mark.django_db
-def test_a_revoked_secret_stays_revoked_though_it_is_in_the_environment(settings: Settings) -> None:
+def test_keep_environment_key_revoked(settings: Settings) -> None:
     set_env_key(settings, "the operator's own secret")
     ApiKey.objects.update(revoked_at=datetime.now(UTC))
     set_env_key(settings, "the operator's own secret")

@@ -100,7 +100,7 @@ async def test_every_ending_settles(usage_accounting: UsageAccounting, ending: E
     assert key.first_used_from == "192.0.2.7"
 
 
-async def test_what_the_gateway_itself_refused_costs_nothing(usage_accounting: UsageAccounting) -> None:
+async def test_charge_nothing_for_own_rejections(usage_accounting: UsageAccounting) -> None:
     key, principal = await key_with(requests_per_minute=1)
     for _ in range(3):
         turn = turn_of(key)
@@ -129,7 +129,7 @@ async def test_a_turn_that_was_not_started_gives_back_what_it_had(usage_accounti
     assert isinstance(await usage_accounting.reserve(principal, turn_of(key)), LimitState)
 
 
-async def test_a_client_that_leaves_while_it_is_asked_leaves_nothing_behind(usage_accounting: UsageAccounting) -> None:
+async def test_leave_nothing_behind_when_client_disconnects(usage_accounting: UsageAccounting) -> None:
     key, principal = await key_with(concurrent_runs=1)
     for _ in range(5):
         task = asyncio.create_task(usage_accounting.reserve(principal, turn_of(key)))
@@ -142,7 +142,7 @@ async def test_a_client_that_leaves_while_it_is_asked_leaves_nothing_behind(usag
     assert await open_runs(key) == 0
 
 
-async def test_without_an_answer_of_the_database_there_is_no_permission(
+async def test_deny_permission_without_database(
     usage_accounting: UsageAccounting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, principal = await key_with(requests_per_minute=1)

@@ -36,7 +36,7 @@ ABSURD: Mapping[str, Any] = {
     "none": None,
 }
 
-pytestmark = pytest.mark.xdist_group("limits")
+pytestmark = [pytest.mark.xdist_group("limits"), pytest.mark.long]
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])

@@ -24,7 +24,7 @@ BYTES = 60_000
 ONE_USD = 0.15
 """Minimum cost of a request whose field reaches the upstream."""
 
-pytestmark = pytest.mark.xdist_group("limits")
+pytestmark = [pytest.mark.xdist_group("limits"), pytest.mark.long]
 
 _random = random.Random(7)
 HOSTILE = "".join(chr(_random.randrange(0x4E00, 0x9FFF)) for _ in range(BYTES // 3))

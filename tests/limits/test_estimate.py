@@ -161,7 +161,7 @@ def test_no_request_has_more_than_the_model_can_read() -> None:
     assert input_tokens(body("x" * 1_000_000), context_window=200_000) == 200_000
 
 
-def test_the_cost_is_that_of_an_answer_as_long_as_it_may_be_and_of_a_prompt_that_is_cached() -> None:
+def test_estimate_cost_of_longest_answer_and_cached_prompt() -> None:
     asked = body("x" * 1_000)
     tokens, micro_usd = max_usage(asked, MODEL)
     assert tokens == input_estimate(asked).usual + 100
@@ -173,9 +173,7 @@ def test_without_a_price_there_is_no_cost() -> None:
 
 
 @pytest.mark.parametrize(("limit", "default"), [(None, 1000), (100_000, 1000), (1000, 500), (1, 1)])
-def test_a_request_without_max_tokens_gets_no_more_than_half_of_what_its_key_may_use(
-    limit: int | None, default: int
-) -> None:
+def test_cap_default_max_tokens_at_half_of_token_limit(limit: int | None, default: int) -> None:
     assert default_max_tokens(KeyLimits(tokens_per_minute=limit), MODEL) == default
 
 

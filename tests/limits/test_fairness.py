@@ -15,10 +15,10 @@ from tests.support.waiting import eventually_async
 WAITING = 200
 SLOTS = 4
 
-pytestmark = pytest.mark.xdist_group("limits")
+pytestmark = [pytest.mark.xdist_group("limits"), pytest.mark.long]
 
 
-async def test_the_first_request_of_a_light_key_gets_the_next_slot_that_becomes_free(one_process: Site) -> None:
+async def test_give_next_free_slot_to_first_request_of_light_key(one_process: Site) -> None:
     gateway, mark = one_process.first, secrets.token_hex(8)
     limits = httpx.Limits(max_connections=WAITING + 11 * SLOTS)
     async with httpx.AsyncClient(base_url=gateway.base_url, timeout=120, limits=limits) as http:

@@ -29,7 +29,7 @@ def ledger(clock: Clock) -> Ledger:
     return Ledger(clock)
 
 
-def test_of_fifty_that_come_together_as_many_pass_as_the_limit_says(ledger: Ledger, clock: Clock) -> None:
+def test_admit_as_many_of_fifty_as_the_limit(ledger: Ledger, clock: Clock) -> None:
     key = make_key(requests_per_minute=20)
     assert passed(ask(ledger, *(reserve(key) for _ in range(50)))) == 20
     assert passed(ask(ledger, *(reserve(key) for _ in range(50)))) == 0
@@ -37,7 +37,7 @@ def test_of_fifty_that_come_together_as_many_pass_as_the_limit_says(ledger: Ledg
     assert passed(ask(ledger, *(reserve(key) for _ in range(50)))) == 20
 
 
-def test_what_a_run_did_not_use_of_its_tokens_is_free_when_it_ends(ledger: Ledger) -> None:
+def test_release_unused_tokens_at_end_of_run(ledger: Ledger) -> None:
     key = make_key(tokens_per_minute=100)
     first = reserve(key, tokens=80)
     assert passed(ask(ledger, first, reserve(key, tokens=30))) == 1
@@ -55,14 +55,14 @@ def test_a_run_that_has_ended_makes_room_for_another_at_once(ledger: Ledger) -> 
     assert passed(ask(ledger, settle(first), second)) == 1
 
 
-def test_what_was_released_was_never_asked(ledger: Ledger) -> None:
+def test_charge_nothing_for_released_reservation(ledger: Ledger) -> None:
     key = make_key(requests_per_minute=1, concurrent_runs=1, budget_total_usd=Decimal("0.0001"))
     first = reserve(key, micro_usd=100)
     assert passed(ask(ledger, first)) == 1
     assert passed(ask(ledger, Release(first.run_id), reserve(key, micro_usd=100))) == 1
 
 
-def test_a_budget_holds_in_every_period_and_is_spent_by_what_was_really_used(ledger: Ledger, clock: Clock) -> None:
+def test_enforce_budget_in_every_period_by_actual_usage(ledger: Ledger, clock: Clock) -> None:
     key = make_key(budget_day_usd=Decimal("0.0001"), budget_month_usd=Decimal("0.0002"))
     assert current_state(key.pk, day=clock.today, now_ms=0).budgets[1].limit == 200
     first = reserve(key, micro_usd=100)
@@ -92,7 +92,7 @@ def test_usage_is_added_up_by_key_model_and_day(ledger: Ledger, clock: Clock) ->
     ]
 
 
-def test_a_process_that_died_gives_back_what_it_had_at_the_next_start_of_one(clock: Clock) -> None:
+def test_release_reservations_of_dead_process_at_next_start(clock: Clock) -> None:
     key = make_key(concurrent_runs=1, budget_total_usd=Decimal("0.0001"), tokens_per_minute=10)
     dead = Ledger(clock)
     dead._owner = "|".join((*process_id.owner().split("|")[:2], "999999999", "1.00"))
@@ -103,7 +103,7 @@ def test_a_process_that_died_gives_back_what_it_had_at_the_next_start_of_one(clo
     assert passed(ask(ledger, reserve(key, micro_usd=100))) == 1
 
 
-def test_a_process_elsewhere_that_says_nothing_loses_its_reservations_and_one_that_does_keeps_them(
+def test_release_reservations_of_silent_process_only(
     clock: Clock,
 ) -> None:
     key = make_key(concurrent_runs=1)
@@ -133,7 +133,7 @@ def test_a_run_that_outlived_its_lease_is_settled_all_the_same(ledger: Ledger, c
     assert Usage.objects.get(key_id=key.pk).input_tokens == 70
 
 
-def test_what_no_limit_needs_any_more_is_forgotten(ledger: Ledger, clock: Clock) -> None:
+def test_forget_counts_that_no_limit_needs(ledger: Ledger, clock: Clock) -> None:
     key = make_key(requests_per_minute=5)
     first, second = reserve(key), reserve(key)
     ask(ledger, first, second)
@@ -159,7 +159,7 @@ def test_a_key_that_was_deleted_meanwhile_is_refused(ledger: Ledger) -> None:
     assert isinstance(answer, LimitError)
 
 
-def test_what_is_left_is_told(ledger: Ledger, clock: Clock) -> None:
+def test_report_leftovers(ledger: Ledger, clock: Clock) -> None:
     key = make_key(requests_per_minute=3, tokens_per_minute=100)
     (answer,) = ask(ledger, reserve(key, tokens=30))
     assert isinstance(answer, LimitState)
@@ -200,7 +200,7 @@ def test_a_clock_that_is_set_back_locks_no_key_out(ledger: Ledger, clock: Clock)
     assert passed(ask(ledger, reserve(key))) == 0, "the limits hold by the new clock"
 
 
-def test_a_run_that_began_before_the_clock_was_set_back_still_counts_as_running(ledger: Ledger, clock: Clock) -> None:
+def test_count_run_that_began_before_clock_was_set_back(ledger: Ledger, clock: Clock) -> None:
     key = make_key(concurrent_runs=1)
     job = reserve(key)
     ask(ledger, job)

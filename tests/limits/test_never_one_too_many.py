@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 
 CLIENTS = 50
 
-pytestmark = pytest.mark.xdist_group("limits")
+pytestmark = [pytest.mark.xdist_group("limits"), pytest.mark.long]
 
 
 def costing(more: str = "") -> str:

@@ -56,7 +56,7 @@ def test_a_budget_that_runs_hold_for_now_is_not_spent() -> None:
     assert (error.kind, error.retry_after_s) == (FailureKind.RATE_LIMITED, RUNNING_WAIT_MS / 1000)
 
 
-def test_what_a_run_of_yesterday_holds_is_not_of_the_budget_of_today() -> None:
+def test_exclude_yesterdays_reservation_from_todays_budget() -> None:
     running = WindowEntry(at_ms=NOW, micro_usd=95, day=date(2026, 12, 30))
     assert refusal(KeyState(limits=KeyLimits(budgets={Period.DAY: 100}), entries=[running]), cost(), now_ms=NOW) is None
     assert refusal(KeyState(limits=KeyLimits(budgets={Period.MONTH: 100}), entries=[running]), cost(), now_ms=NOW)
@@ -80,12 +80,12 @@ def test_the_longest_of_the_waits_is_told() -> None:
     assert error.retry_after_s == WINDOW_MS / 1000
 
 
-def test_what_waiting_does_not_help_comes_first() -> None:
+def test_report_permanent_limit_first() -> None:
     limits = KeyLimits(requests_per_minute=1, budgets={Period.TOTAL: 5})
     assert refused(KeyState(limits=limits, entries=[WindowEntry(at_ms=NOW)])).kind is FailureKind.BUDGET_SPENT
 
 
-def test_runs_at_the_same_time_are_counted_however_long_they_take() -> None:
+def test_count_concurrent_runs_for_their_whole_duration() -> None:
     running = [WindowEntry(at_ms=NOW - 10 * WINDOW_MS) for _ in range(3)]
     assert refused(KeyState(limits=KeyLimits(concurrent_runs=3), entries=running)).retry_after_s == 1
     assert refusal(KeyState(limits=KeyLimits(concurrent_runs=4), entries=running), cost(), now_ms=NOW) is None

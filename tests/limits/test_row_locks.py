@@ -23,7 +23,7 @@ KEYS: Mapping[str, Mapping[str, Any]] = {
 }
 PROMPT_S = 2.5
 """Less than the database timeout of a request (3 s), with a margin for a busy machine."""
-pytestmark = pytest.mark.xdist_group("limits")
+pytestmark = [pytest.mark.xdist_group("limits"), pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -36,9 +36,7 @@ def test_no_minute_ever_holds_more_requests_than_allowed(gaps: list[int], limit:
 
 
 @given(GAPS, LIMITS)
-def test_a_request_passes_when_it_was_told_to_come_back_and_not_a_millisecond_sooner(
-    gaps: list[int], limit: int
-) -> None:
+def test_accept_request_exactly_at_retry_after(gaps: list[int], limit: int) -> None:
     entries = [WindowEntry(at_ms=time) for time in admitted(gaps, limit)]
     now = max((entry.at_ms for entry in entries), default=NOW)
     wait = requests_wait_ms(entries, limit=limit, now_ms=now)
@@ -102,13 +100,13 @@ def test_the_wait_for_tokens_is_exact_once_all_runs_have_ended(
         assert not wait or tokens_wait_ms(entries, limit=limit, wanted=wanted, now_ms=now + wait - 1) == 1
 
 
-def test_what_a_run_holds_may_come_back_at_any_time() -> None:
+def test_release_reservation_at_any_time() -> None:
     running = [WindowEntry(at_ms=NOW, tokens=80)]
     assert tokens_wait_ms(running, limit=100, wanted=30, now_ms=NOW + 10 * WINDOW_MS) is None
     assert tokens_gauge(running, limit=100, now_ms=NOW).remaining == 20
 
 
-def test_requests_count_from_their_beginning_and_tokens_until_a_minute_after_the_end() -> None:
+def test_count_requests_from_start_and_tokens_after_end() -> None:
     long_ago = [WindowEntry(at_ms=NOW - 5 * WINDOW_MS, tokens=70, settled_ms=NOW - 1)]
     assert requests_gauge(long_ago, limit=1, now_ms=NOW).remaining == 1
     assert tokens_gauge(long_ago, limit=100, now_ms=NOW).remaining == 30

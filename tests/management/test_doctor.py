@@ -56,7 +56,7 @@ def test_a_cli_that_does_not_run_is_a_failure() -> None:
     assert finding.hint
 
 
-def test_the_demo_is_a_warning_and_a_credential_is_fine_and_not_shown() -> None:
+def test_warn_about_demo_and_hide_credential() -> None:
     assert check_credential(Credential(kind="demo")).level is Level.WARN
     refused = check_credential(Credential(kind="demo"), demo_refusal="No credential is set. Set one.")
     assert (refused.level, refused.message, refused.hint) == (Level.FAIL, "No credential is set", "Set one.")
@@ -110,9 +110,7 @@ def test_a_database_is_reached_migrated_or_not() -> None:
         (None, None, Level.WARN),
     ],
 )
-def test_without_a_key_or_with_one_that_can_be_guessed_there_is_a_warning(
-    usable: int | None, env_secret: str | None, level: Level
-) -> None:
+def test_warn_about_missing_or_guessable_key(usable: int | None, env_secret: str | None, level: Level) -> None:
     finding = check_keys(usable=usable, env_secret=env_secret)
     assert finding.level is level
     assert env_secret is None or env_secret not in f"{finding}"
@@ -137,7 +135,7 @@ NAMED = ["gateway.example.org"]
         ("127.0.0.1", False, ("10.0.0.9/32",), NAMED, Level.WARN, "not marked secure"),
     ],
 )
-def test_what_is_set_about_a_reverse_proxy_has_to_fit_together(
+def test_reject_inconsistent_reverse_proxy_settings(
     host: str, https: bool, trusted: tuple[str, ...], allowed_hosts: list[str], level: Level, said: str
 ) -> None:
     finding = check_proxy(host=host, https=https, trusted=trusted, allowed_hosts=allowed_hosts)
@@ -225,7 +223,7 @@ def test_a_failed_check_makes_the_exit_code_1(settings: Settings, tmp_path: Path
 
 
 @pytest.mark.django_db
-def test_a_database_that_does_not_answer_is_a_failure_and_ends_nothing_else() -> None:
+def test_report_database_timeout_and_keep_serving() -> None:
     def refuse(*_arguments: object) -> None:
         raise OperationalError("could not connect")
 

@@ -73,7 +73,7 @@ def test_everything_that_a_key_has_can_be_said() -> None:
         (("taken",), "not revoked"),
     ],
 )
-def test_what_is_not_valid_is_refused_by_name(arguments: tuple[str, ...], message: str) -> None:
+def test_reject_invalid_by_name(arguments: tuple[str, ...], message: str) -> None:
     run("taken")
     with pytest.raises(CommandError, match=message):
         run(*arguments)

@@ -83,7 +83,7 @@ def text_of(client: Client, path: str, **headers: str) -> str:
 
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("rows", [0, 300])
-def test_every_page_costs_few_queries_however_many_rows_there_are(admin: Client, path: str, rows: int) -> None:
+def test_bound_queries_of_every_page(admin: Client, path: str, rows: int) -> None:
     if rows:
         fill(rows)
     with CaptureQueriesContext(
@@ -94,7 +94,7 @@ def test_every_page_costs_few_queries_however_many_rows_there_are(admin: Client,
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_who_has_not_signed_in_is_sent_to_the_login(client: Client, service: Service, path: str) -> None:
+def test_redirect_anonymous_user_to_login(client: Client, service: Service, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 302
     assert response["Location"].startswith("/admin/login/?next=/dashboard/")
@@ -110,7 +110,7 @@ def test_a_script_without_a_login_gets_no_page_in_its_place(client: Client, serv
     [(False, LOOK), (True, ()), (True, ("cancel_run",))],
     ids=["no staff", "none", "cancel only"],
 )
-def test_who_may_not_see_traces_sees_no_page(
+def test_hide_pages_without_view_permission(
     client: Client, service: Service, staff: bool, permissions: tuple[str, ...]
 ) -> None:
     client.force_login(make_user(staff=staff, permissions=permissions))
@@ -187,9 +187,7 @@ def test_an_empty_dashboard_says_what_to_do(admin: Client, settings: Settings) -
 
 
 @pytest.mark.parametrize("path", ["/dashboard/none", "/admin/none/", "/admin/auth/user/"])
-def test_a_page_that_is_not_there_or_not_for_everybody_is_a_page_for_people_and_json_for_scripts(
-    viewer: Client, path: str
-) -> None:
+def test_answer_missing_page_as_html_or_json_by_client(viewer: Client, path: str) -> None:
     response = viewer.get(path, headers={"accept": "text/html,*/*;q=0.8"})
     assert response.status_code == (403 if "auth" in path else 404)
     assert "Back to the overview" in response.content.decode()
@@ -204,7 +202,7 @@ def test_a_running_answer_has_not_come_to_its_closing_phase() -> None:
     assert "Closing" in {bar.name for bar in waterfall({**times, "finished": 13.0}, now=14.0).bars}
 
 
-def test_the_history_pages_without_an_end_and_without_a_row_twice(admin: Client) -> None:
+def test_page_history_completely_without_duplicates(admin: Client) -> None:
     fill(120)
     seen: list[str] = []
     text = text_of(admin, "/dashboard/requests")
@@ -224,7 +222,7 @@ def test_a_filter_that_cannot_be_read_is_refused(admin: Client, query: str) -> N
     assert admin.get(f"/dashboard/requests?{query}").status_code == 400
 
 
-def test_a_search_finds_requests_by_the_beginning_of_their_id_by_key_and_by_session(admin: Client) -> None:
+def test_search_requests_by_id_prefix_key_and_session(admin: Client) -> None:
     fill(200)
     trace = Trace.objects.exclude(conversation_id=None).first()
     assert trace is not None
@@ -240,7 +238,7 @@ def keep(*events: Any, **turn: Any) -> str:
     return draft.id
 
 
-def test_a_refusal_says_in_the_list_why_and_a_tiny_cost_is_not_nothing(admin: Client) -> None:
+def test_show_refusal_reason_and_tiny_cost_in_list(admin: Client) -> None:
     keep(refused(kind=FailureKind.RATE_LIMITED))
     Trace.objects.filter(pk=keep(*course())).update(cost_micro_usd=4)
     text = text_of(admin, "/dashboard/requests")
@@ -248,7 +246,7 @@ def test_a_refusal_says_in_the_list_why_and_a_tiny_cost_is_not_nothing(admin: Cl
     assert "&lt;$0.0001" in text
 
 
-def test_a_failed_request_shows_its_error_its_dump_and_where_the_time_went(admin: Client) -> None:
+def test_show_error_dump_and_timing_of_failed_request(admin: Client) -> None:
     trace_id = keep(*course(ending=failed(stderrTail="the last words")))
     text = text_of(admin, f"/dashboard/requests/{trace_id}")
     for shown in ("upstream error", "Overloaded", "529", "the last words", "Error dump", "Streaming", "Not stored"):
@@ -262,7 +260,7 @@ def test_a_stored_body_can_be_copied_as_curl_without_a_secret(admin: Client) -> 
     assert "$GATEWAY_KEY" in text
 
 
-def test_a_request_under_way_has_a_page_with_a_button_to_cancel_it(admin: Client, service: Service) -> None:
+def test_show_running_request_with_cancel_button(admin: Client, service: Service) -> None:
     turn = make_turn()
     for event in opening():
         service.recorder.on_event(turn, event)
@@ -333,7 +331,7 @@ def test_usage_names_keys_that_are_out_of_use(admin: Client) -> None:
     assert "expired" in text
 
 
-def test_sessions_are_listed_page_by_page_and_found_by_id_and_key(admin: Client) -> None:
+def test_list_sessions_by_page_and_find_them_by_id_and_key(admin: Client) -> None:
     now = datetime.now(UTC)
     for number in range(60):
         Session.objects.create(

@@ -15,6 +15,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 WORDS = "the merger with Initech is on 2031-05-17 code ZX81-QUARTZ-4411"
 SECRET = "sk-ant-api03-in-a-prompt-0123456789"
 FOREIGN_KEY = "sk-somebody-elses-key-0123456789"
@@ -207,7 +209,7 @@ def failing_elsewhere(gateway: Observed) -> list[str]:
         return [client.post(path, json={"model": "sonnet", **body}).headers["request-id"] for path, body in bodies]
 
 
-def test_a_dump_holds_nothing_of_the_turns_before_on_the_same_worker(observed: Observed) -> None:
+def test_exclude_earlier_turns_of_worker_from_dump(observed: Observed) -> None:
     def asked(text: str) -> tuple[str, int]:
         request_id = ask(observed, text).headers["request-id"]
         return request_id, observed.ended(request_id)["workerPid"]

@@ -33,7 +33,7 @@ def spans_of(*turns: tuple[Turn, bool]) -> list[ReadableSpan]:
     return list(exporter.get_finished_spans())
 
 
-def test_a_run_is_a_span_with_the_conventional_attributes_and_its_phases() -> None:
+def test_export_run_as_span_with_attributes_and_phases() -> None:
     body = {"max_tokens": 64, "temperature": 0.5, "messages": [{"role": "user", "content": "my words"}]}
     (span,) = spans_of((make_turn(body=body, conversation_id="c-1"), True))
 
@@ -64,7 +64,7 @@ def test_a_run_is_a_span_with_the_conventional_attributes_and_its_phases() -> No
     assert "my words" not in span.to_json()
 
 
-def test_a_span_is_below_the_clients_own_and_a_wrong_traceparent_is_ignored() -> None:
+def test_nest_span_below_client_and_ignore_bad_traceparent() -> None:
     child, orphan = spans_of((make_turn(traceparent=PARENT), True), (make_turn(traceparent="00-nonsense"), True))
 
     assert child.parent is not None

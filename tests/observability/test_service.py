@@ -66,7 +66,7 @@ async def _client(number: int, requests: int, expected: dict[str, tuple[str, str
                 await asyncio.sleep(0)
 
 
-async def test_a_thousand_requests_of_eight_clients_leave_a_thousand_rows_that_add_up(tmp_path: Path) -> None:
+async def test_add_up_thousand_rows_of_eight_clients(tmp_path: Path) -> None:
     expected: dict[str, tuple[str, str]] = {}
     async with serving(tmp_path) as service:
         await asyncio.gather(*(_client(number, 125, expected) for number in range(8)))
@@ -108,7 +108,7 @@ async def _reaches(trace_id: str, status: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_what_is_under_way_is_shown_and_gone_when_it_ends(tmp_path: Path) -> None:
+async def test_show_active_request_until_it_ends(tmp_path: Path) -> None:
     async with serving(tmp_path) as service:
         turn = make_turn()
         for event in opening():
@@ -189,9 +189,7 @@ def database_url(tmp_path: Path) -> Iterator[str]:
         yield f"postgres://{options['USER']}:{options['PASSWORD']}@{options['HOST']}:{options['PORT']}/{options['NAME']}"
 
 
-def test_after_a_kill_all_is_there_and_what_was_under_way_is_marked_at_the_next_start(
-    database_url: str, tmp_path: Path
-) -> None:
+def test_mark_interrupted_requests_at_start_after_kill(database_url: str, tmp_path: Path) -> None:
     environment = os.environ | {"DATABASE_URL": database_url}
     crashed = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", _CRASHING], stdout=subprocess.PIPE, env=environment, text=True

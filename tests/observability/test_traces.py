@@ -59,7 +59,7 @@ def test_the_row_of_a_run_that_goes_well_has_all_that_is_known() -> None:
     assert not StoredBody.objects.exists()
 
 
-def test_a_row_is_there_while_the_run_goes_on_and_changes_at_its_end() -> None:
+def test_insert_row_during_run_and_update_it_at_end() -> None:
     store, turn = make_store(), make_turn()
     draft = draft_of(turn, opening())
     store.write([Record(draft, final=False)])
@@ -74,7 +74,7 @@ def test_a_row_is_there_while_the_run_goes_on_and_changes_at_its_end() -> None:
     assert not Rollup.objects.exclude(requests=1).exists()
 
 
-def test_a_beginning_that_is_written_after_the_end_says_active_and_is_not_counted() -> None:
+def test_keep_ended_trace_when_its_start_is_written_late() -> None:
     make_store().write([Record(draft_of(make_turn(), course()), final=False)])
 
     trace = Trace.objects.get()
@@ -82,7 +82,7 @@ def test_a_beginning_that_is_written_after_the_end_says_active_and_is_not_counte
     assert not Rollup.objects.exists()
 
 
-def test_a_failed_run_leaves_a_dump_of_what_is_needed_to_understand_it() -> None:
+def test_keep_dump_with_diagnostics_of_failed_run() -> None:
     turn = make_turn(body={"max_tokens": 9, "temperature": 0.5, "thinking": {"type": "enabled", "budget_tokens": 7}})
     draft = draft_of(turn, [*opening(), failed(stderrTail="it broke here", workerPid=4711)])
     make_store().write([Record(draft, final=True)])
@@ -131,7 +131,7 @@ def test_neither_secrets_nor_the_clients_words_are_in_any_row() -> None:
     assert "[prompt]" in stored
 
 
-def test_a_key_that_keeps_bodies_keeps_request_and_answer_without_credentials() -> None:
+def test_store_bodies_without_credentials_for_such_keys() -> None:
     body = {"messages": [{"role": "user", "content": f"{PROMPT} {SECRET}"}]}
     make_store().write([Record(draft_of(make_turn(body=body, store_bodies=True), course()), final=True)])
 
@@ -166,7 +166,7 @@ def test_figures_that_make_no_sense_do_not_lose_the_trace() -> None:
     assert (trace.input_tokens, trace.output_tokens, trace.cost_micro_usd) == (2**62, 0, 0)
 
 
-def test_what_a_crash_left_active_is_marked_interrupted_and_counted_once() -> None:
+def test_mark_traces_left_active_by_crash_once() -> None:
     store = make_store()
     lost = [draft_of(make_turn(), opening()) for _ in range(3)]
     theirs = draft_of(make_turn(), opening())
@@ -206,9 +206,7 @@ _turns = st.lists(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_turns, st.integers(1, 5))
-def test_the_sums_are_those_of_the_traces_however_they_are_batched(
-    turns: Sequence[tuple[int | None, str, Event, int]], size: int
-) -> None:
+def test_sum_traces_of_any_batching(turns: Sequence[tuple[int | None, str, Event, int]], size: int) -> None:
     for model in (ErrorDump, StoredBody, Trace, Rollup, RollupBucket):
         model.objects.all().delete()
     drafts = []

@@ -14,6 +14,8 @@ from tests.limits.gateways import Site, body, make_keys
 from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 
+pytestmark = pytest.mark.long
+
 OPUS = "claude-opus-4-6"
 ADVISOR = {"type": "advisor_20260301", "name": "advisor", "model": OPUS}
 SEARCH = {"type": "web_search_20250305", "name": "web_search"}

@@ -20,12 +20,12 @@ def refused(env: dict[str, str]) -> str:
     return str(caught.value)
 
 
-def test_without_a_credential_the_gateway_is_a_demo_and_passes_nothing_on() -> None:
+def test_run_demo_without_credential_and_call_nobody() -> None:
     credential = read_credential({"HTTPS_PROXY": "http://proxy.example:3128", "HOME": "/home/x"})
     assert (credential.kind, credential.env, credential.base_url) == ("demo", {}, None)
 
 
-def test_an_api_key_goes_to_anthropic_unless_another_address_is_set() -> None:
+def test_send_api_key_to_anthropic_by_default() -> None:
     assert read_credential({"ANTHROPIC_API_KEY": "k"}).base_url == "https://api.anthropic.com"
     credential = read_credential({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "https://llm.example/base/"})
     assert (credential.kind, credential.base_url) == ("api_key", "https://llm.example/base")
@@ -44,7 +44,7 @@ def test_a_gateway_token_goes_out_as_such() -> None:
     assert credential.env == {"ANTHROPIC_AUTH_TOKEN": "t", "ANTHROPIC_BASE_URL": "http://llm.example"}
 
 
-def test_the_way_out_of_the_network_is_passed_on_and_nothing_else() -> None:
+def test_pass_only_proxy_settings_to_worker() -> None:
     network = {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": "localhost", "NODE_EXTRA_CA_CERTS": "/ca.pem"}
     own = {
         "DATABASE_URL": "postgres://u:p@h/n",
@@ -70,7 +70,7 @@ def test_bedrock_needs_a_region_and_gets_its_variables() -> None:
     }
 
 
-def test_an_aws_profile_is_found_although_the_worker_has_another_home() -> None:
+def test_find_aws_profile_from_workers_home() -> None:
     env = {"CLAUDE_CODE_USE_BEDROCK": "1", "AWS_REGION": "eu-west-1", "AWS_PROFILE": "work", "HOME": "/home/x"}
     credential = read_credential(env)
     assert credential.env["AWS_CONFIG_FILE"] == "/home/x/.aws/config"
@@ -86,12 +86,12 @@ def test_an_aws_profile_is_found_although_the_worker_has_another_home() -> None:
         {"CLAUDE_CODE_USE_FOUNDRY": "1", "ANTHROPIC_FOUNDRY_RESOURCE": "r"},
     ],
 )
-def test_the_programs_that_fetch_a_clouds_credentials_can_be_found(env: dict[str, str]) -> None:
+def test_find_programs_that_fetch_cloud_credentials(env: dict[str, str]) -> None:
     assert read_credential(env | {"PATH": "/opt/bin"}).env["PATH"] == "/opt/bin"
     assert "PATH" not in read_credential({"ANTHROPIC_API_KEY": "k", "PATH": "/opt/bin"}).env
 
 
-def test_vertex_needs_a_project_and_a_region_and_gets_its_variables() -> None:
+def test_require_project_and_region_for_vertex() -> None:
     assert "ANTHROPIC_VERTEX_PROJECT_ID and CLOUD_ML_REGION" in refused({"CLAUDE_CODE_USE_VERTEX": "1"})
     given = {
         "CLAUDE_CODE_USE_VERTEX": "1",

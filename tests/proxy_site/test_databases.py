@@ -31,7 +31,7 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         prepare_state_dir(tmp_path / "file" / "state")
 
 
-def test_the_signing_key_is_made_once_and_only_this_user_can_read_it(tmp_path: Path) -> None:
+def test_create_private_signing_key_once(tmp_path: Path) -> None:
     key = kept_secret_key(tmp_path)
     assert len(key) >= 50
     assert kept_secret_key(tmp_path) == key
@@ -50,7 +50,7 @@ def test_an_empty_signing_key_is_refused(tmp_path: Path) -> None:
         kept_secret_key(tmp_path)
 
 
-def test_sqlite_takes_the_write_lock_at_the_start_of_a_transaction(tmp_path: Path) -> None:
+def test_take_sqlite_write_lock_at_transaction_start(tmp_path: Path) -> None:
     description = sqlite_database(tmp_path / "db.sqlite3")
     assert description["ENGINE"] == "django.db.backends.sqlite3"
     assert description["NAME"] == str(tmp_path / "db.sqlite3")
@@ -95,7 +95,7 @@ def test_a_postgres_url_gives_every_part_unquoted(scheme: str) -> None:
         "hunter2",
     ],
 )
-def test_another_database_is_refused_without_showing_its_password(url: str) -> None:
+def test_reject_other_database_without_showing_password(url: str) -> None:
     with pytest.raises(SettingError, match="DATABASE_URL: its value is not allowed") as caught:
         read_site({"DATABASE_URL": url})
     assert "hunter2" not in str(caught.value)

@@ -86,9 +86,7 @@ def test_debug_logs_everything() -> None:
         ("CLAUDE_PROXY_HOST", "a\nb", "an address of this machine"),
     ],
 )
-def test_a_bad_value_is_refused_with_its_name_the_value_and_what_is_allowed(
-    name: str, value: str, allowed: str
-) -> None:
+def test_reject_bad_value_with_name_value_and_allowed(name: str, value: str, allowed: str) -> None:
     message = refused({name: value})
     assert message.startswith(f"{name}: {value!r} is not allowed; it must be ")
     assert allowed in message
@@ -107,7 +105,7 @@ def test_a_secret_can_come_from_a_file(tmp_path: Path) -> None:
     assert read({"CLAUDE_PROXY_API_KEY_FILE": str(tmp_path / "key")}).api_key == "from-the-file"
 
 
-def test_a_secret_file_that_is_missing_empty_or_set_beside_the_secret_is_refused(tmp_path: Path) -> None:
+def test_reject_missing_empty_or_duplicate_secret_file(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     assert "cannot be read" in refused({"CLAUDE_PROXY_API_KEY_FILE": str(tmp_path / "missing")})
@@ -138,7 +136,7 @@ def test_the_gateway_is_never_its_own_upstream(address: str) -> None:
         read({"CLAUDE_PROXY_PORT": "80"}, Credential(kind="api_key", base_url="http://localhost"))
 
 
-def test_the_table_of_variables_holds_each_once_and_every_default_is_allowed() -> None:
+def test_list_each_variable_once_with_valid_default() -> None:
     names = [variable.name for variable in TABLE]
     assert len(names) == len(set(names))
     for variable in TABLE:
@@ -153,7 +151,7 @@ def test_messages_and_hints_name_only_variables_of_the_table() -> None:
         assert named <= known, module
 
 
-def test_a_group_adds_its_prefix_unless_the_setting_names_its_variable() -> None:
+def test_prefix_group_settings_without_a_variable_name() -> None:
     names = [setting.name for setting in table(SessionSettings, "CLAUDE_PROXY_SESSION_")]
     assert names == [
         "CLAUDE_PROXY_SESSION_TTL_HOURS",
@@ -180,14 +178,14 @@ def test_a_check_gives_the_value_in_its_usual_form(check: Check[object], raw: st
 
 
 @pytest.mark.parametrize("raw", ["ftp://host", "https://", "host", "https://a b", "https://host:99999"])
-def test_an_address_without_scheme_host_or_a_real_port_is_refused(raw: str) -> None:
+def test_reject_address_without_scheme_host_or_port(raw: str) -> None:
     variable = Setting(name="U", check=checks.url("https", "http"), default=None, description="")
     with pytest.raises(SettingError, match="such as https://host or http://host"):
         read_value(variable, {"U": raw})
 
 
 @given(st.text())
-def test_whatever_stands_in_a_number_the_answer_is_a_number_in_bounds_or_a_setting_error(raw: str) -> None:
+def test_convert_number_within_bounds_or_report_setting(raw: str) -> None:
     variable = Setting(name="N", check=checks.integer(1, 9), default=5, description="")
     with suppress(SettingError):
         assert 1 <= read_value(variable, {"N": raw}) <= 9

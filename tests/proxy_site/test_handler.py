@@ -49,7 +49,7 @@ def no_collection() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_database", "no_collection")
-async def test_a_request_and_its_body_are_free_when_it_is_answered_and_not_only_when_garbage_is_collected() -> None:
+async def test_free_request_and_body_without_garbage_collection() -> None:
     before = requests()
     sent: list[dict[str, Any]] = []
     answered = asyncio.Event()

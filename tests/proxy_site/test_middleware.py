@@ -50,12 +50,12 @@ async def test_a_part_of_a_file_can_be_asked_for(middleware: StaticFiles) -> Non
 
 
 @pytest.mark.parametrize("path", ["/dashboard/", "/static/missing.css", "/static/../manage.py"])
-async def test_whatever_is_no_static_file_goes_on_to_the_site(middleware: StaticFiles, path: str) -> None:
+async def test_pass_other_paths_on_to_site(middleware: StaticFiles, path: str) -> None:
     response = await get(middleware, path)
     assert isinstance(response, HttpResponse)
     assert response.content.startswith(b"page /")
 
 
-def test_the_middleware_takes_no_thread_for_the_requests_that_pass(middleware: StaticFiles) -> None:
+def test_use_no_thread_in_middleware(middleware: StaticFiles) -> None:
     assert iscoroutinefunction(middleware)
     assert "proxy_site.middleware.StaticFiles" in settings.MIDDLEWARE

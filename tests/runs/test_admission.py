@@ -104,7 +104,7 @@ async def test_within_a_key_the_first_come_is_the_first_served() -> None:
     assert await in_order(waiters, slot) == waiters
 
 
-async def test_keys_take_turns_so_that_a_hundred_of_one_do_not_starve_another() -> None:
+async def test_take_turns_between_keys() -> None:
     line = admission(places=200)
     slot = await Waiter(line).slot()
     many = [Waiter(line, key=1) for _ in range(100)]
@@ -128,7 +128,7 @@ async def test_the_lower_the_priority_the_sooner() -> None:
     assert [waiter.priority for waiter in order] == [-3, 0, 5, 9]
 
 
-async def test_a_full_queue_refuses_at_once_and_says_when_to_come_again() -> None:
+async def test_reject_at_once_with_retry_after_when_queue_is_full() -> None:
     line = admission(places=1)
     await Waiter(line).slot()
     Waiter(line)
@@ -177,7 +177,7 @@ async def test_two_keys_do_not_take_each_others_place_by_turns() -> None:
     assert not first.task.done()
 
 
-async def test_the_last_priority_gives_way_first_and_never_a_better_one() -> None:
+async def test_evict_last_priority_first_and_never_a_better_one() -> None:
     line = admission(places=3)
     await Waiter(line).slot()
     late, early = Waiter(line, key=1, priority=5), [Waiter(line, key=2, priority=0) for _ in range(2)]
@@ -213,7 +213,7 @@ async def test_a_queue_without_places_takes_whom_it_can_serve_at_once() -> None:
         await Waiter(line).slot()
 
 
-async def test_whoever_waits_too_long_leaves_the_line() -> None:
+async def test_leave_queue_after_wait_limit() -> None:
     line = admission(wait_limit_s=0.02)
     slot = await Waiter(line).slot()
 
@@ -226,7 +226,7 @@ async def test_whoever_waits_too_long_leaves_the_line() -> None:
     assert line.snapshot().active == 0
 
 
-async def test_whoever_is_stopped_leaves_the_line_at_once_and_the_next_takes_the_place() -> None:
+async def test_leave_queue_at_once_when_stopped() -> None:
     line = admission(places=2)
     slot = await Waiter(line).slot()
     leaving, staying = Waiter(line), Waiter(line)
@@ -241,7 +241,7 @@ async def test_whoever_is_stopped_leaves_the_line_at_once_and_the_next_takes_the
     await staying.slot()
 
 
-async def test_a_slot_given_to_somebody_who_leaves_at_that_moment_goes_to_the_next() -> None:
+async def test_give_slot_to_next_when_its_receiver_leaves() -> None:
     line = admission()
     slot = await Waiter(line).slot()
     leaving, staying = Waiter(line), Waiter(line)
@@ -256,7 +256,7 @@ async def test_a_slot_given_to_somebody_who_leaves_at_that_moment_goes_to_the_ne
     assert line.snapshot() == QueueSnapshot(active=1, waiting=0, max=1)
 
 
-async def test_the_advice_when_to_come_again_follows_the_service_times_seen() -> None:
+async def test_follow_service_times_in_retry_after() -> None:
     line = admission()
     before = line.retry_after_s()
     for _ in range(30):

@@ -59,7 +59,7 @@ def opened(clock: Clock, *, open_s: float = 10) -> Breaker:
     return breaker
 
 
-async def test_so_many_failures_in_a_row_give_the_upstream_up_and_fewer_do_not(clock: Clock) -> None:
+async def test_open_breaker_after_n_failures_in_a_row(clock: Clock) -> None:
     breaker = breaker_of(clock)
     for _ in range(2):
         attempt(breaker, failed=True)
@@ -77,14 +77,14 @@ async def test_a_success_between_them_begins_the_count_anew(clock: Clock) -> Non
     assert not is_refused(breaker)
 
 
-async def test_what_says_nothing_of_the_upstream_does_not_count_either_way(clock: Clock) -> None:
+async def test_ignore_attempts_that_say_nothing_of_upstream(clock: Clock) -> None:
     breaker = breaker_of(clock)
     for failed in (True, None, True, None, True):
         attempt(breaker, failed=failed)
     assert is_refused(breaker)
 
 
-async def test_failures_that_are_longer_apart_than_the_window_do_not_count_together(clock: Clock) -> None:
+async def test_ignore_failures_further_apart_than_window(clock: Clock) -> None:
     breaker = breaker_of(clock, window_s=60)
     for _ in range(20):
         attempt(breaker, failed=True)
@@ -169,7 +169,7 @@ async def test_the_request_that_opens_it_keeps_its_retry(clock: Clock) -> None:
         attempt(breaker, failed=True, request="d")
 
 
-async def test_a_try_that_fails_makes_it_wait_again_and_is_not_given_up_twice(clock: Clock) -> None:
+async def test_restart_pause_after_failed_probe(clock: Clock) -> None:
     breaker = opened(clock)
     clock.now += 10
     attempt(breaker, failed=True)
@@ -186,7 +186,7 @@ async def test_a_try_that_says_nothing_leaves_the_next_one_to_try(clock: Clock) 
     assert breaker.enter().probe
 
 
-async def test_what_began_before_it_opened_may_close_it_and_not_reopen_it(clock: Clock) -> None:
+async def test_close_breaker_by_older_success_but_not_reopen(clock: Clock) -> None:
     breaker = breaker_of(clock)
     early = [breaker.enter(key) for key in range(5)]
     clock.now += 1
@@ -247,7 +247,7 @@ async def test_one_key_can_never_have_another_refused(steps: Sequence[tuple[bool
         ("[[n=9]] [[gap=0.1]] [[cut=2]]", 0), ("[[status=404]]", 0),
     ],
 )  # fmt: skip
-async def test_an_attempt_fails_by_server_errors_and_lost_connections_alone(
+async def test_count_only_server_errors_and_lost_connections(
     pool: Pool, clock: Clock, prompt: str, failures: int
 ) -> None:
     breaker = breaker_of(clock)
@@ -264,7 +264,7 @@ async def test_an_attempt_fails_by_server_errors_and_lost_connections_alone(
         {"messages": [None]},
     ],
 )
-async def test_what_was_never_sent_is_no_failure_of_the_upstream(
+async def test_count_unsent_attempt_as_no_failure(
     pool: Pool, clock: Clock, stand_in: StandInProcess, fields: dict[str, Any]
 ) -> None:
     """The dialects refuse these; the CLI would throw before it sends them."""
@@ -277,7 +277,7 @@ async def test_what_was_never_sent_is_no_failure_of_the_upstream(
     assert stand_in.recorded(since=before) == []
 
 
-async def test_a_refusal_costs_no_worker_and_the_next_success_closes_it(pool: Pool, clock: Clock) -> None:
+async def test_close_breaker_after_next_success(pool: Pool, clock: Clock) -> None:
     breaker = opened(clock)
     desk = RunDesk(pool, breaker=breaker)
     rejected = desk.start(turn_of("[[n=1]]"))

@@ -46,7 +46,7 @@ async def two_that_have_asked(line: Admission) -> list[Slot]:
 
 
 @pytest.mark.usefixtures("working")
-async def test_a_third_run_waits_while_two_are_at_work_though_there_are_free_slots() -> None:
+async def test_queue_third_run_while_two_are_at_work() -> None:
     line = admission(slots=5)
     slots = await two_that_have_asked(line)
     third = Waiter(line)
@@ -71,7 +71,7 @@ async def test_twice_as_many_are_at_work_as_may_start() -> None:
     assert not fifth.task.done()
 
 
-async def test_who_waits_for_the_upstream_is_not_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_count_waiting_for_upstream_as_not_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_pacing, "_SENT_S", 0.005)
     monkeypatch.setattr(cpu_pacing, "_MAX_PAUSE_S", FOREVER_S)
     line = admission(slots=5)
@@ -89,7 +89,7 @@ async def test_when_all_stay_at_work_the_next_one_comes_after_a_while(monkeypatc
     await Waiter(line).slot()
 
 
-async def test_who_is_put_in_order_is_at_work_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_count_settling_run_as_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_pacing, "_SENT_S", 0.0)
     monkeypatch.setattr(cpu_pacing, "BUSY_LIMIT_S", FOREVER_S)
     monkeypatch.setattr(cpu_pacing, "_MAX_PAUSE_S", FOREVER_S)

@@ -73,7 +73,7 @@ async def test_an_ending_is_never_refused() -> None:
     assert isinstance((await box.take(SOON_S))[-1], Finished)
 
 
-async def test_when_nobody_takes_any_more_nothing_is_kept_and_nobody_waits() -> None:
+async def test_release_everything_when_consumer_stops() -> None:
     box = EventBuffer()
     for number in range(event_buffer._MAX_BATCHES):
         box.put(batch(number))

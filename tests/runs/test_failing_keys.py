@@ -46,7 +46,7 @@ def look(queue: Admission) -> None:
     queue._recheck()
 
 
-async def test_a_failing_key_starts_twice_a_second_while_no_run_is_busy(clock: Clock) -> None:
+async def test_start_failing_key_twice_a_second_when_idle(clock: Clock) -> None:
     queue = line()
     await failed_often(queue, clock)
     bad = Waiter(queue, key=BAD)
@@ -59,7 +59,7 @@ async def test_a_failing_key_starts_twice_a_second_while_no_run_is_busy(clock: C
     (await bad.slot()).release()
 
 
-async def test_a_failing_key_waits_for_busy_runs_for_two_seconds_at_most(clock: Clock) -> None:
+async def test_delay_failing_key_two_seconds_at_most(clock: Clock) -> None:
     queue = line()
     await failed_often(queue, clock)
     busy: Slot = await Waiter(queue, key=GOOD).slot()

@@ -82,7 +82,7 @@ class LateEngine:
 
 
 class TestOrder:
-    async def test_a_run_is_queued_admitted_worked_on_streamed_and_finished(self, desk: RunDesk) -> None:
+    async def test_publish_run_phases_in_order(self, desk: RunDesk) -> None:
         started = desk.start(turn_of("[[n=3]] [[out=9]]"))
 
         ending = await started.read_to_the_end()
@@ -96,7 +96,7 @@ class TestOrder:
         assert times == sorted(times)
         assert desk.free()
 
-    async def test_the_slot_stays_taken_until_the_worker_is_free_even_when_clients_leave(self, pool: Pool) -> None:
+    async def test_keep_slot_until_worker_is_free_after_disconnect(self, pool: Pool) -> None:
         engine = CountingEngine(pool)
         desk = RunDesk(engine, slots=2)
         started = [desk.start(turn_of("[[n=1000]] [[gap=0.01]]")) for _ in range(6)]
@@ -113,7 +113,7 @@ class TestOrder:
 
 class TestRetries:
     @pytest.mark.fault("The CLI", "is killed before the first byte", trace="completed, tried again")
-    async def test_a_worker_killed_before_the_first_byte_is_not_noticed_by_the_client(
+    async def test_hide_worker_death_before_first_byte_from_client(
         self, desk: RunDesk, stand_in: StandInProcess
     ) -> None:
         sent = mark()
@@ -129,7 +129,7 @@ class TestRetries:
         assert started.last(Retrying).error.kind is FailureKind.WORKER_DIED
         assert len(stand_in.recorded(containing=sent)) == 2
 
-    async def test_a_worker_killed_after_the_first_byte_is_a_failure_and_not_tried_again(
+    async def test_fail_without_retry_when_worker_dies_after_first_byte(
         self, desk: RunDesk, stand_in: StandInProcess
     ) -> None:
         sent = mark()
@@ -157,7 +157,7 @@ class TestRetries:
         assert desk.free()
 
     @pytest.mark.parametrize("fault", ["500", "529", "drop"])
-    async def test_what_passes_is_tried_once_more(self, desk: RunDesk, stand_in: StandInProcess, fault: str) -> None:
+    async def test_retry_transient_failure_once(self, desk: RunDesk, stand_in: StandInProcess, fault: str) -> None:
         sent = mark()
         started = desk.start(turn_of(f"[[flaky={sent}:1:{fault}]] [[n=2]]"))
 
@@ -169,7 +169,7 @@ class TestRetries:
         assert len(stand_in.recorded(containing=sent)) == 2
 
     @pytest.mark.parametrize(("retries", "calls"), [(0, 1), (1, 2), (2, 3)])
-    async def test_what_does_not_pass_is_tried_as_often_as_set(
+    async def test_retry_transient_failure_as_often_as_set(
         self, desk: RunDesk, stand_in: StandInProcess, retries: int, calls: int
     ) -> None:
         sent = mark()
@@ -239,7 +239,7 @@ class TestLimits:
 
         assert isinstance(await started.read_to_the_end(), Finished)
 
-    async def test_a_worker_that_is_long_in_starting_is_no_stall_of_the_upstream(self, pool: Pool) -> None:
+    async def test_not_report_slow_worker_start_as_stall(self, pool: Pool) -> None:
         desk = RunDesk(LateEngine(pool, delay_s=2.5))
         started = desk.start(turn_of("[[n=1]]"), limits(stall_timeout_s=1.5))
 
@@ -288,7 +288,7 @@ class TestStops:
     @pytest.mark.parametrize(
         ("cause", "ending"), [(CancelReason.OPERATOR, "cancelled"), (CancelReason.CLIENT_DISCONNECT, "client")]
     )
-    async def test_a_stop_in_the_middle_closes_the_upstream_call_and_frees_the_slot(
+    async def test_close_upstream_call_and_free_slot_on_stop(
         self, desk: RunDesk, stand_in: StandInProcess, cause: CancelReason, ending: str
     ) -> None:
         sent = mark()
@@ -355,7 +355,7 @@ class TestStops:
 
 
 class TestSlowClients:
-    async def test_a_client_that_reads_slowly_costs_little_memory_and_loses_nothing(self, desk: RunDesk) -> None:
+    async def test_serve_slow_reader_completely_with_little_memory(self, desk: RunDesk) -> None:
         started = desk.start(turn_of("[[n=20000]]"))
         await eventually_async(lambda: started.run.event_buffer.full, within_s=20)
         waiting = [event for event in started.heard if isinstance(event, Streamed)]
@@ -407,9 +407,7 @@ class TestFaults:
         assert started.kinds() == [Queued, Admitted, Failed]
         assert desk.free()
 
-    async def test_a_stop_while_the_engine_has_no_worker_is_told_at_once_and_the_slot_kept(
-        self, pool: Pool, stand_in: StandInProcess
-    ) -> None:
+    async def test_report_stop_at_once_while_waiting_for_a_worker(self, pool: Pool, stand_in: StandInProcess) -> None:
         gate = asyncio.Event()
 
         class SlowEngine:

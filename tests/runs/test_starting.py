@@ -16,7 +16,7 @@ def admission(*, slots: int = 3, starting: int = 1, places: int = 10) -> Admissi
     return Admission(max_active=slots, max_waiting=places, wait_limit_s=60, max_starting=starting)
 
 
-async def test_a_run_starts_when_the_one_before_it_has_asked_the_upstream() -> None:
+async def test_start_run_after_previous_one_asked_upstream() -> None:
     line = admission()
     first, second = Waiter(line), Waiter(line)
     slot = await first.slot()
@@ -60,7 +60,7 @@ async def test_a_start_that_takes_long_does_not_hold_the_others_up(monkeypatch: 
     await Waiter(line).slot()
 
 
-async def test_a_queue_without_places_takes_as_many_as_there_are_slots_though_they_start_one_by_one() -> None:
+async def test_fill_all_slots_when_queue_has_no_places() -> None:
     line = admission(places=0)
     slot, waiters = await Waiter(line).slot(), [Waiter(line), Waiter(line)]
     await settled()
@@ -74,7 +74,7 @@ async def test_a_queue_without_places_takes_as_many_as_there_are_slots_though_th
     await waiters[1].slot()
 
 
-async def test_whoever_has_priority_starts_first() -> None:
+async def test_start_better_priority_first() -> None:
     line = admission()
     slot = await Waiter(line).slot()
     late, soon = Waiter(line, priority=1), Waiter(line, key=2, priority=0)

@@ -18,6 +18,8 @@ from tests.support.processes import children_of
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 _OF_THE_SHELL = {"LANG", "LC_ALL", "TZ"}
 _OF_THE_WORKER = {
     "PATH",
@@ -101,9 +103,7 @@ def test_a_tool_call_goes_to_the_client_and_nothing_is_done_here(
     assert not [child for worker in workers for child in children_of(worker.pid)]
 
 
-def test_a_workers_environment_is_the_list_and_its_command_line_holds_no_secret(
-    client: httpx.Client, target: Target
-) -> None:
+def test_keep_secrets_out_of_worker_environment_and_argv(client: httpx.Client, target: Target) -> None:
     prompt = f"words-{uuid.uuid4().hex}"
     ask(client, prompt)
     workers = [worker for worker in target.gateway.workers() if "claude" in worker.name()]
@@ -121,7 +121,7 @@ def test_a_workers_environment_is_the_list_and_its_command_line_holds_no_secret(
         assert prompt not in command
 
 
-def test_nobody_else_may_read_what_the_gateway_writes(target: Target) -> None:
+def test_restrict_files_to_own_user(target: Target) -> None:
     state = target.gateway.state_dir
 
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
@@ -226,7 +226,7 @@ def test_operations_are_for_operators(target: Target, client: httpx.Client) -> N
         assert operator.post("/v1/messages", json={}).status_code == 403
 
 
-def test_a_key_that_is_not_good_enough_is_not_made_up_for_by_a_login(target: Target, client: httpx.Client) -> None:
+def test_reject_insufficient_key_even_with_a_login(target: Target, client: httpx.Client) -> None:
     cookie = {"cookie": f"sessionid={target.session}"}
 
     assert client.get("/debug/stats", headers=cookie).status_code == 403
@@ -265,7 +265,7 @@ def test_a_client_writes_no_line_of_its_own_into_the_log(target: Target, client:
     assert not [line for line in lines if "\x1b" in line or "\u202e" in line]
 
 
-def test_the_server_itself_holds_nothing_open_that_it_was_not_asked_for(target: Target) -> None:
+def test_keep_no_unrequested_connections_open(target: Target) -> None:
     """No debugger, no second port."""
     server = psutil.Process(target.gateway.pid)
 

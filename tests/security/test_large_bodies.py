@@ -11,6 +11,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 _ANSWER_S = 60.0
 _MEGABYTE = 1024 * 1024
 _BASE_MB = 250

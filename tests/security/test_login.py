@@ -27,7 +27,7 @@ def log_in(password: str, *, address: str = "198.51.100.1", **headers: str) -> H
     return Client().post("/admin/login/", form, REMOTE_ADDR=address, headers=headers)  # type: ignore[return-value]
 
 
-def test_after_ten_wrong_passwords_even_the_right_one_has_to_wait_at_that_address_alone(
+def test_throttle_only_that_address_after_ten_wrong_passwords(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for _ in range(10):
@@ -47,7 +47,7 @@ def test_an_invented_address_does_not_help(settings: Settings) -> None:
     assert b"Too many failed logins" in log_in(PASSWORD, **{"x-forwarded-for": "203.0.113.99"}).content
 
 
-def test_wrong_keys_are_429_after_a_while_and_good_ones_in_use_are_not() -> None:
+def test_throttle_wrong_keys_but_not_good_ones() -> None:
     _, good = async_to_sync(create_key)("good")
     _, fresh = async_to_sync(create_key)("fresh")
     ask = async_to_sync(authenticate)

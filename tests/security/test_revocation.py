@@ -14,6 +14,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 _STREAMS = 6
 _LONG = "[[n=3000]] [[gap=0.05]]"
 _END = {

@@ -4,6 +4,8 @@ import pytest
 
 from tests.support.scaling import assert_linear, cases
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(("reader", "shape"), list(cases()))
 def test_ten_megabytes_take_at_most_twenty_times(reader: str, shape: str) -> None:

@@ -42,7 +42,7 @@ def manage(state_dir: Path, *arguments: str, **env: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_in_production_djangos_check_is_clean_cookies_are_secure_and_browsers_are_told_to_stay(tmp_path: Path) -> None:
+def test_pass_production_check_with_secure_cookies_and_hsts(tmp_path: Path) -> None:
     said = manage(tmp_path, "shell", "-c", _SHOW, **PRODUCTION)
 
     assert "no issues" in said

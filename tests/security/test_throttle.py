@@ -52,14 +52,14 @@ def test_other_addresses_do_not_notice(guesses: Throttle) -> None:
     assert guesses.wait_s("198.51.100.2", "wrong") == 0
 
 
-def test_what_has_worked_from_an_address_goes_on_working_there(guesses: Throttle) -> None:
+def test_keep_address_with_successes_working(guesses: Throttle) -> None:
     guesses.succeeded("198.51.100.1", "good")
     fail(guesses, "198.51.100.1")
     assert guesses.wait_s("198.51.100.1", "good") == 0
     assert guesses.wait_s("198.51.100.1", "another") > 0
 
 
-def test_what_has_worked_elsewhere_does_not_help_an_attacker(guesses: Throttle) -> None:
+def test_count_successes_elsewhere_not_for_attacker(guesses: Throttle) -> None:
     guesses.succeeded("198.51.100.2", "good")
     fail(guesses, "198.51.100.1")
     assert guesses.wait_s("198.51.100.1", "good") > 0

@@ -11,6 +11,8 @@ from apiproxy.standin.demo import INTRODUCTION
 from tests.support.engine import body_of
 from tests.support.gateway import GatewayProcess
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:

@@ -9,6 +9,8 @@ import pytest
 from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 
+pytestmark = pytest.mark.long
+
 ENDS_WITHIN_S = 30.0
 ODD_MANAGE = "tests/support/odd_manage.py"
 

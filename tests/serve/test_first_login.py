@@ -17,6 +17,8 @@ from tests.support.gateway import GatewayProcess, sign_in
 from tests.support.processes import ROOT, clean_environment
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 START_S, STOP_S = 120.0, 40.0
 ENV = {"CLAUDE_PROXY_API_KEY": "", "CLAUDE_PROXY_WARM_WORKERS": "1"}
 QUESTION = {"model": "sonnet", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]}

@@ -19,7 +19,7 @@ RENEWED_S = 150.0
 DRAIN_MS = 25_000
 PAGE_TIMEOUT_MS = 30_000.0
 
-pytestmark = pytest.mark.xdist_group("processes")
+pytestmark = [pytest.mark.xdist_group("processes"), pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 ASKED = 3
 IDLE_WITHIN_S = 60.0
 

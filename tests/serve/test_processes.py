@@ -28,7 +28,7 @@ from tests.support.waiting import eventually, eventually_async
 
 CLIENTS = 8
 
-pytestmark = pytest.mark.xdist_group("processes")
+pytestmark = [pytest.mark.xdist_group("processes"), pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_clients_that_come_together_are_shared_by_the_processes(several: Gateway
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_process_whose_code_is_newer_than_the_database_does_not_start() -> None:
+def test_refuse_start_when_code_is_newer_than_database() -> None:
     refuse_pending_migrations()
     last = MigrationRecorder.Migration.objects.filter(app="observability").latest("pk")
     last.delete()
@@ -70,7 +70,7 @@ def test_a_process_whose_code_is_newer_than_the_database_does_not_start() -> Non
         last.save(force_insert=True)
 
 
-def test_without_redis_each_process_shows_and_cancels_what_another_does(several: GatewayProcess) -> None:
+def test_show_and_cancel_across_processes_without_redis(several: GatewayProcess) -> None:
     key = make_keys(several, {f"operator {secrets.token_hex(4)}": {"scopes": ["api", "admin"]}}).popitem()[1]
     headers = {"x-api-key": key}
 
@@ -96,7 +96,7 @@ def test_without_redis_each_process_shows_and_cancels_what_another_does(several:
     eventually(lambda: get(f"/debug/traces/{running.id}").get("endReason") == "cancelled", within_s=10)
 
 
-def test_the_workers_page_has_a_row_for_each_process_with_what_it_does(several: GatewayProcess) -> None:
+def test_show_row_per_process_on_workers_page(several: GatewayProcess) -> None:
     key = make_keys(several, {f"hanging {secrets.token_hex(4)}": {"scopes": ["api", "admin"]}}).popitem()[1]
     running = Hanging(several, key)
     with chromium() as browser:
@@ -123,7 +123,7 @@ def test_the_workers_page_has_a_row_for_each_process_with_what_it_does(several: 
     assert not running.is_alive()
 
 
-def test_a_process_that_is_killed_is_replaced_the_others_go_on_and_the_metrics_never_fall(
+def test_replace_killed_process_without_metric_drops(
     several: GatewayProcess,
 ) -> None:
     key = make_keys(several, {f"watcher {secrets.token_hex(4)}": {"scopes": ["api", "admin"]}}).popitem()[1]

@@ -15,6 +15,8 @@ from tests.support.processes import is_alive
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 GONE_WITHIN_S = 5.0
 BODY = {"model": "claude-sonnet-5", "max_tokens": 100}
 
@@ -61,7 +63,7 @@ def own(stand_in: StandInProcess, tmp_path: Path) -> Iterator[GatewayProcess]:
     streamed="200",
     after="exit code 0, no process",
 )
-def test_sigterm_lets_a_running_answer_end_refuses_new_ones_and_leaves_no_process(own: GatewayProcess) -> None:
+def test_drain_on_sigterm_and_reject_new_requests(own: GatewayProcess) -> None:
     reader = Reader(own, "[[n=60]] [[gap=0.1]]")
     reader.start()
     assert reader.begun.wait(30)
@@ -81,7 +83,7 @@ def test_sigterm_lets_a_running_answer_end_refuses_new_ones_and_leaves_no_proces
 
 
 @pytest.mark.fault("SIGTERM", "twice", streamed="200, error event overloaded_error", after="exit code 0")
-def test_a_second_signal_ends_the_running_answers_with_an_error_in_their_stream(own: GatewayProcess) -> None:
+def test_end_running_streams_with_error_on_second_signal(own: GatewayProcess) -> None:
     reader = Reader(own, "[[n=2]] [[midhang=1]]")
     reader.start()
     assert reader.begun.wait(30)
@@ -96,7 +98,7 @@ def test_a_second_signal_ends_the_running_answers_with_an_error_in_their_stream(
     assert json.loads(last.split("data: ", 1)[1])["error"]["type"] == "overloaded_error"
 
 
-def test_after_a_kill_no_cli_process_is_left_whatever_it_was_doing(own: GatewayProcess) -> None:
+def test_leave_no_cli_process_after_kill(own: GatewayProcess) -> None:
     reader = Reader(own, "[[n=2]] [[midhang=1]]")
     reader.start()
     assert reader.begun.wait(30)
@@ -107,9 +109,7 @@ def test_after_a_kill_no_cli_process_is_left_whatever_it_was_doing(own: GatewayP
 
 
 @pytest.mark.fault("SIGKILL", "while workers are warm", after="their folders are swept at the next start")
-def test_what_a_killed_server_left_in_the_state_folder_is_swept_at_the_next_start(
-    stand_in: StandInProcess, tmp_path: Path
-) -> None:
+def test_sweep_state_folder_of_killed_server_at_start(stand_in: StandInProcess, tmp_path: Path) -> None:
     first = GatewayProcess(tmp_path, upstream=stand_in.base_url).start()
     first.process.kill()
     first.stop()

@@ -31,7 +31,7 @@ SUPERVISOR_MB = 40
 MAX_PAUSE_S = 2.0
 """While no other process takes connections."""
 
-pytestmark = pytest.mark.xdist_group("processes")
+pytestmark = [pytest.mark.xdist_group("processes"), pytest.mark.long]
 
 
 @pytest.fixture

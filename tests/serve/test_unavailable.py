@@ -13,6 +13,8 @@ from apiproxy.server.listener import listening_socket
 from apiproxy.server.unavailable import UnavailableResponder
 from tests.support.processes import ROOT
 
+pytestmark = pytest.mark.long
+
 BODY_BYTES = 8 * 2**20
 
 

@@ -11,6 +11,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def blocked(stand_in: StandInProcess, tmp_path: Path) -> GatewayProcess:
@@ -22,7 +24,7 @@ def blocked(stand_in: StandInProcess, tmp_path: Path) -> GatewayProcess:
 
 
 @pytest.mark.fault("The CLI", "cannot be started at all", plain="502 api_error", after="/readyz 503 until it can")
-def test_without_workers_the_gateway_is_not_ready_refuses_and_recovers_by_itself(blocked: GatewayProcess) -> None:
+def test_recover_readiness_without_workers(blocked: GatewayProcess) -> None:
     starting = threading.Thread(target=blocked.start)  # which waits until it is ready
     starting.start()
     try:

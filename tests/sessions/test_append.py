@@ -13,6 +13,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 QUOTA_BYTES = 1_000_000
 STORING = {"store_bodies": True}
 

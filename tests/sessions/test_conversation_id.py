@@ -48,7 +48,7 @@ def test_only_the_last_message_of_the_user_is_asked_for_a_label() -> None:
     assert conversation_id({}, {"messages": [first, answer, {"role": "user", "content": "bye"}]}) is None
 
 
-def test_an_id_that_cannot_be_kept_is_kept_by_its_digest_and_never_taken_for_another() -> None:
+def test_store_unstorable_id_by_digest_without_collision() -> None:
     long = "x" * 300
     assert normal(long) != normal(long + "x")
     assert all(normal(text).startswith("sha256:") for text in (long, "a\x00b", "a\ud800"))
@@ -68,7 +68,7 @@ def test_an_id_that_cannot_be_kept_is_kept_by_its_digest_and_never_taken_for_ano
         max_leaves=20,
     )
 )
-def test_whatever_a_body_holds_is_no_error(content: Any) -> None:
+def test_accept_any_body(content: Any) -> None:
     for body in ({"messages": content, "metadata": content}, {"messages": [{"role": "user", "content": content}]}):
         assert conversation_id({}, body) is None or len(conversation_id({}, body) or "") <= 200
 

@@ -12,6 +12,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def site(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -62,7 +64,7 @@ def test_two_keys_with_the_same_conversation_id_never_meet(site: Site, stand_in:
     assert (again.status_code, again.json()["error"]["type"]) == (404, "not_found_error")
 
 
-def test_who_must_not_lose_the_history_is_refused_where_nothing_is_kept(site: Site) -> None:
+def test_refuse_required_history_where_none_is_kept(site: Site) -> None:
     conversation = secrets.token_hex(8)
     go_on = {"x_conversation_id": conversation, "x_conversation_mode": "continue"}
     lost = ask(site, "storing", body("and then?"), **go_on)
@@ -81,7 +83,7 @@ def test_who_must_not_lose_the_history_is_refused_where_nothing_is_kept(site: Si
         ("storing", {"x_conversation_id": "c", "x_conversation_mode": "prepend"}, "only `append`"),
     ],
 )
-def test_what_cannot_be_appended_is_refused(site: Site, key: str, headers: dict[str, str], reason: str) -> None:
+def test_reject_unappendable(site: Site, key: str, headers: dict[str, str], reason: str) -> None:
     answer = ask(site, key, body("hi"), **headers)
     assert answer.status_code == 400
     assert reason in answer.json()["error"]["message"]

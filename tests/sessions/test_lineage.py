@@ -55,7 +55,7 @@ class Conversation:
         return seen
 
 
-def test_thirty_turns_with_an_edit_an_undo_and_a_fork_are_recognised() -> None:
+def test_recognise_edit_undo_and_fork_in_thirty_turns() -> None:
     conversation = Conversation()
     seen = [conversation.turn(history(turn)) for turn in range(1, 21)]
     assert seen == [Comparison(Change.FIRST)] + [Comparison(Change.RESUME)] * 19
@@ -89,13 +89,13 @@ def test_two_branches_that_go_on_in_turns_are_both_resumed() -> None:
         assert conversation.turn(other).change is Change.FORK
 
 
-def test_another_conversation_under_the_same_id_differs_from_the_first_message_on() -> None:
+def test_detect_other_conversation_under_the_same_id() -> None:
     conversation = Conversation()
     conversation.turn(history(5))
     assert conversation.turn([user("something else")]) == Comparison(Change.EDIT, 0)
 
 
-def test_what_is_known_of_a_conversation_is_bounded() -> None:
+def test_bound_memory_of_conversations() -> None:
     conversation = Conversation()
     for number in range(3 * MAX_HEADS):
         conversation.turn([user(f"branch {number}")])
@@ -126,7 +126,7 @@ def test_what_is_known_of_a_conversation_is_bounded() -> None:
         ),
     ],
 )
-def test_what_means_the_same_is_the_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_treat_equal_meanings_as_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert chain_of([one]) == chain_of([other])
 
 
@@ -144,7 +144,7 @@ def test_what_means_the_same_is_the_same(one: dict[str, Any], other: dict[str, A
         ),
     ],
 )
-def test_what_means_something_else_is_not(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_distinguish_different_meanings(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert chain_of([one]) != chain_of([other])
 
 
@@ -158,7 +158,7 @@ def test_what_means_something_else_is_not(one: dict[str, Any], other: dict[str, 
         max_size=5,
     )
 )
-def test_whatever_stands_in_messages_has_a_chain(messages: list[Any]) -> None:
+def test_chain_any_messages(messages: list[Any]) -> None:
     assert len(chain_of(messages)) == len(messages)
     assert chain_of(messages) == chain_of(copy.deepcopy(messages))
     assert unpacked(packed(chain_of(messages))) == chain_of(messages)
@@ -182,7 +182,7 @@ def test_a_reset_names_the_first_message_that_differs(texts: list[str], data: st
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=10))
-def test_every_turn_is_one_of_the_changes_and_only_resets_name_a_message(histories: list[list[str]]) -> None:
+def test_name_message_only_in_resets(histories: list[list[str]]) -> None:
     conversation = Conversation()
     for texts in histories:
         seen = conversation.turn([user(text) for text in texts])

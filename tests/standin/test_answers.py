@@ -41,7 +41,7 @@ def tool_of(message: Message) -> ToolUseBlock:
     return block
 
 
-async def test_a_demo_answer_says_that_it_is_one_and_repeats_what_was_said(client: anthropic.AsyncAnthropic) -> None:
+async def test_mark_demo_answer_and_repeat_the_prompt(client: anthropic.AsyncAnthropic) -> None:
     message = await ask(client, "What is the capital of France?")
 
     assert text_of(message) == f"{INTRODUCTION} You said: What is the capital of France?"
@@ -49,7 +49,7 @@ async def test_a_demo_answer_says_that_it_is_one_and_repeats_what_was_said(clien
     assert message.model == MODEL
 
 
-async def test_a_tool_that_the_prompt_names_is_called_with_arguments_that_fit(client: anthropic.AsyncAnthropic) -> None:
+async def test_call_named_tool_with_valid_arguments(client: anthropic.AsyncAnthropic) -> None:
     message = await ask(client, "Use get weather for Paris, please", tools=[WEATHER])
 
     assert tool_of(message).name == "get_weather"

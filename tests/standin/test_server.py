@@ -46,7 +46,7 @@ async def test_a_connection_serves_requests_one_after_the_other() -> None:
     assert [exchange.number for exchange in recorder.exchanges] == [1, 2, 3]
 
 
-async def test_requests_that_come_in_one_piece_or_in_many_are_all_answered() -> None:
+async def test_answer_requests_in_one_piece_or_many() -> None:
     server = await start()
     request = raw_request(REQUEST)
 
@@ -78,7 +78,7 @@ async def test_a_body_of_thirty_megabytes_is_taken() -> None:
         b"GET / HTTP/1.1\r\nx: " + b"x" * 70_000,
     ],
 )
-async def test_what_is_no_request_closes_the_connection_with_400(request_bytes: bytes) -> None:
+async def test_close_connection_with_400_on_malformed_request(request_bytes: bytes) -> None:
     server = await start()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(request_bytes)
@@ -128,7 +128,7 @@ def test_a_recorder_forgets_the_oldest_by_number_and_by_size() -> None:
     assert few.exchanges == []
 
 
-def test_the_process_shows_what_it_was_asked_and_forgets_it_when_told(stand_in: StandInProcess) -> None:
+def test_show_recorded_requests_and_forget_them(stand_in: StandInProcess) -> None:
     mark = stand_in.mark()
     httpx.post(f"{stand_in.base_url}/v1/messages?beta=true", content=REQUEST, headers={"x-mine": "1"})
 

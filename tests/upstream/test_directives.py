@@ -24,7 +24,7 @@ def test_a_value_may_be_any_text_up_to_the_closing_brackets() -> None:
     assert parse("[[say=one = two [3]\nfour]]").say == "one = two [3]\nfour"
 
 
-def test_a_tool_may_repeat_and_its_json_may_hold_closing_brackets() -> None:
+def test_parse_repeated_tools_with_braces_in_json() -> None:
     found = parse('[[tool=look:{"at": [[1], [2]]}]] and [[tool=ping]] and [[tool=say:{"text": "]]"}]]')
 
     assert found.tools == (("look", {"at": [[1], [2]]}), ("ping", {}), ("say", {"text": "]]"}))

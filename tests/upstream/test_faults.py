@@ -48,7 +48,7 @@ async def upstream() -> AsyncIterator[Upstream]:
     await server.close()
 
 
-async def test_a_cut_closes_the_connection_after_exactly_so_many_deltas(upstream: Upstream) -> None:
+async def test_close_connection_after_exactly_n_deltas(upstream: Upstream) -> None:
     with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
         await upstream.post("[[n=50]] [[cut=9]]")
 
@@ -65,9 +65,7 @@ async def test_a_drop_closes_the_connection_before_the_headers(upstream: Upstrea
     ("prompt", "deltas"),
     [("[[silent]]", 0), ("[[hang]]", 0), ("[[n=9]] [[midhang=4]]", 4), ("[[n=2]] [[first=60]]", 0)],
 )
-async def test_a_client_that_leaves_while_nothing_comes_is_noticed_at_once(
-    upstream: Upstream, prompt: str, deltas: int
-) -> None:
+async def test_notice_disconnect_during_silence_at_once(upstream: Upstream, prompt: str, deltas: int) -> None:
     got = await upstream.received(prompt, timeout_s=0.3)
 
     await eventually_async(lambda: upstream.recorder.exchanges[-1].closed_by_client, within_s=1)
@@ -75,7 +73,7 @@ async def test_a_client_that_leaves_while_nothing_comes_is_noticed_at_once(
     assert upstream.recorder.open == []
 
 
-async def test_a_client_that_leaves_a_running_stream_is_noticed_at_once(upstream: Upstream) -> None:
+async def test_notice_disconnect_during_stream_at_once(upstream: Upstream) -> None:
     prompt = body("[[n=100000]] [[gap=0.001]]")
     async with upstream.http.stream("POST", "/v1/messages", json=prompt) as response:
         await anext(response.aiter_raw())
@@ -83,7 +81,7 @@ async def test_a_client_that_leaves_a_running_stream_is_noticed_at_once(upstream
     await eventually_async(lambda: upstream.recorder.exchanges[-1].closed_by_client, within_s=1)
 
 
-async def test_a_client_that_does_not_read_holds_the_stream_back_and_can_leave(upstream: Upstream) -> None:
+async def test_pause_stream_for_client_that_stops_reading(upstream: Upstream) -> None:
     async with upstream.http.stream("POST", "/v1/messages", json=body("[[n=10]] [[huge=50000000]]")):
         assert upstream.recorder.exchanges[-1].ended_at is None
 
@@ -184,7 +182,7 @@ async def test_an_error_can_have_no_body_at_all(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize(("prompt", "kind"), [("[[page]]", "text/html"), ("[[whole]]", "application/json")])
-async def test_what_comes_can_be_no_event_stream(upstream: Upstream, prompt: str, kind: str) -> None:
+async def test_detect_no_event_stream(upstream: Upstream, prompt: str, kind: str) -> None:
     response = await upstream.post(prompt)
     assert (response.status_code, response.headers["content-type"]) == (200, kind)
 
@@ -225,7 +223,7 @@ async def test_other_paths_and_methods_get_json_errors(upstream: Upstream, metho
     assert response.json()["type"] == "error"
 
 
-async def test_what_is_not_json_is_refused(upstream: Upstream) -> None:
+async def test_reject_invalid_json(upstream: Upstream) -> None:
     response = await upstream.http.post("/v1/messages", content=b"{")
 
     assert response.status_code == 400

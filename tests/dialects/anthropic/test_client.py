@@ -229,9 +229,7 @@ class TestBlocks:
         assert message.stop_reason == "max_tokens"
         assert message.content[0].type == "tool_use"
 
-    def test_thinking_comes_with_its_signature_and_goes_back_unchanged(
-        self, client: anthropic.Anthropic, stand_in: StandInProcess
-    ) -> None:
+    def test_round_trip_thinking_with_signature(self, client: anthropic.Anthropic, stand_in: StandInProcess) -> None:
         thinking: Any = {"type": "enabled", "budget_tokens": 1024}
         opening = {"role": "user", "content": "[[think=let me see]] [[redacted=c2VjcmV0]] [[say=42]]"}
         first = ask(client, "", messages=[opening], thinking=thinking, max_tokens=2000)

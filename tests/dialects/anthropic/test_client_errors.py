@@ -92,7 +92,7 @@ def test_a_lost_connection_to_the_upstream_is_a_502(gateway: GatewayProcess, fau
         ("[[cut=2]] [[gap=0.1]]", "api_error", "The connection to the upstream API was lost."),
     ],
 )
-def test_an_error_in_the_middle_of_a_stream_is_raised_there_and_never_looks_like_an_end(
+def test_raise_error_in_stream_and_never_end_normally(
     gateway: GatewayProcess, fault: str, error_type: str, message: str
 ) -> None:
     seen: list[str] = []
@@ -107,7 +107,7 @@ def test_an_error_in_the_middle_of_a_stream_is_raised_there_and_never_looks_like
     assert error_of(failed.value) == (error_type, message)
 
 
-def test_an_error_in_the_middle_of_an_answer_that_is_not_streamed_is_an_error_status(gateway: GatewayProcess) -> None:
+def test_answer_error_status_on_error_in_plain_answer(gateway: GatewayProcess) -> None:
     with pytest.raises(anthropic.OverloadedError) as failed:
         ask(gateway.client(), "[[n=9]] [[miderror=2]]")
 

@@ -396,9 +396,7 @@ def test_everything_at_once_arrives_as_it_was_sent(gateway: GatewayProcess, stan
     check(gateway, stand_in, sent, {**fields, "messages": messages}, **{"anthropic-beta": "one-2025-01-01,two"})
 
 
-def test_structured_output_by_its_first_name_arrives_under_its_present_one(
-    gateway: GatewayProcess, stand_in: StandInProcess
-) -> None:
+def test_translate_old_name_of_structured_output(gateway: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
     body = {"max_tokens": 4000, "messages": [user(text(sent))]}
     wanted = {"type": "json_schema", "schema": SCHEMA}
@@ -425,9 +423,7 @@ def test_without_max_tokens_the_models_own_maximum_is_asked_for(
     check(gateway, stand_in, sent, {"messages": [user(text(sent))]})
 
 
-def test_an_answer_that_is_not_streamed_is_streamed_from_the_upstream_all_the_same(
-    gateway: GatewayProcess, stand_in: StandInProcess
-) -> None:
+def test_stream_from_upstream_for_plain_answers_too(gateway: GatewayProcess, stand_in: StandInProcess) -> None:
     for stream in (False, True):
         sent = mark()
         check(gateway, stand_in, sent, {"max_tokens": 4000, "messages": [user(text(sent))], "stream": stream})

@@ -142,7 +142,7 @@ class TestPaths:
         assert post(gateway, "[[n=1]]", "/messages").json()["content"] == [{"type": "text", "text": "tok0 "}]
 
     @pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/v1/messages/", "/v1/models/no-such-model", "/v1"])
-    def test_what_is_not_there_is_404_in_json(self, gateway: GatewayProcess, path: str) -> None:
+    def test_answer_404_in_json(self, gateway: GatewayProcess, path: str) -> None:
         with gateway.http() as client:
             response = client.get(path)
 
@@ -168,7 +168,7 @@ class TestPaths:
 
 class TestBodies:
     @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"\xff", b'{"a":' * 2000], ids=repr)
-    def test_what_is_no_json_object_is_refused(self, gateway: GatewayProcess, content: bytes) -> None:
+    def test_reject_other_than_json_object(self, gateway: GatewayProcess, content: bytes) -> None:
         with gateway.http() as client:
             response = client.post("/v1/messages", content=content)
 
@@ -206,7 +206,7 @@ class TestBodies:
         assert exchange.body["padding"] == body["padding"]
         stand_in.clear()
 
-    def test_a_body_over_32_mb_is_refused_by_its_length_before_it_is_sent(self, gateway: GatewayProcess) -> None:
+    def test_reject_body_over_32_mb_by_its_length_header(self, gateway: GatewayProcess) -> None:
         head = f"POST /v1/messages HTTP/1.1\nhost: localhost\nx-request-id: mine\ncontent-length: {LIMIT_BYTES + 1}\n\n"
 
         received = said_over(gateway, head)
@@ -215,7 +215,7 @@ class TestBodies:
         assert b"x-request-id: mine\r\n" in received
         assert json.loads(received.partition(b"\r\n\r\n")[2])["error"]["type"] == "request_too_large"
 
-    def test_a_chunked_body_over_32_mb_is_refused_as_soon_as_it_is_too_large(self, gateway: GatewayProcess) -> None:
+    def test_reject_chunked_body_as_soon_as_it_exceeds_32_mb(self, gateway: GatewayProcess) -> None:
         key = f"x-api-key: {gateway.api_key}"
         head = f"POST /v1/messages HTTP/1.1\nhost: localhost\n{key}\ntransfer-encoding: chunked\n\n"
         chunk = b"100000\r\n" + b"x" * 2**20 + b"\r\n"
@@ -233,7 +233,7 @@ class TestBodies:
 
         assert response.json()["content"] == [{"type": "text", "text": "tok0 "}]
 
-    def test_what_is_no_http_is_refused_and_the_next_request_answered(self, gateway: GatewayProcess) -> None:
+    def test_reject_non_http_and_answer_next_request(self, gateway: GatewayProcess) -> None:
         received = said_over(gateway, "NONSENSE\n\n")
 
         assert received.startswith(b"HTTP/1.1 400 ")

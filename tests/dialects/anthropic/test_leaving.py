@@ -16,6 +16,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 TIMES = 30
 FREE_WITHIN_S = 2.0
 """Twice what is promised: the machine may be busy with other tests."""
@@ -55,9 +57,7 @@ def connect(gateway: GatewayProcess, body: dict[str, Any], *, receive_buffer: in
     return connection
 
 
-def test_clients_that_leave_in_the_middle_cost_no_process_and_no_slot(
-    own: GatewayProcess, stand_in: StandInProcess
-) -> None:
+def test_free_slots_and_processes_of_disconnected_clients(own: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
     took: list[float] = []
     for number in range(TIMES):
@@ -79,7 +79,7 @@ def test_clients_that_leave_in_the_middle_cost_no_process_and_no_slot(
 
 
 @pytest.mark.parametrize("prompt", ["[[silent]]", "[[n=1000]] [[gap=0.02]]"])
-def test_a_client_that_leaves_a_request_that_is_not_streamed_ends_its_upstream_call(
+def test_end_upstream_call_when_plain_client_disconnects(
     own: GatewayProcess, stand_in: StandInProcess, prompt: str
 ) -> None:
     sent = mark()
@@ -92,9 +92,7 @@ def test_a_client_that_leaves_a_request_that_is_not_streamed_ends_its_upstream_c
     eventually(lambda: is_idle(own), within_s=FREE_WITHIN_S)
 
 
-def test_a_client_that_leaves_before_the_first_byte_of_a_stream_ends_its_upstream_call(
-    own: GatewayProcess, stand_in: StandInProcess
-) -> None:
+def test_end_upstream_call_on_disconnect_before_first_byte(own: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
     connection = connect(own, body_of(f"{sent} [[silent]]", stream=True))
     eventually(lambda: stand_in.recorded(containing=sent))
@@ -105,7 +103,7 @@ def test_a_client_that_leaves_before_the_first_byte_of_a_stream_ends_its_upstrea
     eventually(lambda: is_idle(own), within_s=FREE_WITHIN_S)
 
 
-def test_a_client_that_leaves_while_it_sends_its_body_is_forgotten(own: GatewayProcess) -> None:
+def test_forget_client_that_disconnects_while_sending(own: GatewayProcess) -> None:
     address = urlsplit(own.base_url)
     with socket.create_connection((address.hostname, address.port or 0)) as connection:
         connection.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{")
@@ -113,7 +111,7 @@ def test_a_client_that_leaves_while_it_sends_its_body_is_forgotten(own: GatewayP
     assert is_idle(own)
 
 
-def test_a_client_that_sends_the_next_request_on_the_same_connection_is_answered(own: GatewayProcess) -> None:
+def test_answer_next_request_on_the_same_connection(own: GatewayProcess) -> None:
     with httpx.Client(base_url=own.base_url, headers={"x-api-key": own.api_key}, timeout=30) as client:
         texts = [
             client.post("/v1/messages", json=body_of(f"[[say={number}]]")).json()["content"][0]["text"]
@@ -126,9 +124,7 @@ def test_a_client_that_sends_the_next_request_on_the_same_connection_is_answered
 @pytest.mark.fault(
     "The client", "reads nothing of its stream", after="upstream call ended, slot free, connection cut, memory bound"
 )
-def test_a_client_that_reads_nothing_costs_little_memory_and_not_its_slot_for_long(
-    own: GatewayProcess, stand_in: StandInProcess
-) -> None:
+def test_bound_memory_and_slot_time_of_client_not_reading(own: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
     before = psutil.Process(own.pid).memory_info().rss
     connection = connect(own, body_of(f"{sent} [[n=150000]] [[midhang=149999]]", stream=True), receive_buffer=4096)

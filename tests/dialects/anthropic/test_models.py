@@ -128,7 +128,7 @@ def test_a_page_has_twenty_models_where_nothing_else_is_said() -> None:
         ("lifecycle=ancient", "lifecycle"),
     ],
 )
-def test_a_page_that_makes_no_sense_is_refused_by_the_name_of_the_field(query: str, param: str) -> None:
+def test_reject_invalid_page_parameter_by_name(query: str, param: str) -> None:
     with pytest.raises(ProxyError) as caught:
         listing(query)
     assert caught.value.kind is FailureKind.INVALID_REQUEST
@@ -174,7 +174,7 @@ def test_an_alias_is_answered_with_its_model() -> None:
 
 
 @pytest.mark.django_db
-def test_without_the_version_header_the_shape_is_one_that_both_clients_read() -> None:
+def test_answer_models_in_shape_for_both_clients() -> None:
     answer = listing(headers={})
     assert answer["object"] == "list"
     for item in [*answer["data"], one("opus", headers={})]:

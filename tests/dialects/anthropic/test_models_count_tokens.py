@@ -67,7 +67,7 @@ async def test_the_upstream_receives_body_betas_and_key_as_they_are() -> None:
     assert count > 25
 
 
-async def test_a_gateway_token_goes_as_a_bearer_with_the_operators_own_headers() -> None:
+async def test_send_gateway_token_as_bearer_with_custom_headers() -> None:
     recorder = Recorder()
     env = {"ANTHROPIC_AUTH_TOKEN": "token", "ANTHROPIC_CUSTOM_HEADERS": "X-Team: red\nnonsense\nX-Other:  blue "}
     async with upstream(recorder) as base_url:
@@ -100,7 +100,7 @@ async def test_an_error_that_is_not_json_keeps_its_status() -> None:
     assert "503" in caught.value.message
 
 
-async def test_a_gateway_without_the_endpoint_leaves_it_to_the_estimate() -> None:
+async def test_fall_back_to_estimate_without_count_endpoint() -> None:
     async with upstream() as base_url:
         assert await counted(api_key(base_url), prompt("[[status=404]] [[html]]")) is None
         with pytest.raises(ProxyError):  # no such model: the API's own 404
@@ -159,7 +159,7 @@ def ask(body: object, *, principal: Principal = PRINCIPAL) -> JsonResponse:
 
 
 @pytest.mark.django_db
-def test_without_an_upstream_that_counts_the_answer_is_marked_as_an_estimate(settings: Settings) -> None:
+def test_mark_count_as_estimate_without_upstream(settings: Settings) -> None:
     settings.GATEWAY = replace(settings.GATEWAY, credential=Credential(kind="bedrock"))
     response = ask(prompt("x" * 250))
     assert response.headers["x-proxy-token-count"] == "estimate"

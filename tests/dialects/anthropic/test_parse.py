@@ -27,7 +27,7 @@ GOOD: dict[str, Any] = {"model": "sonnet", "max_tokens": 10, "messages": [{"role
         {"temperature": "hot", "tool_choice": "many", "field_of_tomorrow": object()},
     ],
 )
-def test_what_is_the_upstreams_to_judge_passes(fields: dict[str, Any]) -> None:
+def test_leave_judgement_to_upstream(fields: dict[str, Any]) -> None:
     assert check_body(GOOD | fields).model == "sonnet"
 
 
@@ -133,7 +133,7 @@ def test_the_beta_header_is_a_list_of_names(header: str | None, names: tuple[str
 
 
 @pytest.mark.parametrize("name", ["betas", "user_profile_id", "workspace_id", "program_use_case_id"])
-def test_what_would_become_a_header_of_the_upstream_request_is_refused_as_the_api_refuses_it(name: str) -> None:
+def test_reject_future_upstream_headers_as_api_does(name: str) -> None:
     body = {"model": "claude-sonnet-5", "messages": [{"role": "user", "content": "hi"}], name: "mine"}
 
     with pytest.raises(ProxyError, match=f"{name}: Extra inputs are not permitted") as refused:

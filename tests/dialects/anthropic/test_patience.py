@@ -14,6 +14,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 HEARTBEAT_MS = 100
 
 
@@ -82,7 +84,7 @@ class Busy:
                     return
 
 
-def test_a_silent_stream_is_kept_alive_by_pings_that_the_client_ignores(impatient: GatewayProcess) -> None:
+def test_send_pings_during_silence_that_client_ignores(impatient: GatewayProcess) -> None:
     events = streamed(impatient, "[[n=3]] [[gap=0.5]]")
 
     names = [name for name, _ in events]
@@ -95,9 +97,7 @@ def test_a_silent_stream_is_kept_alive_by_pings_that_the_client_ignores(impatien
         assert list(stream.text_stream) == ["tok0 ", "tok1 "]
 
 
-def test_a_stall_in_a_stream_is_an_error_event_and_the_last_thing_said(
-    impatient: GatewayProcess, stand_in: StandInProcess
-) -> None:
+def test_end_stalled_stream_with_error_event(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
 
     events = streamed(impatient, f"{sent} [[n=9]] [[midhang=2]]")
@@ -154,9 +154,7 @@ def test_an_answer_that_is_too_long_is_a_502(impatient: GatewayProcess, stand_in
 
 
 @pytest.mark.fault("The client", "waits for a slot in vain", plain="529 overloaded_error, retry-after")
-def test_a_wait_in_vain_for_a_slot_is_a_529_that_says_when_to_come_again(
-    impatient: GatewayProcess, stand_in: StandInProcess
-) -> None:
+def test_answer_529_with_retry_after_on_queue_timeout(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
     with Busy(impatient, stand_in):
         started = time.monotonic()
         response = whole(impatient, "[[n=1]]")

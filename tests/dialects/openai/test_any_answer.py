@@ -94,9 +94,7 @@ def test_the_clients_fold_of_the_chunks_is_the_plain_completion(
 
 @SOME
 @hypothesis.given(answers(), st.booleans(), st.booleans(), st.integers(1, 9))
-def test_the_clients_fold_of_the_response_events_is_the_plain_response(
-    events: Events, summary: bool, encrypted: bool, size: int
-) -> None:
+def test_fold_events_in_client_to_the_plain_response(events: Events, summary: bool, encrypted: bool, size: int) -> None:
     reply = responses_reply(summary=summary, encrypted=encrypted)
     encoder = ResponsesStream(reply, created=CREATED)
     stream = b"".join(map(encoder.encode, batches(events, size))) + encoder.finish()

@@ -33,9 +33,7 @@ def refused_by_name(error: ProxyError) -> None:
 
 @MANY
 @hypothesis.given(values_of(CompletionCreateParamsNonStreaming), st.sampled_from(MODELS), st.booleans())
-def test_any_chat_request_is_translated_or_refused_by_the_name_of_a_field(
-    body: dict[str, Any], model: str, strict: bool
-) -> None:
+def test_translate_or_reject_any_chat_request_by_field(body: dict[str, Any], model: str, strict: bool) -> None:
     try:
         translation = chat(body, model=model, strict=strict)
     except ProxyError as error:
@@ -46,9 +44,7 @@ def test_any_chat_request_is_translated_or_refused_by_the_name_of_a_field(
 
 @MANY
 @hypothesis.given(values_of(ResponseCreateParamsNonStreaming), st.sampled_from(MODELS), st.booleans())
-def test_any_responses_request_is_translated_or_refused_by_the_name_of_a_field(
-    body: dict[str, Any], model: str, strict: bool
-) -> None:
+def test_translate_or_reject_any_responses_request_by_field(body: dict[str, Any], model: str, strict: bool) -> None:
     try:
         translation = responses(body, model=model, strict=strict)
     except ProxyError as error:
@@ -59,7 +55,7 @@ def test_any_responses_request_is_translated_or_refused_by_the_name_of_a_field(
 
 @MANY
 @hypothesis.given(st.dictionaries(st.sampled_from(["messages", "tools", "tool_choice", "stop", "n", "x\r\ny"]), JSON))
-def test_any_json_at_all_is_translated_or_refused_by_the_name_of_a_field(body: dict[str, Any]) -> None:
+def test_translate_or_reject_any_json_by_field(body: dict[str, Any]) -> None:
     try:
         translation = chat(body)
     except ProxyError as error:
@@ -115,7 +111,7 @@ def conversations(draw: st.DrawFn) -> list[dict[str, Any]]:
     st.sampled_from(MODELS),
 )
 @pytest.mark.parametrize("answer", [{}, {"response_format": {"type": "json_object"}}])
-def test_what_clients_really_send_is_translated(answer: dict[str, Any], body: dict[str, Any], model: str) -> None:
+def test_translate_real_client_requests(answer: dict[str, Any], body: dict[str, Any], model: str) -> None:
     translated = chat({**body, **answer}, model=model).body
     assert translated["messages"][-1]["role"] == "user"
     ids = [block["id"] for block in blocks_of(translated, "tool_use")]

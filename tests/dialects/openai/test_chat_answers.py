@@ -79,7 +79,7 @@ def test_a_whole_answer_is_a_chat_completion() -> None:
     }
 
 
-def test_the_role_is_in_the_first_chunk_and_calls_have_their_place_as_index() -> None:
+def test_put_role_first_and_index_calls() -> None:
     found = deltas(answer(TEXT, CALL, BARE_CALL, stop_reason="tool_use", pieces=1))
     assert found[0]["role"] == "assistant"
     assert not any("role" in delta for delta in found[1:])
@@ -122,7 +122,7 @@ def test_the_reason_to_stop_has_an_equivalent(blocks: list[Any], stop_reason: st
     assert streamed(events, answer_tool="json_answer")[-1]["choices"][0]["finish_reason"] == finish_reason
 
 
-def test_the_arguments_of_the_answers_tool_are_the_text_and_talk_beside_it_is_left_out() -> None:
+def test_return_answer_tool_arguments_without_surrounding_text() -> None:
     events = answer(TEXT, JSON_ANSWER, stop_reason="tool_use")
     message = plain(events, answer_tool="json_answer")["choices"][0]["message"]
     assert json.loads(message["content"]) == {"a": [1, None]}
@@ -186,14 +186,14 @@ def test_the_token_counts_come_last_and_only_when_asked_for() -> None:
     assert plain(events)["usage"] == chunks[-1]["usage"]
 
 
-def test_the_share_of_reasoning_is_the_upstreams_or_left_out_where_it_is_not_known() -> None:
+def test_report_reasoning_share_only_where_known() -> None:
     known = answer(THOUGHT, TEXT, output_tokens_details={"thinking_tokens": 4})
     assert plain(known)["usage"]["completion_tokens_details"] == {"reasoning_tokens": 4}
     assert "completion_tokens_details" not in plain(answer(THOUGHT, TEXT))["usage"]
     assert "completion_tokens_details" not in streamed(answer(THOUGHT, TEXT), include_usage=True)[-1]["usage"]
 
 
-def test_an_error_in_the_stream_is_an_error_object_and_no_end_mark_follows() -> None:
+def test_send_error_object_without_end_mark() -> None:
     encoder = ChatStream(Reply(include_usage=True), created=7)
     encoder.encode(answer(TEXT)[:3])
     data = encoder.failure(ProxyError(FailureKind.STALL, "The upstream went silent."))
@@ -214,7 +214,7 @@ def test_a_sign_of_life_is_a_comment() -> None:
     assert ChatStream(Reply(), created=7).ping() == b": ping\n\n"
 
 
-def test_what_means_nothing_to_a_client_gives_no_bytes() -> None:
+def test_encode_irrelevant_events_as_nothing() -> None:
     encoder = ChatStream(Reply(), created=7)
     first, *_ = answer(TEXT)
     assert encoder.encode([{"type": "ping"}]) == b""

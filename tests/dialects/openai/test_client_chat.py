@@ -108,7 +108,7 @@ def test_a_schema_reaches_the_upstream_as_its_output_format(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_any_json_object_is_carried_by_a_tool_that_the_client_does_not_see(client: openai.OpenAI, stream: bool) -> None:
+def test_carry_any_json_object_in_hidden_tool(client: openai.OpenAI, stream: bool) -> None:
     asked: Any = {
         "model": MODEL,
         "messages": ask('[[tool=json_answer:{"a":[1,null]}]]'),
@@ -168,7 +168,7 @@ def test_an_image_reaches_the_upstream(client: openai.OpenAI, stand_in: StandInP
     }
 
 
-def test_thinking_is_shown_when_asked_for_and_comes_back_with_the_tool_results(
+def test_show_thinking_and_return_it_with_tool_results(
     client: openai.OpenAI, stand_in: StandInProcess, mark: str
 ) -> None:
     messages: list[Any] = ask(f'{mark}[[think=Hm.]][[tool=get_weather:{{"city":"Rome"}}]]')
@@ -189,7 +189,7 @@ def test_thinking_is_shown_when_asked_for_and_comes_back_with_the_tool_results(
     assert [block["type"] for block in sent["messages"][1]["content"]] == ["thinking", "tool_use"]
 
 
-def test_what_is_not_honoured_is_named_in_a_header(client: openai.OpenAI) -> None:
+def test_name_ignored_parameter_in_header(client: openai.OpenAI) -> None:
     raw = client.chat.completions.with_raw_response.create(
         model=MODEL, messages=ask("[[say=x]]"), n=2, seed=7, temperature=1.5
     )
@@ -198,7 +198,7 @@ def test_what_is_not_honoured_is_named_in_a_header(client: openai.OpenAI) -> Non
 
 
 @pytest.mark.parametrize("stop", ["max_tokens", "refusal"])
-def test_an_answer_that_was_cut_short_makes_the_parse_helper_raise(client: openai.OpenAI, stop: str) -> None:
+def test_raise_in_parse_helper_for_truncated_answer(client: openai.OpenAI, stop: str) -> None:
     expected = openai.LengthFinishReasonError if stop == "max_tokens" else openai.ContentFilterFinishReasonError
     with pytest.raises(expected):
         client.chat.completions.parse(model=MODEL, messages=ask(f"[[say=x]][[stop={stop}]]"), response_format=Sum)
@@ -257,7 +257,7 @@ def test_the_models_can_be_listed(gateway: GatewayProcess, path: str) -> None:
         assert MODEL.removesuffix("-20251001") in " ".join(model.id for model in client.models.list())
 
 
-def test_the_client_waits_as_long_as_a_full_queue_says_and_is_then_served(
+def test_wait_as_retry_after_says_and_get_served(
     stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory, mark: str
 ) -> None:
     one_at_a_time = {
@@ -286,7 +286,7 @@ def test_the_client_waits_as_long_as_a_full_queue_says_and_is_then_served(
         busy.stop()
 
 
-def test_paths_and_methods_that_do_not_exist_are_this_apis_errors(client: openai.OpenAI) -> None:
+def test_answer_unknown_paths_and_methods_as_api_errors(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as missing:
         client.responses.retrieve("resp_1")
     assert missing.value.code == "not_found"

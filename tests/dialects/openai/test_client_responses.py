@@ -130,7 +130,7 @@ def test_an_answer_that_was_cut_short_is_incomplete(client: openai.OpenAI) -> No
     assert response.incomplete_details.reason == "max_output_tokens"
 
 
-def test_what_needs_a_store_is_refused_by_name(client: openai.OpenAI) -> None:
+def test_reject_store_dependent_field_by_name(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         client.responses.create(model=MODEL, input="hi", previous_response_id="resp_1")
     assert caught.value.param == "previous_response_id"
@@ -141,7 +141,7 @@ def test_an_upstreams_error_is_the_clients_exception(client: openai.OpenAI) -> N
         client.responses.create(model=MODEL, input="[[status=429]]")
 
 
-def test_an_error_in_the_middle_of_a_stream_is_raised_after_the_response_has_failed(client: openai.OpenAI) -> None:
+def test_raise_after_response_failed_on_error_in_stream(client: openai.OpenAI) -> None:
     seen: list[Any] = []
     stream = client.responses.create(model=MODEL, input="[[n=50]][[miderror=3]]", stream=True)
     with stream, pytest.raises(openai.APIError, match="Overloaded"):

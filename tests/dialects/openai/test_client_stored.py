@@ -37,9 +37,7 @@ def other(clients: list[openai.OpenAI]) -> openai.OpenAI:
     return clients[1]
 
 
-def test_a_response_goes_on_from_the_previous_one_and_two_may_follow_it(
-    keeping: openai.OpenAI, stand_in: StandInProcess
-) -> None:
+def test_continue_response_from_previous_one_with_forks(keeping: openai.OpenAI, stand_in: StandInProcess) -> None:
     first = keeping.responses.create(model=MODEL, input="keep-me [[say=noted]]")
     second = keeping.responses.create(model=MODEL, input="second [[say=two]]", previous_response_id=first.id)
     third = keeping.responses.create(model=MODEL, input="third [[say=three]]", previous_response_id=first.id)
@@ -90,9 +88,7 @@ def test_a_stored_response_is_fetched_as_it_was_and_deleted(keeping: openai.Open
             gone(made.id)
 
 
-def test_a_response_is_its_keys_alone_and_a_conversation_is_no_response(
-    keeping: openai.OpenAI, other: openai.OpenAI
-) -> None:
+def test_hide_response_from_other_keys_and_conversations(keeping: openai.OpenAI, other: openai.OpenAI) -> None:
     made = keeping.responses.create(model=MODEL, input="[[say=mine]]")
     keeping.chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": "hi"}], extra_headers={"x-conversation-id": "no-response"}
@@ -104,7 +100,7 @@ def test_a_response_is_its_keys_alone_and_a_conversation_is_no_response(
     assert keeping.responses.retrieve(made.id).output_text == "mine"
 
 
-def test_what_is_not_to_be_stored_and_what_never_was_is_not_found(keeping: openai.OpenAI) -> None:
+def test_answer_404_for_unstored_and_unknown(keeping: openai.OpenAI) -> None:
     unkept = keeping.responses.create(model=MODEL, input="[[say=x]]", store=False)
     for response_id in (unkept.id, "resp_unknown"):
         with pytest.raises(openai.BadRequestError) as caught:

@@ -34,7 +34,7 @@ from tests.dialects.openai.support import chat, refusal, user
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_field_that_is_not_honoured_is_named_and_in_strict_mode_refused(body: dict[str, Any], said: str) -> None:
+def test_name_ignored_field_and_reject_it_in_strict_mode(body: dict[str, Any], said: str) -> None:
     assert chat(body).ignored == (said,)
     assert refusal(body, strict=True).param == (said.split(" (")[0] if said[0] != "(" else "x\r\nset-cookie: a")
 

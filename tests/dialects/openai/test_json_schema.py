@@ -31,7 +31,7 @@ def test_objects_are_closed_at_every_depth() -> None:
     assert items["properties"] == {"x": {"type": "integer"}}
 
 
-def test_constraints_that_are_not_supported_are_told_in_the_description() -> None:
+def test_describe_unsupported_constraints_in_description() -> None:
     schema = {"type": "integer", "minimum": 1, "maximum": 9, "description": "A digit.", "title": "Digit"}
     assert strict(schema) == {
         "type": "integer",
@@ -77,12 +77,12 @@ def test_one_of_is_any_of_and_comments_are_left_out() -> None:
         ({"type": "array", "items": True}, "not a schema object"),
     ],
 )
-def test_what_has_no_such_form_is_told_why(schema: dict[str, Any], why: str) -> None:
+def test_report_reason_for_unsupported_form(schema: dict[str, Any], why: str) -> None:
     with pytest.raises(NoStrictFormError, match=why):
         strict(schema)
 
 
-def test_a_schema_without_end_is_refused_before_the_stack_is_full() -> None:
+def test_reject_endless_schema_before_stack_overflow() -> None:
     schema: dict[str, Any] = {"type": "string"}
     for _ in range(MAX_DEPTH + 1):
         schema = {"type": "array", "items": schema}
@@ -90,7 +90,7 @@ def test_a_schema_without_end_is_refused_before_the_stack_is_full() -> None:
         strict(schema)
 
 
-def test_the_limits_count_over_all_schemas_and_a_refused_one_uses_nothing() -> None:
+def test_limit_schemas_in_total_and_free_rejected_ones() -> None:
     def nullable(number: int) -> dict[str, Any]:
         names = [f"p{index}" for index in range(number)]
         return {"type": "object", "properties": {it: {"type": ["string", "null"]} for it in names}, "required": names}
@@ -115,7 +115,7 @@ class Solution(BaseModel):
     answer: int = Field(ge=0)
 
 
-def test_what_the_openai_package_makes_of_a_pydantic_model_has_such_a_form() -> None:
+def test_support_pydantic_schemas_of_openai_package() -> None:
     form = strict(to_strict_json_schema(Solution))
     assert form["properties"]["steps"]["items"] == {"$ref": "#/$defs/Step"}
     assert form["$defs"]["Step"]["additionalProperties"] is False

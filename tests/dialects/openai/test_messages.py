@@ -27,7 +27,7 @@ def test_a_plain_conversation_keeps_its_words_and_order() -> None:
     assert translated.ignored == ()
 
 
-def test_system_and_developer_messages_become_one_system_prompt_and_a_late_one_is_said_to_have_moved() -> None:
+def test_merge_system_messages_and_report_moved_ones() -> None:
     translated = chat(
         {
             "messages": [
@@ -100,7 +100,7 @@ def test_files_become_documents(file: dict[str, str], block: dict[str, object]) 
     assert chat({"messages": [user([{"type": "file", "file": file}])]}).body["messages"][0]["content"] == [block]
 
 
-def test_blank_text_is_left_out_and_an_assistant_who_said_nothing_too() -> None:
+def test_drop_blank_text_and_empty_assistant_messages() -> None:
     translated = chat(
         {
             "messages": [
@@ -114,7 +114,7 @@ def test_blank_text_is_left_out_and_an_assistant_who_said_nothing_too() -> None:
     assert translated.body["messages"] == [{"role": "user", "content": "hi"}, {"role": "user", "content": "again"}]
 
 
-def test_the_last_assistant_message_is_continued_and_loses_its_trailing_white_space() -> None:
+def test_continue_last_assistant_message_without_trailing_space() -> None:
     translated = chat({"messages": [user("count"), {"role": "assistant", "content": "one, two, \n"}]})
     assert translated.body["messages"][-1] == {"role": "assistant", "content": "one, two,"}
 
@@ -156,14 +156,14 @@ def test_a_tool_may_return_images() -> None:
     assert [block["type"] for block in result["content"]] == ["text", "image"]
 
 
-def test_a_result_that_comes_late_still_stands_right_after_its_call() -> None:
+def test_put_late_tool_result_right_after_its_call() -> None:
     question, calls, first, second = tool_turn(("call_1", "1"), ("call_2", "2"))
     messages = chat({"messages": [question, calls, first, user("quick!"), second]}).body["messages"]
     assert [block["content"] for block in messages[2]["content"]] == ["1", "2"]
     assert messages[3] == {"role": "user", "content": "quick!"}
 
 
-def test_ids_of_other_providers_are_made_plain_and_unique_and_stay_the_same() -> None:
+def test_normalise_foreign_ids_uniquely_and_stably() -> None:
     turn = tool_turn(("functions.f:0", "a"))
     messages = [*turn, *turn]
     translated = chat({"messages": messages}).body["messages"]
@@ -193,7 +193,7 @@ def test_function_calls_of_the_time_before_tools_are_translated() -> None:
     ]
 
 
-def test_thinking_that_the_client_got_and_sends_back_stands_before_the_calls() -> None:
+def test_put_returned_thinking_before_calls() -> None:
     question, calls, result = tool_turn(("call_1", "1"))
     thoughts = [
         {"type": "thinking", "thinking": "hm", "signature": "sig", "index": 0},
@@ -207,7 +207,7 @@ def test_thinking_that_the_client_got_and_sends_back_stands_before_the_calls() -
     assert message["content"][2]["type"] == "tool_use"
 
 
-def test_names_that_a_model_made_up_are_put_into_the_upstreams_alphabet() -> None:
+def test_map_invented_names_to_upstream_alphabet() -> None:
     assistant = {"role": "assistant", "tool_calls": [call("call_1", "weather.get now")]}
     result = {"role": "tool", "tool_call_id": "call_1", "content": "x"}
     assert chat({"messages": [user("hi"), assistant, result]}).body["messages"][1]["content"][0]["name"] == (
@@ -215,7 +215,7 @@ def test_names_that_a_model_made_up_are_put_into_the_upstreams_alphabet() -> Non
     )
 
 
-def test_cache_breakpoints_pass_in_both_words_and_the_last_four_count() -> None:
+def test_pass_cache_breakpoints_and_count_the_last_four() -> None:
     mark = {"prompt_cache_breakpoint": {"mode": "explicit"}}
     parts = [{"type": "text", "text": str(number), **mark} for number in range(5)]
     system = [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}]

@@ -7,7 +7,7 @@ import pytest
 from tests.dialects.openai.support import MAX_OUTPUT_TOKENS, chat
 
 
-def test_the_limit_is_the_newer_field_then_the_older_then_the_models_own() -> None:
+def test_prefer_newer_limit_field_then_older_then_model() -> None:
     assert chat({"max_completion_tokens": 5, "max_tokens": 6}).body["max_tokens"] == 5
     assert chat({"max_tokens": 6}).body["max_tokens"] == 6
     assert chat({}).body["max_tokens"] == MAX_OUTPUT_TOKENS
@@ -82,7 +82,7 @@ def test_the_user_becomes_the_user_id(given: dict[str, Any], user_id: str) -> No
 
 
 @pytest.mark.parametrize("user", ["ann@example.org", "+49 30 901820"])
-def test_a_user_who_is_a_person_becomes_a_digest_that_stays_the_same(user: str) -> None:
+def test_hash_personal_user_id_stably(user: str) -> None:
     sent = chat({"user": user}).body["metadata"]["user_id"]
     assert sent.startswith("user_")
     assert user not in sent

@@ -56,7 +56,7 @@ def test_an_effort_takes_the_form_that_the_model_knows(model: str, effort: str, 
 
 
 @pytest.mark.parametrize("model", ["claude-haiku-4-5", "claude-opus-4-8"])
-def test_a_forced_tool_goes_before_thinking_where_a_model_cannot_do_both(model: str) -> None:
+def test_prefer_forced_tool_over_thinking_when_exclusive(model: str) -> None:
     forced: dict[str, Any] = {"tools": [function("f")], "tool_choice": "required"}
     assert asked(model, reasoning_effort="low", **forced) == (
         None,
@@ -66,7 +66,7 @@ def test_a_forced_tool_goes_before_thinking_where_a_model_cannot_do_both(model: 
     assert asked("claude-opus-5", reasoning_effort="low", **forced)[0] == {"type": "adaptive"}
 
 
-def test_a_tool_loop_goes_on_without_thinking_where_its_thinking_was_lost() -> None:
+def test_continue_tool_loop_without_lost_thinking() -> None:
     question, calls, result = tool_turn(("call_1", "1"))
     thoughts = [{"type": "thinking", "thinking": "hm", "signature": "s"}]
     lost = asked(BUDGET_MODEL, reasoning_effort="low", messages=[question, calls, result])
@@ -97,7 +97,7 @@ def test_thinking_that_is_to_be_shown_is_asked_for_as_text(model: str, body: dic
     assert translated.reply.reasoning
 
 
-def test_the_messages_apis_own_field_passes_and_goes_before_the_effort() -> None:
+def test_pass_native_field_and_prefer_it_to_effort() -> None:
     own = {"type": "enabled", "budget_tokens": 2000}
     assert asked(BUDGET_MODEL, thinking=own, reasoning_effort="high") == (own, None, ())
     assert asked("claude-opus-4-6", thinking={"type": "adaptive"}, reasoning_effort="medium") == (

@@ -113,7 +113,7 @@ def test_the_model_is_required_and_not_empty() -> None:
         assert caught.value.param == "model"
 
 
-def test_of_the_forms_that_a_content_may_have_the_message_tells_of_the_one_that_was_meant() -> None:
+def test_report_error_of_the_intended_content_form() -> None:
     assert refusal(messages(user([{"type": "text", "text": 5}]))).message == (
         "messages.1.content.0.text: Input should be a valid string"
     )

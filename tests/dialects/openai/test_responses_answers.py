@@ -25,7 +25,7 @@ def plain(events: Events, **body: Any) -> dict[str, Any]:
     return response_object(folded(events), responses(body).reply, created=7)
 
 
-def test_the_events_of_a_text_come_in_the_documented_order_and_count_on() -> None:
+def test_emit_text_events_in_documented_order() -> None:
     events = streamed(answer(TEXT, pieces=2))
     assert [event["type"] for event in events] == [
         "response.created",
@@ -96,7 +96,7 @@ def test_a_call_without_arguments_has_an_empty_object() -> None:
     ]
 
 
-def test_thinking_is_a_summary_where_one_was_asked_for_and_sealed_where_the_client_carries_it() -> None:
+def test_summarise_or_seal_thinking_as_requested() -> None:
     events = answer(THOUGHT, TEXT)
     assert [item["type"] for item in plain(events)["output"]] == ["message"]
     shown = plain(events, reasoning={"summary": "auto"})["output"][0]
@@ -138,7 +138,7 @@ def test_a_refusal_is_a_part_of_its_own() -> None:
         (FailureKind.STALL, "server_error"),
     ],
 )
-def test_an_error_in_the_stream_fails_the_response_and_makes_the_client_raise(kind: FailureKind, code: str) -> None:
+def test_fail_response_and_raise_on_error_in_stream(kind: FailureKind, code: str) -> None:
     encoder = ResponsesStream(responses({}).reply, created=7)
     before = payloads(encoder.encode(answer(TEXT)[:3]))
     failed, error = payloads(encoder.failure(ProxyError(kind, "It failed.")))

@@ -22,7 +22,7 @@ def refusal(body: dict[str, Any], **options: Any) -> ProxyError:
     return caught.value
 
 
-def test_a_text_with_instructions_is_a_question_with_a_system_prompt() -> None:
+def test_turn_text_with_instructions_into_system_prompt() -> None:
     translated = responses({"input": "hi", "instructions": "be brief", "max_output_tokens": 50})
     assert translated.body["system"] == [{"type": "text", "text": "be brief"}]
     assert translated.body["messages"] == [{"role": "user", "content": "hi"}]
@@ -30,7 +30,7 @@ def test_a_text_with_instructions_is_a_question_with_a_system_prompt() -> None:
     assert translated.ignored == ()
 
 
-def test_items_become_turns_and_calls_stand_with_what_was_said_before_them() -> None:
+def test_attach_calls_to_the_preceding_assistant_turn() -> None:
     items = [
         {"role": "developer", "content": "be brief"},
         {"role": "user", "content": [{"type": "input_text", "text": "weather?"}]},
@@ -77,7 +77,7 @@ def test_images_and_files_are_blocks() -> None:
     ]
 
 
-def test_tools_the_choice_among_them_and_the_format_have_their_own_spelling() -> None:
+def test_translate_tools_choice_and_format() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     translated = responses(
         {
@@ -129,7 +129,7 @@ def test_thinking_of_another_model_is_left_out_and_that_is_said() -> None:
         ({"temperature": 1.5}, "temperature (clipped to 1)"),
     ],
 )
-def test_what_is_not_honoured_is_named_and_in_strict_mode_refused(body: dict[str, Any], said: str) -> None:
+def test_name_ignored_parameter_and_reject_in_strict_mode(body: dict[str, Any], said: str) -> None:
     assert responses(body).ignored == (said,)
     assert refusal(body, strict=True).param == said.split(" (")[0]
 
@@ -179,7 +179,7 @@ def test_the_answer_repeats_what_was_asked() -> None:
     assert echo["store"] is False
 
 
-def test_a_kept_conversation_goes_on_and_its_calls_get_their_results() -> None:
+def test_continue_kept_conversation_with_tool_results() -> None:
     history: list[dict[str, Any]] = [
         {"role": "user", "content": "weather?"},
         {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},

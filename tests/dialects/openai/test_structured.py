@@ -41,7 +41,7 @@ def test_a_format_stands_beside_an_effort_and_tools() -> None:
 
 
 @pytest.mark.parametrize(("model", "given"), [(OLD, CLOSED), (CURRENT, OPEN)])
-def test_where_the_format_cannot_be_a_forced_tool_carries_the_answer(model: str, given: dict[str, Any]) -> None:
+def test_force_answer_tool_where_format_is_unsupported(model: str, given: dict[str, Any]) -> None:
     translated = asked(schema(given, description="A sum."), model)
     tool = translated.body["tools"][0]
     assert tool["input_schema"] == given
@@ -55,7 +55,7 @@ def test_where_the_format_cannot_be_a_forced_tool_carries_the_answer(model: str,
     assert "output_config" not in translated.body
 
 
-def test_beside_the_clients_tools_the_model_calls_one_of_them_or_answers() -> None:
+def test_allow_answer_or_call_besides_client_tools() -> None:
     translated = asked(ANY_OBJECT, tools=[function("json_answer"), function("f")])
     assert [tool["name"] for tool in translated.body["tools"]] == ["json_answer", "f", "json_answer_"]
     assert translated.body["tool_choice"] == {"type": "any"}
@@ -64,13 +64,13 @@ def test_beside_the_clients_tools_the_model_calls_one_of_them_or_answers() -> No
     assert only.body["tool_choice"]["name"] == "json_answer"
 
 
-def test_where_the_clients_tool_is_forced_no_format_concerns_the_answer() -> None:
+def test_ignore_format_when_client_tool_is_forced() -> None:
     translated = asked(ANY_OBJECT, tools=[function("f")], tool_choice="required")
     assert [tool["name"] for tool in translated.body["tools"]] == ["f"]
     assert translated.reply.answer_tool is None
 
 
-def test_a_model_that_takes_no_forced_tool_is_asked_in_words_and_that_is_said() -> None:
+def test_ask_in_words_where_forcing_is_unsupported() -> None:
     translated = asked(ANY_OBJECT, UNFORCED)
     assert "JSON object" in translated.body["system"][-1]["text"]
     assert translated.ignored == ("response_format (requested in the prompt, not enforced)",)
@@ -78,7 +78,7 @@ def test_a_model_that_takes_no_forced_tool_is_asked_in_words_and_that_is_said() 
     assert '"additionalProperties":{"type":"integer"}' in loose.body["system"][-1]["text"]
 
 
-def test_a_strict_schema_to_which_the_model_cannot_be_held_is_refused() -> None:
+def test_reject_strict_schema_unsupported_by_model() -> None:
     error = refusal({"response_format": schema(OPEN)}, model=UNFORCED)
     assert error.param == "response_format.json_schema.schema"
     assert "an object with free keys" in error.message

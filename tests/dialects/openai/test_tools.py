@@ -63,7 +63,7 @@ def test_without_tools_there_is_nothing_to_choose() -> None:
     assert "tool_choice" not in chat({"tool_choice": "auto", "parallel_tool_calls": False}).body
 
 
-def test_a_model_that_refuses_forced_calls_is_left_to_decide_and_that_is_said() -> None:
+def test_report_unforced_choice_where_forcing_is_unsupported() -> None:
     required = chat({"tools": TOOLS, "tool_choice": "required"}, model=UNFORCED)
     assert required.body["tool_choice"] == {"type": "auto"}
     assert required.ignored == ("tool_choice (this model decides whether to call a tool)",)
@@ -73,7 +73,7 @@ def test_a_model_that_refuses_forced_calls_is_left_to_decide_and_that_is_said() 
     assert named.ignored == ("tool_choice (the only tool offered; this model decides whether to call it)",)
 
 
-def test_strict_tools_are_closed_where_the_model_can_be_held_to_them() -> None:
+def test_close_strict_tools_where_model_supports_it() -> None:
     translated = chat({"tools": [function("f", CITY, strict=True)]})
     assert translated.body["tools"][0]["strict"] is True
     assert translated.body["tools"][0]["input_schema"] == {**CITY, "additionalProperties": False}
@@ -91,9 +91,7 @@ def test_strict_tools_are_closed_where_the_model_can_be_held_to_them() -> None:
         ),
     ],
 )
-def test_where_it_cannot_the_tool_is_sent_as_it_is_and_that_is_said(
-    model: str, schema: dict[str, Any], said: str
-) -> None:
+def test_report_unforced_tool_where_unsupported(model: str, schema: dict[str, Any], said: str) -> None:
     translated = chat({"tools": [function("f", schema, strict=True)]}, model=model)
     assert translated.body["tools"] == [{"name": "f", "input_schema": schema}]
     assert translated.ignored == (said,)
@@ -106,7 +104,7 @@ def test_no_more_tools_are_strict_than_the_api_allows() -> None:
     assert translated.ignored == (f"tools.{MAX_STRICT_TOOLS}.function.strict",)
 
 
-def test_functions_of_the_time_before_tools_are_called_one_at_a_time() -> None:
+def test_call_legacy_functions_one_at_a_time() -> None:
     translated = chat({"functions": [{"name": "f"}, {"name": "g"}], "function_call": {"name": "f"}})
     assert [tool["name"] for tool in translated.body["tools"]] == ["f", "g"]
     assert translated.body["tool_choice"] == {"type": "tool", "name": "f", "disable_parallel_tool_use": True}

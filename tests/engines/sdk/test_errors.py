@@ -66,7 +66,7 @@ def test_the_frame_around_the_upstreams_message_is_taken_off(text: str, message:
 
 
 @pytest.mark.parametrize(("text", "message"), FRAMED)
-def test_a_framed_message_is_believed_before_stderr_which_hides_what_looks_secret(text: str, message: str) -> None:
+def test_prefer_framed_message_over_redacted_stderr(text: str, message: str) -> None:
     exact = upstream(400, "invalid_request_error", "max_tokens: [REDACTED] > 64000")
 
     error = failure_of(
@@ -77,7 +77,7 @@ def test_a_framed_message_is_believed_before_stderr_which_hides_what_looks_secre
 
 
 @pytest.mark.parametrize(("status", "text"), REPLACED)
-def test_where_the_cli_has_words_of_its_own_stderr_has_the_upstreams(status: int, text: str) -> None:
+def test_prefer_upstream_error_to_cli_wording(status: int, text: str) -> None:
     exact = upstream(status, "invalid_request_error", "prompt is too long: 208310 tokens > 200000 maximum")
 
     assert failure_of(result(api_error_status=status, result=text), exact, model="m") is exact
@@ -138,18 +138,18 @@ def test_an_error_that_says_nothing_is_called_by_its_type() -> None:
         ("error_of_tomorrow", 500),
     ],
 )
-def test_an_error_event_in_a_stream_has_a_type_and_words_but_no_status(kind: str, status: int) -> None:
+def test_error_event_in_stream_has_type_and_text_only(kind: str, status: int) -> None:
     event = result(api_error_status=None, api_error_type=kind, result="API Error: boom")
 
     assert as_values(failure_of(event, None, model="m")) == as_values(upstream(status, kind, "boom"))
 
 
 @pytest.mark.parametrize("fields", [{"terminal_reason": "api_error"}, {"api_error": "connection_error"}])
-def test_an_api_error_without_status_and_type_is_a_lost_connection(fields: dict[str, str]) -> None:
+def test_treat_api_error_without_status_as_lost_connection(fields: dict[str, str]) -> None:
     assert failure_of(result(**fields), None, model="m").kind is FailureKind.CONNECTION_LOST
 
 
-def test_a_result_without_an_answer_or_an_error_is_the_workers_fault() -> None:
+def test_report_worker_fault_for_result_without_answer() -> None:
     ended = {"type": "result", "subtype": "success", "is_error": False}
 
     assert failure_of(ended, None, model="m").kind is FailureKind.WORKER_DIED

@@ -37,9 +37,7 @@ def spec(tmp_path: Path, **credential: str) -> LaunchSpec:
     )
 
 
-def test_nothing_of_the_servers_environment_reaches_a_worker_but_the_locale(
-    tmp_path: Path, folder: WorkerFolder
-) -> None:
+def test_pass_no_environment_but_locale_to_worker(tmp_path: Path, folder: WorkerFolder) -> None:
     environment = spec(tmp_path, ANTHROPIC_API_KEY="sk-upstream").environment(folder, SHELL)
 
     assert list(Path(environment["PATH"]).iterdir()) == []
@@ -77,7 +75,7 @@ def test_the_bundled_cli_is_there_and_can_be_run() -> None:
     assert os.access(bundled_cli(), os.X_OK)
 
 
-def test_a_workers_folder_is_for_this_user_alone_and_goes_as_a_whole(folder: WorkerFolder) -> None:
+def test_create_private_worker_folder_and_remove_it_all(folder: WorkerFolder) -> None:
     assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
     (folder.path / "config" / "session.json").write_text("{}")
 

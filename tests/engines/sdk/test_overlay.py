@@ -30,7 +30,7 @@ def overlay(body: dict[str, Any], *betas: str) -> dict[str, Any]:
 
 @given(body=bodies)
 @example(body={"user_profile_id": None})
-def test_every_other_field_of_the_body_is_in_the_overlay_as_it_is(body: dict[str, Any]) -> None:
+def test_copy_every_other_body_field_into_overlay(body: dict[str, Any]) -> None:
     before = copy.deepcopy(body)
 
     laid = overlay(body)
@@ -41,7 +41,7 @@ def test_every_other_field_of_the_body_is_in_the_overlay_as_it_is(body: dict[str
     assert body == before
 
 
-def test_the_model_is_the_resolved_one_and_stream_is_left_to_the_cli() -> None:
+def test_set_resolved_model_and_leave_stream_to_cli() -> None:
     laid = overlay({"model": "opus", "stream": False, "max_tokens": 1})
 
     assert laid["model"] == "claude-opus-4-5"
@@ -72,7 +72,7 @@ def test_betas_are_the_clients_and_null_takes_the_clis_own_away() -> None:
     assert overlay({})["betas"] is None
 
 
-def test_metadata_is_the_clients_or_empty_so_that_the_clis_device_id_stays_here() -> None:
+def test_send_client_metadata_or_none_instead_of_device_id() -> None:
     assert overlay({"metadata": {"user_id": "u"}})["metadata"] == {"user_id": "u"}
     assert overlay({})["metadata"] == {}
 
@@ -92,7 +92,7 @@ def test_a_turn_is_two_lines_whatever_is_in_the_body(body: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("value", [2**64 + 1, "\ud83d", {"deep": 1}], ids=["huge number", "lone surrogate", "deep"])
-def test_what_one_json_library_refuses_is_carried_all_the_same(value: Any) -> None:
+def test_carry_json_that_another_library_refuses(value: Any) -> None:
     if isinstance(value, dict):
         for _ in range(300):
             value = {"deep": value}
@@ -104,7 +104,7 @@ def test_what_one_json_library_refuses_is_carried_all_the_same(value: Any) -> No
 
 
 @pytest.mark.parametrize("name", sorted(HEADER_FIELDS | REFUSED_BY_CLI))
-def test_a_client_cannot_set_a_header_of_the_upstream_request_by_a_field_of_its_body(name: str) -> None:
+def test_reject_body_fields_that_become_upstream_headers(name: str) -> None:
     assert overlay({name: "mine"}).get(name) != "mine"
 
 

@@ -110,9 +110,7 @@ class TestReal:
 
         assert counts == [0, 0, 1, 0, 1]
 
-    async def test_a_worker_killed_in_the_middle_is_a_failure_and_is_replaced(
-        self, stand_in: StandInProcess, tmp_path: Path
-    ) -> None:
+    async def test_replace_worker_killed_in_the_middle(self, stand_in: StandInProcess, tmp_path: Path) -> None:
         sent = mark()
         async with opened(pool_in(tmp_path, upstream=stand_in.base_url)) as pool:
             answer = await pool.begin(engine_request(f"{sent} [[n=3]] [[midhang=2]]"))
@@ -195,7 +193,7 @@ class TestScripted:
             assert (await finish(answer)).text == "hello"
             await eventually_async(lambda: not is_alive(busy.pid), within_s=SOON_S)
 
-    async def test_a_cli_that_cannot_start_makes_the_pool_unready_and_says_so(
+    async def test_report_pool_unready_when_cli_cannot_start(
         self, tmp_path: Path, script: Callable[[str], Path]
     ) -> None:
         async with opened(pool_in(tmp_path, upstream=NOWHERE, cli=script("exit 3"))) as pool:
@@ -268,7 +266,7 @@ class TestScripted:
             await eventually_async(lambda: not is_alive(turn.pid), within_s=SOON_S)
             await eventually_async(lambda: idle_pids(pool) and turn.pid not in idle_pids(pool), within_s=SOON_S)
 
-    async def test_a_refused_overlay_never_shows_the_answer_to_the_last_one(
+    async def test_never_show_previous_answer_on_rejected_overlay(
         self, tmp_path: Path, script: Callable[[str], Path]
     ) -> None:
         cli = fake_cli(script, "refuses-overlay")
@@ -293,7 +291,7 @@ class TestScripted:
             assert first not in idle_pids(pool)
             assert (await play(pool, engine_request("hi"))).pid != first
 
-    async def test_a_body_that_cannot_be_written_is_refused_and_costs_no_worker(
+    async def test_reject_unwritable_body_without_losing_a_worker(
         self, tmp_path: Path, script: Callable[[str], Path]
     ) -> None:
         deep: dict[str, Any] = {}
@@ -312,7 +310,7 @@ class TestScripted:
             assert set(before) <= set(idle_pids(pool))
             assert "busy" not in states(pool)
 
-    async def test_a_request_that_is_given_up_while_it_waits_takes_no_worker_with_it(
+    async def test_keep_worker_when_waiting_request_gives_up(
         self, tmp_path: Path, script: Callable[[str], Path]
     ) -> None:
         cli = fake_cli(script, "good")

@@ -109,7 +109,7 @@ def test_a_second_message_ends_the_turn_with_the_first() -> None:
 
 
 @pytest.mark.parametrize("said_before_death", ["message_delta", "message_stop"])
-def test_a_message_whose_process_died_after_its_stop_reason_is_complete(said_before_death: str) -> None:
+def test_complete_message_when_process_dies_after_stop_reason(said_before_death: str) -> None:
     events = stream_of(answer("max_tokens"))
     last = [event["type"] for event in events].index(said_before_death)
     translation = Translation(model="m")
@@ -123,7 +123,7 @@ def test_a_message_whose_process_died_after_its_stop_reason_is_complete(said_bef
 
 
 @pytest.mark.parametrize("said", range(len(stream_of(answer())) - 2))
-def test_a_process_that_died_before_the_stop_reason_has_not_finished(said: int) -> None:
+def test_fail_when_process_dies_before_stop_reason(said: int) -> None:
     translation = Translation(model="m")
     feed(translation, map(as_line, stream_of(answer())[:said]))
 
@@ -132,7 +132,7 @@ def test_a_process_that_died_before_the_stop_reason_has_not_finished(said: int) 
     assert translation.outcome.error.kind is FailureKind.WORKER_DIED
 
 
-def test_the_synthetic_end_of_a_broken_stream_never_reaches_the_client() -> None:
+def test_hide_synthetic_end_of_broken_stream() -> None:
     start = stream_of(answer())[:4]
     translation = Translation(model="m")
     lines = [*map(as_line, start), SYNTHETIC_ERROR, *map(as_line, SYNTHETIC_END)]
@@ -156,7 +156,7 @@ def test_an_upstream_error_before_the_first_event_is_the_outcome() -> None:
     assert translation.outcome == Broken(error=exact, usage=Usage())
 
 
-def test_a_refusal_is_a_complete_message_although_the_cli_calls_it_an_error() -> None:
+def test_complete_refusal_though_cli_calls_it_an_error() -> None:
     events = stream_of(answer("refusal"))
     comment = {"type": "assistant", "is_api_error_message": True, "message": {"stop_reason": "refusal"}}
     translation = Translation(model="m")

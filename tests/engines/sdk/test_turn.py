@@ -25,7 +25,7 @@ async def first_text(answer: Answer) -> None:
     raise AssertionError(f"no text: {answer.outcome}")
 
 
-async def test_the_events_are_the_upstreams_and_the_outcome_counts_them(pool: Pool) -> None:
+async def test_pass_upstream_events_and_count_them(pool: Pool) -> None:
     turn = await play(pool, engine_request("[[n=3]] [[in=12]] [[read=30]] [[write=7]] [[out=5]]"))
 
     assert [event["type"] for event in turn.events] == [
@@ -53,7 +53,7 @@ async def test_a_delta_of_a_megabyte_is_one_event(pool: Pool) -> None:
     assert turn.text == "x" * 1_000_000
 
 
-async def test_thinking_and_parallel_tool_calls_come_as_the_upstream_sent_them(pool: Pool) -> None:
+async def test_pass_thinking_and_parallel_tool_calls_unchanged(pool: Pool) -> None:
     turn = await play(pool, engine_request('[[think=hm]] [[tool=look:{"at": [1, "ü"]}]] [[tool=look:{}]]'))
 
     started = [event["content_block"]["type"] for event in turn.events if event["type"] == "content_block_start"]
@@ -89,7 +89,7 @@ async def test_a_worker_answers_one_turn_after_the_other(pool: Pool, stand_in: S
         ("[[miderror=2]] [[type=api_error]] [[message=boom]]", 500, "api_error", "boom"),
     ],
 )
-async def test_an_upstreams_error_is_the_outcome_and_the_worker_goes_on(
+async def test_report_upstream_error_and_keep_worker(
     pool: Pool, prompt: str, status: int, kind: str, words: str
 ) -> None:
     failed = await play(pool, engine_request(prompt))
@@ -113,9 +113,7 @@ async def test_a_broken_connection_is_not_an_answer(pool: Pool, prompt: str) -> 
 
 
 @pytest.mark.parametrize("prompt", ["[[n=9]] [[midhang=2]]", "[[n=1000]] [[gap=0.01]]"])
-async def test_a_stop_in_the_middle_closes_the_upstream_call_and_frees_the_worker(
-    pool: Pool, stand_in: StandInProcess, prompt: str
-) -> None:
+async def test_close_upstream_call_and_free_worker_on_stop(pool: Pool, stand_in: StandInProcess, prompt: str) -> None:
     sent = mark()
     answer = await pool.begin(engine_request(f"{sent} {prompt}"))
     await first_text(answer)
@@ -133,7 +131,7 @@ async def test_a_stop_in_the_middle_closes_the_upstream_call_and_frees_the_worke
     assert (after.text, after.pid) == ("tok0 ", stopped.pid)
 
 
-async def test_a_stop_before_the_first_byte_closes_the_upstream_call_too(pool: Pool, stand_in: StandInProcess) -> None:
+async def test_close_upstream_call_on_stop_before_first_byte(pool: Pool, stand_in: StandInProcess) -> None:
     sent = mark()
     answer = await pool.begin(engine_request(f"{sent} [[silent]]"))
     await eventually_async(lambda: stand_in.recorded(containing=sent))
@@ -186,7 +184,7 @@ _FREE = "[[in=0]] [[out=0]]"
         ('[[tool=Bash:{"command": "id"}]]', "max_tokens"),
     ],
 )
-async def test_whatever_an_answer_is_the_upstream_is_asked_once_and_the_worker_goes_on(
+async def test_ask_once_and_keep_worker_for_any_answer(
     pool: Pool, stand_in: StandInProcess, answer: str, stop: str
 ) -> None:
     sent, after = mark(), mark()
@@ -205,7 +203,7 @@ async def test_whatever_an_answer_is_the_upstream_is_asked_once_and_the_worker_g
     stand_in.only(sent)
 
 
-async def test_nobody_reading_makes_the_upstream_wait_and_loses_nothing(pool: Pool) -> None:
+async def test_hold_upstream_for_client_not_reading(pool: Pool) -> None:
     answer = await pool.begin(engine_request("[[n=30000]]"))
     await first_text(answer)
     message_buffer = answer._buffer

@@ -66,12 +66,12 @@ def test_a_stream_of_the_api_fits_and_so_does_what_is_new_in_it() -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_what_nobody_downstream_could_read_does_not_fit(events: list[Any]) -> None:
+def test_reject_stream_unreadable_downstream(events: list[Any]) -> None:
     assert len(fitting(events)) == len(events) - 1
 
 
 @given(spoiled(GOOD), st.booleans())
-def test_whatever_fits_can_be_folded_and_encoded_in_every_dialect(events: list[Any], reasoning: bool) -> None:
+def test_fold_and_encode_any_valid_stream(events: list[Any], reasoning: bool) -> None:
     found = fitting(events)
     if not found or found[-1]["type"] != "message_stop":
         return

@@ -58,7 +58,7 @@ def counted() -> int:
     return sum(row.interrupted for row in Rollup.objects.filter(resolution_s=HOUR_S, dimension="all"))
 
 
-def test_a_process_elsewhere_that_is_silent_is_not_shown_and_later_dead_and_its_requests_are_interrupted_once() -> None:
+def test_interrupt_requests_of_silent_remote_process_once() -> None:
     a, b, c = (make_registry(name, node=name) for name in ("a", "b", "c"))
     for registry in (a, b, c):
         registry.join()
@@ -75,7 +75,7 @@ def test_a_process_elsewhere_that_is_silent_is_not_shown_and_later_dead_and_its_
     assert counted() == 3
 
 
-def test_a_process_of_this_machine_that_has_ended_is_dead_at_once() -> None:
+def test_treat_ended_local_process_as_dead_at_once() -> None:
     make_registry("a").join()
     lost = running("a")
     b = make_registry("b", is_gone=lambda name: name == "a")
@@ -84,7 +84,7 @@ def test_a_process_of_this_machine_that_has_ended_is_dead_at_once() -> None:
     assert not Member.objects.filter(pk="a").exists()
 
 
-def test_requests_of_processes_that_nobody_knows_are_interrupted_at_the_next_start() -> None:
+def test_interrupt_requests_of_unknown_processes_at_start() -> None:
     make_registry("known", node="elsewhere").join()
     kept, lost = running("known"), running("unknown")
     make_registry("b").join()
@@ -101,7 +101,7 @@ def test_one_that_was_taken_for_dead_comes_back_and_knows_it() -> None:
     assert not a.heartbeat("", allow_eviction=True).disowned
 
 
-def test_a_request_of_one_that_was_taken_for_dead_is_counted_once_whatever_becomes_of_it() -> None:
+def test_count_request_of_presumed_dead_process_once() -> None:
     store, draft = make_store("a"), draft_of(make_turn(), opening())
     store.write([Record(draft, final=False)])
     assert store.mark_interrupted("a") == 1
@@ -114,7 +114,7 @@ def test_a_request_of_one_that_was_taken_for_dead_is_counted_once_whatever_becom
     assert sum(row.requests for row in Rollup.objects.filter(resolution_s=HOUR_S, dimension="all")) == 1
 
 
-def test_an_errand_is_done_once_and_one_for_a_dead_process_goes_with_it() -> None:
+def test_run_command_once_and_drop_it_with_its_process() -> None:
     a, b = make_registry("a"), make_registry("b")
     a.join()
     b.join()
@@ -138,7 +138,7 @@ async def serving(folder: Path, process: str, gateway: Gateway | None = None) ->
         await service.stop(10)
 
 
-async def test_a_process_shows_and_cancels_what_another_one_does_by_the_database_alone(
+async def test_show_and_cancel_other_processes_by_database_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster_module, "HEARTBEAT_S", 0.05)
@@ -167,7 +167,7 @@ async def test_a_process_shows_and_cancels_what_another_one_does_by_the_database
     assert not await Member.objects.aexists()
 
 
-async def test_after_an_outage_of_the_database_nobody_is_judged_until_all_have_had_time_to_speak(
+async def test_wait_for_heartbeats_after_database_outage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(tmp_path, "north") as north:

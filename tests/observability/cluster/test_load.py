@@ -21,7 +21,7 @@ def test_the_last_two_minutes_are_remembered() -> None:
     assert told["waiting"] == [2 * number for number in range(5, STEPS + 5)]
 
 
-def test_those_of_several_processes_are_added_from_their_newest_values_back() -> None:
+def test_sum_newest_values_of_several_processes() -> None:
     young: Load = {"active": [1, 2], "waiting": [0, 5]}
     old: Load = {"active": [3, 0, 4], "waiting": [7, 0, 1]}
     assert total_load([young, old]) == {"active": [3, 1, 6], "waiting": [7, 0, 6]}

@@ -176,7 +176,7 @@ def test_errors_are_listed_and_their_dumps_shown(get: Callable[[str], Any]) -> N
 
 
 @pytest.mark.parametrize("address", ["/debug/traces/req_none", "/debug/errors/req_none"])
-def test_what_does_not_exist_is_named_in_the_404(address: str, get: Callable[..., Any]) -> None:
+def test_name_missing_object_in_404(address: str, get: Callable[..., Any]) -> None:
     found = get(address, 404)
 
     assert found["reqId"] == "req_none"
@@ -283,7 +283,7 @@ def test_metrics_come_in_the_format_that_is_asked_for(service: Service, client: 
 
 
 @pytest.mark.parametrize("address", PATHS)
-def test_nobody_without_a_key_or_a_login_sees_anything(address: str, caller: Caller, service: Service) -> None:
+def test_require_key_or_login_everywhere(address: str, caller: Caller, service: Service) -> None:
     caller.operator = None
     response = Client().get(address)
 

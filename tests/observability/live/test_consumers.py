@@ -78,7 +78,7 @@ async def test_users_who_may_not_look_are_refused(service: Service, user: dict[s
     assert await refused(page(await sync_to_async(cookie_of)(**user)))
 
 
-async def test_without_a_login_or_with_a_made_up_one_the_socket_is_refused(service: Service) -> None:
+async def test_refuse_socket_without_valid_login(service: Service) -> None:
     assert await refused(page())
     assert await refused(page(b"sessionid=made-up"))
 
@@ -223,7 +223,7 @@ async def test_the_table_has_a_limit_and_says_how_many_are_left_out(service: Ser
     await socket.disconnect()
 
 
-async def test_nobody_watches_nothing_works(service: Service, cookie: bytes) -> None:
+async def test_do_no_work_without_watchers(service: Service, cookie: bytes) -> None:
     socket = page(cookie)
     await socket.connect(timeout=10)
     assert ticking()

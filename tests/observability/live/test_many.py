@@ -22,6 +22,8 @@ from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 MAY_BE_LOST_S = float(os.environ.get("TRACE_TEST_LOST_S", "1"))
 """How old the last traces may be that a kill costs; 0.25 s where nothing else uses the processor."""
 
@@ -133,7 +135,7 @@ def metrics_of(gateway: Observed) -> dict[str, Counter[str]]:
     return found
 
 
-def test_of_many_requests_at_once_each_has_its_row_and_a_kill_costs_the_last_moment_alone(gateway: Observed) -> None:
+def test_keep_rows_of_many_requests_through_a_kill(gateway: Observed) -> None:
     gateway.get("/debug/health")  # a key that worked once still does after many wrong ones from the same address
     load = Load(gateway)
     load.run(REQUESTS)

@@ -59,7 +59,7 @@ def today(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_every_line_is_one_json_object_on_stderr_and_in_the_days_file(start: Any, tmp_path: Path) -> None:
+def test_write_one_json_line_to_stderr_and_day_file(start: Any, tmp_path: Path) -> None:
     state, stream = start()
     logger.info("proxy.tried", extra={"answer": 42, "nested": {"a": [1, None, True]}})
     logging.getLogger("of.another").warning("also.tried", extra={"big": 2**70})
@@ -106,7 +106,7 @@ def test_a_terminal_gets_colours_and_a_file_none(start: Any, tmp_path: Path) -> 
     assert today(tmp_path)[0]["answer"] == 42
 
 
-def test_tracebacks_are_kept_in_their_line_without_secrets_and_without_locals(start: Any, tmp_path: Path) -> None:
+def test_keep_traceback_in_one_line_without_locals(start: Any, tmp_path: Path) -> None:
     state, stream = start(redactor=Redactor(["hunter2-hunter2"]))
     password_in_a_local = "another-local-value"
     try:
@@ -210,7 +210,7 @@ def test_only_the_names_of_log_files_are_names_of_log_files(name: str, tmp_path:
         log_files.tail(tmp_path, name, 10)
 
 
-def test_each_step_of_a_request_is_a_line_with_its_id_and_none_of_its_words(start: Any, tmp_path: Path) -> None:
+def test_log_each_step_with_id_and_no_prompt_text(start: Any, tmp_path: Path) -> None:
     state, _ = start(debug=True)
     recorder = Recorder([RequestLog()], names=ModelNames())
     words = "secret words of the client"
@@ -245,7 +245,7 @@ _VALUES = [
 
 
 @given(st.lists(st.sampled_from(_VALUES), max_size=4))
-def test_the_quick_way_to_a_line_leaves_nothing_that_the_slow_way_takes_out(values: list[Any]) -> None:
+def test_redact_the_same_on_fast_and_slow_path(values: list[Any]) -> None:
     fields = {f"field{number}": value for number, value in enumerate(values)}
     record = logging.makeLogRecord({"msg": "event", "created": NOW, **fields})
     line = JsonLine(Redactor(['known"value\\of\nours'])).format(record)
@@ -256,7 +256,7 @@ def test_the_quick_way_to_a_line_leaves_nothing_that_the_slow_way_takes_out(valu
     assert len(line) < 70_000
 
 
-def test_a_line_whose_arguments_do_not_fit_is_written_all_the_same(start: Any, tmp_path: Path) -> None:
+def test_log_line_with_mismatched_arguments(start: Any, tmp_path: Path) -> None:
     class Wild:
         def __str__(self) -> str:
             raise RuntimeError("no text")

@@ -13,7 +13,7 @@ from observability.logs import log_files, tail
 
 
 @given(st.lists(st.binary(max_size=9).filter(lambda line: b"\n" not in line), max_size=12), st.booleans())
-def test_lines_from_the_end_are_the_lines_whatever_the_blocks_cut(lines: list[bytes], ended: bool) -> None:
+def test_read_lines_from_end_across_any_block_boundary(lines: list[bytes], ended: bool) -> None:
     data = b"\n".join(lines) + (b"\n" if ended and lines else b"")
     expected = data.split(b"\n")[:-1] if data.endswith(b"\n") else data.split(b"\n") if data else []
     with tempfile.TemporaryFile(buffering=0) as file, pytest.MonkeyPatch.context() as patch:

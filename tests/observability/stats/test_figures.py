@@ -81,7 +81,7 @@ def test_a_window_holds_what_ended_within_it_to_the_minute(window_s: int) -> Non
     assert counted == pytest.approx(1000, rel=0.12)
 
 
-def test_a_window_longer_than_minutes_are_kept_is_counted_in_hours() -> None:
+def test_count_long_window_in_hours() -> None:
     add(NOW, NOW - 5 * 86_400, NOW - 20 * 86_400)
 
     assert totals(NOW - 7 * 86_400, now=NOW).requests == 2
@@ -102,14 +102,14 @@ def test_models_are_told_apart_and_name_their_last_error() -> None:
     assert [group.totals.requests for group in groups(Dimension.MODEL)] == [4, 1]
 
 
-def test_the_last_error_is_the_latest_one_even_where_it_was_written_first() -> None:
+def test_keep_latest_error_whatever_the_write_order() -> None:
     (latest,) = add(NOW, ending=failed())
     add(NOW - 10, ending=failed())
 
     assert groups(Dimension.ALL)[0].last_error_id == latest
 
 
-def test_errors_are_grouped_by_type_and_phase_with_first_and_last() -> None:
+def test_group_errors_by_type_and_phase() -> None:
     add(NOW - 600, NOW - 60, ending=failed())
     add(NOW - 30, ending=failed(kind=FailureKind.STALL))
     overloaded, stalled = groups(Dimension.ERROR, NOW - 3_600, now=NOW)

@@ -29,7 +29,7 @@ def test_a_percentile_is_within_a_bucket_of_the_exact_one(durations: list[int], 
     assert exact / GROWTH * 0.999 <= found <= exact * GROWTH * 1.001
 
 
-def test_many_even_observations_give_percentiles_within_six_percent() -> None:
+def test_estimate_percentiles_within_six_percent() -> None:
     counts = merge((bucket_of(milliseconds), 1) for milliseconds in range(1, 100_001))
 
     for share, found in zip((0.5, 0.9, 0.99), percentiles(counts, [0.5, 0.9, 0.99]), strict=True):

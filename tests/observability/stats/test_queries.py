@@ -99,7 +99,7 @@ async def test_new_traces_do_not_move_the_pages_behind_the_cursor() -> None:
 
 
 @pytest.mark.parametrize("cursor", ["x", "-", "1", "99999999999999999999999999-req", "1-" + "\x00"])
-async def test_a_cursor_of_somebody_elses_making_is_refused_or_harmless(cursor: str) -> None:
+async def test_reject_forged_cursor_or_ignore_it(cursor: str) -> None:
     try:
         page = await queries.page(TraceFilter(), limit=3, cursor=cursor)
     except ValueError:
@@ -129,7 +129,7 @@ def test_a_page_takes_a_fixed_number_of_queries(name: str, count: int) -> None:
         ("slow", "trace_received"),
     ],
 )
-def test_each_filter_is_answered_from_the_index_that_was_made_for_it(name: str, index: str) -> None:
+def test_answer_each_filter_from_its_index(name: str, index: str) -> None:
     fill(50)
     with CaptureQueriesContext(connection) as captured:
         async_to_sync(queries.page)(FILTERS[name][0], limit=7)
@@ -143,7 +143,7 @@ def test_each_filter_is_answered_from_the_index_that_was_made_for_it(name: str, 
         assert "TEMP B-TREE" not in plan
 
 
-async def test_the_neighbours_of_a_turn_are_those_of_its_session_and_key() -> None:
+async def test_find_neighbours_within_session_and_key() -> None:
     rows = list(synthetic_traces(6, days=1, until=UNTIL, seed=3))
     for row, (key, session) in zip(rows, [(1, "s"), (2, "s"), (1, "s"), (1, "t"), (1, "s"), (1, None)], strict=True):
         row |= {"key_id": key, "conversation_id": session}

@@ -83,7 +83,7 @@ def test_a_refused_request_is_told_of_once() -> None:
     assert [what for what, _, _ in listener.heard] == ["ended"]
 
 
-def test_what_is_under_way_can_be_listed_and_found() -> None:
+def test_list_and_find_active_requests() -> None:
     recorder, first, second = make_recorder(), make_turn(), make_turn()
     for turn in (first, second):
         for event in opening():
@@ -96,7 +96,7 @@ def test_what_is_under_way_can_be_listed_and_found() -> None:
     assert recorder.find("req_unknown") is None
 
 
-def test_neither_a_late_event_nor_a_second_ending_brings_a_turn_back() -> None:
+def test_ignore_late_events_and_second_endings() -> None:
     listener, turn = RecordingListener(), make_turn()
     recorder = make_recorder(listener)
     for event in [*course(), Streamed(NOW + 9, [text_delta("late")]), finished(NOW + 9), failed(NOW + 9)]:
@@ -124,7 +124,7 @@ def test_a_listener_that_raises_keeps_nothing_from_the_others(caplog: pytest.Log
     assert listener.heard[-1][0] == "ended"
 
 
-def test_a_silent_upstream_is_counted_at_every_check_until_it_speaks() -> None:
+def test_count_silent_upstream_at_every_check() -> None:
     listener, silent, waiting, talking = RecordingListener(), make_turn(), make_turn(), make_turn()
     recorder = make_recorder(listener)
     for turn, events in ((silent, opening()), (waiting, opening()[:1]), (talking, [*opening(), *answer(NOW + 29)])):
@@ -161,7 +161,7 @@ def test_gaps_are_measured_between_arrivals_of_output() -> None:
     assert gaps == pytest.approx([0.1, 0.1], abs=1e-5)
 
 
-def test_a_model_is_counted_under_its_name_once_the_upstream_has_answered_for_it() -> None:
+def test_label_model_only_after_upstream_accepted_it() -> None:
     listener = RecordingListener()
     recorder = make_recorder(listener)
     for model, events in (("new", [refused()]), ("new", course()), ("new", [refused()]), ("invented", [refused()])):

@@ -34,7 +34,7 @@ PLACES = (
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS.keys())
 @pytest.mark.parametrize("place", PLACES)
-def test_what_looks_like_a_credential_is_taken_out_wherever_it_stands(secret: str, place: str) -> None:
+def test_redact_credentials_anywhere(secret: str, place: str) -> None:
     assert secret not in Redactor().text(place.format(secret))
 
 
@@ -53,7 +53,7 @@ def test_what_looks_like_a_credential_is_taken_out_wherever_it_stands(secret: st
         "redis://default:{}@cache:6379/0",
     ],
 )
-def test_a_value_of_a_telling_name_is_taken_out_whatever_it_looks_like(place: str) -> None:
+def test_redact_value_with_a_telling_name(place: str) -> None:
     assert "plainword" not in Redactor().text(place.format("plainword"))
 
 
@@ -63,13 +63,13 @@ def test_the_secrets_that_the_process_knows_are_found_literally() -> None:
     assert redactor.text("said correct horse battery, abc") == f"said {MASK}, abc"
 
 
-def test_a_private_key_is_taken_out_even_where_its_end_is_cut_off() -> None:
+def test_redact_private_key_even_when_truncated() -> None:
     text = "before -----BEGIN RSA PRIVATE KEY-----\nMIIEow\nabc"
 
     assert Redactor().text(text) == f"before {MASK}"
 
 
-def test_what_pydantic_quotes_is_taken_out() -> None:
+def test_redact_values_quoted_by_pydantic() -> None:
     text = "1 validation error: [type=string_type, input_value={'my words': 1}, input_type=dict]"
 
     assert "my words" not in Redactor().text(text)
@@ -169,7 +169,7 @@ def test_prompts_of_megabytes_are_searched_in_bearable_time() -> None:
 
 
 @given(st.text(alphabet=st.characters(), max_size=50), st.integers(1, 60))
-def test_what_is_stored_is_within_its_limit_and_every_database_takes_it(text: str, limit: int) -> None:
+def test_store_within_limit_in_every_database(text: str, limit: int) -> None:
     stored = storable(text + "\x00\ud800", limit)
 
     assert len(stored) <= limit
@@ -197,7 +197,7 @@ def test_a_stored_body_is_whole_but_for_credentials() -> None:
     "text", [*SECRETS.values(), *(place.format("plainword") for place in PLACES[1:5]), "access_tokens=plainword"]
 )
 @given(before=st.text(max_size=5), after=st.text(max_size=5))
-def test_whatever_is_taken_out_is_suspected_first(text: str, before: str, after: str) -> None:
+def test_suspect_before_redacting(text: str, before: str, after: str) -> None:
     redactor = Redactor()
     whole = before + text + after
 

@@ -52,7 +52,7 @@ def test_dumps_and_bodies_go_before_their_traces() -> None:
     assert Trace.objects.count() == 2
 
 
-def test_fine_sums_go_within_hours_and_those_by_minute_within_days() -> None:
+def test_prune_fine_sums_in_hours_and_minutes_in_days() -> None:
     store(0.01, 0.5, 5)
     prune(trace_days=30, now=NOW)
 

@@ -32,7 +32,7 @@ _PHASES = (
 )  # fmt: skip
 
 
-def test_a_run_that_goes_well_has_every_phase_in_order_and_its_totals() -> None:
+def test_record_every_phase_in_order_with_totals() -> None:
     draft = draft_of(make_turn(), course())
 
     times = [getattr(draft, name) for name in _PHASES]
@@ -106,7 +106,7 @@ def test_a_refused_request_is_refused_and_never_ran(kind: FailureKind) -> None:
     assert draft.failure.phase is Phase.RECEIVED
 
 
-def test_a_client_that_left_and_an_operators_cancel_are_told_apart() -> None:
+def test_tell_disconnect_from_operator_cancel() -> None:
     gone = draft_of(make_turn(), course(ending=left()))
     cancelled = draft_of(make_turn(), course(ending=Cancelled(NOW + 1, CancelReason.OPERATOR)))
 
@@ -134,7 +134,7 @@ def test_a_second_attempt_forgets_what_the_first_one_brought() -> None:
     assert draft.admitted_at == NOW + 0.201
 
 
-def test_what_comes_after_the_end_changes_nothing() -> None:
+def test_ignore_events_after_the_end() -> None:
     draft = draft_of(make_turn(), course())
     before = {name: getattr(draft, name) for name in _PHASES} | {"types": dict(draft.event_types)}
 
@@ -143,7 +143,7 @@ def test_what_comes_after_the_end_changes_nothing() -> None:
     assert {name: getattr(draft, name) for name in _PHASES} | {"types": draft.event_types} == before
 
 
-def test_a_clock_that_goes_back_does_not_put_the_phases_out_of_order() -> None:
+def test_keep_phases_in_order_when_clock_goes_back() -> None:
     events: list[Event] = [Queued(NOW + 5, 0), Admitted(NOW - 3600), *answer(NOW - 3600), finished(NOW - 3600)]
     draft = draft_of(make_turn(), events)
 
@@ -168,7 +168,7 @@ _known = st.one_of(
 
 
 @given(st.lists(st.lists(_known, min_size=1, max_size=5), max_size=12))
-def test_no_stream_breaks_the_fold_and_every_event_is_counted_once(batches: list[list[dict[str, Any]]]) -> None:
+def test_fold_any_stream_and_count_events_once(batches: list[list[dict[str, Any]]]) -> None:
     draft = draft_of(make_turn(), opening())
     for number, batch in enumerate(batches):
         draft.apply(Streamed(NOW + number, batch))
@@ -180,7 +180,7 @@ def test_no_stream_breaks_the_fold_and_every_event_is_counted_once(batches: list
 
 
 @given(st.lists(st.lists(_texts, min_size=1, max_size=5), min_size=1, max_size=12))
-def test_the_output_is_as_long_as_the_texts_however_they_are_batched(batches: list[list[str]]) -> None:
+def test_measure_output_of_any_batching(batches: list[list[str]]) -> None:
     draft = draft_of(make_turn(), opening())
     for number, batch in enumerate(batches):
         draft.apply(Streamed(NOW + number, [text_delta(text) for text in batch]))

@@ -83,7 +83,7 @@ def test_a_short_turn_is_written_once_in_its_last_form() -> None:
 @pytest.mark.fault(
     "The database", "is away for longer than the buffer of traces lasts", trace="dropped, counted and logged"
 )
-def test_what_finds_the_buffer_full_is_counted_and_endings_have_room_that_beginnings_have_not() -> None:
+def test_drop_starts_before_endings_when_buffer_is_full() -> None:
     writer = Writer(Sink(), max_pending=10)
     for _ in range(12):
         writer.started(begun())
@@ -118,7 +118,7 @@ def test_a_database_that_is_away_is_tried_again_until_it_is_back() -> None:
     assert (writer.failing, writer.dropped, len(sink.ids)) == (False, 0, 1)
 
 
-def test_a_record_that_the_database_refuses_does_not_take_others_with_it() -> None:
+def test_write_other_records_when_database_rejects_one() -> None:
     poison = ended()
 
     def refuse(records: Sequence[Record]) -> None:
@@ -151,7 +151,7 @@ def test_the_end_waits_for_the_last_records_but_not_for_ever() -> None:
     assert time.monotonic() - started < 5
 
 
-def test_what_is_left_is_written_at_the_end() -> None:
+def test_write_leftovers_at_end() -> None:
     sink = Sink()
     writer = Writer(sink)
     writer.start()
@@ -178,7 +178,7 @@ def test_a_failed_turns_body_waits_for_the_writer_and_no_longer() -> None:
     assert kept.body_stats.message_count == 1
 
 
-def test_bodies_that_wait_are_bounded_and_errors_without_them_are_withheld() -> None:
+def test_bound_waiting_bodies_and_withhold_their_errors() -> None:
     first = draft_of(make_turn(body_bytes=900), [*opening(), failed()])
     second = draft_of(make_turn(body_bytes=900), [*opening(), failed(message="quotes the prompt")])
     writer = Writer(Sink(), max_body_bytes=1_000)
@@ -190,7 +190,7 @@ def test_bodies_that_wait_are_bounded_and_errors_without_them_are_withheld() -> 
     assert _store().values_of(Record(second, final=True))["error_message"] == WITHHELD
 
 
-def test_what_the_gateway_says_of_its_own_queue_quotes_nobody_and_is_kept_whole() -> None:
+def test_keep_own_queue_message_unmasked() -> None:
     said = "The gateway's queue is full."
     asked = {"messages": [{"role": "user", "content": f"why does it say: {said}"}]}
     draft = draft_of(make_turn(body=asked), [failed(kind=FailureKind.QUEUE_FULL, message=said)])
@@ -218,7 +218,7 @@ def locked_database() -> Iterator[None]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_traces_arrive_although_somebody_holds_the_database_locked() -> None:
+def test_write_traces_after_database_lock_is_released() -> None:
     with running(Writer(_store())) as writer:
         with locked_database():
             draft = draft_of(make_turn(), [*opening(), failed(kind=FailureKind.STALL, message="silent")])
@@ -233,7 +233,7 @@ def test_traces_arrive_although_somebody_holds_the_database_locked() -> None:
 
 
 @pytest.mark.django_db
-def test_a_batch_that_was_kept_although_it_seemed_lost_is_not_counted_twice() -> None:
+def test_count_batch_once_when_its_commit_seemed_lost() -> None:
     records = [Record(ended(), final=True)]
     store = _store()
     store.write(records)
