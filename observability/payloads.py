@@ -137,7 +137,7 @@ class Sparks(TypedDict):
     cost: list[float]
 
 
-class Pulse(TypedDict):
+class Overview(TypedDict):
     """Figures read from the database."""
 
     tiles: Tiles
@@ -161,7 +161,7 @@ class Snapshot(TypedDict):
     workers: list[WorkerRow]
     processes: list[ProcessRow]
     load: Load
-    pulse: Pulse | None
+    pulse: Overview | None
 
 
 class Tick(TypedDict):
@@ -177,7 +177,7 @@ class Tick(TypedDict):
     upstream: Upstream
     workers: list[WorkerRow] | None
     processes: list[ProcessRow] | None
-    pulse: Pulse | None
+    pulse: Overview | None
 
 
 Payload = Snapshot | Tick

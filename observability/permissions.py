@@ -28,7 +28,7 @@ class Operator:
     may_change: bool
 
 
-def may_look(user: User) -> bool:
+def can_view_traces(user: User) -> bool:
     """Whether the user is active staff who may see traces. Blocks: reads permissions from the database."""
     return bool(user.is_active and user.is_staff and user.has_perm(LOOK))
 

@@ -41,7 +41,7 @@ class ProcessRuntime:
 
     def lost(self, process: str) -> None:
         """Release the reservations of a process that has died."""
-        usage_accounting.give_back(process)
+        usage_accounting.release_owner(process)
 
     def settlements(self) -> Settlements:
         return Settlements(usage_accounting.pending, usage_accounting.failing, usage_accounting.dropped)

@@ -29,7 +29,7 @@ from observability.tracing import retention
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.recorder import Listener, Recorder
 from observability.tracing.redact import Redactor
-from observability.tracing.refusal_sampling import RefusalLimit
+from observability.tracing.refusal_sampling import RejectionSampler
 from observability.tracing.store import Store
 from observability.tracing.trace_builder import ActiveTrace
 from observability.tracing.writer import Writer
@@ -85,7 +85,7 @@ class Service:
         identity = Identity(process=config.process, node=config.node, pid=os.getpid())
         self._store = Store(node=identity.node, process=identity.process, redactor=redactor, names=self.names)
         self.writer = Writer(self._store)
-        self.refusals = RefusalLimit(self.writer)
+        self.refusals = RejectionSampler(self.writer)
         self._otel: SpanExport | None = None
         listeners: list[Listener] = [self.refusals, self.metrics, RequestLog()]
         self.recorder = Recorder(listeners, names=self.names, on_gap=self.metrics.observe_gap)

@@ -65,7 +65,7 @@ def end_reason_of(kind: FailureKind) -> EndReason:  # noqa: C901 - one table
             return EndReason.CLIENT_DISCONNECT
         case FailureKind.CANCELLED | FailureKind.KEY_ENDED:
             return EndReason.CANCELLED
-        case FailureKind.INTERNAL | FailureKind.DATABASE_AWAY:
+        case FailureKind.INTERNAL | FailureKind.DATABASE_UNAVAILABLE:
             return EndReason.INTERNAL
         case (
             FailureKind.INVALID_REQUEST

@@ -1,4 +1,4 @@
-"""ASGI application: routes requests to the API's or the browser's handler, and websockets to the dashboard."""
+"""ASGI application: routes requests to the API or browser handler, websockets to the dashboard."""
 
 import os
 from typing import Any
@@ -21,7 +21,7 @@ from proxy_site.routes import Handler, route_of  # noqa: E402
 
 
 class PathRouter:
-    """Dispatch of HTTP requests by path."""
+    """Dispatches HTTP requests by path."""
 
     def __init__(self) -> None:
         self._api = ApiHandler()
@@ -41,7 +41,7 @@ def _has_cookie(scope: Scope) -> bool:
 
 
 class LimitedSockets:
-    """Statement timeout for the dashboard's sockets and the updates that the first of them starts."""
+    """Sets the database statement timeout for dashboard sockets."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner

@@ -167,7 +167,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's 500; 503 if the database is unavailable. Django logs the traceback."""
     if isinstance(sys.exception(), DATABASE_ERRORS):
-        return error_response(request, FailureKind.DATABASE_AWAY, "The gateway's database does not answer.")
+        return error_response(request, FailureKind.DATABASE_UNAVAILABLE, "The gateway's database does not answer.")
     return error_response(request, FailureKind.INTERNAL, "Internal server error")
 
 

@@ -4,7 +4,7 @@ from corsheaders.conf import conf as cors
 
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
-from apiproxy.http.request import authenticated, client_address, head_only, note_refusal
+from apiproxy.http.request import authenticated, client_address, head_only, publish_rejection
 from apiproxy.keys.login_throttle import network_of
 from apiproxy.server.gated_request import Scope
 from proxy_site.routes import TURN_DIALECTS, route_of
@@ -30,7 +30,7 @@ class ApiKeyGate:
         except ProxyError as error:
             dialect = TURN_DIALECTS.get(request.path.removeprefix("/v1"))
             if dialect is not None and request.method == "POST":
-                note_refusal(request, error, dialect=dialect)
+                publish_rejection(request, error, dialect=dialect)
             raise
         return f"key:{principal.key_id}"
 

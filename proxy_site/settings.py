@@ -134,7 +134,7 @@ FORMAT_MODULE_PATH = "proxy_site.formats"
 USE_I18N = False
 
 # Background services that `serve` starts in this order; the API works without them.
-GATEWAY_COMPANIONS = [
+GATEWAY_BACKGROUND_SERVICES = [
     "proxy_site.operations.Observability",
 ]
 # Body of errors raised before Django sees the request, and the paths of websockets.

@@ -1,4 +1,4 @@
-"""Groups of settings, nested in `GatewaySettings`, and the upstream credential."""
+"""Setting groups nested in `GatewaySettings`, including the upstream credential."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -17,7 +17,7 @@ CredentialKind = Literal["api_key", "gateway_token", "bedrock", "vertex", "found
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """Upstream credential of the CLI.
+    """Credential that authenticates the CLI to the upstream.
 
     env holds exactly the credential variables passed to the child process, secrets included (hence not in repr).
     base_url is the upstream's address for API keys and gateway tokens, None for cloud platforms.
@@ -30,7 +30,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyDefaults:
-    """Default limits of a new key; None: no limit. See `models.ApiKey`."""
+    """Default limits of a new key; None means no limit. See `models.ApiKey`."""
 
     requests_per_minute: int | None = setting(None, _KEY_LIMIT, "New keys: requests within any 60 seconds.")
     tokens_per_minute: int | None = setting(
@@ -49,7 +49,7 @@ class KeyDefaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSettings:
-    """Limits of stored sessions, and whether their messages are stored."""
+    """Limits of stored sessions, and whether to store their messages."""
 
     ttl_hours: int = setting(24, integer(1, 876_000, unit="hours"), "Lifetime of a session after its last turn.")
     max_per_key: int = setting(
@@ -74,7 +74,7 @@ class SessionSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowLists:
-    """Upper bounds for all keys; an empty list allows everything. See `policy.Policy`."""
+    """Allow-lists that cap every key; an empty list means no restriction. See `policy.Policy`."""
 
     betas: tuple[str, ...] = setting(
         (),
@@ -98,7 +98,7 @@ class AllowLists:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerSettings:
-    """Circuit breaker of the upstream."""
+    """Settings of the upstream's circuit breaker."""
 
     failures: int = setting(
         10,

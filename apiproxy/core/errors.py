@@ -35,7 +35,7 @@ class FailureKind(StrEnum):
     UPSTREAM_DOWN = "upstream_down"
     WORKER_DIED = "worker_died"
     WORKER_UNAVAILABLE = "worker_unavailable"
-    DATABASE_AWAY = "database_away"
+    DATABASE_UNAVAILABLE = "database_away"
     CLIENT_DISCONNECT = "client_disconnect"
     CANCELLED = "cancelled"
     INTERNAL = "internal"

@@ -37,7 +37,7 @@ class ValueBudget:
         Raises ProxyError (INVALID_REQUEST) over the limit, ValueError for invalid JSON.
         """
         raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-        count = most_values(raw)
+        count = max_value_count(raw)
         if count > self._left:
             count = exact_values(raw)
         if count > self._left:
@@ -52,12 +52,12 @@ def parse_counted(raw: bytes) -> object:
 
     Raises ValueError for invalid JSON.
     """
-    return parse(raw) if len(raw) > LARGE_BYTES or most_values(raw) > _MANY_VALUES else orjson.loads(raw)
+    return parse(raw) if len(raw) > LARGE_BYTES or max_value_count(raw) > _MANY_VALUES else orjson.loads(raw)
 
 
 def has_more_values(raw: bytes, limit: int) -> bool:
     """Whether a text, or the lines of a text together, exceed the limit."""
-    return most_values(raw) > limit and exact_values(raw) > limit
+    return max_value_count(raw) > limit and exact_values(raw) > limit
 
 
 def values_in(value: object) -> int:
@@ -74,7 +74,7 @@ def values_in(value: object) -> int:
     return total
 
 
-def most_values(raw: bytes) -> int:
+def max_value_count(raw: bytes) -> int:
     """Fast upper bound of `exact_values`.
 
     It counts inside strings too and is often far too high.

@@ -11,7 +11,7 @@ DialectName = Literal["anthropic", "openai"]
 _BASE62 = string.digits + string.ascii_letters
 _ID_LENGTH = 24
 
-MOST_MAX_TOKENS = 10_000_000
+MAX_TOKENS_LIMIT = 10_000_000
 """Upper bound of `max_tokens`: above any model's limit; sums do not overflow."""
 
 

@@ -51,7 +51,7 @@ class DatabaseUnavailableError(ProxyError):
     """The database is unavailable or timed out. `what` could not be done."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(FailureKind.DATABASE_AWAY, f"Database unavailable: {what}.", retry_after_s=2)
+        super().__init__(FailureKind.DATABASE_UNAVAILABLE, f"Database unavailable: {what}.", retry_after_s=2)
 
 
 class QueryGuard:

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 logger = logging.getLogger(__name__)
 
-LATER_S = 0.1
+RETRY_DELAY_S = 0.1
 """Delay before a job answered LATER is retried."""
 
 _J = TypeVar("_J")
@@ -127,7 +127,7 @@ class RetryQueue(Generic[_J]):
         return len(self._jobs)
 
     def add(self, pending: PendingJob[_J]) -> None:
-        pending.retry_at = time.monotonic() + LATER_S
+        pending.retry_at = time.monotonic() + RETRY_DELAY_S
         self._jobs.append(pending)
 
     def wait_s(self, limit_s: float) -> float:

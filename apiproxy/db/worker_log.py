@@ -5,7 +5,7 @@ import time
 
 logger = logging.getLogger(__name__)
 
-COMPLAIN_S = 60.0
+WARNING_INTERVAL_S = 60.0
 """Minimum time between two warnings about an unavailable database."""
 
 
@@ -14,11 +14,11 @@ class WorkerLog:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._complained_at = -COMPLAIN_S
+        self._complained_at = -WARNING_INTERVAL_S
 
     def delayed(self, error: Exception, pending: int) -> None:
         """The database is unavailable; the batch is retried. Called at every attempt."""
-        if self.may_complain():
+        if self.should_warn():
             logger.warning("desk.delayed", extra={"desk": self._name, "pending": pending}, exc_info=error)
 
     def recovered(self, dropped: int) -> None:
@@ -32,12 +32,12 @@ class WorkerLog:
         """Jobs without a caller were lost."""
         logger.error("desk.dropped", extra={"desk": self._name, "count": count, "total": total, "why": why})
 
-    def may_complain(self) -> bool:
+    def should_warn(self) -> bool:
         """Whether the last warning is COMPLAIN_S ago; starts the interval anew if so."""
-        if time.monotonic() - self._complained_at < COMPLAIN_S:
+        if time.monotonic() - self._complained_at < WARNING_INTERVAL_S:
             return False
         self._complained_at = time.monotonic()
         return True
 
-    def reset_complaints(self) -> None:
-        self._complained_at = -COMPLAIN_S
+    def reset_warnings(self) -> None:
+        self._complained_at = -WARNING_INTERVAL_S

@@ -31,7 +31,7 @@ _STATUS_AND_TYPE: Mapping[FailureKind, tuple[int, str]] = {
     FailureKind.WORKER_UNAVAILABLE: (502, "api_error"),
     FailureKind.MAX_OUTPUT: (502, "api_error"),
     FailureKind.UPSTREAM_ERROR: (502, "api_error"),
-    FailureKind.DATABASE_AWAY: (503, "api_error"),
+    FailureKind.DATABASE_UNAVAILABLE: (503, "api_error"),
     FailureKind.DRAINING: (503, "overloaded_error"),
     FailureKind.STALL: (504, "timeout_error"),
     FailureKind.MAX_DURATION: (504, "timeout_error"),

@@ -24,7 +24,7 @@ def register_exception_handlers(api: NinjaAPI, form: Callable[[ProxyError, str],
 
     @api.exception_handler(InterfaceError)
     @api.exception_handler(OperationalError)
-    def on_database_away(request: HttpRequest, error: Exception) -> HttpResponse:
+    def on_database_unavailable(request: HttpRequest, error: Exception) -> HttpResponse:
         """Database locked, full or unavailable."""
         logger.warning("request.database_away", exc_info=error, extra={"reqId": request_id(request)})
         return form(DatabaseUnavailableError("cannot serve the request"), request_id(request))

@@ -89,7 +89,7 @@ def caller_of(request: HttpRequest, principal: Principal | None) -> Caller:
     )
 
 
-def note_refusal(
+def publish_rejection(
     request: HttpRequest,
     error: ProxyError,
     *,

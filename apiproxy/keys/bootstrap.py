@@ -27,16 +27,16 @@ class FirstSecrets:
         return bool(self.admin_password or self.api_key)
 
 
-def keep_env_key() -> None:
+def store_env_key() -> None:
     """Save the key from CLAUDE_PROXY_API_KEY. Call it before the first request."""
     async_to_sync(ensure_env_key)()
 
 
-def make_first() -> FirstSecrets:
+def create_first_secrets() -> FirstSecrets:
     """Create an administrator if there is no user, and a key if there is none.
 
     Call it once the gateway accepts requests: a failed start must not leave rows with secrets that were never shown.
-    If the secrets cannot be shown, call `take_back`.
+    If the secrets cannot be shown, call `delete_first_secrets`.
     """
     users = get_user_model()
     name = password = secret = key = None
@@ -54,7 +54,7 @@ def make_first() -> FirstSecrets:
     return FirstSecrets(name, password, secret, key.pk if key else None)
 
 
-def take_back(first: FirstSecrets) -> None:
+def delete_first_secrets(first: FirstSecrets) -> None:
     """Delete the new rows, because their secrets could not be shown."""
     with transaction.atomic():
         if first.admin_name:

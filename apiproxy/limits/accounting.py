@@ -17,7 +17,7 @@ from apiproxy.db.batch_worker import BatchQueueFullError, BatchWorker
 from apiproxy.db.guarded_query import DatabaseUnavailableError
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.estimate import estimated_usage, max_usage
-from apiproxy.limits.jobs import Abandon, Job, Release, Reserve, Settle
+from apiproxy.limits.jobs import Job, Release, ReleaseOwner, Reserve, Settle
 from apiproxy.limits.ledger import RENEW_S, Ledger
 from apiproxy.limits.open_runs import OpenRuns
 from apiproxy.limits.policy import Cost
@@ -74,9 +74,9 @@ class UsageAccounting:
             self._runs.forget([turn.id])
             self._worker.submit(Release(turn.id), urgent=True)
 
-    def give_back(self, owner: str) -> None:
+    def release_owner(self, owner: str) -> None:
         """End the reservations of a dead process, named by `db.process_id.owner`."""
-        self._worker.submit(Abandon(owner), urgent=True)
+        self._worker.submit(ReleaseOwner(owner), urgent=True)
 
     def on_event(self, turn: Turn, event: Event) -> None:
         if isinstance(event, Finished | Failed | Cancelled) and turn.caller.key_id is not None:

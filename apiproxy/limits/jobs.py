@@ -36,13 +36,13 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Abandon:
+class ReleaseOwner:
     """End the reservations of a dead process."""
 
     owner: str
 
 
-Job = Reserve | Settle | Release | Abandon
+Job = Reserve | Settle | Release | ReleaseOwner
 
 
 def by_key(jobs: Sequence[Job], which: Iterable[int] | None = None) -> dict[int | None, list[int]]:

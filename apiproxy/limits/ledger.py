@@ -19,7 +19,7 @@ from apiproxy.core.limits import NO_LIMITS, NO_STATE, KeyLimits, LimitError, Lim
 from apiproxy.db import process_id
 from apiproxy.db.batch_worker import Handler
 from apiproxy.db.jobs import LATER, Later
-from apiproxy.limits.jobs import Abandon, Job, Release, Reserve, Settle, by_key
+from apiproxy.limits.jobs import Job, Release, ReleaseOwner, Reserve, Settle, by_key
 from apiproxy.limits.locks import PROBE_MS, WAIT_MS, WAIT_SINGLE_MS, LockedKeys, is_lock_timeout, lock_timeout
 from apiproxy.limits.open_runs import OpenRuns
 from apiproxy.limits.policy import KeyState, limit_state, refusal
@@ -127,7 +127,7 @@ class Ledger(Handler[Job]):
             lost = settle(settles, now_ms)
             Reservation.objects.filter(pk__in=[job.run_id for job in jobs if isinstance(job, Release)]).delete()
             for job in jobs:
-                if isinstance(job, Abandon):
+                if isinstance(job, ReleaseOwner):
                     _end_reservations(now_ms, owner=job.owner)
             answers = self._reserve(reserves, keys, now_ms)
         self.dropped += lost

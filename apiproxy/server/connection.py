@@ -41,7 +41,7 @@ _STATUSES = {
     FailureKind.TOO_LARGE: 413,
     FailureKind.RATE_LIMITED: 429,
     FailureKind.INTERNAL: 500,
-    FailureKind.DATABASE_AWAY: 503,
+    FailureKind.DATABASE_UNAVAILABLE: 503,
     FailureKind.QUEUE_FULL: 529,
 }
 """The same as in both dialects."""

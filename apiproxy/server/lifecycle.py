@@ -1,4 +1,4 @@
-"""Background services started and stopped with the server; `GATEWAY_COMPANIONS` lists those of the site."""
+"""Background services started and stopped with the server; `GATEWAY_BACKGROUND_SERVICES` lists those of the site."""
 
 import contextlib
 import logging

@@ -61,7 +61,9 @@ class ServeProcess:
         self.failure: str | None = None
         application: ASGIApplication = import_string(settings.ASGI_APPLICATION)
         # After that import, which sets up Django again, and its logging with it.
-        self._site_services: list[BackgroundService] = [import_string(it)(config) for it in settings.GATEWAY_COMPANIONS]
+        self._site_services: list[BackgroundService] = [
+            import_string(it)(config) for it in settings.GATEWAY_BACKGROUND_SERVICES
+        ]
         self._server = GatewayServer(
             application=application,
             signal_handlers=False,

@@ -1,4 +1,4 @@
-"""Conversation id of a request. Pure."""
+"""Conversation id of a request, from its headers or its body. Pure."""
 
 import hashlib
 import json

@@ -32,7 +32,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
+class ReadHistory:
     """Read the stored messages, at most room_bytes. The result is a `Found`."""
 
     key_id: int
@@ -41,7 +41,7 @@ class Recall:
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
+class DeleteResponse:
     """Delete a stored response. The result is False if there is none."""
 
     key_id: int
@@ -64,6 +64,6 @@ class Found:
     unstored_turns: int = 0
 
 
-Job = Note | Recall | Forget
+Job = Note | ReadHistory | DeleteResponse
 Answer = Found | bool | int | Later
 Conversation = tuple[int, str]

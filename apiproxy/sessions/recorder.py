@@ -17,7 +17,7 @@ from apiproxy.core.turns import Turn
 from apiproxy.db.batch_worker import BatchQueueFullError, BatchWorker
 from apiproxy.db.guarded_query import DatabaseUnavailableError
 from apiproxy.limits.accounting import sums_of
-from apiproxy.sessions.jobs import Conversation, Forget, Found, Job, Note, Recall
+from apiproxy.sessions.jobs import Conversation, DeleteResponse, Found, Job, Note, ReadHistory
 from apiproxy.sessions.kept import MAX_BYTES, decode_within, from_json
 from apiproxy.sessions.store import EVICT_EVERY_S, SessionStore
 
@@ -156,7 +156,7 @@ class SessionRecorder:
 
     async def forget(self, key_id: int, conversation_id: str, *, request_id: str) -> bool:
         """Delete a key's stored response; False if there is none. Raises ProxyError (DATABASE_AWAY)."""
-        return bool(await self._ask(request_id, Forget(key_id, conversation_id)))
+        return bool(await self._ask(request_id, DeleteResponse(key_id, conversation_id)))
 
     async def flush(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """Wait until all turns that have ended are in the database; False on timeout."""
@@ -216,13 +216,13 @@ class SessionRecorder:
     async def _recall(self, request_id: str, conversation: Conversation, *, body_bytes: int = 0) -> Found:
         """Read the stored messages; raises ProxyError (TOO_LARGE) if they and the body exceed the API's limit."""
         room_bytes = max(0, MAX_BYTES - body_bytes)
-        found: Found = await self._ask(request_id, Recall(*conversation, room_bytes))
+        found: Found = await self._ask(request_id, ReadHistory(*conversation, room_bytes))
         if found.messages is None and found.size_bytes:
             message = f"The stored messages ({found.size_bytes} bytes) and the request exceed {MAX_BYTES} bytes"
             raise ProxyError(FailureKind.TOO_LARGE, message)
         return found
 
-    async def _ask(self, request_id: str, job: Recall | Forget) -> Any:
+    async def _ask(self, request_id: str, job: ReadHistory | DeleteResponse) -> Any:
         if self._worker.failing:
             raise DatabaseUnavailableError(_CANNOT_READ)
         try:

@@ -18,7 +18,7 @@ from apiproxy.limits.locks import PROBE_MS, WAIT_MS, WAIT_SINGLE_MS, LockedKeys,
 from apiproxy.limits.usage import storable
 from apiproxy.models import Session, SessionHistory
 from apiproxy.sessions.eviction import evict, evict_surplus, forget, ttl
-from apiproxy.sessions.jobs import Answer, Conversation, Forget, Found, Job, Note, Recall
+from apiproxy.sessions.jobs import Answer, Conversation, DeleteResponse, Found, Job, Note, ReadHistory
 from apiproxy.sessions.kept import as_json, encode
 from apiproxy.sessions.lineage import RESETS, RESUMES, Head, Lineage, chain_of, compare, followed, packed, unpacked
 
@@ -105,9 +105,9 @@ class SessionStore(Handler[Job]):
             rows = self._locked([job for job in jobs.values() if isinstance(job, Note)])
             for at, job in jobs.items():
                 match job:
-                    case Recall():
-                        answers[at] = recall(job, since=self._now() - ttl())
-                    case Forget():
+                    case ReadHistory():
+                        answers[at] = read_history(job, since=self._now() - ttl())
+                    case DeleteResponse():
                         answers[at] = forget(job.key_id, job.conversation_id)
                     case Note():
                         answers[at] = self._note(job, ready[at], rows)
@@ -152,7 +152,7 @@ class SessionStore(Handler[Job]):
         return datetime.fromtimestamp(self._clock(), tz=UTC)
 
 
-def recall(job: Recall, *, since: datetime) -> Found:
+def read_history(job: ReadHistory, *, since: datetime) -> Found:
     """Read the stored messages of a conversation that was used after `since`."""
     others = Session.objects.filter(key_id=job.key_id).exclude(conversation_id=job.conversation_id)
     others_bytes = others.aggregate(sum=Sum("stored_bytes", default=0))["sum"]

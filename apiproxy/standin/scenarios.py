@@ -1,4 +1,4 @@
-"""Scenarios: functions that choose the script for a request.
+"""Scenarios of the demo upstream: each function picks the response to a request.
 
 Pass one to `start`; the default is `demo`.
 """
@@ -15,17 +15,17 @@ _RETRY_AFTER_S = 1
 
 
 def demo(body: Body) -> Script:
-    """A text, tool call or structured output, as the request asks for."""
+    """Answer with text, a tool call or structured output, whichever the request calls for."""
     return Script(blocks=demo_blocks(body))
 
 
 def text(body: Body) -> Script:
-    """A text, even where the message names a tool."""
+    """Always answer with text, even if the message names a tool."""
     return Script(blocks=[text_block(words(demo_text(body)))])
 
 
 def tool_steps(body: Body) -> Script:
-    """One call of each offered tool, in order and a step at a time; then a text."""
+    """Call each offered tool once, in order, one per step; then answer with text."""
     called = prompt.called_tools(body)
     tool = next((tool for tool in prompt.offered_tools(body) if tool["name"] not in called), None)
     if tool is None:
@@ -34,11 +34,11 @@ def tool_steps(body: Body) -> Script:
 
 
 def stall(body: Body) -> Script:
-    """A text that stops after a few deltas, with the connection left open."""
+    """Send a few text deltas, then stop and leave the connection open."""
     return Script(blocks=[text_block(words(demo_text(body)))], stall_after=_STALL_AFTER_DELTAS)
 
 
 def rate_limited(_: Body) -> Script:
-    """Status 429 with `retry-after`."""
+    """Answer with status 429 and a `retry-after` header."""
     message = "This request would exceed the demo's rate limit."
     return Script(error=ScriptedError(status=429, message=message, retry_after_s=_RETRY_AFTER_S))

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from apiproxy.conf import gateway_settings
 from observability.debug_api.access import DATABASE_TIMEOUT, with_timeout
-from observability.permissions import CHANGE, User, may_look
+from observability.permissions import CHANGE, User, can_view_traces
 from observability.service import Service, holder
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ _NO_ACCESS = "Your account cannot see the dashboard. An administrator can grant 
 
 
 def _permissions(user: User) -> tuple[bool, bool]:
-    look = may_look(user)
+    look = can_view_traces(user)
     return look, look and bool(user.has_perm(CHANGE))
 
 

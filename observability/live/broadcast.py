@@ -11,12 +11,12 @@ from django.db import DatabaseError, close_old_connections
 
 from observability.cluster.load import total_load
 from observability.cluster.states import MemberState, process_row, row_of, total_queue, worst_upstream
-from observability.live.overview import read_figures
+from observability.live.overview import read_overview
 from observability.payloads import (
     Gone,
+    Overview,
     Payload,
     ProcessRow,
-    Pulse,
     Queue,
     RunRow,
     Snapshot,
@@ -68,7 +68,7 @@ class Broadcaster(Listener):
         self._processes: list[ProcessRow] = []
         self._peers: list[MemberState] = []
         self._peers_task: asyncio.Task[None] | None = None
-        self._figures: Pulse | None = None
+        self._figures: Overview | None = None
         self._figures_changed = False
         self._figures_at = float("-inf")
         self._has_ended_runs = True
@@ -232,7 +232,7 @@ class Broadcaster(Listener):
         self._figures_at, self._has_ended_runs = time.monotonic(), False
         try:
             async with asyncio.timeout(_FIGURES_TIMEOUT_S):
-                figures = await read_figures()
+                figures = await read_overview()
         except (DatabaseError, TimeoutError) as error:
             logger.warning("dashboard.pulse_failed", extra={"error": type(error).__name__})
             return

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from observability.live.broadcast import Broadcaster, broadcasters, encode
-from observability.permissions import may_look
+from observability.permissions import can_view_traces
 
 LOGIN_CHECK_S = 15.0
 """Interval of checking that the login of an open socket is still valid."""
@@ -50,7 +50,7 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channe
         self._caught_up_at = time.monotonic()
         user = self.scope["user"]
         broadcaster = broadcasters.current()
-        if broadcaster is None or not await database_sync_to_async(may_look)(user):
+        if broadcaster is None or not await database_sync_to_async(can_view_traces)(user):
             await self.close(code=SIGNED_OUT if not user.is_authenticated else FORBIDDEN)
             return
         await self.accept()
@@ -101,4 +101,4 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channe
         """Whether the session exists, has not expired, and its user may see traces."""
         request = HttpRequest()
         request.session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")(self.scope["session"].session_key)
-        return may_look(get_user(request))
+        return can_view_traces(get_user(request))

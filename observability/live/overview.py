@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime
 
-from observability.payloads import Pulse, error_row, sparks, tiles
+from observability.payloads import Overview, error_row, sparks, tiles
 from observability.stats import figures, queries
 from observability.vocabulary import Status
 
@@ -16,7 +16,7 @@ _DAY_S = 24 * 3600
 _HOUR_S = 3600
 
 
-async def read_figures(now: float | None = None) -> Pulse:
+async def read_overview(now: float | None = None) -> Overview:
     """Tiles, sparklines and the last errors. Raises DatabaseError."""
     now = time.time() if now is None else now
     midnight = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()

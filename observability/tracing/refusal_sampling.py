@@ -20,7 +20,7 @@ class TraceWriter(Protocol):
     def ended(self, trace: ActiveTrace) -> None: ...
 
 
-class RefusalLimit(Listener):
+class RejectionSampler(Listener):
     """Token bucket in front of the writer: excess refusals of unknown callers get no row. Metrics count all of them."""
 
     def __init__(

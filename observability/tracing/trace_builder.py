@@ -1,4 +1,4 @@
-"""Trace of a running turn, folded from its events. Pure. Hot path: called for every stream event."""
+"""Trace of a running turn, built from its events. No I/O; called for every stream event."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _TOOL_BLOCKS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Error of a failed or refused turn, and the last phase before it."""
+    """Error of a failed or refused turn, and the last phase it reached."""
 
     error: ProxyError
     phase: Phase
@@ -131,7 +131,7 @@ class ActiveTrace:
 
     @property
     def body_stats(self) -> BodyStats:
-        """Measures of the request body, computed on first access."""
+        """Size statistics of the request body, computed on first access."""
         stats = self._body_stats
         if stats is None:
             stats = self._body_stats = measure_body(self.body or {})
@@ -148,12 +148,12 @@ class ActiveTrace:
         return kind if isinstance(kind, str) else _OTHER
 
     def release_body(self) -> None:
-        """Release the body, which may be tens of megabytes; its measures are kept."""
+        """Free the body, which may be tens of megabytes; `body_stats` stays available."""
         _ = self.body_stats
         self.body = None
 
     def apply(self, event: Event) -> bool:
-        """Apply an event; True if the phase changed. Events after the end are ignored."""
+        """Apply an event of the run; True if the phase changed. Ignored after the end."""
         if self.finished_at is not None:
             return False
         if type(event) is Streamed:
@@ -179,7 +179,7 @@ class ActiveTrace:
         return True
 
     def add_stream(self, at: float, events: Sequence[StreamEvent]) -> bool:
-        """Apply a batch of upstream events; True if the phase changed."""
+        """Apply a batch of the upstream's stream events; True if the phase changed."""
         at = self._advance(at)
         counts, chars, tokens = self.event_types, 0, False
         for event in events:

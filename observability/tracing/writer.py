@@ -123,12 +123,12 @@ class _RecordHandler(Handler[Record]):
 
 class _TraceLog(WorkerLog):
     def delayed(self, error: Exception, pending: int) -> None:
-        if self.may_complain():
+        if self.should_warn():
             extra = {"error": type(error).__name__, "detail": str(error)[:200], "pending": pending}
             logger.warning("trace.write_failed", extra=extra)
 
     def recovered(self, dropped: int) -> None:
-        self.reset_complaints()
+        self.reset_warnings()
         logger.info("trace.write_recovered", extra={"dropped": dropped})
 
     def rejected(self, job: object, error: Exception) -> None:

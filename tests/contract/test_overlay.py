@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from apiproxy.engines.sdk.launch import bundled_cli
-from apiproxy.engines.sdk.overlay import IDENTITY_BLOCK, overlay_body, resting_overlay
+from apiproxy.engines.sdk.overlay import IDENTITY_BLOCK, empty_overlay, overlay_body
 from tests.contract.conftest import StartCli, body
 from tests.support.raw_cli import RawCli
 from tests.support.stand_in import StandInProcess
@@ -132,7 +132,7 @@ def test_send_no_other_clients_body_over_a_resting_overlay(warm_cli: RawCli, sta
     first, second = sentinel(), sentinel()
     warm_cli.turn(overlay_body(body(first), model="claude-sonnet-4-5", betas=[]))
 
-    warm_cli.overlay(resting_overlay())
+    warm_cli.overlay(empty_overlay())
     ignored = overlay_body(body(second), model="claude-sonnet-4-5", betas=[]) | {"program_use_case_id": "p"}
     turn = warm_cli.turn(ignored)
 

@@ -45,7 +45,7 @@ async def ask(query_guard: QueryGuard, database: Database) -> str | None:
     try:
         return await query_guard.run(database.answer, what="it")
     except DatabaseUnavailableError as error:
-        assert error.kind is FailureKind.DATABASE_AWAY  # noqa: PT017
+        assert error.kind is FailureKind.DATABASE_UNAVAILABLE  # noqa: PT017
         return None
 
 

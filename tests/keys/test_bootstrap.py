@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
 
-from apiproxy.keys.bootstrap import FirstSecrets, make_first, take_back
+from apiproxy.keys.bootstrap import FirstSecrets, create_first_secrets, delete_first_secrets
 from apiproxy.models import ApiKey
 
 pytestmark = pytest.mark.django_db
@@ -15,24 +15,24 @@ def counts() -> tuple[int, int]:
 
 
 def test_makes_an_administrator_and_a_key_once() -> None:
-    first = make_first()
+    first = create_first_secrets()
 
     assert first
     assert first.admin_password
     assert ApiKey.objects.get().scopes == ["api"]
     assert counts() == (1, 1)
-    assert make_first() == FirstSecrets()
+    assert create_first_secrets() == FirstSecrets()
 
 
 def test_takes_back_secrets_that_were_not_shown() -> None:
-    take_back(make_first())
+    delete_first_secrets(create_first_secrets())
 
     assert counts() == (0, 0)
 
 
 def test_takes_back_nothing_that_was_there_before() -> None:
-    make_first()
-    take_back(make_first())
+    create_first_secrets()
+    delete_first_secrets(create_first_secrets())
 
     assert counts() == (1, 1)
 
@@ -43,5 +43,5 @@ def test_makes_neither_where_the_key_cannot_be_saved(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(ApiKey, "save", fail)
     with pytest.raises(OperationalError):
-        make_first()
+        create_first_secrets()
     assert counts() == (0, 0)

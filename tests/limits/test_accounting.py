@@ -151,7 +151,7 @@ async def test_deny_permission_without_database(
     monkeypatch.setattr(usage_accounting._worker, "call", lambda job, **_: failed)
     with pytest.raises(ProxyError) as refused:
         await usage_accounting.reserve(principal, turn_of(key))
-    assert refused.value.kind is FailureKind.DATABASE_AWAY
+    assert refused.value.kind is FailureKind.DATABASE_UNAVAILABLE
 
 
 async def test_a_model_without_a_price_is_not_for_a_key_with_a_budget(usage_accounting: UsageAccounting) -> None:

@@ -16,7 +16,7 @@ ODD_MANAGE = "tests/support/odd_manage.py"
 
 STAGES = (
     "django.core.management.commands.migrate:Command.handle",
-    "apiproxy.keys.bootstrap:keep_env_key",
+    "apiproxy.keys.bootstrap:store_env_key",
     "apiproxy.server.daphne:GatewayServer.listen",
     "apiproxy.standin:start:OSError",
     "proxy_site.operations:Observability.__init__",

@@ -70,7 +70,7 @@ async def test_answers_the_next_question_after_one_that_timed_out(
     monkeypatch.setattr(module, "RECALL_TIMEOUT_S", 0.05)
     with pytest.raises(ProxyError) as refused:
         await recorder.kept(1, "c", request_id="req_1")
-    assert refused.value.kind is FailureKind.DATABASE_AWAY
+    assert refused.value.kind is FailureKind.DATABASE_UNAVAILABLE
     thread = recorder._worker._thread
     released.set()
     assert await recorder.flush()

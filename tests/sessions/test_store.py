@@ -13,7 +13,7 @@ from apiproxy.account import sessions as account
 from apiproxy.core.principal import Principal
 from apiproxy.limits.usage import Sums
 from apiproxy.models import Session, SessionHistory
-from apiproxy.sessions.jobs import Forget, Found, Note, Recall
+from apiproxy.sessions.jobs import DeleteResponse, Found, Note, ReadHistory
 from apiproxy.sessions.kept import MAX_BYTES, decode, from_json
 from apiproxy.sessions.store import SessionStore
 from tests.limits.support import Clock
@@ -59,7 +59,7 @@ def only(key: int = 1) -> Session:
 
 
 def recalled(store: SessionStore, conversation: str = "c", *, key: int = 1, room_bytes: int = MAX_BYTES) -> Found:
-    (found,) = store.do([Recall(key, conversation, room_bytes)])
+    (found,) = store.do([ReadHistory(key, conversation, room_bytes)])
     assert isinstance(found, Found)
     return found
 
@@ -164,7 +164,9 @@ def test_only_a_stored_response_of_the_same_key_is_forgotten(store: SessionStore
     kept: dict[str, Any] = {"message": message, "store": True}
     store.do([note(clock, "a", **kept), note(clock, "a", conversation="r", form=form, **kept)])
     assert from_json(recalled(store, "r").answer) == {"message": message, "form": form}
-    assert store.do([Forget(2, "r"), Forget(1, "c"), Forget(1, "r"), Forget(1, "r")]) == [False, False, True, False]
+    assert store.do(
+        [DeleteResponse(2, "r"), DeleteResponse(1, "c"), DeleteResponse(1, "r"), DeleteResponse(1, "r")]
+    ) == [False, False, True, False]
     assert only().conversation_id == "c"
 
 

@@ -18,7 +18,7 @@ from apiproxy.catalog import CatalogModel
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.json_encoding import dump_pieces
 from apiproxy.core.json_pieces import PiecesError
-from apiproxy.core.json_values import ValueBudget, exact_values, most_values
+from apiproxy.core.json_values import ValueBudget, exact_values, max_value_count
 from apiproxy.core.prices import Prices, PriceTable
 from apiproxy.dialects.anthropic.parse import check_body, with_default_max_tokens
 from apiproxy.dialects.anthropic.token_counter import estimate_tokens
@@ -413,7 +413,7 @@ _PRICED = CatalogModel(
 
 READERS: dict[str, Reader] = {
     "parse": Reader(lambda raw: parse_json_object(raw, ValueBudget(_LIMITLESS, at_once=_ALL_IN_PIECES)), RAW),
-    "count values": Reader(lambda raw: (most_values(raw), exact_values(raw)), RAW),
+    "count values": Reader(lambda raw: (max_value_count(raw), exact_values(raw)), RAW),
     "check": Reader(
         lambda body: with_default_max_tokens(body, max_output_tokens=check_body(body).max_tokens or 1), MESSAGES
     ),

@@ -3,4 +3,6 @@
 from proxy_site import settings
 from proxy_site.settings import *  # noqa: F403 — all but one
 
-GATEWAY_COMPANIONS = [path for path in settings.GATEWAY_COMPANIONS if not path.startswith("proxy_site.")]
+GATEWAY_BACKGROUND_SERVICES = [
+    path for path in settings.GATEWAY_BACKGROUND_SERVICES if not path.startswith("proxy_site.")
+]

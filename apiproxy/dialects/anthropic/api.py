@@ -19,7 +19,7 @@ from apiproxy.dialects.anthropic.parse import beta_names, check_body, with_defau
 from apiproxy.dialects.anthropic.stream import AnthropicStream
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
-from apiproxy.http.request import authorize, caller_of, note_refusal, request_id
+from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import respond
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
@@ -53,7 +53,7 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
         turn = await _turn(request, principal, body, received_at=received_at, body_bytes=body_bytes)
         run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
-        note_refusal(request, error, dialect="anthropic", principal=principal, body=body)
+        publish_rejection(request, error, dialect="anthropic", principal=principal, body=body)
         raise
     encoder = AnthropicStream(turn.id) if turn.stream else None
     heartbeat_s = gateway_settings().heartbeat_ms / 1000

@@ -21,7 +21,7 @@ from pydantic import (
     field_validator,
 )
 
-from apiproxy.core.turns import MOST_MAX_TOKENS
+from apiproxy.core.turns import MAX_TOKENS_LIMIT
 
 _BLOCKS: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
 TextOrBlocks = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, _BLOCKS]})]
@@ -56,7 +56,7 @@ class MessagesIn(BaseModel):
 
     model: Annotated[StrictStr, Field(min_length=1, max_length=256)]
     messages: Annotated[list[Annotated[MessageIn, WrapValidator(_checked)]], FailFast(), Field(min_length=1)]
-    max_tokens: Annotated[StrictInt, Field(ge=0, le=MOST_MAX_TOKENS)] | None = None
+    max_tokens: Annotated[StrictInt, Field(ge=0, le=MAX_TOKENS_LIMIT)] | None = None
     stream: StrictBool | None = None
     system: TextOrBlocks | None = None
     metadata: dict[str, Any] | None = None

@@ -30,7 +30,7 @@ from apiproxy.dialects.openai.translate.ignored import HEADER
 from apiproxy.dialects.openai.translate.messages_body import Target, Translation
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
-from apiproxy.http.request import authorize, caller_of, note_refusal, request_id
+from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import StreamEncoder, respond
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
@@ -187,7 +187,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         turn = _turn(request, prepared, context, requested_model=parsed.model, received_at=received_at)
         run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
-        note_refusal(request, error, dialect="openai", principal=principal, body=body)
+        publish_rejection(request, error, dialect="openai", principal=principal, body=body)
         raise
     response = await respond(
         run,

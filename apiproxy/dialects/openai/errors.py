@@ -42,7 +42,7 @@ _CODES: Mapping[FailureKind, str] = {
     FailureKind.WORKER_DIED: "upstream_unavailable",
     FailureKind.WORKER_UNAVAILABLE: "upstream_unavailable",
     FailureKind.MAX_OUTPUT: "max_output",
-    FailureKind.DATABASE_AWAY: "unavailable",
+    FailureKind.DATABASE_UNAVAILABLE: "unavailable",
     FailureKind.DRAINING: "overloaded",
     FailureKind.STALL: "timeout",
     FailureKind.MAX_DURATION: "timeout",

@@ -1,4 +1,4 @@
-"""Field types of request models.
+"""Field types shared by the request models.
 
 Lists are validated item by item up to the first error.
 """
@@ -7,11 +7,11 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, FailFast, Field, TypeAdapter
 
-from apiproxy.core.turns import MOST_MAX_TOKENS
+from apiproxy.core.turns import MAX_TOKENS_LIMIT
 
 _ItemT = TypeVar("_ItemT")
 
-MaxTokens = Annotated[int, Field(ge=1, le=MOST_MAX_TOKENS)]
+MaxTokens = Annotated[int, Field(ge=1, le=MAX_TOKENS_LIMIT)]
 
 
 class _FirstError(FailFast):
@@ -33,7 +33,7 @@ Each = Annotated[list[Annotated[_ItemT, AfterValidator(_unchanged)]], FIRST_ERRO
 
 
 def checked(adapter: TypeAdapter[Any]) -> AfterValidator:
-    """Validator that keeps items as dicts: models take 30 times the memory.
+    """Validator that checks items against a model but keeps them as dicts (a model takes 30 times the memory).
 
     Callers validate again, one item at a time, when they need a model.
     """

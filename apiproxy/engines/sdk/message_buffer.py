@@ -7,7 +7,7 @@ Message = dict[str, Any]
 
 
 class MessageBuffer:
-    """Messages of the CLI, in order, up to `limit_bytes` (plus one read).
+    """CLI messages in order, up to `limit_bytes`, which one read may exceed.
 
     The reader waits in `put` while it is full, so a slow client slows down the CLI, and through it the upstream. All
     calls on the event loop's thread.
@@ -24,7 +24,7 @@ class MessageBuffer:
         self._room.set()
 
     async def put(self, messages: list[Message], size_bytes: int) -> None:
-        """Add messages, then wait while the buffer is full; after `discard` or `close` never wait."""
+        """Add messages, then wait while the buffer is full; no wait after `discard` or `close`."""
         if self._discarding or self._closed:
             messages = [message for message in messages if message["type"] == "result"]
         self._messages += messages
@@ -35,7 +35,7 @@ class MessageBuffer:
             await self._room.wait()
 
     async def take(self) -> list[Message] | None:
-        """Wait for messages and return all of them; [] after `wake`; None once closed and empty."""
+        """Wait for messages and return them all; [] if woken by `wake`, None once closed and empty."""
         if not self._messages and not self._closed:
             await self._changed.wait()
         self._changed.clear()
@@ -50,13 +50,13 @@ class MessageBuffer:
         self._changed.set()
 
     def discard(self) -> None:
-        """Drop all messages except a `result`, from now on too; the reader never waits again."""
+        """Drop all buffered and future messages except a `result`; `put` no longer waits."""
         self._discarding = True
         self._messages = [message for message in self._messages if message["type"] == "result"]
         self._room.set()
 
     def close(self) -> None:
-        """Accept no more messages: the process has ended."""
+        """Accept no more messages, because the process has ended."""
         self._closed = True
         self._changed.set()
         self._room.set()

@@ -46,14 +46,14 @@ def overlay_settings(overlay: Mapping[str, Any]) -> dict[str, Any]:
     return {"env": {"CLAUDE_CODE_EXTRA_BODY": dumps(overlay).decode()}}
 
 
-def resting_overlay() -> dict[str, Any]:
+def empty_overlay() -> dict[str, Any]:
     """Overlay between two keys' turns: without client data, and rejected by any upstream."""
     return overlay_body({"messages": [], "max_tokens": 1}, model="", betas=())
 
 
-def rest_line(control_id: str) -> bytes:
+def empty_overlay_line(control_id: str) -> bytes:
     """NDJSON line that sets the resting overlay."""
-    settings = overlay_settings(resting_overlay())
+    settings = overlay_settings(empty_overlay())
     request = {"subtype": "apply_flag_settings", "settings": settings}
     return orjson.dumps({"type": "control_request", "request_id": control_id, "request": request}) + b"\n"
 

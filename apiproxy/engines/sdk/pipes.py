@@ -56,7 +56,7 @@ class Lines:
         self._waiting_bytes += len(piece)
 
 
-class Brake:
+class StderrBackpressure:
     """Stops a process inside each write to a pipe, until `release`. A no-op except on Linux."""
 
     def __init__(self, pid: int, *, read_end: int, send_signal: Callable[[int], None]) -> None:

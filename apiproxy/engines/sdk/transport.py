@@ -23,7 +23,7 @@ from claude_agent_sdk import CLIConnectionError, Transport
 from apiproxy.core.errors import ProxyError
 from apiproxy.engines.sdk.errors import error_in, error_of_retry, is_retried_by_cli
 from apiproxy.engines.sdk.message_buffer import Message, MessageBuffer
-from apiproxy.engines.sdk.pipes import READ_BYTES, Brake, Lines, open_reader, read_lines
+from apiproxy.engines.sdk.pipes import READ_BYTES, Lines, StderrBackpressure, open_reader, read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +37,11 @@ _CONTROL_TYPES = frozenset({"control_request", "control_response", "control_canc
 
 
 class ControlError(Exception):
-    """The CLI rejected a control request of the gateway."""
+    """The CLI rejected one of the gateway's control requests."""
 
 
 class CliTransport(Transport):
-    """SDK transport over a CLI process. on_exit: called once, when stdout has ended."""
+    """SDK transport over a CLI process. on_exit: called once, when stdout closes."""
 
     def __init__(self, *, command: list[str], env: dict[str, str], cwd: Path, on_exit: Callable[[], None]) -> None:
         self._command = command
@@ -50,7 +50,7 @@ class CliTransport(Transport):
         self._on_exit = on_exit
         self._process: asyncio.subprocess.Process | None = None
         self._stderr_task: asyncio.Task[None] | None = None
-        self._brake: Brake | None = None
+        self._brake: StderrBackpressure | None = None
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._replies: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._buffer: MessageBuffer | None = None
@@ -64,17 +64,17 @@ class CliTransport(Transport):
 
     @property
     def process(self) -> asyncio.subprocess.Process:
-        """The child process; only after `connect`."""
+        """The child process; available only after `connect`."""
         assert self._process is not None
         return self._process
 
     @property
     def stderr_tail(self) -> str:
-        """Last lines of stderr in this turn only: earlier lines may quote another key's prompt."""
+        """Last stderr lines of the current turn only: earlier ones may quote another key's prompt."""
         return "\n".join(self._stderr)
 
     async def connect(self) -> None:
-        """Start the process, in a session of its own: Ctrl-C at the terminal must not reach it before the drain."""
+        """Start the process in its own session, so that Ctrl-C does not end it before the drain."""
         read_end, write_end = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -96,7 +96,7 @@ class CliTransport(Transport):
         self._stderr_task = asyncio.create_task(self._read_stderr(read_end))
 
     async def write(self, data: str) -> None:
-        """Write for the SDK; waits while the pipe is full."""
+        """Write data from the SDK; waits while the pipe is full."""
         await self.write_bytes(data.encode())
 
     async def write_bytes(self, data: bytes) -> None:
@@ -114,7 +114,7 @@ class CliTransport(Transport):
                 await stdin.drain()
 
     def start_turn(self, message_buffer: MessageBuffer, *, on_sent: Callable[[], None]) -> None:
-        """Route the messages of a turn to this buffer. on_sent: called when the CLI reports its upstream request."""
+        """Route the turn's messages to the buffer. on_sent: called when the CLI has sent its request."""
         self._on_sent = on_sent
         self.upstream_error = self.final_error = None
         self.upstream_error_seen.clear()
@@ -124,7 +124,7 @@ class CliTransport(Transport):
         self._buffer = message_buffer
 
     def expect(self, control_id: str) -> asyncio.Future[dict[str, Any]]:
-        """Future of the reply to a control request that the caller writes itself."""
+        """Return a future for the reply to a control request that the caller writes itself."""
         answer = asyncio.get_running_loop().create_future()
         self._replies[control_id] = answer
         return answer
@@ -142,7 +142,7 @@ class CliTransport(Transport):
             self._replies.pop(control_id, None)
 
     async def read_messages(self) -> AsyncIterator[dict[str, Any]]:
-        """Read until the process closes stdout: yield the control protocol to the SDK and route the rest."""
+        """Read until stdout closes: yield control messages to the SDK, route all others."""
         stdout = self.process.stdout
         assert stdout is not None
         try:
@@ -155,7 +155,7 @@ class CliTransport(Transport):
             raise CLIConnectionError("the worker ended before it was ready")
 
     async def close(self) -> None:
-        """End the process: EOF on stdin, then SIGKILL after `_CLOSE_TIMEOUT_S`."""
+        """End the process: close stdin, then SIGKILL after `_CLOSE_TIMEOUT_S`."""
         if self._process is None:
             return
         await self.end_input()
@@ -178,7 +178,7 @@ class CliTransport(Transport):
         return self._process is not None and self._process.returncode is None
 
     async def end_input(self) -> None:
-        """Close stdin, on which the CLI exits."""
+        """Close stdin, which makes the CLI exit."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
 
@@ -232,7 +232,7 @@ class CliTransport(Transport):
 
     async def _read_stderr(self, read_end: int) -> None:
         stderr, transport = await open_reader(read_end)
-        self._brake = brake = Brake(self.process.pid, read_end=read_end, send_signal=self._send_signal)
+        self._brake = brake = StderrBackpressure(self.process.pid, read_end=read_end, send_signal=self._send_signal)
         lines = Lines()
         try:
             while chunk := await stderr.read(READ_BYTES):
@@ -294,5 +294,5 @@ def _noop() -> None:
 
 
 def new_control_id() -> str:
-    """Id that cannot clash with the SDK's own control requests."""
+    """An id that cannot collide with the SDK's own control requests."""
     return "gateway_" + uuid.uuid4().hex

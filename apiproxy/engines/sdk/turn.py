@@ -12,7 +12,7 @@ from apiproxy.core.events import StreamEvent
 from apiproxy.core.offload import LARGE_BYTES, offload
 from apiproxy.engines.base import Broken, EngineRequest, Outcome, Stopped
 from apiproxy.engines.sdk.message_buffer import Message, MessageBuffer
-from apiproxy.engines.sdk.overlay import large_turn_lines, overlay_body, rest_line, turn_lines
+from apiproxy.engines.sdk.overlay import empty_overlay_line, large_turn_lines, overlay_body, turn_lines
 from apiproxy.engines.sdk.translation import Translation
 from apiproxy.engines.sdk.transport import ControlError, new_control_id
 from apiproxy.engines.sdk.worker import Worker
@@ -71,7 +71,7 @@ class WorkerAnswer:
         if self._worker.switch_key(self._request.key_id):
             rest_id = new_control_id()
             self._expect_reply(rest_id)
-            written.insert(0, rest_line(rest_id))
+            written.insert(0, empty_overlay_line(rest_id))
         self._expect_reply(control_id)
         try:
             for data in written:

@@ -9,7 +9,7 @@ import asyncio
 import uuid
 
 from apiproxy.engines.sdk.message_buffer import MessageBuffer
-from apiproxy.engines.sdk.overlay import resting_overlay, turn_lines
+from apiproxy.engines.sdk.overlay import empty_overlay, turn_lines
 from apiproxy.engines.sdk.transport import CliTransport, new_control_id
 
 _TEXT = "warm-up " * 100
@@ -25,7 +25,7 @@ async def run_warmup_turn(transport: CliTransport) -> str:
     message_buffer = MessageBuffer(limit_bytes=_BUFFER_BYTES)
     transport.start_turn(message_buffer, on_sent=_noop)
     transport.expect(control_id).add_done_callback(_retrieve)
-    overlay = resting_overlay()
+    overlay = empty_overlay()
     await transport.write_bytes(
         turn_lines(overlay, control_id=control_id, message_uuid=message_uuid, content=_TEXT),
     )

@@ -38,7 +38,7 @@ class WorkerState(StrEnum):
 
 
 class Worker:
-    """A CLI process. Used by the pool and by answers, on the event loop's thread."""
+    """A CLI process, used by the pool and by `WorkerAnswer` on the event loop's thread."""
 
     def __init__(self, *, spec: LaunchSpec, max_turns: int) -> None:
         self.id = uuid.uuid4().hex[:12]
@@ -77,7 +77,7 @@ class Worker:
         return self.transport.is_ready() and not self._exited.is_set()
 
     def switch_key(self, key_id: int | None) -> bool:
-        """Note the key whose overlay is written next; True if another key's overlay is in force.
+        """Record whose overlay is written next; True if another key's overlay is still set.
 
         That one must be replaced by the resting overlay first: a CLI that ignores an overlay and reports success would
         send the body before. (It did so for `program_use_case_id`, which is rejected now.)
@@ -93,11 +93,11 @@ class Worker:
             return 0
 
     async def wait_ready(self) -> None:
-        """Wait until the process answers; raises ProxyError(WORKER_UNAVAILABLE) if it does not start."""
+        """Wait until the process responds; raises ProxyError(WORKER_UNAVAILABLE) otherwise."""
         await asyncio.shield(self._ready)
 
     async def rewind(self, message_uuid: str, *, timeout_s: float = _REWIND_TIMEOUT_S) -> bool:
-        """Remove the last turn from the CLI's memory; False if that fails, and the worker must be retired."""
+        """Remove the last turn from the CLI's memory; on False the caller must retire the worker."""
         try:
             answer = await self.transport.control(
                 "rewind_conversation", timeout_s=timeout_s, target_message_uuid=message_uuid
@@ -108,7 +108,7 @@ class Worker:
         return answer.get("rewound") is True
 
     def retire(self) -> None:
-        """Make the owner task close the process; returns at once."""
+        """Tell the owner task to close the process; returns immediately."""
         if self.state is not WorkerState.GONE:
             self.state = WorkerState.RETIRING
         self._retiring.set()

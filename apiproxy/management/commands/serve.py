@@ -17,7 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from apiproxy.conf import MAX_PROCESSES, GatewaySettings, metrics_dir
 from apiproxy.db.checkpoint import checkpoint_now
 from apiproxy.engines.sdk.launch import sweep
-from apiproxy.keys.bootstrap import FirstSecrets, keep_env_key, make_first, take_back
+from apiproxy.keys.bootstrap import FirstSecrets, create_first_secrets, delete_first_secrets, store_env_key
 from apiproxy.server.banner import KEY_VARIABLE, banner_lines
 from apiproxy.server.child import ChildSide
 from apiproxy.server.first_login import write_first_login
@@ -60,7 +60,7 @@ class Command(BaseCommand):
             address = f"{config.host}:{config.port}"
             raise CommandError(f"Cannot listen on {address}: is the port taken? ({error.strerror})") from error
         call_command("migrate", interactive=False, verbosity=0)
-        keep_env_key()
+        store_env_key()
         checkpoint_now()
         connections.close_all()
         counts = metrics_dir(config.state_dir, os.getpid())
@@ -105,7 +105,7 @@ class Announcement:
             line = "No worker could be started yet; `manage.py doctor` shows the reason."
             self._command.stderr.write(self._command.style.ERROR(line))
         try:
-            first, kept_in = make_first(), None
+            first, kept_in = create_first_secrets(), None
             try:
                 if first and not self._command.stdout.isatty():
                     kept_in = write_first_login(self._config.state_dir, first)
@@ -113,7 +113,7 @@ class Announcement:
                     checkpoint_now()
                 self._write(first, kept_in)
             except BaseException:
-                take_back(first)
+                delete_first_secrets(first)
                 if kept_in is not None:
                     kept_in.unlink(missing_ok=True)
                 raise

@@ -29,7 +29,7 @@ DOCUMENTED = {
     FailureKind.MAX_DURATION: (504, "timeout_error"),
     FailureKind.QUEUE_FULL: (529, "overloaded_error"),
     FailureKind.TOO_SLOW: (408, "timeout_error"),
-    FailureKind.DATABASE_AWAY: (503, "api_error"),
+    FailureKind.DATABASE_UNAVAILABLE: (503, "api_error"),
     FailureKind.UPSTREAM_DOWN: (502, "api_error"),
     FailureKind.QUEUE_TIMEOUT: (529, "overloaded_error"),
     FailureKind.DRAINING: (503, "overloaded_error"),

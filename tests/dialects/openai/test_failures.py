@@ -21,7 +21,7 @@ SEEN = {
     FailureKind.RATE_LIMITED: (429, "rate_limit_error", "rate_limit_exceeded"),
     FailureKind.QUEUE_FULL: (529, "overloaded_error", "overloaded"),
     FailureKind.TOO_SLOW: (408, "timeout_error", "timeout"),
-    FailureKind.DATABASE_AWAY: (503, "api_error", "unavailable"),
+    FailureKind.DATABASE_UNAVAILABLE: (503, "api_error", "unavailable"),
     FailureKind.UPSTREAM_DOWN: (502, "api_error", "upstream_unavailable"),
     FailureKind.QUEUE_TIMEOUT: (529, "overloaded_error", "overloaded"),
     FailureKind.DRAINING: (503, "overloaded_error", "overloaded"),

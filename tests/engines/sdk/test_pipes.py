@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiproxy.engines.sdk.pipes import LINE_BYTES, LONG_LINE_BYTES, Brake, Lines, open_reader
+from apiproxy.engines.sdk.pipes import LINE_BYTES, LONG_LINE_BYTES, Lines, StderrBackpressure, open_reader
 from tests.support.waiting import eventually
 
 
@@ -42,7 +42,7 @@ async def test_hold_a_process_at_each_write(tmp_path: Path) -> None:
     )
     os.close(write_end)
     reader, transport = await open_reader(read_end)
-    brake = Brake(process.pid, read_end=read_end, send_signal=process.send_signal)
+    brake = StderrBackpressure(process.pid, read_end=read_end, send_signal=process.send_signal)
     assert process.stdin is not None
     try:
         process.stdin.write(b"go\n")

@@ -328,7 +328,9 @@ def test_cancelling_is_by_post_only(service: Service, client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "status"), [(FailureKind.DATABASE_AWAY, 503), (FailureKind.RATE_LIMITED, 429)], ids=lambda it: str(it)
+    ("kind", "status"),
+    [(FailureKind.DATABASE_UNAVAILABLE, 503), (FailureKind.RATE_LIMITED, 429)],
+    ids=lambda it: str(it),
 )
 def test_where_nobody_can_say_who_asks_another_try_may_help(
     caller: Caller, service: Service, client: Client, kind: FailureKind, status: int

@@ -11,7 +11,7 @@ from observability.stats.rollup import OTHER_MODEL
 from observability.tracing import recorder as recorder_module
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.recorder import Listener, Recorder
-from observability.tracing.refusal_sampling import RefusalLimit
+from observability.tracing.refusal_sampling import RejectionSampler
 from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Phase
 from tests.observability.builders import (
@@ -191,7 +191,7 @@ def test_the_observer_fits_where_the_gateway_publishes() -> None:
 
 def test_a_flood_of_refusals_of_unknown_callers_fills_no_disk() -> None:
     now, listener = [0.0], RecordingListener()
-    limit = RefusalLimit(listener, rows_per_s=2, burst=3, clock=lambda: now[0])
+    limit = RejectionSampler(listener, rows_per_s=2, burst=3, clock=lambda: now[0])
     for _ in range(10):
         limit.ended(draft_of(make_turn(key_id=None), [refused()]))
     assert (len(listener.heard), limit.skipped) == (3, 7)

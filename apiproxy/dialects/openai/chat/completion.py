@@ -1,4 +1,4 @@
-"""Chat completion for an answer that is not streamed."""
+"""Chat completions for non-streaming requests."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from apiproxy.dialects.openai.translate.messages_body import Reply
 
 
 def completion(message: Mapping[str, Any], reply: Reply, *, created: int) -> dict[str, Any]:
-    """Chat completion for an upstream message. created: Unix time in seconds."""
+    """Convert an upstream message to a chat completion. created: Unix time in seconds."""
     blocks: Sequence[Mapping[str, Any]] = message["content"]
     uses = [block for block in blocks if block["type"] == "tool_use"]
     calls = [use for use in uses if use["name"] != reply.answer_tool]
