@@ -74,7 +74,7 @@ class SessionSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowLists:
-    """Allow-lists that cap every key; an empty list means no restriction. See `policy.Policy`."""
+    """Allow-lists that cap every key; an empty list means no restriction. See `keys.allow_lists.Policy`."""
 
     betas: tuple[str, ...] = setting(
         (),

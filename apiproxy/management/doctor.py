@@ -152,7 +152,7 @@ def check_proxy(*, host: str, https: bool, trusted: Sequence[str], allowed_hosts
         hint = "Name the proxy's own address: as it is, a client may say that it is anyone."
         return Finding(check=Check.PROXY, level=Level.WARN, message=message, hint=hint)
     if https and not trusted:
-        message = "CLAUDE_PROXY_HTTPS is on and CLAUDE_PROXY_TRUSTED_PROXIES names nobody"
+        message = "CLAUDE_PROXY_HTTPS is on and CLAUDE_PROXY_TRUSTED_PROXIES is empty"
         hint = "Name the proxy's address there: as it is, the records show that one for every client."
         return Finding(check=Check.PROXY, level=Level.WARN, message=message, hint=hint)
     in_front = bool(https or trusted or host in {"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound

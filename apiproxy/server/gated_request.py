@@ -50,7 +50,7 @@ _Channel: Any = JsonErrorChannel  # Twisted's part of it has no types
 class KeyGateChannel(_Channel):  # type: ignore[misc]  # see there
     """One connection. `factory.server` also has `body_memory` for authenticated bodies and `keyless_memory` for others.
 
-    Anybody can send the others, so they must not use up the memory of clients with a key.
+    Clients without a key can send the others, so they must not use up the memory of clients with a key.
     """
 
     _checking: asyncio.Task[None] | None = None

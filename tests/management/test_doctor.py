@@ -127,7 +127,7 @@ NAMED = ["gateway.example.org"]
         ("127.0.0.1", True, ("127.0.0.1/32",), NAMED, Level.OK, "at 127.0.0.1/32"),
         ("10.0.0.5", False, (), [*LOOPBACK, "10.0.0.5"], Level.OK, "none"),
         ("0.0.0.0", False, (), NAMED, Level.OK, "none"),
-        ("127.0.0.1", True, (), NAMED, Level.WARN, "CLAUDE_PROXY_TRUSTED_PROXIES names nobody"),
+        ("127.0.0.1", True, (), NAMED, Level.WARN, "CLAUDE_PROXY_TRUSTED_PROXIES is empty"),
         ("127.0.0.1", True, ("10.0.0.0/8", "0.0.0.0/0"), NAMED, Level.WARN, "trusts every address"),
         ("127.0.0.1", True, ("::/0",), NAMED, Level.WARN, "trusts every address"),
         ("127.0.0.1", True, ("10.0.0.9/32",), LOOPBACK, Level.WARN, "no name"),
