@@ -37,7 +37,7 @@ def told(watched: Watched, key: str) -> str:
     assert str(plain) == str(streamed)
     if plain.status == 503:
         assert plain.retry_after_s >= 1
-        assert "database" in plain.error["message"]
+        assert "Database unavailable" in plain.error["message"]
     return str(plain)
 
 

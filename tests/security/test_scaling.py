@@ -48,12 +48,12 @@ _WALKERS = (
 _NOT_WALKERS = {
     "beta_names", "normal", "_short", "max_usage", "default_max_tokens", "compare", "followed", "common_length",
     "packed", "unpacked", "_longest_head", "forced", "spent", "read_json_object", "_object", "take_body", "_window",
-    "_invalid_beta", "check_betas", "resting_overlay", "rest_line",
+    "_invalid_beta", "check_betas", "empty_overlay", "empty_overlay_line",
 }  # fmt: skip
 """Functions of theirs that get something else, or are bounded."""
 _COVERED_BY_OTHER_TESTS = {
-    "uploaded_file_block", "document_url_block", "_file", "_image", "_guess_type", "_extended", "_occurrences",
-    "_masked", "image_block", "_make_text", "_unforced", "_instruction", "_add_answer_tool",
+    "uploaded_file_block", "document_url_block", "_file_block", "_file", "_image", "_guess_type", "_extended", "_occurrences",
+    "_masked", "image_block", "_convert_to_text", "_relax_choice", "_instruction", "_add_answer_tool",
     "_refuse_what_needs_a_store", "_promote_system", "_is_telling",
 }  # fmt: skip
 """Functions that do a fixed amount of work with one element, or with text of ours."""

@@ -69,7 +69,7 @@ def test_refuse_required_history_where_none_is_kept(site: Site) -> None:
     go_on = {"x_conversation_id": conversation, "x_conversation_mode": "continue"}
     lost = ask(site, "storing", body("and then?"), **go_on)
     assert (lost.status_code, lost.json()["error"]["type"]) == (404, "not_found_error")
-    assert "nothing is kept" in lost.json()["error"]["message"]
+    assert "no messages are stored" in lost.json()["error"]["message"]
     begun = ask(site, "storing", body("first"), x_conversation_id=conversation)
     assert "x-conversation-messages" not in begun.headers
     assert ask(site, "storing", body("and then?"), **go_on).headers["x-conversation-messages"] == "2"
@@ -78,9 +78,13 @@ def test_refuse_required_history_where_none_is_kept(site: Site) -> None:
 @pytest.mark.parametrize(
     ("key", "headers", "reason"),
     [
-        ("plain", {"x_conversation_id": "c", "x_conversation_mode": "append"}, "keeps no messages"),
-        ("storing", {"x_conversation_mode": "append"}, "names no conversation"),
-        ("storing", {"x_conversation_id": "c", "x_conversation_mode": "prepend"}, "only `append`"),
+        (
+            "plain",
+            {"x_conversation_id": "c", "x_conversation_mode": "append"},
+            "messages of this API key are not stored",
+        ),
+        ("storing", {"x_conversation_mode": "append"}, "no conversation id"),
+        ("storing", {"x_conversation_id": "c", "x_conversation_mode": "prepend"}, "must be `append` or `continue`"),
     ],
 )
 def test_reject_unappendable(site: Site, key: str, headers: dict[str, str], reason: str) -> None:
