@@ -1,4 +1,4 @@
-"""Where the gateway keeps things: the state folder, the signing key in it, the database."""
+"""State folder, signing key and database of the gateway."""
 
 import os
 import secrets

@@ -35,7 +35,7 @@ class ApiKeyGate:
         return f"key:{principal.key_id}"
 
     def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
-        """What a browser needs to show a script the refusal, if the script's origin is one of the allowed."""
+        """CORS headers that let a browser script read the rejection, for allowed origins."""
         if origin not in gateway_settings().cors_origins:
             return []
         exposed = ", ".join(cors.CORS_EXPOSE_HEADERS)

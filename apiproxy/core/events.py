@@ -16,7 +16,7 @@ StreamEvent: TypeAlias = dict[str, Any]
 
 
 class CancelReason(StrEnum):
-    """Who cancelled a run."""
+    """Party that cancelled a run."""
 
     CLIENT_DISCONNECT = "client_disconnect"
     OPERATOR = "cancelled"

@@ -57,7 +57,7 @@ class CpuPacer:
 
     @property
     def overdue_at(self) -> float:
-        """When the next run may start even if too many are busy."""
+        """Time when the next run may start even if too many are busy."""
         return self._last_start + _MAX_PAUSE_S
 
     def start(self, now: float) -> None:

@@ -25,7 +25,7 @@ Version = tuple[int, int]
 
 
 class Thinking(StrEnum):
-    """How to request thinking: not at all, by token budget, or by effort."""
+    """Ways to request thinking: none, by token budget, or by effort."""
 
     NONE = "none"
     BUDGET = "budget"
@@ -33,7 +33,7 @@ class Thinking(StrEnum):
 
 
 class Sampling(StrEnum):
-    """How many of `temperature` and `top_p` a request may contain."""
+    """Number of `temperature` and `top_p` that a request may contain."""
 
     BOTH = "both"
     ONE = "one"
