@@ -90,7 +90,7 @@ class Pool:
 
     @property
     def ready(self) -> bool:
-        """Whether a worker is idle or busy, or the last start succeeded."""
+        """True if a worker is idle or busy, or the last start succeeded."""
         return self._last_start_succeeded or any(
             worker.state in (WorkerState.IDLE, WorkerState.BUSY) for worker in self._workers.values()
         )
@@ -189,7 +189,7 @@ class Pool:
         self._refill()
 
     def _should_retire(self, worker: Worker) -> bool:
-        """Whether the worker is due to retire; once due it stays due, as it may wait for its successor."""
+        """True if the worker is due to retire; once due it stays due, as it may wait for its successor."""
         due = worker.turns % _RSS_CHECK_TURNS == 0 or worker.body_bytes > _RSS_CHECK_BODY_BYTES
         heavy = due and worker.rss_bytes() > self._limits.max_rss_bytes
         worker.retire_due = worker.retire_due or heavy or worker.turns >= worker.max_turns
@@ -258,6 +258,7 @@ class Pool:
         if self._closing:
             worker.retire()
             return
+        self._start_hold.resume()  # it may have been suspended just after it reported that it is ready
         self._put_idle(worker)
         for old in [old for old in self._idle if old is not worker and old.retire_due]:
             self._idle.remove(old)

@@ -56,6 +56,22 @@ async def test_start_is_held_for_a_limited_time() -> None:
     assert not hold._held
 
 
+async def test_resume_worker_suspended_as_it_became_ready(stand_in: StandInProcess, tmp_path: Path) -> None:
+    pool = pool_in(tmp_path, upstream=stand_in.base_url, max_busy=3, spares=1)
+    try:
+        assert await pool.warm()
+        worker = pool._idle[-1]
+        worker.state = WorkerState.STARTING  # as it is between its report and the pool's reading of it
+        pool._start_hold.hold([worker])
+        await eventually_async(lambda: is_stopped(worker), within_s=5)
+        pool._idle.remove(worker)
+        assert is_stopped(worker)
+        pool._on_ready(worker)
+        await eventually_async(lambda: not is_stopped(worker), within_s=HOLD_S / 2)
+    finally:
+        await pool.close()
+
+
 async def test_run_that_needs_the_start_lets_it_go_on(stand_in: StandInProcess, tmp_path: Path) -> None:
     pool = pool_in(tmp_path, upstream=stand_in.base_url, max_busy=3, spares=1)
     try:
