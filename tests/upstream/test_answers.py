@@ -6,12 +6,11 @@ from typing import Any
 
 import anthropic
 import pytest
-from anthropic.types import Message, TextBlock
+from anthropic.types import Message
 
 from apiproxy.standin.errors import ERROR_TYPES
+from tests.support.official import MODEL, ask, text_of
 from tests.upstream import start
-
-MODEL = "claude-sonnet-5"
 
 
 @pytest.fixture
@@ -20,16 +19,6 @@ async def client() -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with anthropic.AsyncAnthropic(api_key="sk", base_url=server.base_url, max_retries=0) as client:
         yield client
     await server.close()
-
-
-async def ask(client: anthropic.AsyncAnthropic, content: Any, **options: Any) -> Message:
-    options = {"model": MODEL, "max_tokens": 1000, "messages": [{"role": "user", "content": content}], **options}
-    message: Message = await client.messages.create(**options)
-    return message
-
-
-def text_of(message: Message) -> str:
-    return "".join(block.text for block in message.content if isinstance(block, TextBlock))
 
 
 @pytest.mark.parametrize(
