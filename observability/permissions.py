@@ -29,7 +29,7 @@ class Operator:
 
 
 def can_view_traces(user: User) -> bool:
-    """Whether the user is active staff who may see traces. Blocks: reads permissions from the database."""
+    """True if the user is active staff who may see traces. Blocks: reads permissions from the database."""
     return bool(user.is_active and user.is_staff and user.has_perm(LOOK))
 
 
@@ -37,7 +37,7 @@ async def authorise(request: HttpRequest) -> Operator | None:
     """The operator behind a key of scope `admin`, or behind the login of staff who may see traces; None otherwise.
 
     A login does not make up for an insufficient key. Raises ProxyError if the caller cannot be authenticated now:
-    DATABASE_AWAY, and RATE_LIMITED after many wrong keys from the client's address.
+    DATABASE_UNAVAILABLE, and RATE_LIMITED after many wrong keys from the client's address.
     """
     if presented_secret(request.headers):
         try:

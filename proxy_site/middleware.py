@@ -114,7 +114,7 @@ class SameOrigin:
 
 
 def is_same_origin(origin: str, *, host: str) -> bool:
-    """Whether the origin is the requested host or one of CSRF_TRUSTED_ORIGINS."""
+    """True if the origin is the requested host or one of CSRF_TRUSTED_ORIGINS."""
     parts = urlsplit(origin)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         return False

@@ -68,7 +68,7 @@ class Usage:
 
     @property
     def partly_unpriced(self) -> bool:
-        """Whether cost_usd excludes a part of the usage."""
+        """True if cost_usd excludes a part of the usage."""
         return self.cost_usd is not None and bool(self.unpriced)
 
     @property

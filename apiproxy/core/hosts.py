@@ -54,7 +54,7 @@ def host_pattern(text: str) -> str:
 
 
 def matches_host(pattern: str, host: str) -> bool:
-    """Whether an allow-list entry matches a host from `host_of`.
+    """True if an allow-list entry matches a host from `host_of`.
 
     `*.example.com` does not match `example.com`; an invalid entry matches nothing.
     """

@@ -56,7 +56,7 @@ def parse_counted(raw: bytes) -> object:
 
 
 def has_more_values(raw: bytes, limit: int) -> bool:
-    """Whether a text, or the lines of a text together, exceed the limit."""
+    """True if a text, or the lines of a text together, exceed the limit."""
     return max_value_count(raw) > limit and exact_values(raw) > limit
 
 

@@ -29,7 +29,7 @@ def parent_death_prefix() -> tuple[str, ...]:
 
 
 def _supports_pdeathsig(setpriv: str) -> bool:
-    """Whether this is util-linux's setpriv; busybox's lacks --pdeathsig."""
+    """True if this is util-linux's setpriv; busybox's lacks --pdeathsig."""
     command = [setpriv, "--pdeathsig", "KILL", "true"]
     try:
         probe = subprocess.run(command, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False)  # noqa: S603

@@ -26,4 +26,4 @@ class Principal:
     store_bodies: bool = False
     expires_at: float | None = None
     previous_secret: bool = False
-    """Whether the caller used the key's secret from before the last rotation."""
+    """True if the caller used the key's secret from before the last rotation."""

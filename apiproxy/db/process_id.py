@@ -29,7 +29,7 @@ def owner() -> str:
 
 
 def is_gone(name: str) -> bool:
-    """Whether the process has died; False for processes on other machines."""
+    """True if the process has died; False for processes on other machines."""
     where, _, rest = name.partition(_SEPARATOR)
     machine, _, rest = rest.partition(_SEPARATOR)
     pid, _, started = rest.partition(_SEPARATOR)

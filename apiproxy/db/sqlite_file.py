@@ -44,7 +44,7 @@ class DatabaseFile:
         connection_created.connect(_on_connection, dispatch_uid="database_file")
 
     def lost(self) -> bool:
-        """Whether the file is missing or another one. Takes microseconds; logs changes."""
+        """True if the file is missing or another one. Takes microseconds; logs changes."""
         if self._path is None:
             return False
         lost = _inode(self._path) != self._inode

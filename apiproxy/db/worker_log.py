@@ -14,7 +14,7 @@ class WorkerLog:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._complained_at = -WARNING_INTERVAL_S
+        self._warned_at = -WARNING_INTERVAL_S
 
     def delayed(self, error: Exception, pending: int) -> None:
         """The database is unavailable; the batch is retried. Called at every attempt."""
@@ -33,11 +33,11 @@ class WorkerLog:
         logger.error("desk.dropped", extra={"desk": self._name, "count": count, "total": total, "why": why})
 
     def should_warn(self) -> bool:
-        """Whether the last warning is COMPLAIN_S ago; starts the interval anew if so."""
-        if time.monotonic() - self._complained_at < WARNING_INTERVAL_S:
+        """True if the last warning is WARNING_INTERVAL_S ago; starts the interval anew if so."""
+        if time.monotonic() - self._warned_at < WARNING_INTERVAL_S:
             return False
-        self._complained_at = time.monotonic()
+        self._warned_at = time.monotonic()
         return True
 
     def reset_warnings(self) -> None:
-        self._complained_at = -WARNING_INTERVAL_S
+        self._warned_at = -WARNING_INTERVAL_S

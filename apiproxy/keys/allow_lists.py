@@ -49,7 +49,7 @@ class Policy:
     mcp_hosts: Sequence[Names] = ()
     betas: Sequence[Names] = ()
     models: bool = False
-    """Whether models are restricted; `authentication.require_model` has the list."""
+    """True if models are restricted; `authentication.require_model` has the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def tools_in(body: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def is_server_tool(kind: object) -> bool:
-    """Whether the upstream runs tools of this type; True for unknown types."""
+    """True if the upstream runs tools of this type; True for unknown types."""
     if kind is None or kind in ("custom", MCP_TOOLSET):
         return False
     stem, _, date = kind.rpartition("_") if isinstance(kind, str) else ("", "", "")

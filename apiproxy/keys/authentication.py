@@ -68,7 +68,7 @@ def require_dialect(principal: Principal, dialect: DialectName) -> None:
 
 
 def may_use(principal: Principal, model: ResolvedModel) -> bool:
-    """Whether the key may use the model; its list may have the id or an alias."""
+    """True if the key may use the model; its list may have the id or an alias."""
     if not principal.allowed_models:
         return True
     return any(matches_name(allowed, name) for allowed in principal.allowed_models for name in model.names)

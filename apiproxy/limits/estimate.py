@@ -217,7 +217,7 @@ def _json_bytes(text: str) -> int:
 
 
 def _upstream_adds_input(body: Mapping[str, Any]) -> bool:
-    """Whether MCP servers, server tools or a stored conversation may add input."""
+    """True if MCP servers, server tools or a stored conversation may add input."""
     if any(body.get(name) for name in _UNSEEN_FIELDS):
         return True
     tools = body.get("tools")
@@ -230,7 +230,7 @@ def _is_server_tool(tool: Any) -> bool:
 
 
 def _caches(body: Mapping[str, Any]) -> bool:
-    """Whether the request, a tool or a block has `cache_control`."""
+    """True if the request, a tool or a block has `cache_control`."""
     parts = [body, *_dicts(body.get("tools")), *_dicts(body.get("system"))]
     for message in _dicts(body.get("messages")):
         for block in _dicts(message.get("content")):

@@ -34,7 +34,7 @@ def lock_timeout(wait_ms: int) -> Iterator[None]:
 
 
 def is_lock_timeout(error: OperationalError) -> bool:
-    """Whether the error is an expired lock timeout."""
+    """True if the error is an expired lock timeout."""
     return getattr(error.__cause__, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 

@@ -15,7 +15,7 @@ class OpenRuns:
         self._ended: dict[str, float | None] = {}
 
     def __contains__(self, run_id: str) -> bool:
-        """Whether the run has a reservation and has not ended."""
+        """True if the run has a reservation and has not ended."""
         return self._ended.get(run_id, 0.0) is None
 
     def begin(self, run_id: str) -> None:
@@ -29,7 +29,7 @@ class OpenRuns:
             self._ended.pop(run_id, None)
 
     def holds(self, run_id: str) -> bool:
-        """Whether to renew the reservation: while the run lasts, and UNSETTLED_S after its end."""
+        """True if to renew the reservation: while the run lasts, and UNSETTLED_S after its end."""
         ended = self._ended.get(run_id, 0.0)
         if ended is None:
             return True

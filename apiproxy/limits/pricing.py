@@ -110,7 +110,7 @@ def unpriced_fields(body: Mapping[str, Any], prices: Prices | None, table: Price
 
 
 def caches_for_an_hour(body: Mapping[str, Any]) -> bool:
-    """Whether part of the prompt is to be cached for an hour or an unknown lifetime."""
+    """True if part of the prompt is to be cached for an hour or an unknown lifetime."""
     return any(mark.get("ttl") not in (None, "5m") for mark in _cache_marks(body))
 
 

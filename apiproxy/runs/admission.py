@@ -177,7 +177,7 @@ class Admission:
         return self._pacer.may_start(now, busy=len(busy), own=own)
 
     def _has_competitor(self, key: KeyId, priority: int, now: float) -> bool:
-        """Whether another key of the same or a better priority has started a run recently."""
+        """True if another key of the same or a better priority has started a run recently."""
         for other, last in reversed(self._last_starts.items()):
             if now - last.at > _COMPETING_S:
                 return False
@@ -186,7 +186,7 @@ class Admission:
         return False
 
     def _must_pause(self, key: KeyId, priority: int, now: float, *, busy: bool) -> bool:
-        """Whether a failing key must wait after its last start; longer while runs are busy."""
+        """True if a failing key must wait after its last start; longer while runs are busy."""
         last = self._last_starts.get(key)
         if last is None or last.failing < _FAILING or now - last.at >= _FAILING_MAX_PAUSE_S:
             return False

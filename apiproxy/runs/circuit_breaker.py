@@ -184,7 +184,7 @@ class Breaker:
 
 
 def upstream_failed(outcome: Outcome) -> bool | None:
-    """Whether an attempt without a single event shows that the upstream is down; None if it shows nothing.
+    """True if an attempt without a single event shows that the upstream is down; None if it shows nothing.
 
     The upstream's 4xx show that it is up. Requests that never reached it have other kinds than CONNECTION_LOST.
     """

@@ -70,7 +70,7 @@ class CpuPacer:
         self._starting -= 1
 
     def may_start(self, now: float, *, busy: int, own: int | None) -> bool:
-        """Whether a run may start while so many are busy.
+        """True if a run may start while so many are busy.
 
         own: busy runs of its key; None where no other key competes. One busy place is left for other keys, and a key
         without a busy run takes it at once.

@@ -21,7 +21,7 @@ class EventBuffer:
 
     @property
     def full(self) -> bool:
-        """Whether the run must wait for the client."""
+        """True if the run must wait for the client."""
         return not self._room.is_set()
 
     def put(self, event: Streamed | Finished | Failed | Cancelled) -> None:

@@ -33,9 +33,9 @@ class Meter:
         self._output_bytes = 0
         self._lost_attempts = 0
         self.request_sent = False
-        """Whether this attempt has sent its upstream request."""
+        """True if this attempt has sent its upstream request."""
         self.handed_over = False
-        """Whether this attempt's worker has the turn: from then on the request may be sent."""
+        """True if this attempt's worker has the turn: from then on the request may be sent."""
         self.output_chars = 0
 
     def add(self, events: Sequence[StreamEvent]) -> None:
@@ -103,7 +103,7 @@ class Meter:
         return replace(usage, output_tokens=seen, estimated=True)
 
     def _is_billed(self, outcome: Outcome) -> bool:
-        """Whether the upstream bills the input of an attempt with this outcome."""
+        """True if the upstream bills the input of an attempt with this outcome."""
         match outcome:
             case Completed():
                 return True

@@ -86,7 +86,7 @@ class Runtime:
 
     @property
     def ready(self) -> bool:
-        """Whether the process accepts requests and has workers."""
+        """True if the process accepts requests and has workers."""
         return not self._draining and self.pool.ready
 
     async def begin(self, principal: Principal, turn: Turn, *, mode: str | None = None) -> tuple[Run, LimitState]:

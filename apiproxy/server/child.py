@@ -50,7 +50,7 @@ class ChildSide:
 
     @property
     def shared(self) -> bool:
-        """Whether other processes accept connections on the same socket."""
+        """True if other processes accept connections on the same socket."""
         return self.seat is not None
 
     def report_started(self, warm: bool) -> None:

@@ -32,7 +32,7 @@ class Child:
 
     @property
     def ready(self) -> bool:
-        """Whether it accepts connections."""
+        """True if it accepts connections."""
         up = self.started.done() and not self.started.cancelled()
         return up and not (self.leaving or self.stuck) and self.process.returncode is None
 

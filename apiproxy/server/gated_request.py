@@ -28,7 +28,7 @@ class KeyGate(Protocol):
     """Decides which requests may send a body."""
 
     def requires_key(self, path: str) -> bool:
-        """Whether every request to this path needs an API key."""
+        """True if every request to this path needs an API key."""
         ...
 
     def client_network(self, scope: Scope) -> str:

@@ -58,6 +58,6 @@ class Lifecycle:
             service = self._started.pop()
             try:
                 await service.stop()
-            except Exception:
+            except Exception:  # the other services must still write their data
                 with contextlib.suppress(Exception):  # the logging may be what failed
                     logger.exception("gateway.stop_failed", extra={"service": type(service).__name__})

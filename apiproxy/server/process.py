@@ -117,7 +117,7 @@ class ServeProcess:
         try:
             async with asyncio.timeout(START_S):
                 await self._open()
-        except BaseException as error:
+        except BaseException as error:  # SystemExit and KeyboardInterrupt of a service too: the process must end
             # Noted before it is logged: the logging may be what failed, and an exception here would leave the process
             # listening for ever.
             if not self._stopping:
@@ -174,7 +174,7 @@ class ServeProcess:
     async def _announced(self, warm: bool) -> None:
         try:
             await asyncio.to_thread(self._announce, warm)  # hashing a password blocks, and so may a terminal
-        except Exception as error:
+        except Exception as error:  # a gateway without its first login must not go on
             self.failure = f"The gateway could not start: {_described(error)}"
             logger.critical("gateway.start_failed", exc_info=error)
             self._stopping = True

@@ -58,7 +58,7 @@ class WorkerPool:
         self._runtime = runtime
         self._drain_s = drain_s
         self.warm = False
-        """Whether a worker could be started."""
+        """True if a worker could be started."""
 
     async def start(self) -> None:
         self.warm = await self._runtime.pool.warm()

@@ -142,7 +142,7 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C reaches only the supervisor, which forwards it once
             )
-        except BaseException:
+        except BaseException:  # including cancellation: else the socket and the seat would be lost
             ours.close()
             self._seats.discard(seat)
             raise
@@ -174,7 +174,7 @@ class Supervisor:
             await self._restart(child, code)
 
     def _has_replacement(self, child: Child) -> bool:
-        """Whether another process runs in the same place. One that is leaving does not count."""
+        """True if another process runs in the same place. One that is leaving does not count."""
         others = [other for other in self._children if other.place == child.place and not other.leaving]
         return any(other.process.returncode is None for other in others)
 

@@ -137,7 +137,7 @@ def _canonical(message: Any, at_once: int) -> bytes:
 
 
 def _is_large(value: Any, at_once: int) -> bool:
-    """Whether serialising the value in one call takes more than a few milliseconds."""
+    """True if serialising the value in one call takes more than a few milliseconds."""
     chars, values, waiting = 0, 0, [value]
     while waiting and chars <= _LONG_CHARS and values <= at_once:
         part = waiting.pop()

@@ -78,7 +78,7 @@ class SessionRecorder:
         mode: value of MODE_HEADER. If nothing is stored, `append` starts a conversation and `continue` fails.
         Raises ProxyError: INVALID_REQUEST for an unknown mode, no conversation id, a key whose messages are not stored,
         and a stored response; NOT_FOUND for `continue`; TOO_LARGE above the API's limit or the key's quota;
-        DATABASE_AWAY if the database is unavailable.
+        DATABASE_UNAVAILABLE if the database is unavailable.
         """
         if not mode:
             return turn
@@ -116,7 +116,7 @@ class SessionRecorder:
         """Return the stored messages of a key's conversation up to its last answer; None if there are none.
 
         request_id: for the log. beside: messages to follow them; body_bytes: size of their body. Raises ProxyError:
-        TOO_LARGE if both together exceed the API's limit or have too many values; DATABASE_AWAY.
+        TOO_LARGE if both together exceed the API's limit or have too many values; DATABASE_UNAVAILABLE.
         """
         found = await self._recall(request_id, (key_id, conversation_id), body_bytes=body_bytes)
         if found.messages is None:
@@ -127,13 +127,13 @@ class SessionRecorder:
     async def answer(self, key_id: int, conversation_id: str, *, request_id: str) -> dict[str, Any] | None:
         """Return `message` (the upstream's) and `form` (the dialect's) of a stored response; None if there is none.
 
-        Raises ProxyError (DATABASE_AWAY).
+        Raises ProxyError (DATABASE_UNAVAILABLE).
         """
         found = await self._recall(request_id, (key_id, conversation_id))
         return await offload(len(found.answer), from_json, found.answer) if found.answer else None
 
     async def require_room(self, key_id: int, *, body_bytes: int, request_id: str) -> None:
-        """Raise ProxyError: TOO_LARGE if the body exceeds the key's quota; DATABASE_AWAY."""
+        """Raise ProxyError: TOO_LARGE if the body exceeds the key's quota; DATABASE_UNAVAILABLE."""
         found = await self._recall(request_id, (key_id, ""))
         _require_quota(found.others_bytes + body_bytes)
 
@@ -155,7 +155,7 @@ class SessionRecorder:
         return {**headers, UNSTORED_HEADER: f"{unstored}{pending}"} if unstored or pending else headers
 
     async def forget(self, key_id: int, conversation_id: str, *, request_id: str) -> bool:
-        """Delete a key's stored response; False if there is none. Raises ProxyError (DATABASE_AWAY)."""
+        """Delete a key's stored response; False if there is none. Raises ProxyError (DATABASE_UNAVAILABLE)."""
         return bool(await self._ask(request_id, DeleteResponse(key_id, conversation_id)))
 
     async def flush(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
@@ -254,7 +254,7 @@ def _keeps(turn: Turn) -> bool:
 
 
 def _is_asked_to_keep(turn: Turn) -> bool:
-    """Whether the client asked to store the turn; others are stored if the key says so."""
+    """True if the client asked to store the turn; others are stored if the key says so."""
     return turn.kept_messages is not None or turn.form is not None
 
 

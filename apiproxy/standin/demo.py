@@ -62,7 +62,7 @@ def _wanted_tool(body: prompt.Body) -> Mapping[str, Any] | None:
 
 
 def _names(text: str, name: str) -> bool:
-    """Whether the text has the name as a word; spaces may replace underscores."""
+    """True if the text has the name as a word; spaces may replace underscores."""
     spoken = re.escape(name).replace("_", "[_ ]")
     return re.search(rf"(?<!\w){spoken}(?!\w)", text, re.IGNORECASE) is not None
 

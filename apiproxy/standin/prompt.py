@@ -96,7 +96,7 @@ def called_tools(body: Body) -> set[str]:
 
 
 def wants_thinking(body: Body) -> bool:
-    """Whether extended thinking is enabled."""
+    """True if extended thinking is enabled."""
     thinking = body.get("thinking")
     return _is_object(thinking) and thinking.get("type") in {"enabled", "adaptive"}
 

@@ -41,7 +41,7 @@ class Books:
 
     @property
     def closed(self) -> bool:
-        """Whether all is written that belongs together."""
+        """True if all is written that belongs together."""
         return not self.not_over and not self.reserved and self.billed == self.used
 
 

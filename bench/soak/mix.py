@@ -48,7 +48,7 @@ class Kind:
 
     @property
     def timed(self) -> bool:
-        """Whether its first token counts: a stream that is read to its end as it comes, at the first try."""
+        """True if its first token counts: a stream that is read to its end as it comes, at the first try."""
         return self.status == 200 and self.manner is Manner.READ and self.name != RECOVERS and self.ask(0).stream
 
 

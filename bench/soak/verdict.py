@@ -1,4 +1,4 @@
-"""Whether a soak was good: its numbers against goals. Pure."""
+"""True if a soak was good: its numbers against goals. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

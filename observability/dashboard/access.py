@@ -88,7 +88,7 @@ def _database_timeout(request: HttpRequest) -> HttpResponseBase:
 
 
 def wants_fragment(request: HttpRequest) -> bool:
-    """Whether the request comes from a script, which inserts the response into an open page."""
+    """True if the request comes from a script, which inserts the response into an open page."""
     return "hx-request" in request.headers or request.headers.get("x-requested-with") == "fetch"
 
 

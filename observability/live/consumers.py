@@ -98,7 +98,7 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channe
                 return
 
     def _still_allowed(self) -> bool:
-        """Whether the session exists, has not expired, and its user may see traces."""
+        """True if the session exists, has not expired, and its user may see traces."""
         request = HttpRequest()
         request.session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")(self.scope["session"].session_key)
         return can_view_traces(get_user(request))

@@ -91,7 +91,7 @@ class Tail:
 
 
 def is_log_name(name: str) -> bool:
-    """Whether the name is a log file name, and not a path."""
+    """True if the name is a log file name, and not a path."""
     return _NAME.fullmatch(name) is not None
 
 

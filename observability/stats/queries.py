@@ -155,7 +155,7 @@ def _unindexed(name: str, value: Any) -> Q:
 
 
 def _may_be_id(text: str) -> bool:
-    """Whether the text can be queried: PostgreSQL rejects NUL even in parameters."""
+    """True if the text can be queried: PostgreSQL rejects NUL even in parameters."""
     return len(text) <= ID_CHARS and "\x00" not in text
 
 

@@ -76,7 +76,7 @@ class Redactor:
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
     def may_contain_secret(self, text: str) -> bool:
-        """Whether the text may contain a secret; fast, with false positives but no false negatives."""
+        """True if the text may contain a secret; fast, with false positives but no false negatives."""
         folded = text.lower()
         if any(mark in folded for mark in _MARKS) or folded.count("token") > folded.count("tokens"):
             return True

@@ -1,4 +1,4 @@
-"""Whether the gateway may start as a demo, without an upstream credential.
+"""True if the gateway may start as a demo, without an upstream credential.
 
 A production gateway that lost its credential to a typo or a missing file would answer its clients with made-up text of
 the stand-in. So a demo starts only if no setting indicates production, or if it is requested.

@@ -77,12 +77,12 @@ def page(watched: Watched, cookie: str) -> Iterator[ClientConnection]:
 
 
 def hears_ticks(socket: ClientConnection, count: int = 2) -> bool:
-    """Whether that many messages follow, each within two and a half of the longest pauses between them."""
+    """True if that many messages follow, each within two and a half of the longest pauses between them."""
     return all(json.loads(socket.recv(timeout=5))["type"] == "tick" for _ in range(count))
 
 
 def is_in_redis(watched: Watched) -> bool:
-    """Whether Redis holds the state of the gateway's process; it does for four seconds after each update."""
+    """True if Redis holds the state of the gateway's process; it does for four seconds after each update."""
     health = watched.get("/debug/health")
     with redis.from_url(SERVER, socket_connect_timeout=2) as client:
         texts = [client.get(key) for key in client.scan_iter("claude-proxy:state:*")]

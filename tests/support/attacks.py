@@ -23,7 +23,7 @@ class Attack:
     body: Callable[[], bytes]
     status: int
     limited: bool = False
-    """Whether a 429 is right as well, when it is sent again and again."""
+    """True if a 429 is right as well, when it is sent again and again."""
 
 
 def _asked(content: Any, **fields: Any) -> bytes:

@@ -145,7 +145,7 @@ class RunDesk:
         return Started(run, heard)
 
     def free(self) -> bool:
-        """Whether no slot is taken and nobody waits."""
+        """True if no slot is taken and nobody waits."""
         snapshot = self.admission.snapshot()
         return (snapshot.active, snapshot.waiting) == (0, 0)
 

@@ -42,7 +42,7 @@ class TokenCounter:
 
     @property
     def exact(self) -> bool:
-        """Whether the upstream can count tokens; false for the cloud platforms."""
+        """True if the upstream can count tokens; false for the cloud platforms."""
         return self.credential.base_url is not None
 
     async def count(

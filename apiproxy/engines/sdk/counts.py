@@ -54,5 +54,5 @@ def _number(value: Any, *, depth: int) -> Any:
 
 
 def _same(found: dict[str, Any], usage: dict[str, Any]) -> bool:
-    """Whether nothing was changed: equal, and no token count was `True` or `2.0`, which equal an int."""
+    """True if nothing was changed: equal, and no token count was `True` or `2.0`, which equal an int."""
     return found == usage and all(type(found.get(name)) is type(usage.get(name)) for name in TOKEN_COUNTS)

@@ -79,7 +79,7 @@ def error_in(stderr_line: str, *, cut: bool = False) -> ProxyError | None:
 
 
 def is_retried_by_cli(error: ProxyError) -> bool:
-    """Whether the CLI retries after this error, at once and regardless of its settings: after a 404."""
+    """True if the CLI retries after this error, at once and regardless of its settings: after a 404."""
     return error.upstream is not None and error.upstream.status == _NOT_FOUND
 
 
@@ -120,7 +120,7 @@ def failure_of(result: Mapping[str, Any], exact: ProxyError | None, *, model: st
 
 
 def was_unsent(result: Mapping[str, Any]) -> bool:
-    """Whether the CLI could not connect, so that nothing was sent."""
+    """True if the CLI could not connect, so that nothing was sent."""
     return result.get("api_error") == "connection_failed" and bool(_NO_CONNECTION.search(str(result.get("result"))))
 
 

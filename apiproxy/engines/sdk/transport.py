@@ -87,7 +87,7 @@ class CliTransport(Transport):
                 limit=READ_BYTES,
                 start_new_session=True,
             )
-        except BaseException:
+        except BaseException:  # including cancellation: nobody else would close the pipe
             os.close(read_end)
             raise
         finally:

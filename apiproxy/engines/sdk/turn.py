@@ -135,7 +135,7 @@ class WorkerAnswer:
         self._overlay_replies[control_id] = answer
 
     def _overlays_accepted(self) -> bool:
-        """Whether the CLI has accepted the overlays: its replies precede the turn's first message."""
+        """True if the CLI has accepted the overlays: its replies precede the turn's first message."""
         return bool(self._overlay_replies) and all(
             reply.done() and not reply.cancelled() and reply.exception() is None
             for reply in self._overlay_replies.values()

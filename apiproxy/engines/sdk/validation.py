@@ -31,7 +31,7 @@ class StreamValidator:
         self._open: set[int] = set()
 
     def accepts(self, event: Any) -> bool:
-        """Whether the event is valid and may follow those before it."""
+        """True if the event is valid and may follow those before it."""
         if not isinstance(event, dict):
             return False
         match event.get("type"):

@@ -73,7 +73,7 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs and its stdout is open."""
+        """True if the process runs and its stdout is open."""
         return self.transport.is_ready() and not self._exited.is_set()
 
     def switch_key(self, key_id: int | None) -> bool:

@@ -112,7 +112,7 @@ class Announcement:
                 if first:
                     checkpoint_now()
                 self._write(first, kept_in)
-            except BaseException:
+            except BaseException:  # including Ctrl-C: a login that was never shown must not stay
                 delete_first_secrets(first)
                 if kept_in is not None:
                     kept_in.unlink(missing_ok=True)

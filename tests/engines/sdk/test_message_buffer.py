@@ -18,7 +18,7 @@ RESULT: dict[str, Any] = {"type": "result"}
 
 
 async def is_waiting(task: "asyncio.Task[Any]") -> bool:
-    """Whether the task still waits after everything that could go on has gone on."""
+    """True if the task still waits after everything that could go on has gone on."""
     for _ in range(5):
         await asyncio.sleep(0)
     return not task.done()

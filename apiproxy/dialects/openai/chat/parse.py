@@ -238,7 +238,7 @@ def _reasoning_request(request: ChatRequest) -> ReasoningRequest:
 
 
 def _calls_lack_thinking(messages: Sequence[object]) -> bool:
-    """Whether the unfinished turn has tool calls without preceding thinking."""
+    """True if the unfinished turn has tool calls without preceding thinking."""
     for message in map(MESSAGE.validate_python, reversed(messages)):
         if isinstance(message, UserMessage):
             return False

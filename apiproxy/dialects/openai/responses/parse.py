@@ -237,7 +237,7 @@ def _choice(request: ResponsesRequest) -> Choice | None:
 
 
 def _calls_lack_thinking(messages: Sequence[dict[str, Any]]) -> bool:
-    """Whether the unfinished turn has tool calls without preceding thinking."""
+    """True if the unfinished turn has tool calls without preceding thinking."""
     last = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
     if last is None or isinstance(last["content"], str) or not _answers_calls(messages[-1]):
         return False

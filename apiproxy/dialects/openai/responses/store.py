@@ -26,7 +26,7 @@ async def load_history(
     """Return the new response's id and the stored messages before it.
 
     None if nothing is stored for the key. Raises ProxyError: INVALID_REQUEST for an unknown previous response,
-    TOO_LARGE if its messages and the body exceed the API's limit or the key's storage quota, DATABASE_AWAY if the
+    TOO_LARGE if its messages and the body exceed its limit or the key's storage quota, DATABASE_UNAVAILABLE if the
     database is unavailable.
     """
     may_keep = principal.store_bodies and gateway_settings().sessions.store
@@ -47,7 +47,7 @@ async def load_history(
 
 
 async def _has_room(request: ResponsesRequest, principal: Principal, *, request_id: str, body_bytes: int) -> bool:
-    """Whether the response fits the key's quota.
+    """True if the response fits the key's quota.
 
     Raises ProxyError (TOO_LARGE) if storing was requested.
     """
@@ -70,7 +70,7 @@ def stored_form(reply: ResponsesReply, *, created: int) -> Mapping[str, Any]:
 async def retrieve(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:
     """Return a stored response of the key.
 
-    Raises ProxyError: NOT_FOUND, or DATABASE_AWAY.
+    Raises ProxyError: NOT_FOUND, or DATABASE_UNAVAILABLE.
     """
     answer = await recorder.answer(principal.key_id, response_id, request_id=request_id)
     if answer is None:
@@ -82,7 +82,7 @@ async def retrieve(principal: Principal, response_id: str, *, request_id: str) -
 async def delete(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:
     """Delete a stored response of the key.
 
-    Raises ProxyError: NOT_FOUND, or DATABASE_AWAY.
+    Raises ProxyError: NOT_FOUND, or DATABASE_UNAVAILABLE.
     """
     if not await recorder.forget(principal.key_id, response_id, request_id=request_id):
         raise _not_found(response_id)

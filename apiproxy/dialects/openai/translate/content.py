@@ -41,7 +41,7 @@ def text_block(text: str) -> Block:
 
 
 def is_blank(text: str) -> bool:
-    """Whether the text is empty or white space."""
+    """True if the text is empty or white space."""
     return not text or text.isspace()
 
 

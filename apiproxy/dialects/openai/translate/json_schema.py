@@ -42,7 +42,7 @@ class StrictBudget:
 
     @property
     def spent(self) -> bool:
-        """Whether the API would reject the schemas counted so far."""
+        """True if the API would reject the schemas counted so far."""
         return self.unions > MAX_UNIONS or self.optionals > MAX_OPTIONALS
 
 
@@ -89,7 +89,7 @@ def _nested(key: str, value: object, used: StrictBudget, depth: int) -> object:
 
 
 def _is_supported(key: str, value: Any) -> bool:
-    """Whether the constraint is supported.
+    """True if the constraint is supported.
 
     Raises NoStrictFormError if a description cannot replace it either.
     """
@@ -142,7 +142,7 @@ def _describe_dropped(dropped_keywords: Mapping[str, Any], result: dict[str, Any
 
 
 def _is_recursive(schema: Mapping[str, Any]) -> bool:
-    """Whether a definition refers to itself, directly or not."""
+    """True if a definition refers to itself, directly or not."""
     uses: dict[str, set[str]] = {}
     for keyword in _DEFINITIONS:
         definitions = schema.get(keyword)
@@ -152,7 +152,7 @@ def _is_recursive(schema: Mapping[str, Any]) -> bool:
 
 
 def _has_cycle(uses: Mapping[str, set[str]]) -> bool:
-    """Whether the graph has a cycle.
+    """True if the graph has a cycle.
 
     Visits each name once, as a search from every name would be quadratic.
     """

@@ -45,12 +45,12 @@ class ReasoningPlan:
 
     @property
     def active(self) -> bool:
-        """Whether thinking is requested."""
+        """True if thinking is requested."""
         return self.thinking is not None and self.thinking.get("type") in ("enabled", "adaptive")
 
     @property
     def by_budget(self) -> bool:
-        """Whether thinking is requested by a token budget, which has more restrictions."""
+        """True if thinking is requested by a token budget, which has more restrictions."""
         return self.thinking is not None and self.thinking.get("type") == "enabled"
 
 

@@ -41,7 +41,7 @@ class Choice:
 
     @property
     def forced(self) -> bool:
-        """Whether the model must call a tool."""
+        """True if the model must call a tool."""
         return self.name is not None or self.mode == "required"
 
 
