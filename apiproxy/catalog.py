@@ -1,6 +1,7 @@
 """In-memory model catalog: alias resolution and prices, from the model table."""
 
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -34,11 +35,13 @@ CACHE_TTL_S = 10.0
 class ResolvedModel:
     """A model after alias resolution.
 
-    names: its id and aliases. prices: None if unknown.
+    upstream_id: sent to the upstream, the short form of `id` if the request has that; "" for `id`. names: its id and
+    aliases. prices: None if unknown.
     """
 
     id: str
     max_output_tokens: int
+    upstream_id: str = ""
     prices: Prices | None = None
     names: frozenset[str] = frozenset()
     enabled: bool = True
@@ -56,6 +59,7 @@ class CatalogModel(ResolvedModel):
     context_window: int | None
 
 
+_DATED = re.compile(r"-\d{8}$")
 _M = TypeVar("_M", bound=ResolvedModel)
 
 
@@ -89,8 +93,9 @@ class Catalog:
         target = operator_aliases.get(name, name)
         known = table.by_name.get(target)
         if known is not None:
-            return _with_aliases(known, operator_aliases)
-        return _with_aliases(ResolvedModel(id=target, max_output_tokens=DEFAULT_MAX_OUTPUT_TOKENS), operator_aliases)
+            return _with_aliases(replace(known, upstream_id=_upstream_id(target, known.id)), operator_aliases)
+        unknown = ResolvedModel(id=target, max_output_tokens=DEFAULT_MAX_OUTPUT_TOKENS)
+        return _with_aliases(unknown, operator_aliases)
 
     async def models(self) -> tuple[CatalogModel, ...]:
         """All models, newest first."""
@@ -150,6 +155,11 @@ class Catalog:
         self.forget()
         # Again after the commit: until then, a concurrent reload may cache the old rows.
         transaction.on_commit(self.forget, using=using)
+
+
+def _upstream_id(name: str, model_id: str) -> str:
+    """The name itself if it is the upstream's own short form of the id, without the date; else the id."""
+    return name if _DATED.sub("", model_id) == name else model_id
 
 
 def _with_aliases(model: _M, operator_aliases: Mapping[str, str]) -> _M:

@@ -37,7 +37,7 @@ class ProcessRuntime:
 
     def retire(self, worker_id: str) -> bool:
         """End the worker, after its turn if it is busy; False if there is no such worker."""
-        return holder.current().pool.retire(worker_id)
+        return holder.current().engines.retire(worker_id)
 
     def lost(self, process: str) -> None:
         """Release the reservations of a process that has died."""

@@ -3,7 +3,8 @@
 Independent of HTTP: the dialects map a `FailureKind` to status and body.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -43,10 +44,15 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UpstreamError:
-    """HTTP status (400–599) and `error.type` (`rate_limit_error`) of the upstream."""
+    """HTTP status (400–599) and `error.type` (`rate_limit_error`) of the upstream.
+
+    body: the complete error object as JSON, empty if it is unknown. headers: those passed on to the client.
+    """
 
     status: int
     type: str
+    body: bytes = field(default=b"", compare=False)
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 class ProxyError(Exception):

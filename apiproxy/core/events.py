@@ -94,10 +94,10 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """The turn was passed to the CLI process with this pid."""
+    """The turn was passed to the engine. pid: the CLI process that answers it, None without one."""
 
     at: float
-    pid: int
+    pid: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +110,14 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """A batch of upstream events; never empty."""
+    """A batch of upstream events. raw: the same as received, for a client that gets the upstream's bytes.
+
+    events is empty if the bytes hold no known event.
+    """
 
     at: float
     events: Sequence[StreamEvent]
+    raw: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,14 @@
 import secrets
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 DialectName = Literal["anthropic", "openai"]
+EngineName = Literal["sdk", "http"]
+
+DEFAULT_API_VERSION = "2023-06-01"
+"""`anthropic-version` of requests that name none."""
 
 _BASE62 = string.digits + string.ascii_letters
 _ID_LENGTH = 24
@@ -47,6 +51,10 @@ class Turn:
     betas: values of `anthropic-beta`. received_at: Unix time in seconds. body_bytes: size of the received body.
     kept_messages: number of stored messages prepended to the client's, None if not requested. unstored_turns: answered
     turns of the conversation that could not be stored. form: data the dialect needs to render a stored answer again.
+    engine: the engine that answers. upstream_model: sent to the upstream in place of `model`; empty for the same.
+    raw_body: the received body, while `body` is the same except for a default `max_tokens`; None if the engine does not
+    need it. verbatim: the client gets the upstream's bytes where the engine has them. api_version: `anthropic-version`.
+    headers: other headers of the client that go to the upstream, by lower-case name.
     """
 
     id: str
@@ -64,3 +72,9 @@ class Turn:
     kept_messages: int | None = None
     unstored_turns: int = 0
     form: Mapping[str, Any] | None = None
+    engine: EngineName = "sdk"
+    upstream_model: str = ""
+    raw_body: bytes | None = None
+    verbatim: bool = False
+    api_version: str = DEFAULT_API_VERSION
+    headers: Mapping[str, str] = field(default_factory=dict)

@@ -1,22 +1,17 @@
 """Contract between runs and engines.
 
 An engine turns a Messages body into the upstream's stream events. It owns its processes or connections and sends at
-most one upstream request for each `begin`; retries, limits and accounting are done by `runs`. `sdk.pool.Pool` is the
-only engine today. A further engine is a folder next to `sdk` that implements `Engine` and `Answer`, and touches these
-places of `runs.runtime.Runtime`:
-
-- choice of the engine of a turn: `start`, which passes one engine to every run;
-- start, readiness and shutdown: `pool` in `__init__`, `ready` and `drain`;
-- operators' view: `workers`, a list of `WorkerSnapshot`, which describes CLI processes;
-- limits of the engine itself: `sdk.pool.PoolLimits`. The number of runs at once is `admission`'s, for all engines.
+most one upstream request for each `begin`; retries, limits and accounting are done by `runs`. An engine is a folder
+next to this module that implements `Engine` and `Answer`; `runs.engines` creates it and gives it its own queue.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import StreamEvent, Usage
+from apiproxy.core.turns import DEFAULT_API_VERSION, EngineName
 
 
 def _noop() -> None:
@@ -31,8 +26,10 @@ def _always() -> bool:
 class EngineRequest:
     """A Messages body and its context.
 
-    body: any fields; `stream` and `model` in it are ignored. model: full id, sent to the upstream. body_bytes: size as
-    JSON; large bodies are encoded off the event loop. run_id: shown to operators. key_id: the API key served.
+    body: any fields; `stream` and `model` in it are ignored. model: sent to the upstream. body_bytes: size as JSON;
+    large bodies are encoded off the event loop. raw_body: the body as received, see `Turn`. stream: whether the client
+    asked for a stream. verbatim: the answer's bytes are wanted too. api_version, betas, headers: of the upstream
+    request. run_id: shown to operators. key_id: the API key served.
     on_sent: called once the upstream request is sent; never called if it is not. on_waiting: called if that will take
     long. may_begin: called before the worker gets the request; False ends it there.
     """
@@ -43,6 +40,11 @@ class EngineRequest:
     body: Mapping[str, Any]
     body_bytes: int = 0
     betas: tuple[str, ...] = ()
+    raw_body: bytes | None = None
+    stream: bool = True
+    verbatim: bool = False
+    api_version: str = DEFAULT_API_VERSION
+    headers: Mapping[str, str] = field(default_factory=dict)
     on_sent: Callable[[], None] = _noop
     on_waiting: Callable[[], None] = _noop
     may_begin: Callable[[], bool] = _always
@@ -92,11 +94,19 @@ class Stopped:
 Outcome = Completed | Broken | Stopped
 
 
-class Answer(Protocol):
-    """One turn on one worker. Used by one task: `next_batch` until None, then `release`, in every case."""
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Valid events that have arrived together. raw: the bytes they came in, where the request asked for them."""
 
-    async def next_batch(self) -> Sequence[StreamEvent] | None:
-        """Wait for at least one event and return all that have arrived; None at the end.
+    events: Sequence[StreamEvent]
+    raw: bytes = b""
+
+
+class Answer(Protocol):
+    """One turn. Used by one task: `next_batch` until None, then `release`, in every case."""
+
+    async def next_batch(self) -> Batch | None:
+        """Wait for something to arrive and return all of it; None at the end.
 
         Upstream errors are never raised; they are in `outcome`.
         """
@@ -115,15 +125,25 @@ class Answer(Protocol):
         ...
 
     async def release(self) -> None:
-        """Return the worker to the engine, or end it.
+        """Return the worker or connection to the engine, or end it.
 
         Returns within seconds, when the upstream call is over and the worker is free.
         """
         ...
 
     @property
-    def pid(self) -> int:
-        """Process id of the CLI."""
+    def headers(self) -> Mapping[str, str]:
+        """Headers of the upstream's response that the client gets; valid with the first batch."""
+        ...
+
+    @property
+    def stalls(self) -> bool:
+        """True if silence of the upstream means a stall; False if the answer arrives as a whole."""
+        ...
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the CLI, None for an engine without processes."""
         ...
 
     @property
@@ -132,13 +152,41 @@ class Answer(Protocol):
         ...
 
 
-class Engine(Protocol):
-    """Answers Messages requests."""
+class AnswerSource(Protocol):
+    """The part of an engine that a run uses."""
 
     async def begin(self, request: EngineRequest) -> Answer:
-        """Hand the request to a worker, waiting for one to be ready.
+        """Hand the request to a worker or connection, waiting for one to be ready.
 
         Raises ProxyError: WORKER_UNAVAILABLE, DRAINING, INVALID_REQUEST (the body cannot be encoded), and CANCELLED if
         `may_begin` returned False.
         """
+        ...
+
+
+class Engine(AnswerSource, Protocol):
+    """Answers Messages requests. Bound to one event loop."""
+
+    @property
+    def name(self) -> EngineName: ...
+
+    async def warm(self) -> bool:
+        """Prepare for the first request; False if that failed, which may be tried again by `begin`."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """True if requests can be answered."""
+        ...
+
+    def snapshot(self) -> list[WorkerSnapshot]:
+        """Worker processes, for operators; empty for an engine without processes."""
+        ...
+
+    def retire(self, worker_id: str) -> bool:
+        """Replace a worker after its turn; False if there is no such worker."""
+        ...
+
+    async def close(self) -> None:
+        """Release all processes and connections, within seconds."""
         ...

@@ -68,8 +68,8 @@ async def _ask(pool: Pool, model: str) -> str:
     answer = await pool.begin(EngineRequest(run_id=new_id("req_"), model=model, body=body))
     pieces: list[str] = []
     try:
-        while (events := await answer.next_batch()) is not None:
-            deltas = [event["delta"] for event in events if event["type"] == "content_block_delta"]
+        while (batch := await answer.next_batch()) is not None:
+            deltas = [event["delta"] for event in batch.events if event["type"] == "content_block_delta"]
             pieces += [delta["text"] for delta in deltas if delta["type"] == "text_delta"]
         outcome = answer.outcome
     finally:

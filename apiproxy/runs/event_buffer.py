@@ -7,6 +7,8 @@ from apiproxy.core.events import Cancelled, Failed, Finished, RunEvent, Streamed
 
 _MAX_BATCHES = 32
 """A batch is at most one read of the worker's pipe (256 KB), so a client that stops reading costs at most 8 MB."""
+_MAX_RAW_BYTES = 64 * 1024
+"""For batches that hold only the upstream's bytes."""
 
 
 class EventBuffer:
@@ -18,6 +20,7 @@ class EventBuffer:
         self._room = asyncio.Event()
         self._room.set()
         self._abandoned = False
+        self._raw_bytes = 0
 
     @property
     def full(self) -> bool:
@@ -29,7 +32,9 @@ class EventBuffer:
         if self._abandoned:
             return
         self._events.append(event)
-        if len(self._events) >= _MAX_BATCHES:
+        if isinstance(event, Streamed):
+            self._raw_bytes += len(event.raw)
+        if len(self._events) >= _MAX_BATCHES or self._raw_bytes >= _MAX_RAW_BYTES:
             self._room.clear()
         self._changed.set()
 
@@ -48,6 +53,7 @@ class EventBuffer:
                 return []
         events = list(self._events)
         self._events.clear()
+        self._raw_bytes = 0
         self._room.set()
         return events
 

@@ -9,8 +9,8 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import (
@@ -24,12 +24,11 @@ from apiproxy.core.events import (
     Retrying,
     RunEvent,
     Streamed,
-    StreamEvent,
     Usage,
     WorkerReady,
 )
 from apiproxy.core.turns import Turn
-from apiproxy.engines.base import Answer, Broken, Completed, Engine, EngineRequest, Outcome, Stopped
+from apiproxy.engines.base import Answer, AnswerSource, Batch, Broken, Completed, EngineRequest, Outcome, Stopped
 from apiproxy.runs.admission import Admission, Slot
 from apiproxy.runs.circuit_breaker import Attempt, Breaker, upstream_failed
 from apiproxy.runs.event_buffer import EventBuffer
@@ -57,14 +56,14 @@ class RunLimits:
 class Run:
     """One run. Created by `Runtime.start`; `event_buffer` is read by the one response that answers it.
 
-    marks: time of the first event of each kind, in Unix seconds.
+    marks: time of the first event of each kind, in Unix seconds. headers: the upstream's, for the client.
     """
 
     def __init__(
         self,
         turn: Turn,
         *,
-        engine: Engine,
+        engine: AnswerSource,
         admission: Admission,
         breaker: Breaker,
         limits: RunLimits,
@@ -75,6 +74,7 @@ class Run:
         self.turn = turn
         self.event_buffer = EventBuffer()
         self.marks: dict[type[RunEvent], float] = {}
+        self.headers: Mapping[str, str] = {}
         self._engine = engine
         self._admission = admission
         self._breaker = breaker
@@ -186,10 +186,15 @@ class Run:
         request = EngineRequest(
             run_id=turn.id,
             key_id=turn.caller.key_id,
-            model=turn.model,
+            model=turn.upstream_model or turn.model,
             body=turn.body,
             body_bytes=turn.body_bytes,
             betas=turn.betas,
+            raw_body=turn.raw_body,
+            stream=turn.stream,
+            verbatim=turn.verbatim,
+            api_version=turn.api_version,
+            headers=turn.headers,
             on_sent=self._meter.on_sent(slot.started),
             on_waiting=slot.started,
             may_begin=lambda: self._meter.hand_over(stopped=self._stopped.is_set()),
@@ -211,22 +216,23 @@ class Run:
         self._emit(WorkerReady(time.time(), answer.pid))
         if self._stopped.is_set():
             answer.stop()
-        while (events := await answer.next_batch()) is not None:
+        while (batch := await answer.next_batch()) is not None:
+            self.headers = answer.headers
             self._breaker.leave(attempt, failed=False)
-            slot.streamed(len(events))
-            await self._forward(events)
+            slot.streamed(len(batch.events))
+            await self._forward(batch)
         outcome = answer.outcome
         self._breaker.leave(attempt, failed=upstream_failed(outcome))
         slot.failed = isinstance(outcome, Broken)
         return outcome
 
-    async def _forward(self, events: Sequence[StreamEvent]) -> None:
+    async def _forward(self, batch: Batch) -> None:
         self._last_progress = time.monotonic()
         self._streaming = True
-        batch = Streamed(time.time(), events)
-        self._emit(batch)
-        self.event_buffer.put(batch)
-        self._meter.add(events)
+        event = Streamed(time.time(), batch.events, batch.raw)
+        self._emit(event)
+        self.event_buffer.put(replace(event, events=()) if batch.raw else event)
+        self._meter.add(batch.events)
         if self._meter.output_chars > (limit := self._limits.max_output_chars):
             self.stop(ProxyError(FailureKind.MAX_OUTPUT, f"The answer is longer than {limit} characters."))
         if self.event_buffer.full:
@@ -246,7 +252,7 @@ class Run:
         while True:
             idle_s = time.monotonic() - self._last_progress
             # Without an answer the run waits for a worker, with a full buffer for the client: neither is a stall.
-            if self._answer is None or self.event_buffer.full or idle_s < limit_s:
+            if self._answer is None or not self._answer.stalls or self.event_buffer.full or idle_s < limit_s:
                 await asyncio.sleep(max(limit_s - idle_s, limit_s / 10))
                 continue
             self.stop(ProxyError(FailureKind.STALL, f"The upstream sent nothing for {limit_s:g} seconds."))

@@ -1,4 +1,4 @@
-"""Object graph of a process: pool, admission, breaker, runs. Created once, drained on shutdown."""
+"""Object graph of a process: engines, breaker, runs. Created once, drained on shutdown."""
 
 import asyncio
 import logging
@@ -12,12 +12,12 @@ from apiproxy.core.limits import LimitState
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
 from apiproxy.engines.base import WorkerSnapshot
-from apiproxy.engines.sdk.launch import LaunchSpec, bundled_cli, sweep
-from apiproxy.engines.sdk.pool import Pool, PoolLimits
+from apiproxy.engines.sdk.launch import sweep
 from apiproxy.keys.authentication import require_allowed
 from apiproxy.limits.accounting import usage_accounting
-from apiproxy.runs.admission import Admission, QueueSnapshot
+from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot
+from apiproxy.runs.engines import Engines, worker_folders
 from apiproxy.runs.key_watch import KeyWatch
 from apiproxy.runs.observers import observers
 from apiproxy.runs.run import Run, RunLimits
@@ -25,7 +25,6 @@ from apiproxy.sessions.recorder import recorder
 
 logger = logging.getLogger(__name__)
 
-_MEGABYTE = 1024 * 1024
 _FORCED_END_S = 5.0
 """How long runs that are stopped at the end of the drain have to answer their clients."""
 
@@ -40,30 +39,8 @@ class Runtime:
     """Runs and their resources in this process. Created on the running event loop."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        folders = settings.state_dir / "workers"
-        spec = LaunchSpec(
-            cli=bundled_cli(),
-            folders=folders,
-            max_duration_ms=settings.max_duration_ms,
-            stall_timeout_ms=settings.stall_timeout_ms,
-            credential_env=settings.credential.env,
-        )
         self.settings = settings
-        self.admission = Admission(
-            max_active=settings.max_concurrent,
-            max_waiting=settings.queue_max,
-            wait_limit_s=settings.queue_timeout_ms / 1000,
-            max_starting=settings.max_starting,
-        )
-        self.pool = Pool(
-            spec=spec,
-            limits=PoolLimits(
-                max_busy=settings.max_concurrent,
-                spares=settings.warm_workers,
-                max_turns=settings.worker_max_turns,
-                max_rss_bytes=settings.worker_max_rss_mb * _MEGABYTE,
-            ),
-        )
+        self.engines = Engines(settings)
         self.breaker = Breaker(
             BreakerLimits(
                 failures=settings.breaker.failures,
@@ -82,12 +59,12 @@ class Runtime:
         self._draining = False
         observers.register(usage_accounting)
         observers.register(recorder)
-        sweep(folders)
+        sweep(worker_folders(settings))
 
     @property
     def ready(self) -> bool:
-        """True if the process accepts requests and has workers."""
-        return not self._draining and self.pool.ready
+        """True if the process accepts requests and its engines can answer them."""
+        return not self._draining and self.engines.ready
 
     async def begin(self, principal: Principal, turn: Turn, *, mode: str | None = None) -> tuple[Run, LimitState]:
         """Start a run within the limits of its key; returns the run and the state of the limits.
@@ -113,10 +90,11 @@ class Runtime:
         """
         if self._draining:
             raise ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5)
+        queued = self.engines.get(turn.engine)
         run = Run(
             turn,
-            engine=self.pool,
-            admission=self.admission,
+            engine=queued.engine,
+            admission=queued.admission,
             breaker=self.breaker,
             limits=self._limits,
             publish=observers.publish,
@@ -142,14 +120,15 @@ class Runtime:
         return [active.run for active in self._active.values()]
 
     def queue_snapshot(self) -> QueueSnapshot:
-        return self.admission.snapshot()
+        """Queues of all engines together."""
+        return self.engines.queue_snapshot()
 
     def upstream(self) -> BreakerSnapshot:
         """State of this process's circuit breaker."""
         return self.breaker.snapshot()
 
     def workers(self) -> list[WorkerSnapshot]:
-        return self.pool.snapshot()
+        return self.engines.workers()
 
     async def drain(self, timeout_s: float | None = None) -> None:
         """Reject new runs, wait for the active ones up to a limit, stop the rest, and end the workers.
@@ -160,7 +139,7 @@ class Runtime:
         await self._wait_for_runs(self.settings.drain_timeout_ms / 1000 if timeout_s is None else timeout_s)
         self.stop_all()
         await self._wait_for_runs(_FORCED_END_S)
-        await self.pool.close()
+        await self.engines.close()
         observers.unregister(recorder)
         observers.unregister(usage_accounting)
 

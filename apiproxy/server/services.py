@@ -61,7 +61,7 @@ class WorkerPool:
         """True if a worker could be started."""
 
     async def start(self) -> None:
-        self.warm = await self._runtime.pool.warm()
+        self.warm = await self._runtime.engines.warm()
 
     async def stop(self) -> None:
         await self._runtime.drain(self._drain_s())

@@ -1,14 +1,13 @@
 """What a run is charged: a request that was sent upstream is never free, one that was not always is."""
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.core.events import Cancelled, CancelReason, Failed, Finished, Streamed, StreamEvent, Usage
-from apiproxy.engines.base import Answer, EngineRequest
+from apiproxy.core.events import Cancelled, CancelReason, Failed, Finished, Streamed, Usage
+from apiproxy.engines.base import Answer, Batch, EngineRequest
 from apiproxy.engines.sdk.pool import Pool
 from tests.support.engine import mark, pool_in
 from tests.support.runs import ESTIMATED, RunDesk, limits, turn_of
@@ -48,7 +47,7 @@ class FaultyAnswer:
         self.release = answer.release
         self.stop = answer.stop
 
-    async def next_batch(self) -> Sequence[StreamEvent] | None:
+    async def next_batch(self) -> Batch | None:
         if await self._answer.next_batch() is None:
             return None
         raise ZeroDivisionError

@@ -101,7 +101,7 @@ async def finish(answer: Answer) -> Played:
     events: list[StreamEvent] = []
     try:
         while (batch := await answer.next_batch()) is not None:
-            events += batch
-        return Played(answer.outcome, answer.pid, events)
+            events += batch.events
+        return Played(answer.outcome, answer.pid or 0, events)
     finally:
         await answer.release()

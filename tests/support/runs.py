@@ -7,7 +7,7 @@ from typing import Any
 
 from apiproxy.core.events import Cancelled, Failed, Finished, Queued, RunEvent, Streamed, StreamEvent, Usage
 from apiproxy.core.turns import Caller, Turn, new_id
-from apiproxy.engines.base import Engine
+from apiproxy.engines.base import AnswerSource
 from apiproxy.runs.admission import Admission
 from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits
 from apiproxy.runs.run import Run, RunLimits
@@ -117,7 +117,7 @@ class Started:
 class RunDesk:
     """Starts runs on an engine, with an admission of its own."""
 
-    engine: Engine
+    engine: AnswerSource
     slots: int = 4
     wait_limit_s: float = 30
     starting: int | None = None

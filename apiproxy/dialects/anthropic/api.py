@@ -75,6 +75,7 @@ async def _turn(
         body=with_default_max_tokens(body, max_output_tokens=default_max_tokens(principal.limits, model)),
         model=model.id,
         requested_model=checked.model,
+        upstream_model=model.upstream_id,
         stream=bool(checked.stream),
         caller=caller_of(request, principal),
         received_at=received_at,

@@ -69,7 +69,7 @@ async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
     count = None
     if counter.exact:
         count = await counter.count(
-            {**body, "model": model.id},
+            {**body, "model": model.upstream_id or model.id},
             body_bytes=body_bytes,
             betas=",".join(betas),
             beta_api=request.GET.get("beta") == "true",

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
-from apiproxy.catalog import resolve
+from apiproxy.catalog import ResolvedModel, resolve
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.json_encoding import dumps
@@ -48,11 +48,12 @@ ToBody = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 class Context:
     """Request data besides the parsed body.
 
-    body_bytes: size of the body. created: Unix time in seconds.
+    model: as named by the client, after alias resolution. body_bytes: size of the body. created: Unix time in seconds.
     """
 
     principal: Principal
     request_id: str
+    model: ResolvedModel
     target: Target
     strict: bool
     created: int
@@ -178,6 +179,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         context = Context(
             principal=principal,
             request_id=request_id(request),
+            model=model,
             target=target,
             strict=gateway_settings().strict,
             created=int(received_at),
@@ -211,6 +213,7 @@ def _turn(
         dialect="openai",
         body=body,
         model=context.target.model,
+        upstream_model=context.model.upstream_id,
         requested_model=requested_model,
         stream=prepared.translation.stream,
         caller=caller_of(request, context.principal),

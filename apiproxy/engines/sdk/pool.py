@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.turns import EngineName
 from apiproxy.engines.base import EngineRequest, WorkerSnapshot
 from apiproxy.engines.sdk.launch import LaunchSpec
 from apiproxy.engines.sdk.start_hold import StartHold
@@ -54,6 +55,10 @@ class Pool:
         self._start_hold = StartHold()
         self._last_start_succeeded = False
         self.start_failures = 0
+
+    @property
+    def name(self) -> EngineName:
+        return "sdk"
 
     async def begin(self, request: EngineRequest) -> WorkerAnswer:
         """Hand the request to an idle worker, or wait for one to start."""

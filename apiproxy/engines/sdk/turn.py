@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import StreamEvent
 from apiproxy.core.offload import LARGE_BYTES, offload
-from apiproxy.engines.base import Broken, EngineRequest, Outcome, Stopped
+from apiproxy.engines.base import Batch, Broken, EngineRequest, Outcome, Stopped
 from apiproxy.engines.sdk.message_buffer import Message, MessageBuffer
 from apiproxy.engines.sdk.overlay import empty_overlay_line, large_turn_lines, overlay_body, turn_lines
 from apiproxy.engines.sdk.translation import Translation
@@ -47,6 +47,15 @@ class WorkerAnswer:
         return self._pid
 
     @property
+    def headers(self) -> Mapping[str, str]:
+        """None: the CLI does not report them."""
+        return {}
+
+    @property
+    def stalls(self) -> bool:
+        return True  # the CLI always streams
+
+    @property
     def stderr_tail(self) -> str:
         """Last lines of the CLI's stderr in this turn."""
         return self._transport.stderr_tail
@@ -81,7 +90,7 @@ class WorkerAnswer:
         if not self._worker.alive:  # it ended during the encoding, and closed the buffer of the turn before
             self._buffer.close()
 
-    async def next_batch(self) -> Sequence[StreamEvent] | None:
+    async def next_batch(self) -> Batch | None:
         """Wait for events; None at the end."""
         while self._translation.outcome is None:
             messages = await self._buffer.take()
@@ -90,9 +99,9 @@ class WorkerAnswer:
                 self._translation.stopped()
             elif messages is None:
                 if events := self._translation.ended(self._transport.final_error):
-                    return events
+                    return Batch(events)
             elif messages and (events := await self._translate(messages)):
-                return events
+                return Batch(events)
         return None
 
     def stop(self) -> None:

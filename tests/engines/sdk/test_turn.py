@@ -20,7 +20,7 @@ FREE_WITHIN_S = 2.0
 async def first_text(answer: Answer) -> None:
     """Reads up to the first delta."""
     while (batch := await answer.next_batch()) is not None:
-        if any(event["type"] == "content_block_delta" for event in batch):
+        if any(event["type"] == "content_block_delta" for event in batch.events):
             return
     raise AssertionError(f"no text: {answer.outcome}")
 

@@ -1,0 +1,99 @@
+"""Engines of this process, each with its own slots and queue, so that no engine blocks another."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from apiproxy.conf import GatewaySettings
+from apiproxy.core.turns import EngineName
+from apiproxy.engines.base import Engine, WorkerSnapshot
+from apiproxy.engines.sdk.launch import LaunchSpec, bundled_cli
+from apiproxy.engines.sdk.pool import Pool, PoolLimits
+from apiproxy.runs.admission import Admission, QueueSnapshot
+
+_MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedEngine:
+    """An engine and the queue in front of it."""
+
+    engine: Engine
+    admission: Admission
+
+
+class Engines:
+    """Engines in use, created at their first use. Bound to one event loop."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._engines: dict[EngineName, QueuedEngine] = {}
+
+    def get(self, name: EngineName) -> QueuedEngine:
+        """Engine of that name and its queue. Raises FileNotFoundError if `sdk` has no CLI."""
+        queued = self._engines.get(name)
+        if queued is None:
+            queued = self._engines[name] = _sdk(self._settings)
+        return queued
+
+    async def warm(self) -> bool:
+        """Prepare the default engine; False if that failed."""
+        return await self.get("sdk").engine.warm()
+
+    @property
+    def ready(self) -> bool:
+        """True if the default engine can answer."""
+        return self.get("sdk").engine.ready
+
+    def queue_snapshot(self) -> QueueSnapshot:
+        """Sums over all engines in use."""
+        queues = list(self.queues().values())
+        return QueueSnapshot(
+            active=sum(queue.active for queue in queues),
+            waiting=sum(queue.waiting for queue in queues),
+            max=sum(queue.max for queue in queues),
+        )
+
+    def queues(self) -> dict[EngineName, QueueSnapshot]:
+        """Queue of each engine in use."""
+        return {name: queued.admission.snapshot() for name, queued in self._engines.items()}
+
+    def workers(self) -> list[WorkerSnapshot]:
+        """Worker processes of all engines."""
+        return [worker for queued in self._engines.values() for worker in queued.engine.snapshot()]
+
+    def retire(self, worker_id: str) -> bool:
+        """Replace a worker after its turn; False if there is no such worker."""
+        return any(queued.engine.retire(worker_id) for queued in self._engines.values())
+
+    async def close(self) -> None:
+        """Close all engines in use."""
+        for queued in self._engines.values():
+            await queued.engine.close()
+
+
+def worker_folders(settings: GatewaySettings) -> Path:
+    """Parent of the CLI workers' private folders."""
+    return settings.state_dir / "workers"
+
+
+def _sdk(settings: GatewaySettings) -> QueuedEngine:
+    spec = LaunchSpec(
+        cli=bundled_cli(),
+        folders=worker_folders(settings),
+        max_duration_ms=settings.max_duration_ms,
+        stall_timeout_ms=settings.stall_timeout_ms,
+        credential_env=settings.credential.env,
+    )
+    limits = PoolLimits(
+        max_busy=settings.max_concurrent,
+        spares=settings.warm_workers,
+        max_turns=settings.worker_max_turns,
+        max_rss_bytes=settings.worker_max_rss_mb * _MEGABYTE,
+    )
+    admission = Admission(
+        max_active=settings.max_concurrent,
+        max_waiting=settings.queue_max,
+        wait_limit_s=settings.queue_timeout_ms / 1000,
+        max_starting=settings.max_starting,
+    )
+    return QueuedEngine(Pool(spec=spec, limits=limits), admission)
