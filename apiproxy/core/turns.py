@@ -4,10 +4,11 @@ import secrets
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 DialectName = Literal["anthropic", "openai"]
 EngineName = Literal["sdk", "http"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 DEFAULT_API_VERSION = "2023-06-01"
 """`anthropic-version` of requests that name none."""
