@@ -55,7 +55,7 @@ class Turn:
     engine: the engine that answers. upstream_model: sent to the upstream in place of `model`; empty for the same.
     raw_body: the received body, while `body` is the same except for a default `max_tokens`; None if the engine does not
     need it. verbatim: the client gets the upstream's bytes where the engine has them. api_version: `anthropic-version`.
-    headers: other headers of the client that go to the upstream, by lower-case name.
+    headers: other headers of the client that go to the upstream, by lower-case name. beta_api: sent with `?beta=true`.
     """
 
     id: str
@@ -79,3 +79,4 @@ class Turn:
     verbatim: bool = False
     api_version: str = DEFAULT_API_VERSION
     headers: Mapping[str, str] = field(default_factory=dict)
+    beta_api: bool = False
