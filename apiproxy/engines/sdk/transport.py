@@ -123,6 +123,11 @@ class CliTransport(Transport):
             self._brake.hold()
         self._buffer = message_buffer
 
+    def forget_turn(self) -> None:
+        """Drop the turn's callback, which holds the request's body, and ignore its further messages."""
+        self._on_sent = _noop
+        self._buffer = None
+
     def expect(self, control_id: str) -> asyncio.Future[dict[str, Any]]:
         """Return a future for the reply to a control request that the caller writes itself."""
         answer = asyncio.get_running_loop().create_future()
@@ -290,7 +295,7 @@ def _lower_priority(pid: int) -> None:
 
 
 def _noop() -> None:
-    """Default callback, before the first turn."""
+    """Default callback, between turns."""
 
 
 def new_control_id() -> str:

@@ -108,6 +108,7 @@ class WorkerAnswer:
         finally:
             if not usable:
                 self._transport.kill()
+            self._transport.forget_turn()
             self._on_released(self._worker, usable)
 
     def _lines(self, control_id: str) -> bytes:
