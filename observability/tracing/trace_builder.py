@@ -1,7 +1,7 @@
 """Trace of a running turn, built from its events. No I/O; called for every stream event."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from apiproxy.core.errors import FailureKind, ProxyError
@@ -150,7 +150,7 @@ class ActiveTrace:
     def release_body(self) -> None:
         """Free the body, which may be tens of megabytes; `body_stats` stays available."""
         _ = self.body_stats
-        self.body = None
+        self.turn, self.body = replace(self.turn, body={}), None
 
     def apply(self, event: Event) -> bool:
         """Apply an event of the run; True if the phase changed. Ignored after the end."""

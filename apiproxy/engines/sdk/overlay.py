@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from apiproxy.core.json_encoding import dump_pieces, dumps, within_string
+from apiproxy.core.json_encoding import dump_pieces_within_string, dumps, within_string
 
 IDENTITY_BLOCK = {"type": "text", "text": "You are a Claude agent, built on Anthropic's Claude Agent SDK."}
 """The SDK's own first system block. The gateway does not hide it; the client's blocks follow unchanged."""
@@ -64,15 +64,18 @@ def turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str
     Written together they save a round trip. Stream events count only after a successful reply to `control_id`, because
     a rejected overlay leaves the last request's in force. Raises RecursionError for a body nested too deeply.
     """
-    return _lines([dumps(overlay)], control_id, message_uuid, content)
+    head, tail = _around(control_id, message_uuid, content)
+    return b"".join((head, within_string(dumps(overlay)), tail))
 
 
-def large_turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str) -> bytes:
-    """As `turn_lines`, for a body of megabytes: slower, but without one long call into C and without copies."""
-    return _lines(dump_pieces(overlay), control_id, message_uuid, ".")
+def large_turn_lines(overlay: Mapping[str, Any], *, control_id: str, message_uuid: str) -> list[bytes]:
+    """As `turn_lines`, in pieces, for a body of megabytes: slower, but without one long call into C or a copy."""
+    head, tail = _around(control_id, message_uuid, ".")
+    return [head, *dump_pieces_within_string(overlay), tail]
 
 
-def _lines(extra_body: Sequence[bytes], control_id: str, message_uuid: str, content: str) -> bytes:
+def _around(control_id: str, message_uuid: str, content: str) -> tuple[bytes, bytes]:
+    """Parts of a turn's lines before and after the overlay."""
     control = {
         "type": "control_request",
         "request_id": control_id,
@@ -87,8 +90,7 @@ def _lines(extra_body: Sequence[bytes], control_id: str, message_uuid: str, cont
         "client_composed": True,
     }
     head, quotes, tail = orjson.dumps(control).rpartition(b'""')
-    body = map(within_string, extra_body)
-    return b"".join((head, quotes[:1], *body, quotes[1:], tail, b"\n", orjson.dumps(message), b"\n"))
+    return head + quotes[:1], b"".join((quotes[1:], tail, b"\n", orjson.dumps(message), b"\n"))
 
 
 def _system_blocks(system: object) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -112,6 +113,20 @@ def test_large_body_has_the_lines_of_a_small_one() -> None:
     odd = ['é😀\\"\n' * 200_000, {"k" * 300_000: [1.5, None, True, [], {}, "", -(2**53)]}, *range(30_000)]
     laid = overlay({"messages": [{"role": "user", "content": odd}], "x": {"deep": [[[odd[0]]]]}})
 
-    assert large_turn_lines(laid, control_id="c", message_uuid="u") == turn_lines(
-        laid, control_id="c", message_uuid="u"
-    )
+    pieces = large_turn_lines(laid, control_id="c", message_uuid="u")
+
+    assert b"".join(pieces) == turn_lines(laid, control_id="c", message_uuid="u")
+
+
+def test_hold_a_large_body_once_as_it_is_written() -> None:
+    text = "a" * (8 * 1024 * 1024)
+    laid = overlay({"messages": [{"role": "user", "content": text}]})
+    tracemalloc.start()
+    try:
+        pieces = large_turn_lines(laid, control_id="c", message_uuid="u")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert sum(map(len, pieces)) > len(text)
+    assert peak_bytes < 1.6 * len(text)

@@ -216,6 +216,7 @@ def test_a_body_can_be_let_go_of_and_its_measures_stay() -> None:
 
     stats = draft.body_stats
     assert draft.body is None
+    assert draft.turn.body == {}
     assert (stats.message_count, stats.prompt_chars, stats.system_chars) == (2, 10, 3)
     assert (stats.tool_count, stats.thinking) == (2, True)
 
