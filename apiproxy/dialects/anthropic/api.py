@@ -86,6 +86,7 @@ async def _turn(
         model=model.id,
         requested_model=checked.model,
         upstream_model=model.upstream_id,
+        engine=model.engine,
         stream=bool(checked.stream),
         caller=caller_of(request, principal),
         received_at=received_at,
