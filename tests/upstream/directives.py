@@ -26,7 +26,7 @@ Faults:
     [[status=529]]      this error; its details by [[message=text]], [[type=api_error]] and [[retry_after=1]]
     [[html]]            the error's body is a web page
     [[bare]]            the error has no body
-    [[page]]            a web page instead of the event stream, with status 200
+    [[page]]            a web page instead of the answer, with status 200
     [[whole]]           a JSON response instead of the event stream
     [[flaky=KEY:2:529]] this error for the first two requests with that key; instead of a status,
                         `drop` closes the connection and `silent` sends nothing
