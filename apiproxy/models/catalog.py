@@ -19,6 +19,13 @@ class Lifecycle(models.TextChoices):
     RETIRED = "retired"
 
 
+class EngineChoice(models.TextChoices):
+    """Engines that a model may name."""
+
+    SDK = "sdk", "sdk"
+    HTTP = "http", "http"
+
+
 def _price(help_text: str) -> "models.DecimalField[Decimal | None, Decimal | None]":
     return models.DecimalField(
         max_digits=10,
@@ -60,6 +67,14 @@ class Model(models.Model):
     )
     lifecycle = models.CharField(max_length=10, choices=Lifecycle.choices, default=Lifecycle.ACTIVE)
     enabled = models.BooleanField(default=True, help_text="Off: not listed, and requests for it are refused.")
+    engine = models.CharField(
+        max_length=8,
+        choices=EngineChoice.choices,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Empty: the one in CLAUDE_PROXY_ENGINE.",
+    )
     created_at = models.DateTimeField(null=True, blank=True, verbose_name="released at", help_text="Empty: unknown.")
     retires_at = models.DateTimeField(null=True, blank=True)
     max_output_tokens = models.PositiveIntegerField(

@@ -71,10 +71,9 @@ async def _turn(
     checked = await offload(body_bytes, check_body, body)
     model = await resolve(checked.model)
     require_model(principal, model)
-    engine = gateway_settings().engine
     max_tokens = default_max_tokens(principal.limits, model)
     upstream_body = None
-    if engine == "http":
+    if model.engine == "http":
         upstream_model = model.upstream_id or model.id
         upstream_body = await offload(
             body_bytes, body_for_upstream, raw, body, model=upstream_model, max_tokens=max_tokens
@@ -86,6 +85,7 @@ async def _turn(
         model=model.id,
         requested_model=checked.model,
         upstream_model=model.upstream_id,
+        engine=model.engine,
         stream=bool(checked.stream),
         caller=caller_of(request, principal),
         received_at=received_at,
@@ -93,7 +93,6 @@ async def _turn(
         betas=beta_names(request.headers.get("anthropic-beta")),
         conversation_id=conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
-        engine=engine,
         raw_body=upstream_body,
         verbatim=True,
         beta_api=request.GET.get("beta") == "true",

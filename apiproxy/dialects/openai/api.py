@@ -214,6 +214,7 @@ def _turn(
         body=body,
         model=context.target.model,
         upstream_model=context.model.upstream_id,
+        engine=context.model.engine,
         requested_model=requested_model,
         stream=prepared.translation.stream,
         caller=caller_of(request, context.principal),
