@@ -1,5 +1,7 @@
 """Index, liveness and readiness: the paths without authentication. Only a key sees the queue."""
 
+from dataclasses import asdict
+
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from apiproxy.conf import gateway_settings
@@ -40,8 +42,9 @@ async def index(request: HttpRequest) -> HttpResponse:
         principal = await authenticated(request)
     except ProxyError:
         return JsonResponse(info)
-    queue = holder.current().queue_snapshot()
-    info["queue"] = {"active": queue.active, "waiting": queue.waiting, "max": queue.max}
+    engines = holder.current().engines
+    by_engine = {name: asdict(queue) for name, queue in engines.queues().items()}
+    info["queue"] = {**asdict(engines.queue_snapshot()), "byEngine": by_engine}
     if "admin" in principal.scopes:
         info["logDir"] = str(gateway_settings().log_dir)
     return JsonResponse(info)
