@@ -21,6 +21,7 @@ from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import respond
+from apiproxy.http.upstream_headers import BETA_HEADER, api_version, client_headers
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runs.runtime import holder
@@ -66,6 +67,7 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
 async def _turn(
     request: HttpRequest, principal: Principal, body: dict[str, Any], *, received_at: float, body_bytes: int
 ) -> Turn:
+    version, betas = api_version(request.headers), beta_names(request.headers.get(BETA_HEADER))
     checked = await offload(body_bytes, check_body, body)
     model = await resolve(checked.model)
     require_model(principal, model)
@@ -80,7 +82,9 @@ async def _turn(
         caller=caller_of(request, principal),
         received_at=received_at,
         body_bytes=body_bytes,
-        betas=beta_names(request.headers.get("anthropic-beta")),
+        betas=betas,
+        api_version=version,
+        headers=client_headers(request.headers, betas=betas),
         conversation_id=conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
     )
