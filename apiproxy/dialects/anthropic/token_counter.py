@@ -186,11 +186,12 @@ def _json_object(response: httpx2.Response) -> dict[str, Any]:
 def _upstream_error(response: httpx2.Response, answer: Mapping[str, Any]) -> ProxyError:
     said = answer.get("error")
     error: Mapping[str, Any] = said if isinstance(said, dict) else {}
+    body = response.content if isinstance(said, dict) else b""
     return ProxyError(
         FailureKind.UPSTREAM_ERROR,
         str(error.get("message") or f"The upstream returned status {response.status_code}."),
         retry_after_s=_retry_after_s(response.headers.get("retry-after")),
-        upstream=UpstreamError(status=response.status_code, type=str(error.get("type") or "api_error")),
+        upstream=UpstreamError(status=response.status_code, type=str(error.get("type") or "api_error"), body=body),
     )
 
 
