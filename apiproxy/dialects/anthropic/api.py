@@ -15,7 +15,7 @@ from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
 from apiproxy.dialects.anthropic import count_tokens, errors, models
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
-from apiproxy.dialects.anthropic.parse import beta_names, check_body, with_default_max_tokens
+from apiproxy.dialects.anthropic.parse import beta_names, check_body, check_thread, with_default_max_tokens
 from apiproxy.dialects.anthropic.stream import AnthropicStream
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
@@ -52,6 +52,7 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
         body_bytes, body = len(raw), await read_json_object(raw)
         del raw
         turn = await _turn(request, principal, body, received_at=received_at, body_bytes=body_bytes)
+        check_thread(body, turn.engine)
         run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         publish_rejection(request, error, dialect="anthropic", principal=principal, body=body)

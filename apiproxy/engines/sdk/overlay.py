@@ -18,6 +18,9 @@ from apiproxy.core.turns import DEFAULT_API_VERSION
 IDENTITY_BLOCK = {"type": "text", "text": "You are a Claude agent, built on Anthropic's Claude Agent SDK."}
 """The SDK's own first system block. The gateway does not hide it; the client's blocks follow unchanged."""
 
+_ATTRIBUTION = "x-anthropic-billing-header"
+"""Beginning of Claude Code's attribution block, which the upstream recognises only as the first block."""
+
 HEADER_FIELDS = frozenset({"betas", "user_profile_id", "workspace_id"})
 """Fields that the CLI moves from the body into headers. They are not part of the Messages API, and clients must not set
 them on the operator's credential."""
@@ -42,7 +45,7 @@ def overlay_body(body: Mapping[str, Any], *, model: str, betas: Sequence[str]) -
     """
     overlay = {name: value for name, value in body.items() if name not in _NOT_OVERLAID}
     overlay["model"] = model
-    overlay["system"] = [IDENTITY_BLOCK, *_system_blocks(body.get("system"))]
+    overlay["system"] = _with_identity(_system_blocks(body.get("system")))
     overlay["betas"] = list(betas) or None  # null removes the header
     overlay.setdefault("metadata", {})
     return overlay
@@ -124,6 +127,19 @@ def _lines(extra_body: Sequence[bytes], headers: str, control_id: str, message_u
     head, quotes, tail = orjson.dumps(control).rpartition(b'""')
     body = map(within_string, extra_body)
     return b"".join((head, quotes[:1], *body, quotes[1:], tail, b"\n", orjson.dumps(message), b"\n"))
+
+
+def _with_identity(blocks: list[Any]) -> list[Any]:
+    """The client's blocks behind the identity line: not behind a second one, and after an attribution block."""
+    at = 1 if blocks and _text_of(blocks[0]).startswith(_ATTRIBUTION) else 0
+    if len(blocks) > at and _text_of(blocks[at]) == IDENTITY_BLOCK["text"]:
+        return blocks
+    return [*blocks[:at], IDENTITY_BLOCK, *blocks[at:]]
+
+
+def _text_of(block: object) -> str:
+    text = block.get("text") if isinstance(block, dict) and block.get("type") == "text" else None
+    return text if isinstance(text, str) else ""
 
 
 def _system_blocks(system: object) -> list[Any]:

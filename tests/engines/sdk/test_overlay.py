@@ -67,6 +67,29 @@ def test_system_blocks_follow_the_identity_line_untouched() -> None:
     assert overlay({"system": blocks})["system"] == [IDENTITY_BLOCK, *blocks]
 
 
+ATTRIBUTION = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.332.891; cc_entrypoint=sdk-cli;"}
+CACHED_IDENTITY = {**IDENTITY_BLOCK, "cache_control": {"type": "ephemeral"}}
+OTHER = {"type": "text", "text": "CWD: /"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "laid"),
+    [
+        ([ATTRIBUTION, CACHED_IDENTITY, OTHER], [ATTRIBUTION, CACHED_IDENTITY, OTHER]),
+        ([ATTRIBUTION, OTHER], [ATTRIBUTION, IDENTITY_BLOCK, OTHER]),
+        ([ATTRIBUTION], [ATTRIBUTION, IDENTITY_BLOCK]),
+        ([CACHED_IDENTITY, OTHER], [CACHED_IDENTITY, OTHER]),
+        ([OTHER, ATTRIBUTION], [IDENTITY_BLOCK, OTHER, ATTRIBUTION]),
+        ([ATTRIBUTION, ATTRIBUTION], [ATTRIBUTION, IDENTITY_BLOCK, ATTRIBUTION]),
+        ([{**ATTRIBUTION, "type": "tomorrow"}], [IDENTITY_BLOCK, {**ATTRIBUTION, "type": "tomorrow"}]),
+        (["x-anthropic-billing-header"], [IDENTITY_BLOCK, "x-anthropic-billing-header"]),
+        ([{"type": "text", "text": None}], [IDENTITY_BLOCK, {"type": "text", "text": None}]),
+    ],
+)
+def test_keep_attribution_first_and_one_identity_line(sent: list[Any], laid: list[Any]) -> None:
+    assert overlay({"system": sent})["system"] == laid
+
+
 def test_betas_are_the_clients_and_null_takes_the_clis_own_away() -> None:
     assert overlay({}, "context-1m-2025-08-07", "files-api-2025-04-14")["betas"] == [
         "context-1m-2025-08-07",
