@@ -57,6 +57,8 @@ class CatalogModel(ResolvedModel):
     created_at: datetime | None
     retires_at: datetime | None
     context_window: int | None
+    description: str = ""
+    capabilities: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
 _DATED = re.compile(r"-\d{8}$")
@@ -181,6 +183,8 @@ def _catalog_model(row: Model) -> CatalogModel:
         created_at=row.created_at,
         retires_at=row.retires_at,
         context_window=row.context_window,
+        description=row.description,
+        capabilities=row.capabilities,
     )
 
 

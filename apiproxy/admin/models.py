@@ -81,8 +81,8 @@ class ModelAdminPage(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     list_filter = ("family", "lifecycle", "enabled")
     search_fields = ("id", "display_name")
     fieldsets = (
-        (None, {"fields": ("id", "display_name", "family", "aliases", "enabled", "lifecycle")}),
-        ("Limits", {"fields": ("max_output_tokens", "context_window", "created_at", "retires_at")}),
+        (None, {"fields": ("id", "display_name", "description", "family", "aliases", "enabled", "lifecycle")}),
+        ("Limits", {"fields": ("max_output_tokens", "context_window", "capabilities", "created_at", "retires_at")}),
         (
             "USD per million tokens",
             {
