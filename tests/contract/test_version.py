@@ -1,17 +1,17 @@
 """ENGINE.md §7: the API version and the session headers of each turn, and no `thread` of the CLI's own."""
 
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from apiproxy.core.turns import DEFAULT_API_VERSION
+from apiproxy.engines.sdk.overlay import overlay_body
 from apiproxy.engines.sdk.pool import Pool
-from tests.contract.conftest import body
+from tests.contract.conftest import StartCli, body
 from tests.support.engine import engine_request, mark, play, pool_in
-from tests.support.raw_cli import RawCli
+from tests.support.raw_cli import CliTurn, RawCli
 from tests.support.stand_in import StandInProcess
 from tests.upstream import Exchange
 
@@ -83,16 +83,27 @@ async def test_persist_headers_until_they_are_set_again(warm_cli: RawCli, stand_
     assert seen == [NEW, NEW, OLD]
 
 
-@pytest.mark.parametrize("turns", [3])
-async def test_never_send_a_thread_of_its_own(tmp_path: Path, stand_in: StandInProcess, turns: int) -> None:
+async def test_never_send_a_thread_of_its_own(one_worker: Pool, stand_in: StandInProcess) -> None:
     """A `continue` under another client's body would join two conversations."""
-    pool = pool_in(tmp_path, upstream=stand_in.base_url, max_busy=1)
     betas = ("message-threads-2026-08-12", "claude-code-20250219")
-    try:
-        for _ in range(turns):
-            messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-            exchange = await sent(pool, stand_in, betas=betas, system=[{"type": "text", "text": str(messages)}])
-            assert "thread" not in exchange.body
-            assert "previous_message_id" not in exchange.raw.decode()
-    finally:
-        await pool.close()
+
+    exchanges = [await sent(one_worker, stand_in, api_version=NEW, betas=betas) for _ in range(4)]
+
+    assert {exchange.headers["anthropic-beta"] for exchange in exchanges} == {",".join(betas)}
+    for exchange in exchanges:
+        assert "thread" not in exchange.body
+        assert b"previous_message_id" not in exchange.raw
+
+
+async def test_never_send_a_thread_in_a_longer_conversation(start_cli: StartCli, stand_in: StandInProcess) -> None:
+    """The same without the rewind and the limit of one call, so that the CLI has something to continue."""
+    cli = start_cli(env={"CLAUDE_CODE_BLOCKING_LIMIT_OVERRIDE": None})
+    betas = ["message-threads-2026-08-12"]
+    prompts = [mark() for _ in range(3)]
+
+    for prompt in prompts:
+        cli.overlay(overlay_body(body(prompt), model="claude-sonnet-4-5", betas=betas))
+        cli.finish(CliTurn(cli.say()))
+
+    for prompt in prompts:
+        assert "thread" not in stand_in.only(prompt).body

@@ -172,6 +172,19 @@ def test_give_an_error_body_as_the_upstream_sent_it(gateway: GatewayProcess) -> 
     assert answer["request_id"] == response.headers["x-upstream-request-id"] != response.headers["request-id"]
 
 
+def test_list_models_as_claude_code_asks(gateway: GatewayProcess) -> None:
+    headers = {"authorization": f"Bearer {gateway.api_key}", "anthropic-version": OLD}
+    with httpx.Client(base_url=gateway.base_url, headers=headers) as client:
+        response = client.get("/v1/models?limit=1000&of_tomorrow=1")
+
+    assert response.status_code == 200
+    assert response.json()["has_more"] is False
+    models = {model["id"]: model for model in response.json()["data"]}
+    assert all({"id", "display_name", "description", "capabilities"} <= model.keys() for model in models.values())
+    assert models["claude-opus-5-5"]["description"]
+    assert models["claude-opus-4-8"]["capabilities"]["effort"]["max"] == {"supported": True}
+
+
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_greet_without_a_key(gateway: GatewayProcess, method: str) -> None:
     response = httpx.request(method, f"{gateway.base_url}/api/hello")
