@@ -59,6 +59,8 @@ class CatalogModel(ResolvedModel):
     created_at: datetime | None
     retires_at: datetime | None
     context_window: int | None
+    description: str = ""
+    capabilities: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
 _ENGINES: Mapping[str, EngineName] = {name: name for name in ENGINES}
@@ -192,6 +194,8 @@ def _catalog_model(row: Model) -> CatalogModel:
         created_at=row.created_at,
         retires_at=row.retires_at,
         context_window=row.context_window,
+        description=row.description,
+        capabilities=row.capabilities,
     )
 
 

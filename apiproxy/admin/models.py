@@ -89,8 +89,9 @@ class ModelAdminPage(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     list_filter = ("family", "engine", "lifecycle", "enabled")
     search_fields = ("id", "display_name")
     fieldsets = (
-        (None, {"fields": ("id", "display_name", "family", "aliases", "engine", "enabled", "lifecycle")}),
-        ("Limits", {"fields": ("max_output_tokens", "context_window", "created_at", "retires_at")}),
+        (None, {"fields": ("id", "display_name", "description", "family", "aliases")}),
+        ("Use", {"fields": ("engine", "enabled", "lifecycle")}),
+        ("Limits", {"fields": ("max_output_tokens", "context_window", "capabilities", "created_at", "retires_at")}),
         (
             "USD per million tokens",
             {

@@ -1,8 +1,12 @@
-"""Index, liveness and readiness: the paths without authentication. Only a key sees the queue."""
+"""Index, liveness, readiness and Claude Code's connection check: the paths without authentication.
+
+Only a key sees the queue.
+"""
 
 from dataclasses import asdict
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
 
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
@@ -26,6 +30,7 @@ ENDPOINTS = (
     "GET /dashboard/",
     "GET /healthz",
     "GET /readyz",
+    "GET /api/hello",
 )
 
 
@@ -48,6 +53,12 @@ async def index(request: HttpRequest) -> HttpResponse:
     if "admin" in principal.scopes:
         info["logDir"] = str(gateway_settings().log_dir)
     return JsonResponse(info)
+
+
+@require_safe
+async def hello(request: HttpRequest) -> HttpResponse:
+    """GET /api/hello: the API's own connection check, which Claude Code sends at its start, without a key."""
+    return JsonResponse({"message": "hello"})
 
 
 async def healthz(request: HttpRequest) -> HttpResponse:

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 
-from apiproxy.models.names import validate_names, validate_rates
+from apiproxy.models.names import validate_capabilities, validate_names, validate_rates
 
 
 class Lifecycle(models.TextChoices):
@@ -61,6 +61,7 @@ class Model(models.Model):
 
     id = models.CharField(primary_key=True, max_length=200, help_text="As the upstream knows it.")
     display_name = models.CharField(max_length=200)
+    description = models.CharField(max_length=500, blank=True, help_text="Shown by clients that list models.")
     family = models.CharField(max_length=50, blank=True, help_text="Such as opus or sonnet; `line` in the Models API.")
     aliases = models.JSONField(
         default=list, blank=True, validators=[validate_names], help_text="Further names that clients may use."
@@ -81,6 +82,12 @@ class Model(models.Model):
         validators=[MinValueValidator(1)], help_text="Also what a request without max_tokens gets."
     )
     context_window = models.PositiveIntegerField(null=True, blank=True, help_text="Input tokens. Empty: unknown.")
+    capabilities = models.JSONField(
+        null=True,
+        blank=True,
+        validators=[validate_capabilities],
+        help_text="`capabilities` of the Models API, as JSON. Empty: unknown.",
+    )
     input_price = _price("input tokens")
     output_price = _price("output tokens")
     cache_write_price = _price("tokens written to the five-minute cache")

@@ -425,9 +425,11 @@ READERS: dict[str, Reader] = {
     "prompt": Reader(lambda body: Prompt(strings_of(body)).remove_from(_QUOTING), MESSAGES),
     "lineage": Reader(lambda body: chain_of(body["messages"], at_once=_ALL_IN_PIECES), MESSAGES),
     "kept messages": Reader(lambda body: decode_within(encode(body["messages"]), body["messages"], 10**6), MESSAGES),
-    "overlay": Reader(lambda body: turn_lines(_overlay(body), control_id="c", message_uuid="u"), MESSAGES),
-    "large overlay": Reader(lambda body: large_turn_lines(_overlay(body), control_id="c", message_uuid="u"), MESSAGES),
-    "overlay as settings": Reader(overlay_settings, MESSAGES),
+    "overlay": Reader(lambda body: turn_lines(_overlay(body), headers="", control_id="c", message_uuid="u"), MESSAGES),
+    "large overlay": Reader(
+        lambda body: large_turn_lines(_overlay(body), headers="", control_id="c", message_uuid="u"), MESSAGES
+    ),
+    "overlay as settings": Reader(lambda body: overlay_settings(body, headers=""), MESSAGES),
     "pieces": Reader(dump_pieces, MESSAGES),
     "policy": Reader(lambda body: check_policy(_POLICY, body), POLICY),
     "most used": Reader(lambda body: max_usage(body, _PRICED, _TABLE), POLICY),

@@ -32,6 +32,7 @@ from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import StreamEncoder, respond
+from apiproxy.http.upstream_headers import session_headers
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runs.runtime import holder
@@ -238,6 +239,7 @@ def _turn(
         conversation_id=prepared.stored_id or conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
         form=prepared.form,
+        headers=session_headers(request.headers),
     )
 
 

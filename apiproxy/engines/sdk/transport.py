@@ -21,7 +21,7 @@ import orjson
 from claude_agent_sdk import CLIConnectionError, Transport
 
 from apiproxy.core.errors import ProxyError
-from apiproxy.engines.sdk.errors import error_in, error_of_retry, is_retried_by_cli
+from apiproxy.engines.sdk.errors import error_in, error_of_retry, is_retried_by_cli, without_redactions
 from apiproxy.engines.sdk.message_buffer import Message, MessageBuffer
 from apiproxy.engines.sdk.pipes import READ_BYTES, Lines, StderrBackpressure, open_reader, read_lines
 
@@ -265,7 +265,7 @@ class CliTransport(Transport):
     def _end_turn(self, error: ProxyError) -> None:
         """Kill the process now; the turn's buffer closes when stdout does."""
         if self.final_error is None:
-            self.final_error = error
+            self.final_error = without_redactions(error)
             self.kill()
 
     def _send_signal(self, number: int) -> None:
