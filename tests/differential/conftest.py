@@ -7,7 +7,6 @@ import pytest
 from tests.differential.pair import Pair
 from tests.support.stand_in import StandInProcess
 
-
 pytest.register_assert_rewrite("tests.differential.comparison")
 
 

@@ -94,15 +94,16 @@ ENVELOPE: Mapping[str, str] = {
 """The rest of a request."""
 
 HEADERS: Mapping[str, str] = {
+    "accept": "the CLI's; with `http` the client's",
     "accept-encoding": "the CLI's list; `http` has its own",
-    "anthropic-dangerous-direct-browser-access": "the CLI's",
+    "anthropic-dangerous-direct-browser-access": "the CLI's; with `http` the client's",
     "connection": "the CLI's",
     "content-length": "as the body",
-    "user-agent": "the CLI's; `http` sends none",
-    "x-app": "the CLI's",
-    "x-claude-code-session-id": "the worker's; with `http` the client's",
-    "x-client-request-id": "the CLI's",
-    "x-stainless-*": "the CLI's",
+    "user-agent": "the CLI's; with `http` the client's",
+    "x-app": "the CLI's; with `http` the client's",
+    "x-claude-code-session-id": "the worker's if the client sent none; with `http` the client's",
+    "x-client-request-id": "the CLI's; with `http` the client's",
+    "x-stainless-*": "the CLI's; with `http` the client's",
 }
 """Headers of an upstream request that differ."""
 

@@ -207,3 +207,25 @@ def test_correct_impossible_counts_with_sdk_only(pair: Pair, usage: str) -> None
         [event for event in side.events if event["type"] == "content_block_delta"] for side in (both.sdk, both.http)
     ]
     assert texts[0] == texts[1]
+
+
+FIELD_ERRORS = {
+    error["id"]: error
+    for error in map(json.loads, Path(__file__).with_name("errors.jsonl").read_text(encoding="utf-8").splitlines())
+}
+"""Errors that users of such gateways met, with their headers."""
+
+
+@pytest.mark.parametrize("name", FIELD_ERRORS)
+def test_pass_error_of_the_field_equally(pair: Pair, name: str) -> None:
+    error = FIELD_ERRORS[name]
+    headers = "".join(f"[[header={name}:{value}]]" for name, value in error["headers"].items())
+
+    both = send(pair, f"[[status={error['status']}]] {headers} [[json={json.dumps(error['body'])}]]", stream=True)
+
+    assert len(both.sdk.exchanges) == len(both.http.exchanges) == 1
+    assert both.http.status == error["status"]
+    assert {name: both.http.headers.get(name) for name in error["headers"]} == error["headers"]
+    assert_same_answer(both)
+    if not name.startswith("C031"):  # not in Anthropic's shape
+        assert both.http.json == error["body"]

@@ -103,6 +103,10 @@ async def _send_page(responder: Responder) -> None:
 
 async def _send_directed_error(responder: Responder, status: int, directives: Directives) -> None:
     headers = {"retry-after": directives.retry_after} if directives.retry_after is not None else {}
+    headers |= dict(directives.response_headers)
+    if directives.json is not None:
+        await responder.whole(status, directives.json.encode(), content_type="application/json", headers=headers)
+        return
     if directives.bare:
         await responder.whole(status, b"", headers=headers)
         return
