@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from apiproxy.core.turns import EngineName
 from bench.badkey import measure
 from bench.badkinds import KINDS
-from tests.faults.support import MODEL, Prepared, Seen, Watched
+from tests.faults.support import MODEL, Prepared, Seen, Watched, settings_of
 from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
@@ -30,13 +31,13 @@ UNSENDABLE: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def watched(
-    prepared: Prepared, stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory
+    engine: EngineName, prepared: Prepared, stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watched]:
     env = {
+        **settings_of(engine, slots=SLOTS),
         "CLAUDE_PROXY_UPSTREAM_RETRIES": "1",
         "CLAUDE_PROXY_BREAKER_FAILURES": str(FAILURES),
         "CLAUDE_PROXY_BREAKER_OPEN_MS": "2000",
-        "CLAUDE_PROXY_MAX_CONCURRENT": str(SLOTS),
         "CLAUDE_PROXY_QUEUE_MAX": str(PLACES),
     }
     folder = tmp_path_factory.mktemp("one-key")
@@ -131,9 +132,13 @@ def test_one_key_cannot_fill_the_queue(watched: Watched) -> None:
     assert gave_way.retry_after_s > 0
 
 
-def test_fifty_kinds_of_bad_requests_cost_another_key_nothing(stand_in: StandInProcess, tmp_path: Path) -> None:
+def test_fifty_kinds_of_bad_requests_cost_another_key_nothing(
+    engine: EngineName, stand_in: StandInProcess, tmp_path: Path
+) -> None:
     """The short form of `python -m bench.badkey`, without its times."""
-    gateway = GatewayProcess(tmp_path, upstream=stand_in.base_url, env={"CLAUDE_PROXY_BREAKER_FAILURES": "10"}).start()
+    gateway = GatewayProcess(
+        tmp_path, upstream=stand_in.base_url, env={"CLAUDE_PROXY_BREAKER_FAILURES": "10", "CLAUDE_PROXY_ENGINE": engine}
+    ).start()
     try:
         line = asyncio.run(measure(gateway, count=2 * len(KINDS), rate=10, alone=3))
     finally:
