@@ -91,7 +91,9 @@ class Upstream:
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),  # cookies of one key's response must not go with another's request
                 skip_auto_headers=_OWN_HEADERS,
-                timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=CONNECT_TIMEOUT_S),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=2 * CONNECT_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S
+                ),  # connect: a proxy's answer too
                 read_bufsize=_READ_BUFFER_BYTES,
                 max_line_size=_MAX_HEADER_BYTES,
                 max_field_size=_MAX_HEADER_BYTES,
