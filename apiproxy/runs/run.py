@@ -191,7 +191,7 @@ class Run:
             body=turn.body,
             body_bytes=turn.body_bytes,
             betas=turn.betas,
-            raw_body=turn.raw_body,
+            raw_body=None if turn.raw_body is None else turn.raw_body.data,
             stream=turn.stream,
             verbatim=turn.verbatim,
             api_version=turn.api_version,
@@ -232,6 +232,8 @@ class Run:
         if any(event["type"] != "ping" for event in batch.events):
             self._last_progress = time.monotonic()
         self._streaming = True
+        if self.turn.raw_body is not None:
+            self.turn.raw_body.drop()  # no retry follows
         event = Streamed(time.time(), batch.events, batch.raw)
         self._emit(event)
         self.event_buffer.put(replace(event, events=()) if batch.raw else event)
@@ -279,9 +281,10 @@ class Run:
 
     async def _ending(self, outcome: Outcome, answer: Answer) -> Ending:
         usage = await self._meter.usage(outcome)
-        if isinstance(outcome, Completed):
+        too_long = self._meter.output_chars > self._limits.max_output_chars
+        if isinstance(outcome, Completed) and (answer.stalls or not too_long):  # else it arrived as a whole
             return Finished(time.time(), outcome.stop_reason, usage)
-        if isinstance(outcome, Stopped):
+        if isinstance(outcome, Completed | Stopped):
             return self._stopped_ending(usage, answer)
         return Failed(time.time(), outcome.error, usage, self._diagnostics(answer))
 

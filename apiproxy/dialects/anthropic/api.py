@@ -12,7 +12,7 @@ from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
-from apiproxy.core.turns import Turn
+from apiproxy.core.turns import RawBody, Turn
 from apiproxy.dialects.anthropic import count_tokens, errors, models
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
 from apiproxy.dialects.anthropic.parse import beta_names, check_body, with_default_max_tokens
@@ -94,7 +94,7 @@ async def _turn(
         conversation_id=conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
         engine=engine,
-        raw_body=upstream_body,
+        raw_body=None if upstream_body is None else RawBody(upstream_body),
         verbatim=True,
         beta_api=request.GET.get("beta") == "true",
     )

@@ -1,8 +1,8 @@
 """One turn over one HTTP request, against upstreams that behave and upstreams that do not."""
 
 import asyncio
-import gzip
 import gc
+import gzip
 import re
 import time
 import zlib
