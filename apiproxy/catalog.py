@@ -16,6 +16,7 @@ from django.db.models.signals import post_delete, post_save
 from apiproxy.conf import gateway_settings
 from apiproxy.core.events import Usage
 from apiproxy.core.prices import Prices, PriceTable, charge, without_free_tools
+from apiproxy.core.turns import ENGINES, EngineName
 from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard, query_guard
 from apiproxy.models import Model
 from apiproxy.models.names import read_rates
@@ -36,7 +37,7 @@ class ResolvedModel:
     """A model after alias resolution.
 
     upstream_id: sent to the upstream, the short form of `id` if the request has that; "" for `id`. names: its id and
-    aliases. prices: None if unknown.
+    aliases. prices: None if unknown. engine: the model's own, else that of the settings.
     """
 
     id: str
@@ -45,6 +46,7 @@ class ResolvedModel:
     prices: Prices | None = None
     names: frozenset[str] = frozenset()
     enabled: bool = True
+    engine: EngineName = "sdk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,11 @@ class CatalogModel(ResolvedModel):
     created_at: datetime | None
     retires_at: datetime | None
     context_window: int | None
+    description: str = ""
+    capabilities: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
+_ENGINES: Mapping[str, EngineName] = {name: name for name in ENGINES}
 _DATED = re.compile(r"-\d{8}$")
 _M = TypeVar("_M", bound=ResolvedModel)
 
@@ -94,13 +99,20 @@ class Catalog:
         known = table.by_name.get(target)
         if known is not None:
             return _with_aliases(replace(known, upstream_id=_upstream_id(target, known.id)), operator_aliases)
-        unknown = ResolvedModel(id=target, max_output_tokens=DEFAULT_MAX_OUTPUT_TOKENS)
+        unknown = ResolvedModel(
+            id=target, max_output_tokens=DEFAULT_MAX_OUTPUT_TOKENS, engine=gateway_settings().engine
+        )
         return _with_aliases(unknown, operator_aliases)
 
     async def models(self) -> tuple[CatalogModel, ...]:
         """All models, newest first."""
         operator_aliases = gateway_settings().model_aliases
         return tuple([_with_aliases(model, operator_aliases) for model in (await self._current()).models])
+
+    async def engines(self) -> frozenset[EngineName]:
+        """Engine of the settings, and those of all enabled models."""
+        table = await self._current()
+        return frozenset({gateway_settings().engine, *(model.engine for model in table.models if model.enabled)})
 
     def known(self, model_id: str) -> CatalogModel | None:
         """Model with that id or alias in the cached table. Never waits, never queries."""
@@ -175,12 +187,15 @@ def _catalog_model(row: Model) -> CatalogModel:
         prices=_prices(row),
         names=frozenset({row.id, *row.aliases}),
         enabled=row.enabled,
+        engine=_ENGINES.get(row.engine, gateway_settings().engine),
         display_name=row.display_name,
         family=row.family,
         lifecycle=row.lifecycle,
         created_at=row.created_at,
         retires_at=row.retires_at,
         context_window=row.context_window,
+        description=row.description,
+        capabilities=row.capabilities,
     )
 
 
@@ -220,3 +235,14 @@ async def resolve(name: str) -> ResolvedModel:
 def priced(model_id: str, usage: Usage, *, body: Mapping[str, Any] | None = None) -> Usage:
     """Add the cost to a usage; see `Catalog.priced`."""
     return catalog.priced(model_id, usage, body=body)
+
+
+async def engines_in_use() -> frozenset[EngineName]:
+    """Engine of the settings and those of enabled models; see `Catalog.engines`."""
+    return await catalog.engines()
+
+
+def stored_engines() -> frozenset[EngineName]:
+    """The same, read from the database at once, for commands."""
+    named = Model.objects.filter(enabled=True).exclude(engine="").order_by().values_list("engine", flat=True).distinct()
+    return frozenset({gateway_settings().engine, *(_ENGINES[name] for name in named if name in _ENGINES)})

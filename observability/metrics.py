@@ -6,7 +6,7 @@ from collections import Counter as TallyCounter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,13 +23,19 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from observability.cluster.states import MemberState
+from observability.cluster.states import MemberState, total_queue
+from observability.payloads import Queue
 from observability.tracing.recorder import Listener
 from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Status
 
 _PREFIX = "claude_proxy"
 _UPSTREAM_STATES = ("closed", "open", "probing")
+_ENGINE_GAUGES: tuple[tuple[str, str, Literal["waiting", "active", "max"]], ...] = (
+    ("engine_queue_length", "Requests that wait for a slot, by engine.", "waiting"),
+    ("engine_active_runs", "Requests that have a slot, by engine.", "active"),
+    ("engine_max_runs", "Slots, by engine.", "max"),
+)
 _WAIT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _TOKEN_S = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60)
 _DURATION_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
@@ -70,6 +76,9 @@ class Metrics(Listener):
             ("dialect", "model", "status", "end_reason"),
             registry=registry,
         )
+        self._engine_requests = Counter(
+            f"{_PREFIX}_engine_requests", "Runs that ended, by engine.", ("engine", "status"), registry=registry
+        )
         self._queue_wait = _histogram(registry, "queue_wait_seconds", "Wait for a slot.", _WAIT_S)
         self._worker_wait = _histogram(registry, "worker_wait_seconds", "From the slot to a worker.", _WAIT_S)
         self._first_token = _histogram(
@@ -105,6 +114,8 @@ class Metrics(Listener):
         self._retries.inc(trace.retries)
         if trace.status is Status.REFUSED:
             return
+        if trace.engine:
+            self._engine_requests.labels(trace.engine, trace.status.value).inc()
         _observe(self._queue_wait, trace.queued_at, trace.admitted_at)
         _observe(self._worker_wait, trace.admitted_at, trace.worker_ready_at)
         _observe(self._first_token.labels(model), trace.received_at, trace.first_token_at)
@@ -180,6 +191,7 @@ class GatewayCollector(Collector):
             _gauge("queue_length", "Requests that wait for a slot.", sum(queue["waiting"] for queue in queues)),
             _gauge("active_runs", "Requests that have a slot.", sum(queue["active"] for queue in queues)),
             _gauge("max_runs", "Slots.", sum(queue["max"] for queue in queues)),
+            *_engines(total_queue(queues)),
             _upstreams(states),
             _gauge("processes", "Serve processes.", len(states)),
             _workers(states),
@@ -192,6 +204,14 @@ class GatewayCollector(Collector):
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"{_PREFIX}_{name}", text, value)
+
+
+def _engines(queue: Queue) -> Iterator[GaugeMetricFamily]:
+    for name, text, count in _ENGINE_GAUGES:
+        family = GaugeMetricFamily(f"{_PREFIX}_{name}", text, labels=("engine",))
+        for engine, one in queue.get("by_engine", {}).items():
+            family.add_metric((engine,), one[count])
+        yield family
 
 
 def _upstreams(states: Sequence[MemberState]) -> GaugeMetricFamily:

@@ -29,6 +29,16 @@ def _name(chars: int = NAME_CHARS) -> "models.CharField[str, str]":
     return models.CharField(max_length=chars, blank=True, default="")
 
 
+def _added_name(chars: int = NAME_CHARS) -> "models.CharField[str, str]":
+    """Name added later: with a default in the database, for processes of the version before."""
+    return models.CharField(max_length=chars, blank=True, default="", db_default="")
+
+
+def _indexed_name() -> "models.CharField[str | None, str | None]":
+    """Name that is NULL rather than empty, so that a partial index excludes the row."""
+    return models.CharField(max_length=NAME_CHARS, null=True, blank=True)
+
+
 class Trace(models.Model):
     """Record of one request. Times of phases not reached are None; sizes are in characters.
 
@@ -43,10 +53,13 @@ class Trace(models.Model):
     key_id = models.BigIntegerField(null=True, blank=True)
     key_label = _name()
     dialect = _name(20)
+    engine = _added_name(8)
     requested_model = _name()
     model = _name()
-    # NULL without a session, so that the partial index below excludes the row.
-    conversation_id = models.CharField(max_length=NAME_CHARS, null=True, blank=True)  # noqa: DJ001
+    conversation_id = _indexed_name()
+    claude_code_session_id = _indexed_name()
+    claude_code_agent_id = _added_name()
+    claude_code_parent_agent_id = _added_name()
     client_ip = _name(64)
     user_agent = _name(300)
     stream = models.BooleanField(default=False)
@@ -70,6 +83,7 @@ class Trace(models.Model):
     phase = models.CharField(max_length=16, default=Phase.RECEIVED)
     end_reason = models.CharField(max_length=24, choices=_choices(EndReason), blank=True, default="")
     stop_reason = _name(64)
+    upstream_request_id = _indexed_name()
     queue_ms = models.PositiveBigIntegerField(null=True, blank=True)
     ttft_ms = models.PositiveBigIntegerField(null=True, blank=True)
     duration_ms = models.PositiveBigIntegerField(null=True, blank=True)
@@ -108,6 +122,16 @@ class Trace(models.Model):
                 fields=["conversation_id", "received_at", "id"],
                 name="trace_conversation",
                 condition=models.Q(conversation_id__isnull=False),
+            ),
+            models.Index(
+                fields=["claude_code_session_id", "received_at", "id"],
+                name="trace_claude_code_session",
+                condition=models.Q(claude_code_session_id__isnull=False),
+            ),
+            models.Index(
+                fields=["upstream_request_id", "received_at", "id"],
+                name="trace_upstream_request",
+                condition=models.Q(upstream_request_id__isnull=False),
             ),
         ]
 

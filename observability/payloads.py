@@ -4,7 +4,7 @@ Times are Unix seconds unless a name ends in `_ms`; sizes are characters; money 
 """
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from apiproxy.engines.base import WorkerSnapshot
 from observability.models import Trace
@@ -25,6 +25,7 @@ class RunRow(TypedDict):
     key: str
     model: str
     dialect: str
+    engine: str
     phase: str
     stream: bool
     received: float
@@ -46,12 +47,18 @@ class Gone(TypedDict):
     reason: str
 
 
-class Queue(TypedDict):
-    """Queue length and slots in use."""
+class EngineQueue(TypedDict):
+    """Queue length and slots of one engine."""
 
     active: int
     waiting: int
     max: int
+
+
+class Queue(EngineQueue):
+    """Sums over the engines in use. by_engine: absent in the states of older versions."""
+
+    by_engine: NotRequired[dict[str, EngineQueue]]
 
 
 class Load(TypedDict):
@@ -194,6 +201,7 @@ def run_row(trace: ActiveTrace, *, node: str, process: str) -> RunRow:
         "key": turn.caller.key_label,
         "model": turn.model,
         "dialect": turn.dialect,
+        "engine": trace.engine,
         "phase": trace.phase.value,
         "stream": turn.stream,
         "received": trace.received_at,

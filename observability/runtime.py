@@ -1,8 +1,9 @@
 """This process's queue, workers, circuit breaker and usage writes, as observability reads and steers them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from apiproxy.core.turns import EngineName
 from apiproxy.engines.base import WorkerSnapshot
 from apiproxy.limits.accounting import usage_accounting
 from apiproxy.runs.admission import QueueSnapshot
@@ -22,8 +23,9 @@ class Settlements:
 class ProcessRuntime:
     """The runtime of this process. Every method returns at once and belongs on the event loop's thread."""
 
-    def queue(self) -> QueueSnapshot:
-        return holder.current().queue_snapshot()
+    def queues(self) -> Mapping[EngineName, QueueSnapshot]:
+        """Queue of each engine in use."""
+        return holder.current().engines.queues()
 
     def upstream(self) -> BreakerSnapshot:
         return holder.current().upstream()

@@ -24,6 +24,7 @@ def active_json(run: ActiveRun, *, now: float) -> Json:
     return {
         "reqId": run["id"],
         "dialect": run["dialect"],
+        "engine": run.get("engine") or None,
         "model": run["model"],
         "requestedModel": run["requested_model"],
         "phase": run["phase"],
@@ -48,6 +49,10 @@ def active_json(run: ActiveRun, *, now: float) -> Json:
         "key": run["key"],
         "conversationId": run["conversation_id"],
         "workerPid": run["worker_pid"],
+        "upstreamRequestId": run.get("upstream_request_id") or None,
+        "claudeCodeSessionId": run.get("claude_code_session_id") or None,
+        "claudeCodeAgentId": run.get("claude_code_agent_id") or None,
+        "claudeCodeParentAgentId": run.get("claude_code_parent_agent_id") or None,
         "node": run["node"],
         "process": run["process"],
         "startedAt": _iso(run["received"]),
@@ -60,7 +65,9 @@ def settings_json(gateway: GatewaySettings, cli: Path | None) -> Json:
         "stallTimeoutMs": gateway.stall_timeout_ms,
         "maxDurationMs": gateway.max_duration_ms,
         "maxOutputChars": gateway.max_output_chars,
+        "engine": gateway.engine,
         "maxConcurrent": gateway.max_concurrent,
+        "httpMaxConcurrent": gateway.http_max_concurrent,
         "queueTimeoutMs": gateway.queue_timeout_ms,
         "queueMax": gateway.queue_max,
         "warmWorkers": gateway.warm_workers,
@@ -76,6 +83,7 @@ def trace_json(trace: Trace) -> Json:
     return {
         "reqId": trace.id,
         "dialect": trace.dialect,
+        "engine": trace.engine or None,
         "model": trace.model,
         "requestedModel": trace.requested_model,
         "status": trace.status,
@@ -118,6 +126,10 @@ def trace_json(trace: Trace) -> Json:
         "session": {"conversationId": trace.conversation_id} if trace.conversation_id else None,
         "error": error_json(trace),
         "workerPid": trace.worker_pid,
+        "upstreamRequestId": trace.upstream_request_id,
+        "claudeCodeSessionId": trace.claude_code_session_id,
+        "claudeCodeAgentId": trace.claude_code_agent_id or None,
+        "claudeCodeParentAgentId": trace.claude_code_parent_agent_id or None,
         "node": trace.node,
     }
 
@@ -160,17 +172,14 @@ def dump_json(dump: ErrorDump) -> Json:
 
 
 def queue_json(queue: Queue) -> Json:
-    """Slots and queue of one process or of all."""
-    return {"active": queue["active"], "waiting": queue["waiting"], "max": queue["max"]}
+    """Slots and queue of one process or of all: the sum, and by engine."""
+    by_engine = queue.get("by_engine", {})
+    return {"active": queue["active"], "waiting": queue["waiting"], "max": queue["max"], "byEngine": by_engine}
 
 
 def upstream_json(upstream: Upstream) -> Json:
     """State of the circuit breaker."""
-    return {
-        "state": upstream["state"],
-        "failuresInARow": upstream["failures"],
-        "timesGivenUp": upstream["opened"],
-    }
+    return {"state": upstream["state"], "failuresInARow": upstream["failures"], "timesGivenUp": upstream["opened"]}
 
 
 def worker_json(worker: WorkerRow) -> Json:

@@ -22,15 +22,16 @@ from django.template.loader import render_to_string
 from django.urls import set_urlconf
 
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.turns import DEFAULT_API_VERSION
 from apiproxy.db.connections import DATABASE_ERRORS
 from apiproxy.dialects.anthropic import errors as anthropic
 from apiproxy.dialects.openai import errors as openai
 from apiproxy.http.request import client_request_id, request_id
+from apiproxy.http.upstream_headers import answered_version
 from proxy_site.routes import Errors, route_of
 
 logger = logging.getLogger(__name__)
 
-_API_VERSION = "2023-06-01"
 _PAUSE_BYTES = 2**20
 """Bytes of a body after which `read_body` yields to the event loop."""
 _MAX_HOST_CHARS = 100
@@ -106,8 +107,15 @@ class ApiHandler(ASGIHandler):
         response["X-Content-Type-Options"] = "nosniff"
         response["request-id"] = request_id(request)
         response["x-request-id"] = client_request_id(request) or request_id(request)
-        response["anthropic-version"] = _API_VERSION
+        response["anthropic-version"] = _version(request)
         return response
+
+
+def _version(request: HttpRequest) -> str:
+    """API version used: the client's, except in the OpenAI dialect, whose upstream requests have the default."""
+    if route_of(request.path).errors is Errors.OPENAI:
+        return DEFAULT_API_VERSION
+    return answered_version(request.headers)
 
 
 class EventSampler:

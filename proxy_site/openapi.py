@@ -34,11 +34,15 @@ _STREAMED = ("/v1/messages", "/v1/chat/completions", "/v1/responses")
 _TEXT: Json = {"type": "string"}
 _ANTHROPIC_ERROR: Json = {
     "type": "object",
-    "required": ["type", "error", "request_id"],
+    "required": ["type", "error"],
     "properties": {
         "type": {"const": "error"},
         "request_id": _TEXT,
-        "error": {"type": "object", "required": ["type", "message"], "properties": {"type": _TEXT, "message": _TEXT}},
+        "error": {
+            "type": "object",
+            "required": ["type", "message"],
+            "properties": {"type": _TEXT, "message": _TEXT, "details": {"type": "object"}},
+        },
     },
 }
 _OPENAI_ERROR: Json = {
@@ -68,20 +72,21 @@ _CONVERSATION = [
     _parameter("header", "x-conversation-mode", "`append`: its stored messages are put before those of the body."),
 ]
 _BETA = _parameter("header", "anthropic-beta", "Names of beta features, separated by commas; passed on.")
-_VERSION = _parameter("header", "anthropic-version", "With it lists of models are in the shape of the Models API.")
+_VERSION = _parameter("header", "anthropic-version", "Version of the API, such as 2023-06-01; passed on.")
+_SHAPE = _parameter("header", "anthropic-version", "With it lists of models are in the shape of the Models API.")
 _PARAMETERS: dict[str, list[Json]] = {
-    "/v1/messages": [_BETA, *_CONVERSATION],
-    "/v1/messages/count_tokens": [_BETA],
+    "/v1/messages": [_BETA, _VERSION, *_CONVERSATION],
+    "/v1/messages/count_tokens": [_BETA, _VERSION],
     "/v1/chat/completions": _CONVERSATION,
     "/v1/responses": _CONVERSATION,
     "/v1/models": [
-        _VERSION,
+        _SHAPE,
         _parameter("query", "limit", "Models on a page.", type="integer", minimum=1, maximum=1000),
         _parameter("query", "before_id", "The page before this model."),
         _parameter("query", "after_id", "The page after this model."),
         _parameter("query", "lifecycle", "Only models in this stage.", enum=["active", "deprecated", "retired"]),
     ],
-    "/v1/models/{model_id}": [_VERSION],
+    "/v1/models/{model_id}": [_SHAPE],
     "/v1/usage": [_parameter("query", "days", "Days, today included.", type="integer", minimum=1, maximum=366)],
 }
 

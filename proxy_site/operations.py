@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from django.conf import settings
 
@@ -29,7 +30,7 @@ class Observability:
             Config(
                 log_dir=gateway.log_dir,
                 retention_days=gateway.trace_retention_days,
-                cli=bundled_cli(),
+                cli=_cli(),
                 node=process_id.node(),
                 process=process_id.owner(),
                 is_gone=process_id.is_gone,
@@ -48,6 +49,14 @@ class Observability:
         """Write the last traces, then the last log lines."""
         await self._service.stop()
         self._logging.stop()
+
+
+def _cli() -> Path | None:
+    """CLI shown to operators; the sdk engine itself reports a missing one."""
+    try:
+        return bundled_cli()
+    except FileNotFoundError:
+        return None
 
 
 def _secret_values(gateway: GatewaySettings) -> Sequence[str]:

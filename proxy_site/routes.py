@@ -53,6 +53,7 @@ _ROUTES = (
     Route(prefix="/models", api_key=True),
     Route(prefix="/healthz", own_thread=False),
     Route(prefix="/readyz", own_thread=False),
+    Route(prefix="/api/hello", own_thread=False),
     Route(prefix="/debug", errors=Errors.OPERATIONS, handler=Handler.PAGES_WITH_COOKIE),
     Route(prefix="/metrics", errors=Errors.OPERATIONS, handler=Handler.PAGES_WITH_COOKIE),
     Route(prefix="/sessions", errors=Errors.OPERATIONS),

@@ -109,6 +109,8 @@ _RATE_LIMITS = [(count, part) for count in ("requests", "tokens") for part in ("
 CORS_EXPOSE_HEADERS = (
     "request-id",
     "x-request-id",
+    "x-upstream-request-id",
+    "anthropic-version",
     "server-timing",
     "retry-after",
     "retry-after-ms",

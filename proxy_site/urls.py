@@ -15,6 +15,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", health.index),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("api/hello", health.hello),
     path("openapi.json", openapi),
     path("admin/", admin.site.urls),
     path("dashboard/", include("observability.dashboard.urls")),

@@ -34,11 +34,14 @@ hypothesis_settings.load_profile("gateway")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that commit get what the migrations put into the database, which the last of them has emptied.
 
-    Those with processes of their own come first, in their random order: a long one at the end would run alone.
+    The files with long tests come first, then those with processes of their own, in random order: the last to run are
+    short, so that the test processes end together.
     """
     for item in filter(_commits, items):
         item.add_marker(pytest.mark.django_db(transaction=True, serialized_rollback=True), append=False)
-    items.sort(key=lambda item: "stand_in" not in getattr(item, "fixturenames", ()))
+    items.sort(
+        key=lambda it: (it.get_closest_marker("long") is None, "stand_in" not in getattr(it, "fixturenames", ()))
+    )
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,7 +21,7 @@ from tests.support import matrix
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSER_PAGES = ("/admin/", "/dashboard")
-OPEN_PATHS = ("/", "/healthz", "/readyz")
+OPEN_PATHS = ("/", "/healthz", "/readyz", "/api/hello")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 

@@ -10,7 +10,8 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from apiproxy.models import Model, validate_names
+from apiproxy.conf import engine_problem, gateway_settings
+from apiproxy.models import EngineChoice, Model, validate_names
 from apiproxy.models.names import validate_rates
 
 
@@ -71,18 +72,26 @@ class ModelForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the st
     class Meta:
         labels: ClassVar[dict[str, str]] = {"created_at": "Created at (UTC)", "retires_at": "Retires at (UTC)"}
 
+    def clean_engine(self) -> str:
+        """Reject the http engine if the upstream credential does not work with it."""
+        engine = str(self.cleaned_data["engine"])
+        if engine == EngineChoice.HTTP and (problem := engine_problem(gateway_settings().credential)):
+            raise ValidationError(f"{problem[0].upper()}{problem[1:]}", code="engine")
+        return engine
+
 
 @admin.register(Model)
 class ModelAdminPage(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Models in /v1/models, and their prices."""
 
     form = ModelForm
-    list_display = ("id", "display_name", "shown_aliases", "lifecycle", "enabled", "input_usd", "output_usd")
-    list_filter = ("family", "lifecycle", "enabled")
+    list_display = ("id", "display_name", "shown_aliases", "engine", "lifecycle", "enabled", "input_usd", "output_usd")
+    list_filter = ("family", "engine", "lifecycle", "enabled")
     search_fields = ("id", "display_name")
     fieldsets = (
-        (None, {"fields": ("id", "display_name", "family", "aliases", "enabled", "lifecycle")}),
-        ("Limits", {"fields": ("max_output_tokens", "context_window", "created_at", "retires_at")}),
+        (None, {"fields": ("id", "display_name", "description", "family", "aliases")}),
+        ("Use", {"fields": ("engine", "enabled", "lifecycle")}),
+        ("Limits", {"fields": ("max_output_tokens", "context_window", "capabilities", "created_at", "retires_at")}),
         (
             "USD per million tokens",
             {

@@ -177,6 +177,10 @@ class GatewaySettings:
     demo_refusal: str = ""
     seat: int | None = None
 
+    def slots(self, engine: EngineName) -> int:
+        """Maximum concurrent runs of an engine in one process."""
+        return self.http_max_concurrent if engine == "http" else self.max_concurrent
+
 
 def metrics_dir(state_dir: Path, supervisor_pid: int) -> Path:
     """Directory shared by a supervisor's processes for their counters; named for `engines.sdk.launch.sweep`."""

@@ -6,6 +6,7 @@ Independent of HTTP: the dialects map a `FailureKind` to status and body.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class FailureKind(StrEnum):
@@ -60,6 +61,7 @@ class ProxyError(Exception):
 
     message: safe to show to the client. param: the invalid request field (`messages.0.content`).
     retry_after_s: seconds until a retry makes sense. upstream: only for `UPSTREAM_ERROR`.
+    details: `error.details` of the Messages API, for programs (`error_code`).
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class ProxyError(Exception):
         param: str | None = None,
         retry_after_s: float | None = None,
         upstream: UpstreamError | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -77,6 +80,7 @@ class ProxyError(Exception):
         self.param = param
         self.retry_after_s = retry_after_s
         self.upstream = upstream
+        self.details = details
 
     def __repr__(self) -> str:
         return f"ProxyError({self.kind.value}, {self.message!r})"

@@ -4,7 +4,7 @@ In order: any number of lifecycle events and stream batches, then exactly one en
 `at` is Unix time in seconds, taken when the event happened.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -13,6 +13,9 @@ from apiproxy.core.errors import ProxyError
 
 StreamEvent: TypeAlias = dict[str, Any]
 """Unmodified stream event of the Messages API (`message_start`, …)."""
+
+UPSTREAM_REQUEST_ID = "x-upstream-request-id"
+"""Header with the upstream's own id of a request, under which its `request-id` is passed on."""
 
 
 class CancelReason(StrEnum):
@@ -112,12 +115,14 @@ class Retrying:
 class Streamed:
     """A batch of upstream events. raw: the same as received, for a client that gets the upstream's bytes.
 
-    events is empty if the bytes hold no known event.
+    events is empty if the bytes hold no known event. headers: the upstream's for the client, by lower-case name, with
+    the first batch of an attempt only.
     """
 
     at: float
     events: Sequence[StreamEvent]
     raw: bytes = b""
+    headers: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,12 @@ JSON inside a JSON string, as in the overlay, doubles that and takes four times 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import orjson
 
 PIECE_BYTES = 1024 * 1024
 _LONG_CHARS = 256 * 1024
-_MAX_OPEN = 1_000
-"""Texts that wait to be joined: orjson allocates 1 KiB for each, however short."""
 _MAX_DEPTH = 300
 """Levels that are written one by one: orjson refuses 255, and Python's own limit is 1,000 calls."""
 
@@ -30,9 +28,12 @@ def dumps(value: object) -> bytes:
 
 def dump_pieces(value: object) -> list[bytes]:
     """`dumps` in pieces of about `PIECE_BYTES`. Raises RecursionError like `dumps`."""
-    pieces = _Pieces()
-    pieces.add_value(value, 0)
-    return pieces.finish()
+    return _pieces(value, _unchanged)
+
+
+def dump_pieces_within_string(value: object) -> list[bytes]:
+    """`dump_pieces`, escaped for use inside a JSON string; the text without the escapes is never held as a whole."""
+    return _pieces(value, within_string)
 
 
 def within_string(piece: bytes) -> bytes:
@@ -40,11 +41,17 @@ def within_string(piece: bytes) -> bytes:
     return piece.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
+def _pieces(value: object, escape: Callable[[bytes], bytes]) -> list[bytes]:
+    pieces = _Pieces(escape)
+    pieces.add_value(value, 0)
+    return pieces.finish()
+
+
 class _Pieces:
-    def __init__(self) -> None:
+    def __init__(self, escape: Callable[[bytes], bytes]) -> None:
+        self._escape = escape
         self._done: list[bytes] = []
-        self._open: list[bytes] = []
-        self._open_bytes = 0
+        self._open = bytearray()  # not a list: orjson allocates 1 KiB for each text, however short
 
     def add_value(self, value: object, depth: int) -> None:
         if isinstance(value, str) and len(value) > _LONG_CHARS:
@@ -72,12 +79,14 @@ class _Pieces:
         return self._done
 
     def _add(self, text: bytes) -> None:
-        self._open.append(text)
-        self._open_bytes += len(text)
-        if self._open_bytes >= PIECE_BYTES or len(self._open) >= _MAX_OPEN:
+        self._open += text
+        if len(self._open) >= PIECE_BYTES:
             self._close()
 
     def _close(self) -> None:
-        self._done.append(b"".join(self._open))
+        self._done.append(self._escape(bytes(self._open)))
         self._open.clear()
-        self._open_bytes = 0
+
+
+def _unchanged(piece: bytes) -> bytes:
+    return piece

@@ -184,6 +184,7 @@ class BatchWorker(Generic[_J]):
             if batch:
                 self._do(batch)
                 self._batch_done()
+            del batch  # else its jobs stay in memory until the next one
             if time.monotonic() - self._ticked_at >= self._tick_s:
                 self._ticked_at = time.monotonic()
                 self._safely(self._handler.tick)

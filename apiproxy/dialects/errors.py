@@ -1,13 +1,11 @@
 """Error statuses, types and response headers shared by the dialects."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 from django.http import HttpResponse
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.core.json_encoding import dumps
 from apiproxy.core.limits import LimitError, LimitState
 
 _STATUS_AND_TYPE: Mapping[FailureKind, tuple[int, str]] = {
@@ -50,23 +48,27 @@ def status_and_type(error: ProxyError) -> tuple[int, str]:
 
 def build_error_response(
     error: ProxyError,
-    body: Mapping[str, Any],
+    body: bytes,
     *,
     status: int,
     limit_headers: Callable[[LimitState], dict[str, str]],
 ) -> HttpResponse:
-    """JSON error response with limit headers and retry hints."""
-    response = HttpResponse(dumps(body), status=status, content_type="application/json")
+    """JSON error response with limit headers, retry hints and the upstream's headers."""
+    response = HttpResponse(body, status=status, content_type="application/json")
     headers = _retry_after(error)
     if isinstance(error, LimitError):
         headers |= limit_headers(error.state) | _sdk_retry_hints(error)
-    for name, value in headers.items():
+    for name, value in (*headers.items(), *_upstream_headers(error)):
         response[name] = value
     return response
 
 
 def _retry_after(error: ProxyError) -> dict[str, str]:
     return {} if error.retry_after_s is None else {"Retry-After": str(math.ceil(error.retry_after_s))}
+
+
+def _upstream_headers(error: ProxyError) -> Iterable[tuple[str, str]]:
+    return () if error.upstream is None else error.upstream.headers.items()
 
 
 def _sdk_retry_hints(error: LimitError) -> dict[str, str]:

@@ -1,6 +1,12 @@
-"""Index, liveness and readiness: the paths without authentication. Only a key sees the queue."""
+"""Index, liveness, readiness and Claude Code's connection check: the paths without authentication.
+
+Only a key sees the queue.
+"""
+
+from dataclasses import asdict
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
 
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
@@ -24,6 +30,7 @@ ENDPOINTS = (
     "GET /dashboard/",
     "GET /healthz",
     "GET /readyz",
+    "GET /api/hello",
 )
 
 
@@ -40,11 +47,18 @@ async def index(request: HttpRequest) -> HttpResponse:
         principal = await authenticated(request)
     except ProxyError:
         return JsonResponse(info)
-    queue = holder.current().queue_snapshot()
-    info["queue"] = {"active": queue.active, "waiting": queue.waiting, "max": queue.max}
+    engines = holder.current().engines
+    by_engine = {name: asdict(queue) for name, queue in engines.queues().items()}
+    info["queue"] = {**asdict(engines.queue_snapshot()), "byEngine": by_engine}
     if "admin" in principal.scopes:
         info["logDir"] = str(gateway_settings().log_dir)
     return JsonResponse(info)
+
+
+@require_safe
+async def hello(request: HttpRequest) -> HttpResponse:
+    """GET /api/hello: the API's own connection check, which Claude Code sends at its start, without a key."""
+    return JsonResponse({"message": "hello"})
 
 
 async def healthz(request: HttpRequest) -> HttpResponse:

@@ -14,6 +14,7 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import Rejected
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Caller, DialectName, Turn, new_id
+from apiproxy.http.upstream_headers import session_headers
 from apiproxy.keys.authentication import authenticate, client_ip, require, require_dialect
 from apiproxy.runs.observers import observers
 from apiproxy.sessions.conversation_id import conversation_id
@@ -111,5 +112,6 @@ def publish_rejection(
         received_at=time.time(),
         body_bytes=int(request.META.get("CONTENT_LENGTH") or 0),
         conversation_id=conversation_id(request.headers, body),
+        headers=session_headers(request.headers),
     )
     observers.publish(turn, Rejected(time.time(), error))

@@ -2,13 +2,14 @@
 
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
 
-from apiproxy.conf import Credential
+from apiproxy.conf import Credential, engine_problem
+from apiproxy.core.turns import EngineName
 
 TESTED_SDK = "0.2.187"
 TESTED_CLI = "2.1.330"
@@ -28,6 +29,7 @@ _MEGABYTE = 1024 * 1024
 class Check(StrEnum):
     """The checks, in the order in which they run."""
 
+    ENGINES = "engines"
     CLI = "cli"
     CREDENTIAL = "credential"
     STATE = "state folder"
@@ -55,6 +57,17 @@ class Finding:
     level: Level
     message: str
     hint: str = ""
+
+
+def check_engines(engines: Collection[EngineName], *, default: EngineName, credential: Credential) -> Finding:
+    """Checks that the credential works with the engines in use. default: that of models which name none."""
+    others = sorted(set(engines) - {default})
+    message = f"{default}, {' and '.join(others)} for single models" if others else default
+    problem = engine_problem(credential) if "http" in engines else ""
+    if not problem:
+        return Finding(check=Check.ENGINES, level=Level.OK, message=message)
+    reason, _, hint = problem.partition(". ")
+    return Finding(check=Check.ENGINES, level=Level.FAIL, message=f"{message}: {reason}", hint=hint)
 
 
 def check_cli(*, sdk: str, reported: str | None, problem: str = "") -> Finding:
@@ -131,7 +144,10 @@ def check_keys(*, usable: int | None, env_secret: str | None) -> Finding:
 
 
 def check_memory(*, available_bytes: int, workers: int) -> Finding:
-    """Checks the memory. workers: maximum number, spares included."""
+    """Checks the memory. workers: maximum number, spares included; 0 without the sdk engine."""
+    if not workers:
+        message = f"{available_bytes // _MEGABYTE} MB free; the http engine has no workers"
+        return Finding(check=Check.MEMORY, level=Level.OK, message=message)
     needed = workers * WORKER_BYTES
     message = f"{available_bytes // _MEGABYTE} MB free, up to {needed // _MEGABYTE} MB for {workers} workers"
     if available_bytes >= needed:

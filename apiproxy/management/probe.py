@@ -3,24 +3,23 @@
 import asyncio
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from apiproxy import standin
-from apiproxy.conf import GatewaySettings
+from apiproxy.conf import Credential, GatewaySettings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.turns import new_id
-from apiproxy.engines.base import Broken, EngineRequest
-from apiproxy.engines.sdk.launch import LaunchSpec, bundled_cli
-from apiproxy.engines.sdk.pool import Pool, PoolLimits
+from apiproxy.engines.base import AnswerSource, Broken, EngineRequest
+from apiproxy.runs.engines import Engines
 
 LIVE_TIMEOUT_S = 120.0
-_MEGABYTE = 1024 * 1024
 _MAX_TOKENS = 1024
 _PROMPT = "Reply with the single word: ready"
 
 
 async def live_turn(settings: GatewaySettings, model: str) -> str:
-    """Text of the answer, from a worker of its own.
+    """Text of the answer, from an engine of its own: the one in the settings.
 
     In demo mode the upstream is a stand-in of its own. Raises ProxyError: errors of the upstream or the engine, and
     MAX_DURATION after LIVE_TIMEOUT_S.
@@ -28,44 +27,30 @@ async def live_turn(settings: GatewaySettings, model: str) -> str:
     try:
         async with asyncio.timeout(LIVE_TIMEOUT_S):
             if settings.credential.kind != "demo":
-                return await _turn(settings, model, settings.credential.env)
+                return await _turn(settings, model)
             server = await standin.start()
             try:
-                return await _turn(
-                    settings, model, {"ANTHROPIC_BASE_URL": server.base_url, "ANTHROPIC_API_KEY": "demo"}
-                )
+                env = {"ANTHROPIC_BASE_URL": server.base_url, "ANTHROPIC_API_KEY": "demo"}
+                credential = Credential(kind="demo", env=env, base_url=server.base_url)
+                return await _turn(replace(settings, credential=credential), model)
             finally:
                 await server.close()
     except TimeoutError as error:
         raise ProxyError(FailureKind.MAX_DURATION, f"No answer within {LIVE_TIMEOUT_S:.0f} s.") from error
 
 
-async def _turn(settings: GatewaySettings, model: str, credential_env: dict[str, str]) -> str:
+async def _turn(settings: GatewaySettings, model: str) -> str:
     with tempfile.TemporaryDirectory(prefix=f"doctor-{os.getpid()}-", dir=settings.state_dir) as folder:
-        pool = Pool(
-            spec=LaunchSpec(
-                cli=bundled_cli(),
-                folders=Path(folder),
-                max_duration_ms=settings.max_duration_ms,
-                stall_timeout_ms=settings.stall_timeout_ms,
-                credential_env=credential_env,
-            ),
-            limits=PoolLimits(
-                max_busy=1,
-                spares=0,
-                max_turns=settings.worker_max_turns,
-                max_rss_bytes=settings.worker_max_rss_mb * _MEGABYTE,
-            ),
-        )
+        engines = Engines(replace(settings, state_dir=Path(folder), max_concurrent=1, warm_workers=0))
         try:
-            return await _ask(pool, model)
+            return await _ask(engines.get(settings.engine).engine, model)
         finally:
-            await pool.close()
+            await engines.close()
 
 
-async def _ask(pool: Pool, model: str) -> str:
+async def _ask(engine: AnswerSource, model: str) -> str:
     body = {"max_tokens": _MAX_TOKENS, "messages": [{"role": "user", "content": _PROMPT}]}
-    answer = await pool.begin(EngineRequest(run_id=new_id("req_"), model=model, body=body))
+    answer = await engine.begin(EngineRequest(run_id=new_id("req_"), model=model, body=body))
     pieces: list[str] = []
     try:
         while (batch := await answer.next_batch()) is not None:

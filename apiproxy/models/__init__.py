@@ -1,6 +1,6 @@
 """Database models: API keys, upstream models, usage and sessions."""
 
-from apiproxy.models.catalog import Lifecycle, Model
+from apiproxy.models.catalog import EngineChoice, Lifecycle, Model
 from apiproxy.models.keys import (
     ENV_KEY_NAME,
     PREFIX_LENGTH,
@@ -28,6 +28,7 @@ __all__ = [
     "PREFIX_LENGTH",
     "ApiKey",
     "Dialect",
+    "EngineChoice",
     "Lifecycle",
     "Model",
     "Reservation",

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 
-from apiproxy.models.names import validate_names, validate_rates
+from apiproxy.models.names import validate_capabilities, validate_names, validate_rates
 
 
 class Lifecycle(models.TextChoices):
@@ -17,6 +17,13 @@ class Lifecycle(models.TextChoices):
     ACTIVE = "active"
     DEPRECATED = "deprecated"
     RETIRED = "retired"
+
+
+class EngineChoice(models.TextChoices):
+    """Engines that a model may name."""
+
+    SDK = "sdk", "sdk"
+    HTTP = "http", "http"
 
 
 def _price(help_text: str) -> "models.DecimalField[Decimal | None, Decimal | None]":
@@ -54,18 +61,33 @@ class Model(models.Model):
 
     id = models.CharField(primary_key=True, max_length=200, help_text="As the upstream knows it.")
     display_name = models.CharField(max_length=200)
+    description = models.CharField(max_length=500, blank=True, help_text="Shown by clients that list models.")
     family = models.CharField(max_length=50, blank=True, help_text="Such as opus or sonnet; `line` in the Models API.")
     aliases = models.JSONField(
         default=list, blank=True, validators=[validate_names], help_text="Further names that clients may use."
     )
     lifecycle = models.CharField(max_length=10, choices=Lifecycle.choices, default=Lifecycle.ACTIVE)
     enabled = models.BooleanField(default=True, help_text="Off: not listed, and requests for it are refused.")
+    engine = models.CharField(
+        max_length=8,
+        choices=EngineChoice.choices,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Empty: the one in CLAUDE_PROXY_ENGINE.",
+    )
     created_at = models.DateTimeField(null=True, blank=True, verbose_name="released at", help_text="Empty: unknown.")
     retires_at = models.DateTimeField(null=True, blank=True)
     max_output_tokens = models.PositiveIntegerField(
         validators=[MinValueValidator(1)], help_text="Also what a request without max_tokens gets."
     )
     context_window = models.PositiveIntegerField(null=True, blank=True, help_text="Input tokens. Empty: unknown.")
+    capabilities = models.JSONField(
+        null=True,
+        blank=True,
+        validators=[validate_capabilities],
+        help_text="`capabilities` of the Models API, as JSON. Empty: unknown.",
+    )
     input_price = _price("input tokens")
     output_price = _price("output tokens")
     cache_write_price = _price("tokens written to the five-minute cache")

@@ -1,4 +1,4 @@
-"""Validation of JSON columns: lists of names, and rates by name."""
+"""Validation of JSON columns: lists of names, rates by name, and capabilities."""
 
 import re
 from collections.abc import Mapping
@@ -50,6 +50,13 @@ def _rate(number: object) -> Decimal | None:
     except InvalidOperation:
         return None
     return read if read.is_finite() and 0 <= read <= _MAX_RATE else None
+
+
+def validate_capabilities(value: object) -> None:
+    """Validate an object of objects that say what is supported, as in the Models API."""
+    entries = list(value.values()) if isinstance(value, dict) else []
+    if not entries or not all(isinstance(entry, dict) and "supported" in entry for entry in entries):
+        raise ValidationError('Must be an object such as {"batch": {"supported": true}}.', code="capabilities")
 
 
 def validate_hosts(value: object) -> None:

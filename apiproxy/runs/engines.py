@@ -1,9 +1,12 @@
 """Engines of this process, each with its own slots and queue, so that no engine blocks another."""
 
+import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
-from apiproxy.conf import GatewaySettings
+from apiproxy.conf import GatewaySettings, engine_problem
 from apiproxy.core.turns import EngineName
 from apiproxy.engines.base import Engine, WorkerSnapshot
 from apiproxy.engines.http.engine import HttpEngine
@@ -31,16 +34,22 @@ class Engines:
         self._engines: dict[EngineName, QueuedEngine] = {}
 
     def get(self, name: EngineName) -> QueuedEngine:
-        """Engine of that name and its queue. Raises FileNotFoundError if `sdk` has no CLI."""
+        """Engine of that name and its queue.
+
+        Raises FileNotFoundError if `sdk` has no CLI, RuntimeError if `http` cannot use the credential.
+        """
         queued = self._engines.get(name)
         if queued is None:
-            create = _http if name == "http" else _sdk
-            queued = self._engines[name] = create(self._settings)
+            queued = self._engines[name] = self._create(name)
         return queued
 
-    async def warm(self) -> bool:
-        """Prepare the default engine; False if that failed."""
-        return await self.get(self._settings.engine).engine.warm()
+    async def warm(self, also: Iterable[EngineName] = ()) -> bool:
+        """Prepare the default engine and the others named; False if that failed for one.
+
+        Raises as `get` does.
+        """
+        queued = [self.get(name) for name in dict.fromkeys((self._settings.engine, *also))]
+        return all(await asyncio.gather(*(it.engine.warm() for it in queued)))
 
     @property
     def ready(self) -> bool:
@@ -73,6 +82,17 @@ class Engines:
         for queued in self._engines.values():
             await queued.engine.close()
 
+    def _create(self, name: EngineName) -> QueuedEngine:
+        match name:
+            case "sdk":
+                return _sdk(self._settings)
+            case "http":
+                if problem := engine_problem(self._settings.credential):
+                    raise RuntimeError(problem)
+                return _http(self._settings)
+            case _:
+                assert_never(name)
+
 
 def worker_folders(settings: GatewaySettings) -> Path:
     """Parent of the CLI workers' private folders."""
@@ -82,7 +102,7 @@ def worker_folders(settings: GatewaySettings) -> Path:
 def _http(settings: GatewaySettings) -> QueuedEngine:
     base_url = settings.credential.base_url
     assert base_url is not None, "the settings reject credentials without an address for this engine"
-    limit = settings.http_max_concurrent
+    limit = settings.slots("http")
     upstream = Upstream(base_url, settings.credential.env, max_connections=limit)
     admission = Admission(
         max_active=limit, max_waiting=settings.queue_max, wait_limit_s=settings.queue_timeout_ms / 1000
@@ -105,7 +125,7 @@ def _sdk(settings: GatewaySettings) -> QueuedEngine:
         max_rss_bytes=settings.worker_max_rss_mb * _MEGABYTE,
     )
     admission = Admission(
-        max_active=settings.max_concurrent,
+        max_active=settings.slots("sdk"),
         max_waiting=settings.queue_max,
         wait_limit_s=settings.queue_timeout_ms / 1000,
         max_starting=settings.max_starting,

@@ -231,10 +231,11 @@ class Run:
     async def _forward(self, batch: Batch) -> None:
         if any(event["type"] != "ping" for event in batch.events):
             self._last_progress = time.monotonic()
+        headers = None if self._streaming else self.headers
         self._streaming = True
         if self.turn.raw_body is not None:
             self.turn.raw_body.drop()  # no retry follows
-        event = Streamed(time.time(), batch.events, batch.raw)
+        event = Streamed(time.time(), batch.events, batch.raw, headers)
         self._emit(event)
         self.event_buffer.put(replace(event, events=()) if batch.raw else event)
         self._meter.add(batch.events)

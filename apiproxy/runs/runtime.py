@@ -15,7 +15,6 @@ from apiproxy.engines.base import WorkerSnapshot
 from apiproxy.engines.sdk.launch import sweep
 from apiproxy.keys.authentication import require_allowed
 from apiproxy.limits.accounting import usage_accounting
-from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot
 from apiproxy.runs.engines import Engines, worker_folders
 from apiproxy.runs.key_watch import KeyWatch
@@ -118,10 +117,6 @@ class Runtime:
     def active_runs(self) -> list[Run]:
         """Runs that wait, run, or release their worker."""
         return [active.run for active in self._active.values()]
-
-    def queue_snapshot(self) -> QueueSnapshot:
-        """Queues of all engines together."""
-        return self.engines.queue_snapshot()
 
     def upstream(self) -> BreakerSnapshot:
         """State of this process's circuit breaker."""

@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import Callable
 
 from apiproxy import standin
+from apiproxy.catalog import engines_in_use
 from apiproxy.conf import Credential
+from apiproxy.core.turns import EngineName
+from apiproxy.db.guarded_query import DatabaseUnavailableError
 from apiproxy.db.sqlite_file import database_file
 from apiproxy.runs.runtime import Runtime
 
@@ -52,16 +55,24 @@ class DatabaseFileWatch:
 
 
 class WorkerPool:
-    """Starts the first workers, and drains the runtime at the stop. drain_s: overrides the drain timeout."""
+    """Prepares the engines in use, and drains the runtime at the stop. drain_s: overrides the drain timeout."""
 
     def __init__(self, runtime: Runtime, *, drain_s: Callable[[], float | None]) -> None:
         self._runtime = runtime
         self._drain_s = drain_s
         self.warm = False
-        """True if a worker could be started."""
+        """True if every engine in use could be prepared."""
 
     async def start(self) -> None:
-        self.warm = await self._runtime.engines.warm()
+        self.warm = await self._runtime.engines.warm(await _engines_in_use())
 
     async def stop(self) -> None:
         await self._runtime.drain(self._drain_s())
+
+
+async def _engines_in_use() -> frozenset[EngineName]:
+    """The catalogue's engines; empty if it cannot be read, and their first run prepares them."""
+    try:
+        return await engines_in_use()
+    except DatabaseUnavailableError:
+        return frozenset()

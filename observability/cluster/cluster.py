@@ -21,7 +21,7 @@ from django.db import DatabaseError, connections
 
 from observability.cluster.load import LoadHistory
 from observability.cluster.registry import DEAD_AFTER_S, HEARTBEAT_S, Heartbeat, MemberRegistry, Peer
-from observability.cluster.states import MAX_REPORTED_RUNS, Identity, MemberState, active_run, owner_of
+from observability.cluster.states import MAX_REPORTED_RUNS, Identity, MemberState, active_run, owner_of, queue_of
 from observability.payloads import Load, Queue, Upstream, worker_row
 from observability.runtime import ProcessRuntime
 from observability.tracing.recorder import Recorder
@@ -126,8 +126,7 @@ class Cluster:
         }
 
     def queue(self) -> Queue:
-        found = self._runtime.queue()
-        return {"active": found.active, "waiting": found.waiting, "max": found.max}
+        return queue_of(self._runtime.queues())
 
     def load(self) -> Load:
         return self._load.as_payload()

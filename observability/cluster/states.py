@@ -1,10 +1,12 @@
 """Member states exchanged between processes, and their aggregation. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
-from observability.payloads import Load, ProcessRow, Queue, RunRow, Upstream, WorkerRow, run_row
+from apiproxy.core.turns import EngineName
+from apiproxy.runs.admission import QueueSnapshot
+from observability.payloads import EngineQueue, Load, ProcessRow, Queue, RunRow, Upstream, WorkerRow, run_row
 from observability.tracing.trace_builder import ActiveTrace
 
 MAX_REPORTED_RUNS = 300
@@ -28,6 +30,10 @@ class ActiveRun(RunRow):
     key_id: int | None
     conversation_id: str | None
     worker_pid: int | None
+    upstream_request_id: str
+    claude_code_session_id: str
+    claude_code_agent_id: str
+    claude_code_parent_agent_id: str
 
 
 class MemberState(TypedDict):
@@ -88,12 +94,17 @@ def active_run(trace: ActiveTrace, identity: Identity) -> ActiveRun:
         "key_id": turn.caller.key_id,
         "conversation_id": turn.conversation_id,
         "worker_pid": trace.worker_pid,
+        "upstream_request_id": trace.upstream_request_id,
+        "claude_code_session_id": turn.headers.get("x-claude-code-session-id", ""),
+        "claude_code_agent_id": turn.headers.get("x-claude-code-agent-id", ""),
+        "claude_code_parent_agent_id": turn.headers.get("x-claude-code-parent-agent-id", ""),
     }
 
 
 def row_of(run: ActiveRun) -> RunRow:
     """The subset of fields shown in the dashboard table."""
-    return {name: run[name] for name in RunRow.__annotations__}  # type: ignore[literal-required,return-value]  # keys of RunRow
+    row = {name: run[name] for name in RunRow.__annotations__ if name in run}  # type: ignore[literal-required]  # keys of RunRow
+    return {"engine": "", **row}  # type: ignore[typeddict-item]  # an older version names no engine
 
 
 def process_row(state: MemberState) -> ProcessRow:
@@ -109,8 +120,24 @@ def process_row(state: MemberState) -> ProcessRow:
     }
 
 
+def queue_of(by_engine: Mapping[EngineName, QueueSnapshot]) -> Queue:
+    """Queue of one process."""
+    queues: dict[str, EngineQueue] = {
+        name: {"active": queue.active, "waiting": queue.waiting, "max": queue.max} for name, queue in by_engine.items()
+    }
+    return {**_sum(queues.values()), "by_engine": queues}
+
+
 def total_queue(queues: Iterable[Queue]) -> Queue:
-    """Sum of several processes' queues."""
+    """Sum of several processes' queues, by engine too."""
+    found = list(queues)
+    engines = [queue.get("by_engine", {"sdk": queue}) for queue in found]  # older versions had one engine
+    names = sorted({name for by_engine in engines for name in by_engine}, reverse=True)
+    by_engine = {name: _sum(queues[name] for queues in engines if name in queues) for name in names}
+    return {**_sum(found), "by_engine": by_engine}
+
+
+def _sum(queues: Iterable[EngineQueue]) -> EngineQueue:
     found = list(queues)
     return {
         "active": sum(queue["active"] for queue in found),

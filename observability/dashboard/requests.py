@@ -1,7 +1,7 @@
 """GET /dashboard/requests: the request history, with filters and endless scrolling."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponseBase
 
+from apiproxy.core.turns import ENGINES
 from observability.dashboard.access import PageContext, error_page, page, render_page, wants_fragment
 from observability.models import Dimension, Rollup
 from observability.stats import queries
@@ -29,7 +30,7 @@ _SPANS = {
 _SLOW = {"1000": "over 1 s", "5000": "over 5 s", "15000": "over 15 s", "60000": "over 1 min"}
 _ID_PREFIX = "req_"
 _NAMES = (
-    "q", "status", "reason", "model", "key", "dialect", "session", "error", "phase", "span", "slow", "until",
+    "q", "status", "reason", "model", "key", "dialect", "engine", "session", "error", "phase", "span", "slow", "until",
 )  # fmt: skip
 
 
@@ -53,9 +54,20 @@ class Filters:
         """The filters as a query string."""
         return urlencode(self.given | more)
 
-    def where(self, *, keys: Mapping[str, str], now: datetime) -> queries.TraceFilter:
+    async def where(self, *, keys: Mapping[str, str], now: datetime) -> queries.TraceFilter:
         """The conditions of the query. keys: key ids by lower-case name."""
-        given, text = self.given, self.given.get("q", "")
+        text = self.given.get("q", "")
+        found = await queries.filter_of_id(text) if text and text.lower() not in keys else None
+        if found is None:
+            return self._where(text, keys=keys, now=now)
+        return replace(
+            self._where("", keys=keys, now=now),
+            upstream_request_id=found.upstream_request_id,
+            claude_code_session_id=found.claude_code_session_id,
+        )
+
+    def _where(self, text: str, *, keys: Mapping[str, str], now: datetime) -> queries.TraceFilter:
+        given = self.given
         by_id = text.startswith(_ID_PREFIX)
         key = given.get("key", "") or ("" if by_id else keys.get(text.lower(), ""))
         session = given.get("session", "") or ("" if by_id or text.lower() in keys else text)
@@ -66,6 +78,7 @@ class Filters:
             end_reason=given.get("reason", ""),
             model=given.get("model", ""),
             dialect=given.get("dialect", ""),
+            engine=given.get("engine", ""),
             key_id=int(key) if key.isdecimal() and len(key) < 19 else None,
             conversation_id=session,
             error_type=given.get("error", ""),
@@ -86,7 +99,7 @@ async def request_list(request: HttpRequest, ctx: PageContext) -> HttpResponseBa
         filters = Filters(request.GET.dict())
         names = {key.label.lower(): key.value for key in keys}
         cursor = request.GET.get("cursor", "")[:MAX_PARAM_CHARS]
-        found = await queries.page(filters.where(keys=names, now=now), limit=PAGE_ROWS, cursor=cursor or None)
+        found = await queries.page(await filters.where(keys=names, now=now), limit=PAGE_ROWS, cursor=cursor or None)
     except (ValueError, OverflowError) as error:
         return error_page(request, 400, str(error) or "Invalid filter.")
     more = filters.query(cursor=found.next) if found.next else ""
@@ -121,6 +134,7 @@ async def _filter_choices(keys: list[Choice]) -> dict[str, list[Choice]]:
         "model": await _choices_of(Dimension.MODEL),
         "key": keys,
         "dialect": [Choice("anthropic", "Anthropic"), Choice("openai", "OpenAI")],
+        "engine": [Choice(name, name) for name in ENGINES],
         "span": [Choice(name, label) for name, (label, _) in _SPANS.items()],
         "slow": [Choice(value, label) for value, label in _SLOW.items()],
     }

@@ -35,6 +35,9 @@ class TraceFilter:
     end_reason: str = ""
     model: str = ""
     dialect: str = ""
+    engine: str = ""
+    upstream_request_id: str = ""
+    claude_code_session_id: str = ""
     key_id: int | None = None
     key_label: str = ""
     conversation_id: str = ""
@@ -81,6 +84,15 @@ async def trace(trace_id: str) -> Trace | None:
     return await Trace.objects.filter(pk=trace_id).afirst()
 
 
+async def filter_of_id(text: str) -> TraceFilter | None:
+    """Condition for an upstream's request id or a session id of Claude Code; None if there is no such trace."""
+    if await Trace.objects.filter(upstream_request_id=text).aexists():
+        return TraceFilter(upstream_request_id=text)
+    if await Trace.objects.filter(claude_code_session_id=text).aexists():
+        return TraceFilter(claude_code_session_id=text)
+    return None
+
+
 async def dump(trace_id: str) -> ErrorDump | None:
     """Error dump of a trace, with the trace prefetched."""
     if not _may_be_id(trace_id):
@@ -109,6 +121,8 @@ async def neighbours(of: Trace) -> tuple[Trace | None, Trace | None]:
 def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
     """Indexed condition, and conditions to check row by row; None if there are none."""
     equal = {
+        "upstream_request_id": where.upstream_request_id or None,
+        "claude_code_session_id": where.claude_code_session_id or None,
         "conversation_id": where.conversation_id or None,
         "end_reason": where.end_reason or None,
         "status": where.status or None,
@@ -130,7 +144,7 @@ def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
         rest["id"] = where.id
     if where.min_duration_ms:
         rest["duration_ms__gte"] = where.min_duration_ms
-    for name in ("dialect", "key_label", "error_type", "error_phase"):
+    for name in ("dialect", "engine", "key_label", "error_type", "error_phase"):
         if getattr(where, name):
             rest[name] = getattr(where, name)
     return lead, rest or None

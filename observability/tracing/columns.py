@@ -6,6 +6,7 @@ from typing import Any
 
 from apiproxy.core.errors import FailureKind
 from apiproxy.core.text import storable
+from apiproxy.core.turns import Turn
 from observability.models import ID_CHARS, MESSAGE_CHARS, NAME_CHARS, UNPRICED_CHARS
 from observability.tracing.body_stats import strings_of
 from observability.tracing.prompt_masking import Prompt
@@ -68,9 +69,13 @@ def _request(trace: ActiveTrace) -> dict[str, Any]:
         "key_id": caller.key_id,
         "key_label": storable(caller.key_label, NAME_CHARS),
         "dialect": turn.dialect,
+        "engine": trace.engine,
         "requested_model": storable(turn.requested_model, NAME_CHARS),
         "model": storable(turn.model, NAME_CHARS),
         "conversation_id": storable(turn.conversation_id, NAME_CHARS) if turn.conversation_id else None,
+        "claude_code_session_id": _header(turn, "x-claude-code-session-id") or None,
+        "claude_code_agent_id": _header(turn, "x-claude-code-agent-id"),
+        "claude_code_parent_agent_id": _header(turn, "x-claude-code-parent-agent-id"),
         "client_ip": storable(caller.client_ip, 64),
         "user_agent": storable(caller.user_agent, 300),
         "stream": turn.stream,
@@ -81,6 +86,10 @@ def _request(trace: ActiveTrace) -> dict[str, Any]:
         "system_chars": stats.system_chars,
         "body_bytes": turn.body_bytes,
     }
+
+
+def _header(turn: Turn, name: str) -> str:
+    return storable(turn.headers.get(name, ""), NAME_CHARS)
 
 
 def _phases(trace: ActiveTrace) -> dict[str, Any]:
@@ -103,6 +112,7 @@ def _phases(trace: ActiveTrace) -> dict[str, Any]:
 def _output(trace: ActiveTrace) -> dict[str, Any]:
     usage, types = trace.usage, trace.event_types.copy()
     return {
+        "upstream_request_id": storable(trace.upstream_request_id, NAME_CHARS) or None,
         "stop_reason": storable(trace.stop_reason or "", 64),
         "input_tokens": _bounded(usage.input_tokens),
         "output_tokens": _bounded(usage.output_tokens),

@@ -67,7 +67,7 @@ class Recorder:
             self._open(turn, event)
         elif type(event) is Streamed:
             before = trace.last_event_at if trace.first_token_at is not None else None
-            if trace.add_stream(event.at, event.events):
+            if trace.add_stream(event.at, event.events, event.headers):
                 self._phase_changed(trace)
             elif before is not None and self._on_gap is not None:
                 self._on_gap(trace.latest - before)

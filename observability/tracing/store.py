@@ -24,9 +24,10 @@ _TRACE_COLUMNS = tuple(field.attname for field in Trace._meta.concrete_fields)
 # Known from the start: not updated at the end, which saves index updates.
 _UNCHANGING = frozenset(
     {
-        "id", "node", "process", "key_id", "key_label", "dialect", "requested_model", "model", "conversation_id",
+        "id", "node", "process", "key_id", "key_label", "dialect", "engine", "requested_model", "model",
+        "conversation_id",
         "client_ip", "user_agent", "stream", "thinking", "tool_count", "message_count", "prompt_chars", "system_chars",
-        "body_bytes", "received_at",
+        "body_bytes", "received_at", "claude_code_session_id", "claude_code_agent_id", "claude_code_parent_agent_id",
     }
 )  # fmt: skip
 _TRACES = Upsert(

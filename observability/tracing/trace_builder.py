@@ -1,11 +1,12 @@
 """Trace of a running turn, built from its events. No I/O; called for every stream event."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import (
+    UPSTREAM_REQUEST_ID,
     Admitted,
     Cancelled,
     CancelReason,
@@ -78,6 +79,7 @@ class ActiveTrace:
         "stop_reason",
         "tool_calls",
         "turn",
+        "upstream_request_id",
         "usage",
         "worker_pid",
         "worker_ready_at",
@@ -117,6 +119,7 @@ class ActiveTrace:
         self.stop_reason = ""
         self.response_id = ""
         self.response_model = ""
+        self.upstream_request_id = ""
         self.usage = Usage()
         if self.answer is not None:
             self.answer = MessageDigest()
@@ -124,6 +127,11 @@ class ActiveTrace:
     @property
     def id(self) -> str:
         return self.turn.id
+
+    @property
+    def engine(self) -> str:
+        """Engine of the run; empty if the request was rejected before it."""
+        return "" if self.queued_at is None else self.turn.engine
 
     @property
     def ended(self) -> bool:
@@ -150,14 +158,14 @@ class ActiveTrace:
     def release_body(self) -> None:
         """Free the body, which may be tens of megabytes; `body_stats` stays available."""
         _ = self.body_stats
-        self.body = None
+        self.turn, self.body = replace(self.turn, body={}), None
 
     def apply(self, event: Event) -> bool:
         """Apply an event of the run; True if the phase changed. Ignored after the end."""
         if self.finished_at is not None:
             return False
         if type(event) is Streamed:
-            return self.add_stream(event.at, event.events)
+            return self.add_stream(event.at, event.events, event.headers)
         at = self._advance(event.at)
         match event:
             case Queued(position=position):
@@ -178,9 +186,11 @@ class ActiveTrace:
                 assert_never(event)
         return True
 
-    def add_stream(self, at: float, events: Sequence[StreamEvent]) -> bool:
-        """Apply a batch of the upstream's stream events; True if the phase changed."""
+    def add_stream(self, at: float, events: Sequence[StreamEvent], headers: Mapping[str, str] | None = None) -> bool:
+        """Apply a batch of the upstream's stream events; True if the phase changed. headers: see `Streamed`."""
         at = self._advance(at)
+        if headers:
+            self.upstream_request_id = headers.get(UPSTREAM_REQUEST_ID, "")
         counts, chars, tokens = self.event_types, 0, False
         for event in events:
             kind = event.get("type")
@@ -198,7 +208,9 @@ class ActiveTrace:
             else:
                 self._note(kind, event)
         self.output_chars += chars
-        self.last_event, self.last_event_at = events[-1], at
+        self.last_event_at = at
+        if events:
+            self.last_event = events[-1]
         if self.answer is not None:
             self.answer.add(events)
         return self._stream_phase(at, tokens=tokens)
@@ -262,6 +274,8 @@ class ActiveTrace:
                 drained = error.kind is FailureKind.DRAINING
                 self.end_reason = EndReason.INTERRUPTED if drained else end_reason_of(error.kind)
                 self.failure = Failure(error=error, phase=self.phase, diagnostics=diagnostics)
+                if error.upstream is not None:
+                    self.upstream_request_id = error.upstream.headers.get(UPSTREAM_REQUEST_ID, self.upstream_request_id)
                 self._settle_usage(usage)
             case Cancelled(reason=reason, usage=usage):
                 left = reason is CancelReason.CLIENT_DISCONNECT

@@ -186,11 +186,17 @@ def test_models_can_be_changed_but_for_their_id(admin_client: Client) -> None:
         "max_output_tokens": "1000",
         "input_price": "1.25",
         "long_prompt_factor": "1",
+        "description": "The large one",
+        "capabilities": '{"batch": {"supported": true}}',
     }
     admin_client.post(f"{MODELS}claude-opus-5-5/change/", data)
     row.refresh_from_db()
     assert row.aliases == ["opus", "best"]
     assert row.max_output_tokens == 1000
+    assert (row.description, row.capabilities) == ("The large one", {"batch": {"supported": True}})
+    admin_client.post(f"{MODELS}claude-opus-5-5/change/", data | {"capabilities": ""})
+    row.refresh_from_db()
+    assert row.capabilities is None
     assert not Model.objects.filter(pk="claude-other").exists()
     assert "best" in page(admin_client, MODELS)
     assert "best" in page(admin_client, f"{MODELS}claude-opus-5-5/change/")

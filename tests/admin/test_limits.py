@@ -1,5 +1,6 @@
 """Usage, budgets and rotation in the admin."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,9 @@ from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
+from apiproxy.conf import Credential
 from apiproxy.core.errors import ProxyError
 from apiproxy.keys.authentication import require_dialect
 from apiproxy.keys.cache import Keyring, rotate, set_new_secret
@@ -182,6 +185,17 @@ def test_edit_factors_and_fees_of_a_model(admin_client: Client) -> None:
     row = Model.objects.get(pk="claude-opus-5-5")
     assert row.speed_factors == {"fast": "2.5", "turbo": "6"}
     assert row.tier_factors == {}
+
+
+def test_choose_engine_of_model(admin_client: Client, settings: Settings) -> None:
+    form = model_form(admin_client, engine="http", created_at="", retires_at="")
+    settings.GATEWAY = replace(settings.GATEWAY, credential=Credential(kind="bedrock"))
+    refused = admin_client.post(MODEL, form)
+    assert "CLAUDE_CODE_USE_BEDROCK" in str(refused.context["adminform"].form.errors["engine"])
+
+    settings.GATEWAY = replace(settings.GATEWAY, credential=Credential(kind="api_key"))
+    assert admin_client.post(MODEL, form).status_code == 302
+    assert Model.objects.get(pk="claude-opus-5-5").engine == "http"
 
 
 @pytest.mark.parametrize("rates", ["fast", "fast two", "fast -1", "fast NaN", "fast 1e9", "fast 2\nfast 3", "f/a 1"])

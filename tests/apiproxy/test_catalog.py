@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import OperationalError, connection
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from apiproxy.catalog import CACHE_TTL_S, DEFAULT_MAX_OUTPUT_TOKENS, Catalog, ResolvedModel
+from apiproxy.catalog import CACHE_TTL_S, DEFAULT_MAX_OUTPUT_TOKENS, Catalog, ResolvedModel, stored_engines
 from apiproxy.core.events import Usage
 from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard
 from apiproxy.models import Model
@@ -43,6 +43,24 @@ def resolve(catalog: Catalog, name: str) -> ResolvedModel:
 )
 def test_a_family_name_means_its_newest_model(catalog: Catalog, name: str, model_id: str) -> None:
     assert resolve(catalog, name).id == model_id
+
+
+def test_resolve_own_engine_of_model(catalog: Catalog, settings: Settings) -> None:
+    Model.objects.filter(pk="claude-opus-5-5").update(engine="http")
+    assert resolve(catalog, "opus").engine == "http"
+    assert resolve(catalog, "sonnet").engine == "sdk"
+    assert resolve(catalog, "claude-unknown").engine == "sdk"
+    settings.GATEWAY = replace(settings.GATEWAY, engine="http")
+    catalog.forget()
+    assert {resolve(catalog, name).engine for name in ("opus", "sonnet", "claude-unknown")} == {"http"}
+
+
+def test_name_engines_of_enabled_models(catalog: Catalog) -> None:
+    Model.objects.filter(pk="claude-opus-5-5").update(engine="http", enabled=False)
+    assert async_to_sync(catalog.engines)() == stored_engines() == {"sdk"}
+    Model.objects.filter(pk="claude-opus-5-5").update(enabled=True)
+    catalog.forget()
+    assert async_to_sync(catalog.engines)() == stored_engines() == {"sdk", "http"}
 
 
 def test_list_every_model_of_official_client_not_retired(catalog: Catalog) -> None:

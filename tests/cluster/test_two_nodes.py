@@ -121,7 +121,7 @@ def test_each_node_shows_what_all_do_and_ends_what_another_has(nodes: tuple[Node
     # Either process of b may answer, and their peer states are up to two seconds old.
     eventually(lambda: sorted(it["node"] for it in b.get("/debug/health")["processes"]) == nodes_seen, within_s=10)
     queue = {"active": 2, "waiting": 0, "max": 8}
-    eventually(lambda: b.get("/debug/stats")["queue"] == queue, within_s=10)
+    eventually(lambda: b.get("/debug/stats")["queue"] == {**queue, "byEngine": {"sdk": queue}}, within_s=10)
     with contextlib.closing(signed_in(b)) as browser:
         snapshot = eventually(lambda: shown_with_both(browser, theirs, own), within_s=10)
         processes = b.get("/debug/health")["processes"]

@@ -1,6 +1,7 @@
 """Batch worker: order, batching, bounds, retries, and reporting of lost jobs."""
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -204,3 +205,28 @@ def test_keep_room_for_jobs_that_matter_more(work: Work) -> None:
     worker = BatchWorker("test", work, max_pending=2, autostart=False)
     assert [worker.submit(1, max_pending=1), worker.submit(2, max_pending=1), worker.submit(3)] == [True, False, True]
     assert worker.stop(0) == 2
+
+
+class Held:
+    """A job that a test can watch."""
+
+
+class Nothing(Handler[Held]):
+    """Does nothing with its jobs."""
+
+    def do(self, jobs: Sequence[Held]) -> list[None]:
+        return [None] * len(jobs)
+
+
+def test_keep_no_job_after_its_batch() -> None:
+    """Else the body of a trace stays in memory until the next one."""
+    worker: BatchWorker[Held] = BatchWorker("test", Nothing(), tick_s=60, linger_s=0.01)
+    job = Held()
+    kept = weakref.ref(job)
+    worker.submit(job)
+    del job
+    try:
+        assert worker.flush(WITHIN_S)
+        eventually(lambda: kept() is None, within_s=WITHIN_S, why="the job is let go of")
+    finally:
+        worker.stop(WITHIN_S)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.support import KEYS, Prepared
-from tests.limits.gateways import make_keys, manage
+from tests.limits.gateways import make_keys
 from tests.support.gateway import GatewayProcess
 
 
@@ -11,5 +11,5 @@ from tests.support.gateway import GatewayProcess
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """A database for every gateway of these tests."""
     never_started = GatewayProcess(tmp_path_factory.mktemp("prepared"), upstream=None)
-    manage(never_started, "migrate", "--verbosity=0")
+    never_started.put_database()
     return Prepared(never_started.state_dir / "db.sqlite3", make_keys(never_started, KEYS))

@@ -35,7 +35,7 @@ def watched(
     env = {
         "CLAUDE_PROXY_UPSTREAM_RETRIES": "1",
         "CLAUDE_PROXY_BREAKER_FAILURES": str(FAILURES),
-        "CLAUDE_PROXY_BREAKER_OPEN_MS": "4000",
+        "CLAUDE_PROXY_BREAKER_OPEN_MS": "2000",
         "CLAUDE_PROXY_MAX_CONCURRENT": str(SLOTS),
         "CLAUDE_PROXY_QUEUE_MAX": str(PLACES),
     }
@@ -112,9 +112,16 @@ def _passed(status: int) -> int:
 def test_one_key_cannot_fill_the_queue(watched: Watched) -> None:
     """`queue-one-key`"""
     many = SLOTS + PLACES
+
+    def queue() -> tuple[int, int]:
+        found = watched.get("/debug/health")["queue"]
+        return found["active"], found["waiting"]
+
     with ThreadPoolExecutor(many) as pool:
-        heavy = [pool.submit(watched.ask, "[[first=4]] [[n=1]]", key="unused") for _ in range(many)]
-        eventually(lambda: watched.get("/debug/health")["queue"]["waiting"] == PLACES, within_s=30)
+        heavy = [pool.submit(watched.ask, "[[first=6]] [[n=1]]", key="unused") for _ in range(SLOTS)]
+        eventually(lambda: queue() == (SLOTS, 0), within_s=30)
+        heavy += [pool.submit(watched.ask, "[[n=1]]", key="unused") for _ in range(PLACES)]
+        eventually(lambda: queue() == (SLOTS, PLACES), within_s=30)
         assert watched.ask("[[n=1]]").status == 200
         seen = [one.result() for one in heavy]
 
@@ -128,7 +135,7 @@ def test_fifty_kinds_of_bad_requests_cost_another_key_nothing(stand_in: StandInP
     """The short form of `python -m bench.badkey`, without its times."""
     gateway = GatewayProcess(tmp_path, upstream=stand_in.base_url, env={"CLAUDE_PROXY_BREAKER_FAILURES": "10"}).start()
     try:
-        line = asyncio.run(measure(gateway, count=4 * len(KINDS), rate=10, alone=3))
+        line = asyncio.run(measure(gateway, count=2 * len(KINDS), rate=10, alone=3))
     finally:
         gateway.stop()
 

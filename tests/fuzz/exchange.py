@@ -137,4 +137,5 @@ def _fault_of_json(path: str, answer: Answer) -> str | None:
     shaped = body.get("type") == "error" and isinstance(error, dict) and error.keys() == {"type", "message"}
     if not shaped:
         return "its shape"
-    return None if body["request_id"] == answer.headers["request-id"] else "another request's id"
+    known = (answer.headers["request-id"], answer.headers.get("x-upstream-request-id"))
+    return None if body["request_id"] in known else "another request's id"

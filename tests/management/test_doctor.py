@@ -26,12 +26,14 @@ from apiproxy.management.doctor import (
     check_cli,
     check_credential,
     check_database,
+    check_engines,
     check_folder,
     check_keys,
     check_live,
     check_memory,
     check_proxy,
 )
+from apiproxy.models import Model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,6 +49,16 @@ def test_another_cli_than_the_tested_one_is_a_warning() -> None:
         finding = check_cli(sdk=sdk, reported=reported)
         assert finding.level is Level.WARN
         assert TESTED_CLI in finding.hint
+
+
+def test_name_engines_and_their_problem() -> None:
+    api_key = Credential(kind="api_key")
+    assert check_engines({"sdk"}, default="sdk", credential=Credential(kind="bedrock")).level is Level.OK
+    assert check_engines({"sdk", "http"}, default="http", credential=api_key).message == "http, sdk for single models"
+    finding = check_engines({"sdk", "http"}, default="sdk", credential=Credential(kind="bedrock"))
+    assert finding.level is Level.FAIL
+    assert "CLAUDE_CODE_USE_BEDROCK" in finding.message
+    assert "sdk engine" in finding.hint
 
 
 def test_a_cli_that_does_not_run_is_a_failure() -> None:
@@ -190,6 +202,32 @@ def test_the_command_says_a_line_for_each_check() -> None:
     assert any("createapikey" in line for line in lines)
     async_to_sync(create_key)("ci")
     assert findings(report())["keys"] == "ok"
+
+
+@pytest.mark.django_db
+def test_skip_cli_and_its_memory_with_http_alone(settings: Settings) -> None:
+    settings.GATEWAY = replace(settings.GATEWAY, engine="http")
+    lines = report()
+    assert "cli" not in findings(lines)
+    assert any(line.startswith("ok    engines: http") for line in lines)
+    assert any("no workers" in line for line in lines if "memory:" in line)
+    Model.objects.filter(pk="claude-opus-5-5").update(engine="sdk")
+    assert findings(report())["cli"] == "ok"
+
+
+@pytest.mark.django_db
+def test_make_live_turn_through_engine_of_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def live_turn(settings: GatewaySettings, model: str) -> str:
+        asked.append((settings.engine, model))
+        return "ready"
+
+    monkeypatch.setattr(doctor.Command, "live_turn", staticmethod(live_turn))
+    Model.objects.filter(pk="claude-opus-5-5").update(engine="http")
+    report("--live", "--model", "opus")
+    report("--live", "--model", "sonnet")
+    assert asked == [("http", "claude-opus-5-5"), ("sdk", "claude-sonnet-5-5")]
 
 
 @pytest.mark.django_db

@@ -20,7 +20,7 @@ from apiproxy.core.events import (
     WorkerReady,
 )
 from apiproxy.core.text import storable
-from apiproxy.core.turns import Caller, Turn, new_id
+from apiproxy.core.turns import Caller, EngineName, Turn, new_id
 from apiproxy.engines.base import WorkerSnapshot
 from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import BreakerSnapshot, BreakerState
@@ -125,10 +125,13 @@ class Gateway(ProcessRuntime):
     cancelled: list[str] = field(default_factory=list)
     retirable: set[str] = field(default_factory=set)
     dead: list[str] = field(default_factory=list)
+    own_queues: dict[EngineName, QueueSnapshot] = field(
+        default_factory=lambda: {"sdk": QueueSnapshot(active=1, waiting=2, max=5)}
+    )
     settled: Settlements = field(default_factory=lambda: Settlements(0, False, 0))
 
-    def queue(self) -> QueueSnapshot:
-        return QueueSnapshot(active=1, waiting=2, max=5)
+    def queues(self) -> dict[EngineName, QueueSnapshot]:
+        return self.own_queues
 
     def upstream(self) -> BreakerSnapshot:
         return BreakerSnapshot(state=BreakerState.OPEN, failures=10, opened=3, retry_after_s=2.5)

@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from apiproxy.core.errors import FailureKind
+from apiproxy.core.events import Streamed
 from apiproxy.models import Session, Usage
 from observability.dashboard.waterfall import waterfall
 from observability.models import Trace
@@ -25,7 +26,18 @@ from observability.tracing.model_labels import ModelNames
 from observability.tracing.redact import Redactor
 from observability.tracing.store import Record, Store, write_sums, write_traces
 from observability.tracing.synthetic import synthetic_traces
-from tests.observability.builders import Gateway, course, draft_of, failed, make_turn, opening, refused
+from tests.observability.builders import (
+    NOW,
+    Gateway,
+    course,
+    draft_of,
+    failed,
+    finished,
+    make_turn,
+    message_start,
+    opening,
+    refused,
+)
 from tests.observability.dashboards import make_key, make_user, set_demo
 
 pytestmark = pytest.mark.django_db
@@ -236,6 +248,44 @@ def keep(*events: Any, **turn: Any) -> str:
     store = Store(node="here", redactor=Redactor(), names=ModelNames())
     store.write([Record(draft, final=True)])
     return draft.id
+
+
+def answered_by_http(**turn: Any) -> str:
+    streamed = Streamed(NOW + 0.3, [message_start()], headers={"x-upstream-request-id": "req_011upstream"})
+    return keep(*opening(), streamed, finished(), engine="http", **turn)
+
+
+def test_filter_requests_by_engine(admin: Client) -> None:
+    http, sdk = answered_by_http(), keep(*course())
+    assert 'name="engine"' in text_of(admin, "/dashboard/requests")
+    for engine, shown, hidden in (("http", http, sdk), ("sdk", sdk, http)):
+        text = text_of(admin, f"/dashboard/requests?engine={engine}")
+        assert shown in text
+        assert hidden not in text
+
+
+def test_find_request_by_upstream_id_and_claude_session(admin: Client) -> None:
+    trace_id = answered_by_http(headers={"x-claude-code-session-id": "5f6e-session"})
+    other = keep(*course())
+    for text in ("req_011upstream", "5f6e-session"):
+        page = text_of(admin, f"/dashboard/requests?q={text}")
+        assert trace_id in page
+        assert other not in page
+    assert "No requests match" in text_of(admin, "/dashboard/requests?q=req_011upstream&status=error")
+
+
+def test_show_engine_and_ids_of_request(admin: Client) -> None:
+    headers = {
+        "x-claude-code-session-id": "5f6e-session",
+        "x-claude-code-agent-id": "agent-2",
+        "x-claude-code-parent-agent-id": "agent-1",
+    }
+    text = text_of(admin, f"/dashboard/requests/{answered_by_http(headers=headers)}")
+    for shown in ("<dd>http</dd>", "req_011upstream", "session 5f6e-session", "agent agent-2", "of agent-1"):
+        assert shown in text
+    text = text_of(admin, f"/dashboard/requests/{keep(*course())}")
+    assert "<dd>sdk</dd>" in text
+    assert "Claude Code" not in text
 
 
 def test_show_refusal_reason_and_tiny_cost_in_list(admin: Client) -> None:

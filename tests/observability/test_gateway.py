@@ -100,6 +100,16 @@ def test_every_outcome_leaves_the_trace_that_it_deserves(observed: Observed) -> 
         assert (trace["endReason"], trace["error"]["type"]) == ("refused", kind)
 
 
+def test_trace_chat_refused_after_translation_as_asked_for(observed: Observed) -> None:
+    body = {"model": "sonnet", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    with observed.process.http(**{"x-conversation-mode": "unknown"}) as client:
+        refused = client.post("/v1/chat/completions", json=body)
+
+    assert refused.status_code == 400
+    trace = observed.ended(refused.headers["request-id"])
+    assert (trace["requestedModel"], trace["stream"], trace["endReason"]) == ("sonnet", True, "refused")
+
+
 def test_totals_of_statistics_metrics_and_rows_are_the_same(observed: Observed) -> None:
     for text in ("[[n=3]]", "[[status=529]]", "[[n=2]] [[out=7]]"):
         ask(observed, text)

@@ -6,7 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from apiproxy.core.errors import FailureKind
 from apiproxy.core.events import Usage
-from observability.cluster.states import MemberState
+from apiproxy.runs.admission import QueueSnapshot
+from observability.cluster.states import MemberState, queue_of
 from observability.metrics import GatewayCollector, Metrics
 from observability.payloads import worker_row
 from observability.tracing.model_labels import MAX_MODELS, ModelNames
@@ -96,10 +97,9 @@ def test_counters_never_fall_whatever_the_upstream_says() -> None:
 
 
 def state_of(gateway: Gateway, process: str) -> MemberState:
-    queue = gateway.queue()
     return {
         "process": process, "node": "here", "pid": 1, "started": NOW, "at": NOW, "rss": 1, "active": 0, "runs": [],
-        "queue": {"active": queue.active, "waiting": queue.waiting, "max": queue.max},
+        "queue": queue_of(gateway.queues()),
         "upstream": {"state": "open", "failures": 10, "opened": 3},
         "workers": [worker_row(worker, node="here", process=process) for worker in gateway.workers()],
     }  # fmt: skip
@@ -123,6 +123,29 @@ def test_queues_workers_and_losses_are_read_when_the_metrics_are() -> None:
     metrics.flush({"trace": 7, "log_line": 3})
     found = read(metrics)
     assert (found["dropped_total", (("what", "trace"),)], found["dropped_total", (("what", "log_line"),)]) == (7, 3)
+
+
+def test_count_runs_and_slots_by_engine() -> None:
+    metrics, recorder = make()
+    for engine in ("sdk", "http", "http"):
+        turn = make_turn(engine=engine)
+        for event in course():
+            recorder.on_event(turn, event)
+    recorder.on_event(make_turn(engine="http"), refused())
+    collector = GatewayCollector(version="1.2.3")
+    metrics.registry.register(collector)
+    both = Gateway()
+    both.own_queues["http"] = QueueSnapshot(active=7, waiting=3, max=1000)
+    collector.update([state_of(both, "a"), state_of(Gateway(), "b")])
+    found = read(metrics)
+
+    assert found["engine_requests_total", (("engine", "http"), ("status", "completed"))] == 2
+    assert found["engine_requests_total", (("engine", "sdk"), ("status", "completed"))] == 1
+    assert found["engine_max_runs", (("engine", "http"),)] == 1000
+    assert found["engine_max_runs", (("engine", "sdk"),)] == 10
+    assert found["engine_active_runs", (("engine", "http"),)] == 7
+    assert found["engine_queue_length", (("engine", "http"),)] == 3
+    assert found["max_runs", ()] == 1010
 
 
 def test_stalls_and_retries_are_counted() -> None:

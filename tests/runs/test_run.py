@@ -94,6 +94,8 @@ class TestOrder:
         assert ending is started.ending
         times = [event.at for event in started.heard]
         assert times == sorted(times)
+        batches = [event for event in started.heard if isinstance(event, Streamed)]
+        assert [batch.headers is not None for batch in batches] == [True] + [False] * (len(batches) - 1)
         assert desk.free()
 
     async def test_keep_slot_until_worker_is_free_after_disconnect(self, pool: Pool) -> None:

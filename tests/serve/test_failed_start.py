@@ -29,6 +29,7 @@ STAGES = (
     "apiproxy.management.commands.serve:banner_lines",
     "apiproxy.management.commands.serve:write_first_login:OSError",
 )
+BEFORE_THE_DATABASE = STAGES[:1]
 IN_A_CHILD = ("proxy_site.operations:Observability.start", "apiproxy.engines.sdk.pool:Pool.warm:SystemExit")
 IN_THE_SUPERVISOR = ("apiproxy.management.commands.serve:banner_lines", "apiproxy.models:ApiKey.save")
 
@@ -50,6 +51,7 @@ def failed_start(folder: Path, fails: str, **env: str) -> GatewayProcess:
         upstream=None,
         env={"ODD_FAILS": fails, "CLAUDE_PROXY_API_KEY": "", "CLAUDE_PROXY_WARM_WORKERS": "1", **env},
         manage=(ODD_MANAGE,),
+        migrated=fails not in BEFORE_THE_DATABASE,
     )
     with pytest.raises(AssertionError):
         gateway.start()

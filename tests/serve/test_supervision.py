@@ -34,16 +34,44 @@ MAX_PAUSE_S = 2.0
 pytestmark = [pytest.mark.xdist_group("processes"), pytest.mark.long]
 
 
-@pytest.fixture
-def single(stand_in: StandInProcess, tmp_path: Path) -> Iterator[GatewayProcess]:
+@contextlib.contextmanager
+def started(folder: Path, stand_in: StandInProcess) -> Iterator[GatewayProcess]:
     env = {
         "CLAUDE_PROXY_MAX_CONCURRENT": "2",
         "CLAUDE_PROXY_WARM_WORKERS": "1",
         "CLAUDE_PROXY_WATCHDOG_MS": str(WATCHDOG_MS),
     }
-    gateway = GatewayProcess(tmp_path, upstream=stand_in.base_url, env=env).start()
+    gateway = GatewayProcess(folder, upstream=stand_in.base_url, env=env).start()
     yield gateway
     gateway.stop()
+
+
+@pytest.fixture
+def own(stand_in: StandInProcess, tmp_path: Path) -> Iterator[GatewayProcess]:
+    """A gateway that the test may leave in any state."""
+    with started(tmp_path, stand_in) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def shared(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with started(tmp_path_factory.mktemp("shared"), stand_in) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def single(shared: GatewayProcess) -> GatewayProcess:
+    """A gateway with one process, which other tests may have replaced."""
+
+    def one_is_ready() -> bool:
+        try:
+            return len(shared.servers()) == 1 and answered(shared) == 200
+        except httpx.TransportError:
+            return False
+
+    eventually(one_is_ready, within_s=60)
+    shared.pid = shared.servers()[0].pid
+    return shared
 
 
 def answered(gateway: GatewayProcess) -> int:
@@ -54,47 +82,48 @@ def answered(gateway: GatewayProcess) -> int:
 @pytest.mark.fault(
     "SIGHUP", "while an answer streams", plain="200", streamed="200", after="a new process on the socket"
 )
-def test_sighup_renews_a_single_process_and_cuts_no_turn(single: GatewayProcess) -> None:
-    old = single.pid
-    reader = Reader(single, "[[n=60]] [[gap=0.1]]")
+def test_sighup_renews_a_single_process_and_cuts_no_turn(own: GatewayProcess) -> None:
+    old = own.pid
+    reader = Reader(own, "[[n=60]] [[gap=0.1]]")
     reader.start()
     assert reader.begun.wait(30)
-    single.process.send_signal(signal.SIGHUP)
-    eventually(lambda: any(server.pid != old for server in single.servers()), within_s=30)
-    assert answered(single) == 200
+    own.process.send_signal(signal.SIGHUP)
+    eventually(lambda: any(server.pid != old for server in own.servers()), within_s=30)
+    assert answered(own) == 200
     reader.join(60)
     assert "event: message_stop" in reader.text
-    eventually(lambda: "All processes are renewed." in single.output, within_s=60)
-    (new,) = single.servers()
+    eventually(lambda: "All processes are renewed." in own.output, within_s=60)
+    (new,) = own.servers()
     assert new.pid != old
-    assert answered(single) == 200
-    with closing(sqlite3.connect(single.state_dir / "db.sqlite3")) as database:
+    assert answered(own) == 200
+    with closing(sqlite3.connect(own.state_dir / "db.sqlite3")) as database:
         query = "SELECT COUNT(*) FROM observability_trace WHERE status <> 'completed'"
         eventually(lambda: database.execute(query).fetchone() == (0,), why="no trace stays active")
 
 
-def test_replaces_a_successor_that_dies_beside_the_old_one(single: GatewayProcess) -> None:
-    old, address = single.pid, urlsplit(single.base_url)
-    reader = Reader(single, "[[n=900]] [[gap=0.1]]")
+def test_replaces_a_successor_that_dies_beside_the_old_one(own: GatewayProcess) -> None:
+    old, address = own.pid, urlsplit(own.base_url)
+    reader = Reader(own, "[[n=900]] [[gap=0.1]]")
     reader.start()
     assert reader.begun.wait(30)
     with socket.create_connection((address.hostname or "", address.port or 0), timeout=60) as idle:
-        single.process.send_signal(signal.SIGHUP)
+        own.process.send_signal(signal.SIGHUP)
         assert idle.recv(1) == b"", "the old process takes no connections any more, and closes those without a request"
-    (new,) = [server for server in single.servers() if server.pid != old]
+    (new,) = [server for server in own.servers() if server.pid != old]
     new.kill()
     eventually(lambda: not is_alive(new.pid))
-    eventually(lambda: ask_patiently(single) == 200, within_s=60)
+    eventually(lambda: ask_patiently(own) == 200, within_s=60)
     assert is_alive(old), "its answer goes on"
+    os.kill(old, signal.SIGKILL)  # the gateway's end would wait for that answer
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="Linux only")
 def test_starts_a_process_when_the_machine_can_again(single: GatewayProcess) -> None:
-    supervisor, old = single.process.pid, single.pid
+    supervisor, old, shown = single.process.pid, single.pid, len(single.output)
     before = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
     resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (4, before[1]))
     os.kill(old, signal.SIGKILL)
-    eventually(lambda: "No process can be started now (Too many open files)" in single.output, within_s=30)
+    eventually(lambda: "No process can be started now (Too many open files)" in single.output[shown:], within_s=30)
     resource.prlimit(supervisor, resource.RLIMIT_NOFILE, before)
     eventually(lambda: bool(single.servers()), within_s=30)
     eventually(lambda: ask_patiently(single) == 200, within_s=60)
@@ -131,6 +160,7 @@ def test_replaces_a_process_whose_event_loop_is_stuck(single: GatewayProcess) ->
 
 
 def test_kills_no_process_after_the_whole_machine_slept(single: GatewayProcess) -> None:
+    before = len(single.output)
     family = [psutil.Process(single.process.pid), psutil.Process(single.pid)]
     for process in family:
         process.suspend()
@@ -142,20 +172,20 @@ def test_kills_no_process_after_the_whole_machine_slept(single: GatewayProcess) 
     quiet_until = time.monotonic() + 2.0
     eventually(lambda: time.monotonic() >= quiet_until, within_s=60)
     assert single.servers() == [family[1]]
-    assert "stuck" not in single.output
+    assert "stuck" not in single.output[before:]
 
 
-def test_answers_clients_while_its_process_dies_again_and_again(single: GatewayProcess) -> None:
+def test_answers_clients_while_its_process_dies_again_and_again(own: GatewayProcess) -> None:
     for _ in range(6):
-        for server in eventually(single.servers, within_s=30):
+        for server in eventually(own.servers, within_s=30):
             with contextlib.suppress(psutil.NoSuchProcess):
                 server.kill()
             eventually(lambda pid=server.pid: not is_alive(pid))  # type: ignore[misc]  # bound now
     with ThreadPoolExecutor(4) as clients:
-        statuses = set(clients.map(lambda _: ask_patiently(single), range(8)))
+        statuses = set(clients.map(lambda _: ask_patiently(own), range(8)))
     assert statuses <= {200, 503}
-    eventually(lambda: answered(single) == 200, within_s=60)
-    pauses = [float(pause) for pause in re.findall(r"another is started in (\S+) s", single.output)]
+    eventually(lambda: answered(own) == 200, within_s=60)
+    pauses = [float(pause) for pause in re.findall(r"another is started in (\S+) s", own.output)]
     assert len(pauses) >= 6
     assert max(pauses) <= MAX_PAUSE_S
 

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from apiproxy.core.events import StreamEvent
+from apiproxy.core.turns import DEFAULT_API_VERSION
 from apiproxy.engines.base import Answer, EngineRequest, Outcome
 from apiproxy.engines.sdk.launch import LaunchSpec, bundled_cli
 from apiproxy.engines.sdk.pool import Pool, PoolLimits
@@ -32,9 +33,25 @@ def body_of(prompt: str, **fields: Any) -> dict[str, Any]:
     return {"model": MODEL, "max_tokens": 100, "messages": [{"role": "user", "content": prompt}], **fields}
 
 
-def engine_request(prompt: str, *, betas: tuple[str, ...] = (), **fields: Any) -> EngineRequest:
+def engine_request(
+    prompt: str,
+    *,
+    betas: tuple[str, ...] = (),
+    api_version: str = DEFAULT_API_VERSION,
+    headers: Mapping[str, str] | None = None,
+    key_id: int | None = None,
+    **fields: Any,
+) -> EngineRequest:
     """The prompt as the engine wants it."""
-    return EngineRequest(run_id=mark(), model=MODEL, body=body_of(prompt, **fields), betas=betas)
+    return EngineRequest(
+        run_id=mark(),
+        key_id=key_id,
+        model=MODEL,
+        body=body_of(prompt, **fields),
+        betas=betas,
+        api_version=api_version,
+        headers=headers or {},
+    )
 
 
 def pool_in(

@@ -1,9 +1,12 @@
 """The whole gateway as an operator runs it: `manage.py serve` in a process of its own."""
 
 import contextlib
+import functools
 import re
 import secrets
 import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +15,12 @@ import anthropic
 import httpx
 import psutil
 
-from tests.support.processes import LoggedProcess, children_of, clean_environment
+from tests.support.processes import ROOT, LoggedProcess, children_of, clean_environment
 from tests.support.waiting import eventually
 
 _START_S = 120.0
 _STOP_S = 40.0
+_MIGRATE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class GatewayProcess:
 
     `start` returns once /readyz does. process is the supervisor; pid the id of its serve process, or of the first one,
     as they were at the start. env adds to or replaces the gateway's variables; upstream None starts it without
-    a credential, in demo mode. manage: what is run instead of manage.py (`tests/support/odd_manage.py`).
+    a credential, in demo mode. manage: what is run instead of manage.py (`tests/support/odd_manage.py`). migrated: it
+    finds a migrated SQLite database, which saves 0.5 s; without, it starts from nothing. Default: unless in demo mode.
     """
 
     def __init__(
@@ -44,8 +49,10 @@ class GatewayProcess:
         env: Mapping[str, str] | None = None,
         manage: Sequence[str] = ("manage.py",),
         stdin: int = subprocess.PIPE,
+        migrated: bool | None = None,
     ) -> None:
         self._manage = manage
+        self._migrated = (upstream is not None) if migrated is None else migrated
         self._stdin = stdin
         self.api_key = (env or {}).get("CLAUDE_PROXY_API_KEY") or f"sk-test-{secrets.token_urlsafe(24)}"
         self.state_dir = folder / "state"
@@ -66,6 +73,8 @@ class GatewayProcess:
 
     def start(self) -> "GatewayProcess":
         """Starts it and waits until it is ready; AssertionError with its output where that fails."""
+        if self._migrated and "DATABASE_URL" not in self._env:
+            self.put_database()
         self.process = LoggedProcess([*self._manage, "serve"], log=self._log, env=self._env, stdin=self._stdin)
         try:
             self.base_url = self.process.wait_for_line("listening on ", within_s=_START_S)
@@ -75,6 +84,12 @@ class GatewayProcess:
             self.process.stop(within_s=_STOP_S)
             raise AssertionError(f"{error}\n{self.process.output[-8000:]}") from error
         return self
+
+    def put_database(self) -> None:
+        """Gives it a migrated SQLite database, unless it has one."""
+        self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError), (self.state_dir / "db.sqlite3").open("xb") as database:
+            database.write(_migrated_database())
 
     def stop(self) -> int:
         """Ends it with SIGTERM, as an operator would; the exit code. Its clients are closed."""
@@ -117,6 +132,16 @@ class GatewayProcess:
             return httpx.get(f"{self.base_url}/readyz", timeout=5).status_code == 200
         except httpx.TransportError:
             return False
+
+
+@functools.cache
+def _migrated_database() -> bytes:
+    """A SQLite database that holds what the migrations put into it."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+        env = clean_environment(CLAUDE_PROXY_STATE_DIR=folder)
+        subprocess.run(command, cwd=ROOT, env=env, timeout=_MIGRATE_S, check=True)
+        return (Path(folder) / "db.sqlite3").read_bytes()
 
 
 def sign_in(gateway: GatewayProcess) -> str:

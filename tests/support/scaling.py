@@ -50,6 +50,8 @@ Body = dict[str, Any]
 _TARGET = Target(model="claude-sonnet-4-5-20250929", max_output_tokens=1_000)
 _QUOTING = "messages.0: an error that quotes 'Conversation info' and hello hello 12345678 of the prompt " * 10
 _LIMITLESS = 10**9
+_ATTEMPTS = 9
+"""The best of so many readings counts: sometimes something else has the processor's caches."""
 _ALL_IN_PIECES = -1
 """The smaller body too, which one call into C would parse: the two times are to be those of the same code."""
 
@@ -66,28 +68,27 @@ def assert_linear(reader: str, shape: str, *, small_bytes: int) -> None:
     """Fails where a body of `FACTOR` times the size takes more than `MOST` times as long."""
     row = READERS[reader]
     large, floor_s = row.shapes[shape](small_bytes * FACTOR), _FLOOR_S_PER_BYTE * small_bytes
-    if taken_s(row.read, large, times=1) <= MOST * floor_s:
+    large_s = taken_s(row.read, large)
+    if large_s <= MOST * floor_s:
         return
-    small = row.shapes[shape](small_bytes)
-    for times in (1, 3, 5):  # the more the oftener something else had the processor's caches
-        small_s, large_s = taken_s(row.read, small, times=2 * times), taken_s(row.read, large, times=times)
+    small, small_s = row.shapes[shape](small_bytes), float("inf")
+    for _ in range(_ATTEMPTS):
+        small_s = min(small_s, taken_s(row.read, small), taken_s(row.read, small))
         if large_s <= MOST * max(floor_s, small_s):
             return
+        large_s = min(large_s, taken_s(row.read, large))
     raise AssertionError(f"{small_s:.4f} s for {small_bytes} bytes, {large_s:.4f} s for {FACTOR} times as many")
 
 
-def taken_s(reader: Callable[[Any], object], body: object, *, times: int) -> float:
-    """Processor time of one reading, the best of several, without garbage collections. A refusal is a reading too."""
-    best = float("inf")
+def taken_s(reader: Callable[[Any], object], body: object) -> float:
+    """Processor time of one reading, without garbage collections. A refusal is a reading too."""
     gc.disable()
     try:
-        for _ in range(times):
-            begun = time.process_time()
-            read_or_refuse(reader, body)
-            best = min(best, time.process_time() - begun)
+        begun = time.process_time()
+        read_or_refuse(reader, body)
+        return time.process_time() - begun
     finally:
         gc.enable()
-    return best
 
 
 def read_or_refuse(reader: Callable[[Any], object], body: object) -> None:
@@ -424,9 +425,11 @@ READERS: dict[str, Reader] = {
     "prompt": Reader(lambda body: Prompt(strings_of(body)).remove_from(_QUOTING), MESSAGES),
     "lineage": Reader(lambda body: chain_of(body["messages"], at_once=_ALL_IN_PIECES), MESSAGES),
     "kept messages": Reader(lambda body: decode_within(encode(body["messages"]), body["messages"], 10**6), MESSAGES),
-    "overlay": Reader(lambda body: turn_lines(_overlay(body), control_id="c", message_uuid="u"), MESSAGES),
-    "large overlay": Reader(lambda body: large_turn_lines(_overlay(body), control_id="c", message_uuid="u"), MESSAGES),
-    "overlay as settings": Reader(overlay_settings, MESSAGES),
+    "overlay": Reader(lambda body: turn_lines(_overlay(body), headers="", control_id="c", message_uuid="u"), MESSAGES),
+    "large overlay": Reader(
+        lambda body: large_turn_lines(_overlay(body), headers="", control_id="c", message_uuid="u"), MESSAGES
+    ),
+    "overlay as settings": Reader(lambda body: overlay_settings(body, headers=""), MESSAGES),
     "pieces": Reader(dump_pieces, MESSAGES),
     "policy": Reader(lambda body: check_policy(_POLICY, body), POLICY),
     "most used": Reader(lambda body: max_usage(body, _PRICED, _TABLE), POLICY),

@@ -15,13 +15,14 @@ from apiproxy.core.principal import Principal
 from apiproxy.core.turns import RawBody, Turn
 from apiproxy.dialects.anthropic import count_tokens, errors, models
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
-from apiproxy.dialects.anthropic.parse import beta_names, check_body, with_default_max_tokens
+from apiproxy.dialects.anthropic.parse import beta_names, check_body, check_thread, with_default_max_tokens
 from apiproxy.dialects.anthropic.raw_body import body_for_upstream
 from apiproxy.dialects.anthropic.stream import AnthropicStream
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import respond
+from apiproxy.http.upstream_headers import BETA_HEADER, api_version, client_headers
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runs.runtime import holder
@@ -52,6 +53,7 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
         body = await read_json_object(raw)
         turn = await _turn(request, principal, raw, body, received_at=received_at)
         del raw
+        check_thread(body, turn.engine)
         run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         publish_rejection(request, error, dialect="anthropic", principal=principal, body=body)
@@ -68,13 +70,13 @@ async def _turn(
     request: HttpRequest, principal: Principal, raw: bytes, body: dict[str, Any], *, received_at: float
 ) -> Turn:
     body_bytes = len(raw)
+    version, betas = api_version(request.headers), beta_names(request.headers.get(BETA_HEADER))
     checked = await offload(body_bytes, check_body, body)
     model = await resolve(checked.model)
     require_model(principal, model)
-    engine = gateway_settings().engine
     max_tokens = default_max_tokens(principal.limits, model)
     upstream_body = None
-    if engine == "http":
+    if model.engine == "http":
         upstream_model = model.upstream_id or model.id
         upstream_body = await offload(
             body_bytes, body_for_upstream, raw, body, model=upstream_model, max_tokens=max_tokens
@@ -86,14 +88,16 @@ async def _turn(
         model=model.id,
         requested_model=checked.model,
         upstream_model=model.upstream_id,
+        engine=model.engine,
         stream=bool(checked.stream),
         caller=caller_of(request, principal),
         received_at=received_at,
         body_bytes=body_bytes,
-        betas=beta_names(request.headers.get("anthropic-beta")),
+        betas=betas,
+        api_version=version,
+        headers=client_headers(request.headers, betas=betas),
         conversation_id=conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
-        engine=engine,
         raw_body=None if upstream_body is None else RawBody(upstream_body),
         verbatim=True,
         beta_api=request.GET.get("beta") == "true",

@@ -9,6 +9,7 @@ from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.parse import beta_names, check_body
 from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
 from apiproxy.http.body import read_json_object, take_body
+from apiproxy.http.upstream_headers import BETA_HEADER, VERSION_HEADER, api_version, client_headers
 from apiproxy.keys.authentication import require_allowed, require_model
 from apiproxy.limits.count_tokens import limiter
 
@@ -61,9 +62,9 @@ async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
     body_bytes = len(raw)
     body = await read_json_object(raw)
     del raw
+    version, betas = api_version(request.headers), beta_names(request.headers.get(BETA_HEADER))
     model = await resolve((await offload(body_bytes, check_body, body)).model)
     require_model(principal, model)
-    betas = beta_names(request.headers.get("anthropic-beta"))
     await require_allowed(principal, body, betas=betas, body_bytes=body_bytes)
     counter = await counters.current()
     count = None
@@ -71,7 +72,7 @@ async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
         count = await counter.count(
             {**body, "model": model.upstream_id or model.id},
             body_bytes=body_bytes,
-            betas=",".join(betas),
+            headers=client_headers(request.headers, betas=betas) | {VERSION_HEADER: version},
             beta_api=request.GET.get("beta") == "true",
         )
     if count is None:

@@ -81,7 +81,7 @@ def page(models: Sequence[CatalogModel], wanted: PageRequest) -> tuple[Sequence[
 
 
 def as_anthropic(model: CatalogModel) -> dict[str, Any]:
-    """Model object of the Models API (`ModelInfo`)."""
+    """Model object of the Models API (`ModelInfo`), and `description`, which Claude Code shows."""
     return {
         "type": "model",
         "id": model.id,
@@ -93,7 +93,8 @@ def as_anthropic(model: CatalogModel) -> dict[str, Any]:
         "line": model.family or None,
         "deprecated_at": None,
         "retires_at": _rfc3339(model.retires_at) if model.retires_at is not None else None,
-        "capabilities": None,
+        "description": model.description or None,
+        "capabilities": model.capabilities,
     }
 
 

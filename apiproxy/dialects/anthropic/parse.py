@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.turns import EngineName
 from apiproxy.dialects.anthropic.schemas import MessagesIn
 
 _HEADER_FIELDS = ("betas", "user_profile_id", "workspace_id", "program_use_case_id")
@@ -33,6 +34,20 @@ def check_body(body: Mapping[str, Any]) -> MessagesIn:
         return MessagesIn.model_validate(body)
     except ValidationError as error:
         raise invalid_field(error) from None
+
+
+def check_thread(body: Mapping[str, Any], engine: EngineName) -> None:
+    """Reject a message thread on the SDK engine, with the code that makes clients send the whole history.
+
+    A `continue` must have no `system` and `tools`, which the CLI always sends. Raises ProxyError (INVALID_REQUEST).
+    """
+    if engine == "sdk" and body.get("thread") is not None:
+        raise ProxyError(
+            FailureKind.INVALID_REQUEST,
+            "thread: This gateway does not support message threads; send the whole conversation",
+            param="thread",
+            details={"error_code": "thread_unsupported_request"},
+        )
 
 
 def _check_cli_accepts(body: Mapping[str, Any]) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import StreamEvent
-from apiproxy.dialects.anthropic.errors import error_object
-from apiproxy.http.sse import encode_event
+from apiproxy.dialects.anthropic.errors import error_body
+from apiproxy.http.sse import encode_event, encode_event_data
 
 _PING = encode_event("ping", {"type": "ping"})
 
@@ -23,7 +23,7 @@ class AnthropicStream:
         return b""  # `message_stop` is an upstream event
 
     def failure(self, error: ProxyError) -> bytes:
-        return encode_event("error", error_object(error, self._request_id))
+        return encode_event_data("error", error_body(error, self._request_id))
 
     def ping(self) -> bytes:
         return _PING

@@ -3,22 +3,24 @@
 import asyncio
 import math
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import httpx2
 import orjson
 
 from apiproxy.conf import Credential
+from apiproxy.core.custom_headers import VARIABLE, parse_custom_headers
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
 from apiproxy.core.json_encoding import dump_pieces, dumps
 from apiproxy.core.offload import OFFLOAD_BYTES, offload
+from apiproxy.core.turns import DEFAULT_API_VERSION
+from apiproxy.http.upstream_headers import VERSION_HEADER
 
 COUNT_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 5.0
 
 _MISSING_ENDPOINT_STATUSES = (404, 405, 501)
-_API_VERSION = "2023-06-01"
 _LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=10, keepalive_expiry=30.0)
 
 _CHARACTERS_PER_TOKEN = 2.5
@@ -46,12 +48,17 @@ class TokenCounter:
         return self.credential.base_url is not None
 
     async def count(
-        self, body: Mapping[str, Any], *, body_bytes: int = 0, betas: str = "", beta_api: bool = False
+        self,
+        body: Mapping[str, Any],
+        *,
+        body_bytes: int = 0,
+        headers: Mapping[str, str] | None = None,
+        beta_api: bool = False,
     ) -> int | None:
         """Input tokens as counted by the upstream; None if it has no such endpoint.
 
-        body_bytes: size of the body as JSON. betas: value of the header `anthropic-beta`. beta_api: whether the client
-        sent `?beta=true`. Raises ProxyError: UPSTREAM_ERROR, STALL after the timeout, CONNECTION_LOST, and
+        body_bytes: size of the body as JSON. headers: the client's that go upstream. beta_api: whether it sent
+        `?beta=true`. Raises ProxyError: UPSTREAM_ERROR, STALL after the timeout, CONNECTION_LOST, and
         INVALID_REQUEST for a body that is nested too deeply.
         """
         pieces = await offload(body_bytes, _encode, body, body_bytes)
@@ -62,7 +69,7 @@ class TokenCounter:
                 response = await self._client.post(
                     "/v1/messages/count_tokens",
                     content=pieces[0] if len(pieces) == 1 else _iterate(pieces),
-                    headers=_request_headers(betas, size_bytes=sum(map(len, pieces))),
+                    headers=self._headers(headers or {}, size_bytes=sum(map(len, pieces))),
                     params={"beta": "true"} if beta_api else {},
                 )
         except TimeoutError as error:
@@ -79,6 +86,12 @@ class TokenCounter:
         if not isinstance(count, int):
             raise ProxyError(FailureKind.CONNECTION_LOST, "The upstream returned no token count.")
         return count
+
+    def _headers(self, client: Mapping[str, str], *, size_bytes: int) -> dict[str, str]:
+        """The client's headers, except those that the operator sets."""
+        operators = {name.lower() for name, _ in parse_custom_headers(self.credential.env.get(VARIABLE, ""))}
+        chosen = {name: value for name, value in client.items() if name == VERSION_HEADER or name not in operators}
+        return chosen | {"content-length": str(size_bytes)}
 
     async def aclose(self) -> None:
         """Close the connections. May be called twice; a later count opens new ones."""
@@ -136,16 +149,11 @@ async def _iterate(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _request_headers(betas: str, *, size_bytes: int) -> dict[bytes, bytes]:
-    headers = {b"content-length": b"%d" % size_bytes}
-    return headers | {b"anthropic-beta": betas.encode("latin-1", "replace")} if betas else headers
-
-
 def _client(credential: Credential) -> httpx2.AsyncClient:
     """Client with the CLI's credential, headers, proxies and certificates."""
     env = credential.env
-    headers = dict(_custom_headers(env.get("ANTHROPIC_CUSTOM_HEADERS", "")))
-    headers |= {"anthropic-version": _API_VERSION, "content-type": "application/json"}
+    headers = {name.lower(): value for name, value in parse_custom_headers(env.get(VARIABLE, ""))}
+    headers |= {VERSION_HEADER: DEFAULT_API_VERSION, "content-type": "application/json"}
     if token := env.get("ANTHROPIC_AUTH_TOKEN"):
         headers["authorization"] = f"Bearer {token}"
     if key := env.get("ANTHROPIC_API_KEY"):
@@ -167,14 +175,6 @@ def _ssl_context(env: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-def _custom_headers(lines: str) -> Iterator[tuple[str, str]]:
-    """Headers in ANTHROPIC_CUSTOM_HEADERS: `Name: value`, one per line."""
-    for line in lines.splitlines():
-        name, colon, value = line.partition(":")
-        if colon and name.strip():
-            yield name.strip().lower(), value.strip()
-
-
 def _json_object(response: httpx2.Response) -> dict[str, Any]:
     try:
         answer = orjson.loads(response.content)
@@ -186,11 +186,12 @@ def _json_object(response: httpx2.Response) -> dict[str, Any]:
 def _upstream_error(response: httpx2.Response, answer: Mapping[str, Any]) -> ProxyError:
     said = answer.get("error")
     error: Mapping[str, Any] = said if isinstance(said, dict) else {}
+    body = response.content if isinstance(said, dict) else b""
     return ProxyError(
         FailureKind.UPSTREAM_ERROR,
         str(error.get("message") or f"The upstream returned status {response.status_code}."),
         retry_after_s=_retry_after_s(response.headers.get("retry-after")),
-        upstream=UpstreamError(status=response.status_code, type=str(error.get("type") or "api_error")),
+        upstream=UpstreamError(status=response.status_code, type=str(error.get("type") or "api_error"), body=body),
     )
 
 

@@ -32,6 +32,7 @@ from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import StreamEncoder, respond
+from apiproxy.http.upstream_headers import session_headers
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.runs.runtime import holder
@@ -172,21 +173,11 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         raw = take_body(request)
         body_bytes, body = len(raw), await read_json_object(raw)
         del raw
-        parsed = await offload(body_bytes, endpoint.read, body)
-        model = await resolve(parsed.model)
-        require_model(principal, model)
-        target = Target(model=model.id, max_output_tokens=default_max_tokens(principal.limits, model))
-        context = Context(
-            principal=principal,
-            request_id=request_id(request),
-            model=model,
-            target=target,
-            strict=gateway_settings().strict,
-            created=int(received_at),
-            body_bytes=body_bytes,
+        prepared, turn = await _translated(
+            request, endpoint, body, principal=principal, received_at=received_at, body_bytes=body_bytes
         )
-        prepared = await endpoint.prepare(parsed, context)
-        turn = _turn(request, prepared, context, requested_model=parsed.model, received_at=received_at)
+        # For a rejection from here on: the client's own body would stay in memory beside its translation.
+        body = {**turn.body, "model": turn.requested_model, "stream": turn.stream}
         run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         publish_rejection(request, error, dialect="openai", principal=principal, body=body)
@@ -204,6 +195,31 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
     return response
 
 
+async def _translated(
+    request: HttpRequest,
+    endpoint: Endpoint[RequestT],
+    body: dict[str, Any],
+    *,
+    principal: Principal,
+    received_at: float,
+    body_bytes: int,
+) -> tuple[Prepared, Turn]:
+    parsed = await offload(body_bytes, endpoint.read, body)
+    model = await resolve(parsed.model)
+    require_model(principal, model)
+    context = Context(
+        principal=principal,
+        request_id=request_id(request),
+        model=model,
+        target=Target(model=model.id, max_output_tokens=default_max_tokens(principal.limits, model)),
+        strict=gateway_settings().strict,
+        created=int(received_at),
+        body_bytes=body_bytes,
+    )
+    prepared = await endpoint.prepare(parsed, context)
+    return prepared, _turn(request, prepared, context, requested_model=parsed.model, received_at=received_at)
+
+
 def _turn(
     request: HttpRequest, prepared: Prepared, context: Context, *, requested_model: str, received_at: float
 ) -> Turn:
@@ -214,6 +230,7 @@ def _turn(
         body=body,
         model=context.target.model,
         upstream_model=context.model.upstream_id,
+        engine=context.model.engine,
         requested_model=requested_model,
         stream=prepared.translation.stream,
         caller=caller_of(request, context.principal),
@@ -222,6 +239,7 @@ def _turn(
         conversation_id=prepared.stored_id or conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
         form=prepared.form,
+        headers=session_headers(request.headers),
     )
 
 

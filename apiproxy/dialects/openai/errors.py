@@ -11,6 +11,7 @@ from typing import Any
 from django.http import HttpResponse
 
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.core.json_encoding import dumps
 from apiproxy.dialects.errors import build_error_response, status_and_type
 from apiproxy.dialects.openai.limit_headers import limit_headers
 
@@ -82,7 +83,7 @@ def error_object(error: ProxyError) -> dict[str, Any]:
 def error_response(error: ProxyError) -> HttpResponse:
     """Response to a request that failed before the first byte of its answer."""
     status = failure(error).status
-    return build_error_response(error, error_object(error), status=status, limit_headers=limit_headers)
+    return build_error_response(error, dumps(error_object(error)), status=status, limit_headers=limit_headers)
 
 
 def _code(error: ProxyError) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import claude_agent_sdk
 import psutil
 
+from apiproxy.core.custom_headers import VARIABLE
 from apiproxy.core.parent_death import parent_death_prefix
 
 _FLAGS = (
@@ -61,6 +62,11 @@ class LaunchSpec:
     max_duration_ms: int
     stall_timeout_ms: int
     credential_env: Mapping[str, str] = field(repr=False)
+
+    @property
+    def custom_headers(self) -> str:
+        """The operator's headers for all upstream requests (`core.custom_headers`)."""
+        return self.credential_env.get(VARIABLE, "")
 
     def command(self) -> list[str]:
         """Argument vector of a worker, without secrets and client data."""

@@ -6,7 +6,7 @@ from typing import Any
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import StreamEvent, Usage
 from apiproxy.engines.base import Broken, Completed, Outcome, Stopped
-from apiproxy.engines.sdk.errors import failure_of, was_unsent
+from apiproxy.engines.sdk.errors import failure_of, was_unsent, with_request_id
 from apiproxy.engines.stream.counts import clamp_event
 from apiproxy.engines.stream.usage import UsageFold
 from apiproxy.engines.stream.validation import StreamValidator
@@ -29,6 +29,7 @@ class Translation:
         self._usage = UsageFold()
         self._validator = StreamValidator()
         self._failing = False
+        self._request_id: object = None
         self._counts_clamped = False
 
     def feed(self, message: Mapping[str, Any], *, exact_error: ProxyError | None = None) -> list[StreamEvent]:
@@ -39,7 +40,8 @@ class Translation:
             case "stream_event":
                 return self._event(message.get("event"))
             case "assistant":
-                self._failing = self._failing or _is_synthetic_error(message)
+                if _is_synthetic_error(message):
+                    self._failing, self._request_id = True, message.get("request_id")
                 return []
             case "result":
                 return self._result(message, exact_error)
@@ -105,7 +107,7 @@ class Translation:
     def _result(self, result: Mapping[str, Any], exact_error: ProxyError | None) -> list[StreamEvent]:
         stop_reason = self._stop_reason()
         if stop_reason is None:
-            error = failure_of(result, exact_error, model=self._model)
+            error = with_request_id(failure_of(result, exact_error, model=self._model), self._request_id)
             self.outcome = Broken(error=error, usage=self.usage(), unsent=was_unsent(result))
             return []
         self.outcome = Completed(stop_reason=stop_reason, usage=self.usage())

@@ -21,7 +21,7 @@ import orjson
 from claude_agent_sdk import CLIConnectionError, Transport
 
 from apiproxy.core.errors import ProxyError
-from apiproxy.engines.sdk.errors import error_in, error_of_retry, is_retried_by_cli
+from apiproxy.engines.sdk.errors import error_in, error_of_retry, is_retried_by_cli, without_redactions
 from apiproxy.engines.sdk.message_buffer import Message, MessageBuffer
 from apiproxy.engines.sdk.pipes import READ_BYTES, Lines, StderrBackpressure, open_reader, read_lines
 
@@ -99,19 +99,20 @@ class CliTransport(Transport):
         """Write data from the SDK; waits while the pipe is full."""
         await self.write_bytes(data.encode())
 
-    async def write_bytes(self, data: bytes) -> None:
-        """Write whole lines; raises ConnectionError when the process has ended.
+    async def write_bytes(self, *pieces: bytes) -> None:
+        """Write whole lines, in pieces of any size; raises ConnectionError when the process has ended.
 
-        In pieces, because asyncio copies all data that the pipe has no room for, on the event loop.
+        In small parts, because asyncio copies all data that the pipe has no room for, on the event loop.
         """
         stdin = self.process.stdin
         assert stdin is not None
         async with self._write_lock:
-            for start in range(0, len(data), _WRITE_BYTES):
-                if stdin.is_closing():
-                    raise ConnectionResetError("the worker's stdin is closed")
-                stdin.write(memoryview(data)[start : start + _WRITE_BYTES])
-                await stdin.drain()
+            for piece in pieces:
+                for start in range(0, len(piece), _WRITE_BYTES):
+                    if stdin.is_closing():
+                        raise ConnectionResetError("the worker's stdin is closed")
+                    stdin.write(memoryview(piece)[start : start + _WRITE_BYTES])
+                    await stdin.drain()
 
     def start_turn(self, message_buffer: MessageBuffer, *, on_sent: Callable[[], None]) -> None:
         """Route the turn's messages to the buffer. on_sent: called when the CLI has sent its request."""
@@ -122,6 +123,11 @@ class CliTransport(Transport):
         if self._brake is not None:
             self._brake.hold()
         self._buffer = message_buffer
+
+    def forget_turn(self) -> None:
+        """Drop the turn's callback, which holds the request's body, and ignore its further messages."""
+        self._on_sent = _noop
+        self._buffer = None
 
     def expect(self, control_id: str) -> asyncio.Future[dict[str, Any]]:
         """Return a future for the reply to a control request that the caller writes itself."""
@@ -259,7 +265,7 @@ class CliTransport(Transport):
     def _end_turn(self, error: ProxyError) -> None:
         """Kill the process now; the turn's buffer closes when stdout does."""
         if self.final_error is None:
-            self.final_error = error
+            self.final_error = without_redactions(error)
             self.kill()
 
     def _send_signal(self, number: int) -> None:
@@ -290,7 +296,7 @@ def _lower_priority(pid: int) -> None:
 
 
 def _noop() -> None:
-    """Default callback, before the first turn."""
+    """Default callback, between turns."""
 
 
 def new_control_id() -> str:

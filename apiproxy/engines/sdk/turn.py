@@ -12,7 +12,13 @@ from apiproxy.core.events import StreamEvent
 from apiproxy.core.offload import LARGE_BYTES, offload
 from apiproxy.engines.base import Batch, Broken, EngineRequest, Outcome, Stopped
 from apiproxy.engines.sdk.message_buffer import Message, MessageBuffer
-from apiproxy.engines.sdk.overlay import empty_overlay_line, large_turn_lines, overlay_body, turn_lines
+from apiproxy.engines.sdk.overlay import (
+    empty_overlay_line,
+    header_lines,
+    large_turn_lines,
+    overlay_body,
+    turn_lines,
+)
 from apiproxy.engines.sdk.translation import Translation
 from apiproxy.engines.sdk.transport import ControlError, new_control_id
 from apiproxy.engines.sdk.worker import Worker
@@ -76,15 +82,13 @@ class WorkerAnswer:
         except RecursionError:
             raise ProxyError(FailureKind.INVALID_REQUEST, "The request body is nested too deeply.") from None
         self._transport.start_turn(self._buffer, on_sent=self._request.on_sent)
-        written = [lines]
         if self._worker.switch_key(self._request.key_id):
             rest_id = new_control_id()
             self._expect_reply(rest_id)
-            written.insert(0, empty_overlay_line(rest_id))
+            lines.insert(0, empty_overlay_line(rest_id, operators=self._worker.operator_headers))
         self._expect_reply(control_id)
         try:
-            for data in written:
-                await self._transport.write_bytes(data)
+            await self._transport.write_bytes(*lines)
         except ConnectionError:
             self._buffer.close()
         if not self._worker.alive:  # it ended during the encoding, and closed the buffer of the turn before
@@ -117,13 +121,16 @@ class WorkerAnswer:
         finally:
             if not usable:
                 self._transport.kill()
+            self._transport.forget_turn()
             self._on_released(self._worker, usable)
 
-    def _lines(self, control_id: str) -> bytes:
+    def _lines(self, control_id: str) -> list[bytes]:
         request = self._request
         overlay = overlay_body(request.body, model=request.model, betas=request.betas)
-        make = large_turn_lines if request.body_bytes > LARGE_BYTES else turn_lines
-        return make(overlay, control_id=control_id, message_uuid=self._message_uuid)
+        headers = header_lines(self._worker.operator_headers, api_version=request.api_version, headers=request.headers)
+        if request.body_bytes > LARGE_BYTES:
+            return large_turn_lines(overlay, headers=headers, control_id=control_id, message_uuid=self._message_uuid)
+        return [turn_lines(overlay, headers=headers, control_id=control_id, message_uuid=self._message_uuid)]
 
     async def _translate(self, messages: list[Message]) -> list[StreamEvent]:
         if not self._overlays_accepted():

@@ -9,25 +9,25 @@ import asyncio
 import uuid
 
 from apiproxy.engines.sdk.message_buffer import MessageBuffer
-from apiproxy.engines.sdk.overlay import empty_overlay, turn_lines
+from apiproxy.engines.sdk.overlay import empty_overlay, empty_overlay_headers, turn_lines
 from apiproxy.engines.sdk.transport import CliTransport, new_control_id
 
 _TEXT = "warm-up " * 100
 _BUFFER_BYTES = 1024 * 1024
 
 
-async def run_warmup_turn(transport: CliTransport) -> str:
+async def run_warmup_turn(transport: CliTransport, *, operator_headers: str) -> str:
     """Run the turn; returns the uuid of its message, for the rewind. Raises ConnectionError if the process ends.
 
-    Takes 0.1 s on a free core; the caller sets the deadline.
+    Takes 0.1 s on a free core; the caller sets the deadline. operator_headers: `LaunchSpec.custom_headers`.
     """
     message_uuid, control_id = str(uuid.uuid4()), new_control_id()
     message_buffer = MessageBuffer(limit_bytes=_BUFFER_BYTES)
     transport.start_turn(message_buffer, on_sent=_noop)
     transport.expect(control_id).add_done_callback(_retrieve)
-    overlay = empty_overlay()
+    headers = empty_overlay_headers(operator_headers)
     await transport.write_bytes(
-        turn_lines(overlay, control_id=control_id, message_uuid=message_uuid, content=_TEXT),
+        turn_lines(empty_overlay(), headers=headers, control_id=control_id, message_uuid=message_uuid, content=_TEXT)
     )
     while (messages := await message_buffer.take()) is not None:
         if any(message["type"] == "result" for message in messages):

@@ -53,7 +53,7 @@ class Worker:
         self.suspended_s = 0.0
         """Total time for which its start was suspended (`start_hold`)."""
         self._overlay_key: tuple[int | None] | None = None
-        self._spec = spec
+        self.operator_headers = spec.custom_headers
         self._folder = WorkerFolder.create(spec.folders, self.id)
         self._exited = asyncio.Event()
         self._retiring = asyncio.Event()
@@ -129,7 +129,8 @@ class Worker:
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await client.connect()
-                if not await self.rewind(await run_warmup_turn(self.transport), timeout_s=START_TIMEOUT_S):
+                warmup = await run_warmup_turn(self.transport, operator_headers=self.operator_headers)
+                if not await self.rewind(warmup, timeout_s=START_TIMEOUT_S):
                     raise CLIConnectionError("the worker cannot rewind its warm-up turn")
         except (CLIConnectionError, OSError, TimeoutError) as error:
             self._fail_start(error)

@@ -7,6 +7,7 @@ import tempfile
 import time
 from argparse import ArgumentParser
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from apiproxy.catalog import resolve
+from apiproxy.catalog import resolve, stored_engines
 from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.core.errors import ProxyError
+from apiproxy.core.turns import EngineName
 from apiproxy.engines.sdk.launch import bundled_cli
 from apiproxy.keys.cache import usable_keys
 from apiproxy.management.doctor import (
@@ -30,6 +32,7 @@ from apiproxy.management.doctor import (
     check_cli,
     check_credential,
     check_database,
+    check_engines,
     check_folder,
     check_keys,
     check_live,
@@ -43,7 +46,7 @@ _DEFAULT_MODEL = "haiku"
 _CGROUP = Path("/sys/fs/cgroup")
 
 LiveTurn = Callable[[GatewaySettings, str], Awaitable[str]]
-"""Runs one turn with a model id and returns the text of the answer. Raises ProxyError."""
+"""Runs one turn through the engine of the settings, with a model id; returns the answer's text. Raises ProxyError."""
 
 
 class Command(BaseCommand):
@@ -70,7 +73,10 @@ class Command(BaseCommand):
 
     def _findings(self, *, live: bool, model: str) -> Iterator[Finding]:
         settings = gateway_settings()
-        yield _cli()
+        engines = _engines(settings)
+        yield check_engines(engines, default=settings.engine, credential=settings.credential)
+        if "sdk" in engines:
+            yield _cli()
         yield check_credential(settings.credential, demo_refusal=settings.demo_refusal)
         yield check_folder(Check.STATE, settings.state_dir)
         yield check_folder(Check.LOGS, settings.log_dir)
@@ -78,7 +84,8 @@ class Command(BaseCommand):
         yield database
         usable = async_to_sync(usable_keys)() if database.level is Level.OK else None
         yield check_keys(usable=usable, env_secret=settings.api_key)
-        yield check_memory(available_bytes=available_memory(), workers=settings.max_concurrent + settings.warm_workers)
+        workers = settings.max_concurrent + settings.warm_workers if "sdk" in engines else 0
+        yield check_memory(available_bytes=available_memory(), workers=workers)
         yield check_proxy(
             host=settings.host,
             https=django_settings.SESSION_COOKIE_SECURE,
@@ -92,12 +99,14 @@ class Command(BaseCommand):
         if not migrated:
             message, hint = f"not made: what {name} means is in the database", "Run `manage.py migrate` first."
             return Finding(check=Check.LIVE, level=Level.FAIL, message=message, hint=hint)
-        model = async_to_sync(resolve)(name).id
+        model = async_to_sync(resolve)(name)
         start = time.monotonic()
         try:
-            answer = asyncio.run(self._turn(settings, model))
+            answer = asyncio.run(self._turn(replace(settings, engine=model.engine), model.id))
         except ProxyError as error:
             return check_live(answer=None, seconds=0, problem=error.message)
+        except (FileNotFoundError, RuntimeError) as error:  # the engine cannot be created
+            return check_live(answer=None, seconds=0, problem=str(error))
         return check_live(answer=answer, seconds=time.monotonic() - start)
 
     async def _turn(self, settings: GatewaySettings, model: str) -> str:
@@ -108,6 +117,14 @@ class Command(BaseCommand):
         self.stdout.write(f"{style[finding.level](f'{finding.level:<4}')}  {finding.check}: {finding.message}")
         if finding.hint:
             self.stdout.write(f"      {finding.hint}")
+
+
+def _engines(settings: GatewaySettings) -> frozenset[EngineName]:
+    """Engines in use; that of the settings alone while the catalogue cannot be read."""
+    try:
+        return stored_engines()
+    except DatabaseError:  # reported by the check of the database
+        return frozenset({settings.engine})
 
 
 def _cli() -> Finding:

@@ -14,10 +14,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
-from apiproxy.conf import MAX_PROCESSES, GatewaySettings, metrics_dir
+from apiproxy.catalog import stored_engines
+from apiproxy.conf import MAX_PROCESSES, GatewaySettings, engine_problem, metrics_dir
 from apiproxy.db.checkpoint import checkpoint_now
 from apiproxy.engines.sdk.launch import sweep
 from apiproxy.keys.bootstrap import FirstSecrets, create_first_secrets, delete_first_secrets, store_env_key
+from apiproxy.models import EngineChoice, Model
 from apiproxy.server.banner import KEY_VARIABLE, banner_lines
 from apiproxy.server.child import ChildSide
 from apiproxy.server.first_login import write_first_login
@@ -60,6 +62,7 @@ class Command(BaseCommand):
             address = f"{config.host}:{config.port}"
             raise CommandError(f"Cannot listen on {address}: is the port taken? ({error.strerror})") from error
         call_command("migrate", interactive=False, verbosity=0)
+        refuse_unsupported_engines(config)
         store_env_key()
         checkpoint_now()
         connections.close_all()
@@ -123,7 +126,7 @@ class Announcement:
     def _write(self, first: FirstSecrets, kept_in: Path | None) -> None:
         host, port, *_ = self._address
         stdout = self._command.stdout
-        slots = self._processes * self._config.max_concurrent
+        slots = self._processes * sum(self._config.slots(engine) for engine in stored_engines())
         setup = f"{self._processes} processes, {slots} slots in all; SIGHUP renews them one after another."
         lines = banner_lines(
             f"http://{f'[{host}]' if ':' in host else host}:{port}",
@@ -146,6 +149,15 @@ def refuse_pending_migrations() -> None:
     connections.close_all()
     if pending:
         raise CommandError(f"The database lacks {len(pending)} migrations of this version: restart the gateway.")
+
+
+def refuse_unsupported_engines(config: GatewaySettings) -> None:
+    """Raises CommandError where an enabled model names an engine that the credential cannot serve."""
+    problem = engine_problem(config.credential)
+    named = list(Model.objects.filter(enabled=True, engine=EngineChoice.HTTP)[:3]) if problem else []
+    if named:
+        models = ", ".join(map(str, named))
+        raise CommandError(f"{models}: the model catalogue names the engine http, but {problem}")
 
 
 def _processes(text: str) -> int:

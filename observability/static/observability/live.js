@@ -17,6 +17,11 @@ const STATES = {
   "signed-out": "Signed out",
 };
 
+/** Whether an engine in use has worker processes; older versions have only sdk. */
+export function usesWorkers(queue) {
+  return "sdk" in (queue.by_engine ?? { sdk: queue });
+}
+
 /** What the server has said so far. Events: `runs` {changed, gone}, `gateway`, `load`, `pulse`, `state`. */
 export class Live extends EventTarget {
   constructor(root) {

@@ -2,7 +2,7 @@
 
 import { asCount, asDuration, asMoney, stepLabels, TimeChart } from "./charts.js";
 import { ago, duration, exactTime, number, percent, short, shortId, usd, words } from "./format.js";
-import { Live, showConnection } from "./live.js";
+import { Live, showConnection, usesWorkers } from "./live.js";
 import { root } from "./page.js";
 import { make, RunTable, write } from "./runs.js";
 import { shares, spark } from "./spark.js";
@@ -63,7 +63,8 @@ function showGateway() {
   for (const worker of live.workers) states[worker.state] = (states[worker.state] ?? 0) + 1;
   write(tiles.workers.value, number(live.workers.length));
   shares(tiles.workers.spark, states);
-  write(tiles.workers.extra, Object.entries(states).map(([state, count]) => `${count} ${words(state)}`).join(", "));
+  const counts = Object.entries(states).map(([state, count]) => `${count} ${words(state)}`).join(", ");
+  write(tiles.workers.extra, counts || (usesWorkers(live.queue) ? "" : "the http engine needs none"));
   showHealth();
 }
 
@@ -97,7 +98,7 @@ function showHealth() {
 function judge() {
   const { active, waiting, max } = live.queue;
   const rate = live.pulse?.tiles.error_rate ?? 0;
-  if (!live.workers.some((worker) => ["idle", "busy"].includes(worker.state))) return ["bad", "No worker is ready: requests cannot be answered."];
+  if (usesWorkers(live.queue) && !live.workers.some((worker) => ["idle", "busy"].includes(worker.state))) return ["bad", "No worker is ready: requests cannot be answered."];
   if (live.upstream.state !== "closed") return ["bad", `The upstream has failed ${number(live.upstream.failures)} times in a row: requests are refused until one gets through.`];
   if (rate >= BAD_ERROR_RATE) return ["bad", `${percent(rate)} of the requests of the last five minutes failed.`];
   if (rate >= WARN_ERROR_RATE) return ["warn", `${percent(rate)} of the requests of the last five minutes failed.`];

@@ -1,7 +1,7 @@
 // The workers, kept up to date by the line.
 
 import { ago, bytes, exactTime, number, shortId, words } from "./format.js";
-import { Live, showConnection } from "./live.js";
+import { Live, showConnection, usesWorkers } from "./live.js";
 import { confirm, mayChange, notify, post, root } from "./page.js";
 import { make, write } from "./runs.js";
 
@@ -17,6 +17,8 @@ function show() {
   write(figure("workers"), number(live.workers.length));
   write(figure("memory"), bytes(live.workers.reduce((sum, worker) => sum + worker.rss, 0)));
   document.getElementById("no-workers").hidden = live.workers.length > 0;
+  if (!usesWorkers(live.queue)) write(figure("kept-warm"), "0");
+  document.getElementById("workers-card").hidden = !usesWorkers(live.queue) && !live.workers.length;
   const there = new Set(live.workers.map((worker) => worker.id));
   for (const [id, row] of rows) {
     if (!there.has(id)) {
@@ -28,7 +30,19 @@ function show() {
     if (!rows.has(worker.id)) rows.set(worker.id, newRow(worker));
     fill(rows.get(worker.id), worker);
   }
+  showEngines();
   showProcesses();
+}
+
+/** The engines' queues; with sdk alone the figures say the same. */
+function showEngines() {
+  const engines = Object.entries(live.queue.by_engine ?? {});
+  document.getElementById("engines-card").hidden = !engines.some(([name]) => name !== "sdk");
+  document.querySelector("#engines tbody").replaceChildren(...engines.map(([name, queue]) => make("tr", {},
+    make("td", { textContent: name }),
+    make("td", { className: "d-num", textContent: `${number(queue.active)} of ${number(queue.max)}` }),
+    make("td", { className: "d-num", textContent: number(queue.waiting) }),
+  )));
 }
 
 /** The serve processes; a table of one would say what the figures say. */

@@ -22,7 +22,10 @@ def ask(client: anthropic.Anthropic, prompt: str, **fields: Any) -> Any:
 def error_of(error: APIStatusError) -> tuple[str, str]:
     assert isinstance(error.body, dict)
     assert error.body["type"] == "error"
-    assert error.body["request_id"] == error.request_id
+    named = error.body.get("request_id")
+    if named != error.request_id:  # an upstream's error keeps its own; an event has no headers
+        assert error.response.headers.get("x-upstream-request-id") in (named, None)
+        assert error.response.headers.get("x-upstream-request-id") or error.response.is_success
     return error.body["error"]["type"], error.body["error"]["message"]
 
 

@@ -6,8 +6,10 @@ import anthropic
 import pytest
 
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
-from apiproxy.dialects.anthropic.errors import error_object, error_response
+from apiproxy.dialects.anthropic.errors import error_body, error_object, error_response
+from apiproxy.dialects.anthropic.stream import AnthropicStream
 from apiproxy.dialects.errors import status_and_type
+from apiproxy.dialects.openai.errors import error_response as openai_response
 
 # API.md, "Errors".
 DOCUMENTED = {
@@ -72,3 +74,41 @@ def test_retry_after_is_in_whole_seconds_and_never_too_soon(seconds: float | Non
     response = error_response(ProxyError(FailureKind.QUEUE_FULL, "full", retry_after_s=seconds), "req_1")
 
     assert response.get("Retry-After") == header
+
+
+BODY = b'{"type":"error", "error": {"type":"x_error","message":"m","details":{"n":9007199254740993}},"more":1}\n'
+
+
+def test_pass_on_the_upstreams_body_and_headers_as_they_are() -> None:
+    upstream = UpstreamError(
+        status=429, type="x_error", body=BODY, headers={"retry-after": "37", "x-should-retry": "no"}
+    )
+    error = ProxyError(FailureKind.UPSTREAM_ERROR, "m", upstream=upstream, retry_after_s=1)
+
+    response = error_response(error, "req_1")
+
+    assert response.content == BODY
+    assert (response["Retry-After"], response["x-should-retry"]) == ("37", "no")
+    assert openai_response(error)["Retry-After"] == "37"
+    assert json.loads(openai_response(error).content)["error"].keys() == {"message", "type", "param", "code"}
+
+
+def test_send_the_upstreams_body_as_the_data_of_an_error_event() -> None:
+    upstream = UpstreamError(status=400, type="x_error", body=BODY.replace(b', "error"', b',\r\n "error"'))
+
+    event = AnthropicStream("req_1").failure(ProxyError(FailureKind.UPSTREAM_ERROR, "m", upstream=upstream))
+
+    name, *data = event.rstrip(b"\n").split(b"\n")
+    assert name == b"event: error"
+    assert all(line.startswith(b"data: ") for line in data)
+    assert json.loads(b"\n".join(line.removeprefix(b"data: ") for line in data)) == json.loads(BODY)
+
+
+def test_have_details_in_the_gateways_own_error() -> None:
+    error = ProxyError(FailureKind.INVALID_REQUEST, "m", details={"error_code": "c"})
+
+    assert json.loads(error_body(error, "req_1"))["error"] == {
+        "type": "invalid_request_error",
+        "message": "m",
+        "details": {"error_code": "c"},
+    }

@@ -90,7 +90,9 @@ class TestKeys:
 
     def test_with_a_key_the_index_tells_of_the_queue(self, gateway: GatewayProcess) -> None:
         with gateway.http() as client:
-            assert client.get("/").json()["queue"].keys() == {"active", "waiting", "max"}
+            queue = client.get("/").json()["queue"]
+        assert queue.keys() == {"active", "waiting", "max", "byEngine"}
+        assert queue["byEngine"] == {"sdk": {name: queue[name] for name in ("active", "waiting", "max")}}
 
 
 class TestHeaders:

@@ -5,8 +5,9 @@ from typing import Any
 
 import orjson
 import pytest
-from anthropic.types import ModelInfo
+from anthropic.types import ModelCapabilities, ModelInfo
 from asgiref.sync import async_to_sync
+from django.core.exceptions import ValidationError
 from django.http import JsonResponse
 from django.test import RequestFactory
 from hypothesis import given
@@ -18,6 +19,7 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.models import PageRequest, list_models, page, retrieve_model
 from apiproxy.models import Model
+from apiproxy.models.names import validate_capabilities
 
 ANTHROPIC = {"anthropic-version": "2023-06-01"}
 
@@ -65,9 +67,50 @@ def test_a_listed_model_has_the_fields_of_the_models_api() -> None:
         "line": "opus",
         "deprecated_at": None,
         "retires_at": None,
+        "description": "For complex work and everyday tasks",
         "capabilities": None,
     }
     assert ModelInfo.model_validate(item).created_at == datetime(2026, 9, 22, tzinfo=UTC)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("model_id", "efforts", "thinking"),
+    [
+        ("claude-haiku-4-5", set(), {"enabled"}),
+        ("claude-opus-4-5", {"low", "medium", "high"}, {"enabled"}),
+        ("claude-sonnet-4-6", {"low", "medium", "high", "max"}, {"adaptive", "enabled"}),
+        ("claude-opus-4-8", {"low", "medium", "high", "xhigh", "max"}, {"adaptive"}),
+    ],
+)
+def test_tell_the_capabilities_of_a_known_model(model_id: str, efforts: set[str], thinking: set[str]) -> None:
+    told = ModelInfo.model_validate(one(model_id)).capabilities
+
+    assert told is not None
+    assert ModelCapabilities.model_validate(one(model_id)["capabilities"]) == told
+    assert {
+        name for name in ("low", "medium", "high", "xhigh", "max") if getattr(told.effort, name).supported
+    } == efforts
+    assert {name for name in ("adaptive", "enabled") if getattr(told.thinking.types, name).supported} == thinking
+    assert told.image_input.supported
+    assert told.effort.supported is bool(efforts)
+
+
+@pytest.mark.django_db
+def test_an_administrators_description_is_listed() -> None:
+    Model.objects.filter(pk="claude-opus-5").update(description="", capabilities={"batch": {"supported": False}})
+    catalog.forget()
+
+    item = one("claude-opus-5")
+
+    assert item["description"] is None
+    assert item["capabilities"] == {"batch": {"supported": False}}
+
+
+@pytest.mark.parametrize("value", [[], {}, {"batch": True}, {"batch": {}}, "x", 1], ids=repr)
+def test_reject_capabilities_of_another_shape(value: object) -> None:
+    with pytest.raises(ValidationError, match="supported"):
+        validate_capabilities(value)
 
 
 @pytest.mark.django_db

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.dialects.anthropic.parse import beta_names, check_body, with_default_max_tokens
+from apiproxy.dialects.anthropic.parse import beta_names, check_body, check_thread, with_default_max_tokens
 
 GOOD: dict[str, Any] = {"model": "sonnet", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
 
@@ -140,3 +140,19 @@ def test_reject_future_upstream_headers_as_api_does(name: str) -> None:
         check_body(body)
 
     assert (refused.value.kind, refused.value.param) == (FailureKind.INVALID_REQUEST, name)
+
+
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}, "x"])
+def test_reject_a_thread_on_the_sdk_engine(thread: object) -> None:
+    with pytest.raises(ProxyError) as caught:
+        check_thread(GOOD | {"thread": thread}, "sdk")
+
+    error = caught.value
+    assert (error.kind, error.param) == (FailureKind.INVALID_REQUEST, "thread")
+    assert error.details == {"error_code": "thread_unsupported_request"}
+
+
+def test_accept_a_thread_elsewhere_and_none_at_all() -> None:
+    check_thread(GOOD | {"thread": {"type": "create"}}, "http")
+    check_thread(GOOD | {"thread": None}, "sdk")
+    check_thread(GOOD, "sdk")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
-from apiproxy.engines.sdk.errors import error_in, failure_of, framed_message
+from apiproxy.engines.sdk.errors import error_in, failure_of, framed_message, with_request_id, without_redactions
 
 SERVER_SIDE = (
     " This is a server-side issue, usually temporary — try again in a moment. If it persists, check your inference"
@@ -223,3 +223,86 @@ def test_a_long_page_keeps_its_status() -> None:
     assert error is not None
     assert error.upstream == UpstreamError(status=502, type="api_error")
     assert "xxx" not in error.message
+
+
+WHOLE = (
+    b'{"type":"error","error":{"type":"invalid_request_error","message":"m","details":{"error_code":"x","n":[1.5,null]},'
+    b'"future":"y"},"request_id":"req_up","more":{}}'
+)
+
+
+def reported(body: bytes, *, prefix: str = "API error (attempt 1/1): 400 400") -> ProxyError:
+    error = error_in(f"2026-11-27T22:35:48.582Z [ERROR] {prefix} {body.decode()}")
+    assert error is not None
+    return error
+
+
+def body_in(error: ProxyError) -> bytes:
+    assert error.upstream is not None
+    return error.upstream.body
+
+
+def test_keep_the_whole_body_of_an_upstream_error() -> None:
+    error = failure_of(result(api_error_status=400, result="API Error: 400 m"), reported(WHOLE), model="m")
+
+    assert body_in(error) == WHOLE
+
+
+def test_keep_the_body_of_an_error_event_in_the_stream() -> None:
+    exact = reported(WHOLE, prefix="Error in API request:")
+
+    error = failure_of(result(api_error_type="invalid_request_error", result="API Error: m"), exact, model="m")
+
+    assert as_values(error) == as_values(upstream(400, "invalid_request_error", "m"))
+    assert body_in(error) == WHOLE
+
+
+def test_read_no_error_event_from_the_line_of_a_status() -> None:
+    assert error_in(f"[ERROR] Error in API request: 400 {WHOLE.decode()}") is None
+    assert error_in('[ERROR] Error in API request: {"type":"error"}') is None
+
+
+def test_put_the_results_message_into_a_redacted_body() -> None:
+    exact = reported(WHOLE.replace(b'"m"', b'"max_tokens: [REDACTED] > 64000"'))
+
+    error = failure_of(result(api_error_status=400, result="API Error: 400 max_tokens: 7 > 64000"), exact, model="m")
+
+    assert body_in(error) == WHOLE.replace(b'"m"', b'"max_tokens: 7 > 64000"')
+
+
+@pytest.mark.parametrize(
+    ("said", "body"),
+    [
+        ("API Error: 400 the CLI's own words", WHOLE.replace(b'"m"', b'"max_tokens: [REDACTED] > 64000"')),
+        ("API Error: 400 m", WHOLE.replace(b'"y"', b'"[REDACTED]"')),
+        ("Prompt is too long", WHOLE.replace(b'"m"', b'"token [REDACTED]"')),
+    ],
+)
+def test_drop_a_body_that_stays_redacted(said: str, body: bytes) -> None:
+    ended = result(api_error_status=400, api_error_code="x", result=said)
+
+    error = failure_of(ended, reported(body), model="m")
+
+    assert body_in(error) == b""
+    assert without_redactions(reported(body)).message == reported(body).message
+
+
+def test_keep_the_error_code_without_a_body() -> None:
+    ended = result(api_error_status=404, api_error_code="thread_not_found", result="API Error: 404 m")
+
+    assert failure_of(ended, None, model="m").details == {"error_code": "thread_not_found"}
+
+
+def test_keep_no_body_of_a_line_that_was_cut() -> None:
+    error = error_in(f"[ERROR] API error (attempt 1/1): 413 413 {WHOLE.decode()[:-5]}", cut=True)
+
+    assert error is not None
+    assert body_in(error) == b""
+
+
+@pytest.mark.parametrize(("request_id", "kept"), [("req_1", True), ("a\r\nb: c", False), (None, False), ("", False)])
+def test_name_the_upstreams_request_in_a_header(request_id: str | None, kept: bool) -> None:
+    error = with_request_id(upstream(400, "invalid_request_error", "m"), request_id)
+
+    assert error.upstream is not None
+    assert error.upstream.headers == ({"x-upstream-request-id": request_id} if kept else {})

@@ -93,11 +93,11 @@ class TestReal:
         pool = pool_in(tmp_path, upstream=stand_in.base_url, max_busy=1, spares=1)
         async with opened(pool):
             assert await pool.warm()
-            rested, write = [], CliTransport.write_bytes
+            rested, write = list[bool](), CliTransport.write_bytes
 
-            async def watched(transport: CliTransport, data: bytes) -> None:
-                rested.append(data.count(b"apply_flag_settings") and b'"uuid"' not in data)
-                await write(transport, data)
+            async def watched(transport: CliTransport, *lines: bytes) -> None:
+                rested.extend(b"apply_flag_settings" in line and b'"uuid"' not in line for line in lines)
+                await write(transport, *lines)
 
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(CliTransport, "write_bytes", watched)
@@ -105,7 +105,7 @@ class TestReal:
                 for key_id in (1, 1, 2, 2, 1):
                     played = await play(pool, replace(engine_request("[[n=1]]"), key_id=key_id))
                     assert played.text == "tok0 "
-                    counts.append(sum(map(bool, rested)))
+                    counts.append(sum(rested))
                     rested.clear()
 
         assert counts == [0, 0, 1, 0, 1]

@@ -1,6 +1,9 @@
 """One turn on one real worker: the upstream's events, an outcome, and a worker that is free again."""
 
+import gc
 import time
+import weakref
+from dataclasses import replace
 
 import pytest
 
@@ -63,6 +66,21 @@ async def test_pass_thinking_and_parallel_tool_calls_unchanged(pool: Pool) -> No
     assert "".join(delta.get("partial_json", "") for delta in deltas) == '{"at":[1,"ü"]}'
     assert isinstance(turn.outcome, Completed)
     assert turn.outcome.stop_reason == "tool_use"
+
+
+async def test_idle_worker_keeps_nothing_of_its_last_turn(pool: Pool) -> None:
+    """Else it keeps the body, through the callback, until it gets another turn."""
+
+    def on_sent() -> None:
+        pass
+
+    kept = weakref.ref(on_sent)
+    turn = await play(pool, replace(engine_request("[[n=1]]"), on_sent=on_sent))
+    del on_sent
+    gc.collect()
+
+    assert turn.text == "tok0 "
+    assert kept() is None
 
 
 async def test_a_worker_answers_one_turn_after_the_other(pool: Pool, stand_in: StandInProcess) -> None:

@@ -16,6 +16,8 @@ from django.urls import include, path
 from pytest_django import Settings
 
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.events import Streamed
+from apiproxy.runs.admission import QueueSnapshot
 from observability.debug_api import access
 from observability.debug_api import urls as observability_urls
 from observability.models import Trace
@@ -25,7 +27,18 @@ from observability.tracing.model_labels import ModelNames
 from observability.tracing.redact import Redactor
 from observability.tracing.store import Record, Store, write_traces
 from observability.tracing.synthetic import synthetic_traces
-from tests.observability.builders import Gateway, course, draft_of, failed, make_turn, opening, refused
+from tests.observability.builders import (
+    NOW,
+    Gateway,
+    course,
+    draft_of,
+    failed,
+    finished,
+    make_turn,
+    message_start,
+    opening,
+    refused,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -101,7 +114,8 @@ def test_statistics_have_the_names_that_scripts_read(get: Callable[[str], Any], 
     found = get("/debug/stats")
 
     assert {"version", "config", "queue", "sessions", "uptimeMs", "uptimeHuman", "pid", "memory"} <= found.keys()
-    assert found["queue"] == {"active": 1, "waiting": 2, "max": 5}
+    one = {"active": 1, "waiting": 2, "max": 5}
+    assert found["queue"] == {**one, "byEngine": {"sdk": one}}
     assert found["upstream"] == {"state": "open", "failuresInARow": 10, "timesGivenUp": 3}
     requests = found["requests"]
     assert (requests["total"], requests["errors"], requests["active"], requests["errorRate"]) == (2, 1, 1, 0.5)
@@ -160,6 +174,41 @@ def test_a_trace_has_the_names_that_scripts_read(get: Callable[[str], Any]) -> N
     assert list(found["phases"]) == [
         "received", "queued", "admitted", "worker_ready", "first_event", "first_token", "last_event", "finished",
     ]  # fmt: skip
+
+
+def test_sum_queues_over_engines(get: Callable[[str], Any], gateway: Gateway) -> None:
+    gateway.own_queues["http"] = QueueSnapshot(active=20, waiting=3, max=1000)
+    by_engine = {
+        "sdk": {"active": 1, "waiting": 2, "max": 5},
+        "http": {"active": 20, "waiting": 3, "max": 1000},
+    }
+    wanted = {"active": 21, "waiting": 5, "max": 1005, "byEngine": by_engine}
+    assert [get(f"/debug/{name}")["queue"] for name in ("stats", "active", "health")] == [wanted] * 3
+    assert get("/debug/health")["processes"][0]["queue"] == wanted
+
+
+def test_name_engine_and_ids_of_request(get: Callable[[str], Any], service: Service) -> None:
+    headers = {
+        "x-claude-code-session-id": "session-1",
+        "x-claude-code-agent-id": "agent-2",
+        "x-claude-code-parent-agent-id": "agent-1",
+    }
+    answered = Streamed(NOW + 0.3, [message_start()], headers={"x-upstream-request-id": "req_011abc"})
+    turn = make_turn(engine="http", headers=headers)
+    for event in (*opening(), answered):
+        service.recorder.on_event(turn, event)
+    (active,) = get("/debug/active")["activeRequests"]
+    service.recorder.on_event(turn, finished())
+    store(draft_of(turn, [*opening(), answered, finished()]), draft_of(make_turn(), [refused()]))
+    trace = get(f"/debug/traces/{turn.id}")
+    for shown in (active, trace):
+        assert (shown["engine"], shown["upstreamRequestId"]) == ("http", "req_011abc")
+        ids = ("claudeCodeSessionId", "claudeCodeAgentId", "claudeCodeParentAgentId")
+        assert [shown[name] for name in ids] == ["session-1", "agent-2", "agent-1"]
+    (rejected,) = get("/debug/traces?status=refused")
+    assert (rejected["engine"], rejected["upstreamRequestId"], rejected["claudeCodeAgentId"]) == (None, None, None)
+    for query in ("engine=http", "upstreamRequestId=req_011abc", "claudeCodeSessionId=session-1"):
+        assert [found["reqId"] for found in get(f"/debug/traces?{query}")] == [turn.id]
 
 
 def test_errors_are_listed_and_their_dumps_shown(get: Callable[[str], Any]) -> None:

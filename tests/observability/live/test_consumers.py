@@ -127,7 +127,8 @@ async def test_a_page_gets_a_snapshot_and_then_what_changes(service: Service, co
     snapshot = await heard(socket)
     assert snapshot["type"] == "snapshot"
     assert [run["id"] for run in snapshot["runs"]] == [earlier.id]
-    assert snapshot["queue"] == {"active": 1, "waiting": 2, "max": 5}
+    one = {"active": 1, "waiting": 2, "max": 5}
+    assert snapshot["queue"] == {**one, "by_engine": {"sdk": one}}
     assert snapshot["upstream"] == {"state": "open", "failures": 10, "opened": 3}
     assert [worker["state"] for worker in snapshot["workers"]] == ["idle", "busy"]
     assert snapshot["pulse"]["tiles"]["per_minute"] == 0

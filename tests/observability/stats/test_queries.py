@@ -23,6 +23,10 @@ UNTIL = datetime(2026, 6, 1, tzinfo=UTC)
 
 def fill(count: int = 300) -> list[dict[str, Any]]:
     traces = list(synthetic_traces(count, days=1, until=UNTIL, seed=3))
+    for number, trace in enumerate(traces):
+        trace["engine"] = "http" if number % 3 else "sdk"
+        trace["claude_code_session_id"] = f"session-{number % 20}" if number % 2 else None
+        trace["upstream_request_id"] = f"req_01{number % 40}" if number % 3 else None
     write_traces(traces)
     return traces
 
@@ -48,6 +52,12 @@ FILTERS: dict[str, tuple[TraceFilter, Callable[[dict[str, Any]], bool]]] = {
     "label": (TraceFilter(key_label="search"), lambda row: row["key_label"] == "search"),
     "end reason": (TraceFilter(end_reason="refused"), lambda row: row["end_reason"] == "refused"),
     "session": (TraceFilter(conversation_id="conversation-3"), lambda row: row["conversation_id"] == "conversation-3"),
+    "engine": (TraceFilter(engine="http"), lambda row: row["engine"] == "http"),
+    "upstream id": (TraceFilter(upstream_request_id="req_015"), lambda row: row["upstream_request_id"] == "req_015"),
+    "claude code session": (
+        TraceFilter(claude_code_session_id="session-7"),
+        lambda row: row["claude_code_session_id"] == "session-7",
+    ),
     "slow": (TraceFilter(min_duration_ms=8_000), lambda row: (row["duration_ms"] or 0) >= 8_000),
     "time": (
         TraceFilter(since=UNTIL - timedelta(hours=6), until=UNTIL - timedelta(hours=3)),
@@ -125,6 +135,8 @@ def test_a_page_takes_a_fixed_number_of_queries(name: str, count: int) -> None:
         ("key", "trace_key"),
         ("end reason", "trace_end_reason"),
         ("session", "trace_conversation"),
+        ("upstream id", "trace_upstream_request"),
+        ("claude code session", "trace_claude_code_session"),
         ("many", "trace_key"),
         ("slow", "trace_received"),
     ],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
 from apiproxy.core.events import Admitted, Cancelled, CancelReason, Event, Failed, Queued, Retrying, Streamed, Usage
 from observability.tracing.trace_builder import MAX_EVENT_TYPES, ActiveTrace
 from observability.vocabulary import EndReason, Phase, Status, end_reason_of, status_of
@@ -42,6 +42,32 @@ def test_record_every_phase_in_order_with_totals() -> None:
     assert (draft.event_count, draft.output_chars, draft.tool_calls) == (4, 9, 0)
     assert (draft.usage, draft.stop_reason, draft.worker_pid) == (USAGE, "end_turn", 4711)
     assert (draft.response_id, draft.response_model) == ("msg_1", "claude-sonnet-5-20260101")
+
+
+def test_keep_upstream_id_of_the_attempt_that_counts() -> None:
+    def streamed(request_id: str) -> Streamed:
+        return Streamed(NOW + 0.3, [message_start()], headers={"x-upstream-request-id": request_id})
+
+    lost = ProxyError(FailureKind.CONNECTION_LOST, "lost")
+    events = [*opening(), streamed("req_01"), Retrying(NOW + 0.4, lost), *opening(NOW + 0.4)]
+    assert draft_of(make_turn(), events).upstream_request_id == ""
+    assert draft_of(make_turn(), [*events, streamed("req_02"), finished()]).upstream_request_id == "req_02"
+
+    refusal = UpstreamError(429, "rate_limit_error", headers={"x-upstream-request-id": "req_03"})
+    ending = Failed(NOW + 1, ProxyError(FailureKind.UPSTREAM_ERROR, "no", upstream=refusal))
+    assert draft_of(make_turn(), [*opening(), ending]).upstream_request_id == "req_03"
+    cut = Failed(NOW + 1, ProxyError(FailureKind.UPSTREAM_ERROR, "no", upstream=UpstreamError(529, "overloaded_error")))
+    assert draft_of(make_turn(), [*opening(), streamed("req_04"), cut]).upstream_request_id == "req_04"
+
+
+def test_accept_batch_without_known_events() -> None:
+    draft = draft_of(make_turn(), [*opening(), Streamed(NOW + 0.3, [], b"event: new\n\n"), finished()])
+    assert (draft.event_count, draft.last_event_type, draft.first_event_at) == (0, "", NOW + 0.3)
+
+
+def test_name_no_engine_for_rejected_request() -> None:
+    assert draft_of(make_turn(engine="http"), course()).engine == "http"
+    assert draft_of(make_turn(engine="http"), [refused()]).engine == ""
 
 
 def test_text_thinking_and_tool_arguments_all_count_as_output() -> None:
@@ -216,6 +242,7 @@ def test_a_body_can_be_let_go_of_and_its_measures_stay() -> None:
 
     stats = draft.body_stats
     assert draft.body is None
+    assert draft.turn.body == {}
     assert (stats.message_count, stats.prompt_chars, stats.system_chars) == (2, 10, 3)
     assert (stats.tool_count, stats.thinking) == (2, True)
 
