@@ -41,7 +41,7 @@ class Upstream:
         self._max_connections = max_connections
         self._proxy = proxy_for(self._base_url, env)
         self._ssl = ssl_context(env) if URL(self._base_url).scheme == "https" or self._proxy else None
-        self._headers = {"accept-encoding": _ENCODINGS, **credential_headers(env)}
+        self._headers = {"accept-encoding": _ENCODINGS, "connection": "keep-alive", **credential_headers(env)}
         self._session: aiohttp.ClientSession | None = None
 
     async def post(
