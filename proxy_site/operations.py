@@ -17,7 +17,7 @@ from observability.tracing.redact import Redactor
 
 
 class Observability:
-    """An `apiproxy.server.lifecycle.BackgroundService`: logs, traces, metrics."""
+    """An `apiproxy.core.lifecycle.BackgroundService`: logs, traces, metrics."""
 
     def __init__(self, gateway: GatewaySettings) -> None:
         secrets = [value for value in (gateway.api_key, *_secret_values(gateway)) if value]

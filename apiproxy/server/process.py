@@ -15,6 +15,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from apiproxy.conf import GatewaySettings
+from apiproxy.core.lifecycle import BackgroundService, Lifecycle, OnStop
 from apiproxy.core.offload import SWITCH_INTERVAL_S
 from apiproxy.db.checkpoint import Checkpoints
 from apiproxy.dialects.anthropic.count_tokens import counters
@@ -24,7 +25,6 @@ from apiproxy.limits.accounting import usage_accounting
 from apiproxy.runs.runtime import Runtime, holder
 from apiproxy.server.child import ChildSide
 from apiproxy.server.daphne import GatewayServer
-from apiproxy.server.lifecycle import BackgroundService, Lifecycle, OnStop
 from apiproxy.server.services import DatabaseFileWatch, DemoUpstream, WorkerPool
 from apiproxy.sessions.recorder import recorder
 

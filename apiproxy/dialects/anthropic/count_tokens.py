@@ -7,10 +7,10 @@ from apiproxy.conf import Credential, gateway_settings
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.parse import beta_names, check_body
-from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.keys.authentication import require_allowed, require_model
 from apiproxy.limits.count_tokens import limiter
+from apiproxy.limits.token_counter import TokenCounter, estimate_tokens
 
 ESTIMATE_HEADER = "x-proxy-token-count"
 """Sent with the value `estimate` if the count is not the upstream's own."""

@@ -19,7 +19,7 @@ from apiproxy.conf import Credential
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.count_tokens import Counters, count_tokens, counters
-from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
+from apiproxy.limits.token_counter import TokenCounter, estimate_tokens
 from tests.upstream import Recorder, start
 
 PRINCIPAL = Principal(key_id=1, label="ci", scopes=frozenset({"api"}))
