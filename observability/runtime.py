@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apiproxy.engines.base import WorkerSnapshot
+from apiproxy.gateway import gateway
 from apiproxy.limits.accounting import usage_accounting
 from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import BreakerSnapshot
-from apiproxy.runs.runtime import holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +23,21 @@ class ProcessRuntime:
     """The runtime of this process. Every method returns at once and belongs on the event loop's thread."""
 
     def queue(self) -> QueueSnapshot:
-        return holder.current().queue_snapshot()
+        return gateway().runtime.queue_snapshot()
 
     def upstream(self) -> BreakerSnapshot:
-        return holder.current().upstream()
+        return gateway().runtime.upstream()
 
     def workers(self) -> Sequence[WorkerSnapshot]:
-        return holder.current().workers()
+        return gateway().runtime.workers()
 
     def cancel(self, run_id: str) -> bool:
         """Ask a queued or running run to end as cancelled by an operator; False if there is no such run."""
-        return holder.current().cancel(run_id)
+        return gateway().runtime.cancel(run_id)
 
     def retire(self, worker_id: str) -> bool:
         """End the worker, after its turn if it is busy; False if there is no such worker."""
-        return holder.current().engines.retire(worker_id)
+        return gateway().runtime.engines.retire(worker_id)
 
     def lost(self, process: str) -> None:
         """Release the reservations of a process that has died."""

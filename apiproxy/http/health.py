@@ -6,8 +6,8 @@ from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.version import VERSION
 from apiproxy.db.sqlite_file import database_file
+from apiproxy.gateway import gateway
 from apiproxy.http.request import authenticated
-from apiproxy.runs.runtime import holder
 
 ENDPOINTS = (
     "POST /v1/messages",
@@ -40,7 +40,7 @@ async def index(request: HttpRequest) -> HttpResponse:
         principal = await authenticated(request)
     except ProxyError:
         return JsonResponse(info)
-    queue = holder.current().queue_snapshot()
+    queue = gateway().runtime.queue_snapshot()
     info["queue"] = {"active": queue.active, "waiting": queue.waiting, "max": queue.max}
     if "admin" in principal.scopes:
         info["logDir"] = str(gateway_settings().log_dir)
@@ -57,5 +57,5 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 
     503 while the pool starts, fails to start or drains, and while the SQLite file is missing or replaced.
     """
-    ready = holder.current().ready and not database_file.was_lost
+    ready = gateway().runtime.ready and not database_file.was_lost
     return JsonResponse({"status": "ok" if ready else "unavailable"}, status=200 if ready else 503)

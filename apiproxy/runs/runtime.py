@@ -1,11 +1,11 @@
-"""Object graph of a process: engines, breaker, runs. Created once, drained on shutdown."""
+"""Runs of a process, with their engines and circuit breaker. Drained on shutdown."""
 
 import asyncio
 import logging
 from dataclasses import dataclass, field
 
 from apiproxy.catalog import priced
-from apiproxy.conf import GatewaySettings, gateway_settings
+from apiproxy.conf import GatewaySettings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import CancelReason, Usage
 from apiproxy.core.limits import LimitState
@@ -161,26 +161,3 @@ class Runtime:
 
 def _with_cost(turn: Turn, usage: Usage) -> Usage:
     return priced(turn.model, usage, body=turn.body)
-
-
-class RuntimeHolder:
-    """Holder of the process's runtime, for views.
-
-    `serve` installs it; under another server it is created at the first request.
-    """
-
-    def __init__(self) -> None:
-        self._runtime: Runtime | None = None
-
-    def install(self, runtime: Runtime | None) -> None:
-        """Set the runtime of this process, or remove it."""
-        self._runtime = runtime
-
-    def current(self) -> Runtime:
-        """Return the runtime, creating it if there is none."""
-        if self._runtime is None:
-            self._runtime = Runtime(gateway_settings())
-        return self._runtime
-
-
-holder = RuntimeHolder()

@@ -19,10 +19,10 @@ from apiproxy.core.lifecycle import BackgroundService, Lifecycle, OnStop
 from apiproxy.core.offload import SWITCH_INTERVAL_S
 from apiproxy.db.checkpoint import Checkpoints
 from apiproxy.dialects.anthropic.count_tokens import counters
+from apiproxy.gateway import Gateway, gateway, install
 from apiproxy.http.body import MAX_BODY_BYTES
 from apiproxy.keys.cache import keyring
 from apiproxy.limits.accounting import usage_accounting
-from apiproxy.runs.runtime import Runtime, holder
 from apiproxy.server.child import ChildSide
 from apiproxy.server.daphne import GatewayServer
 from apiproxy.server.services import DatabaseFileWatch, DemoUpstream, WorkerPool
@@ -95,7 +95,7 @@ class ServeProcess:
     def _on_signal(self) -> None:
         if self._stopping:
             logger.warning("gateway.drain_cut_short")
-            holder.current().stop_all()
+            gateway().runtime.stop_all()
             return
         self._stopping = True
         if self._leaving is not None:
@@ -138,10 +138,10 @@ class ServeProcess:
             demo = DemoUpstream()
             await self._lifecycle.start([demo])
             config = replace(config, credential=demo.credential)
-        runtime = Runtime(config)
-        holder.install(runtime)
+        made = Gateway(config)
+        install(made)
         counters.use(config.credential)
-        pool = WorkerPool(runtime, drain_s=lambda: self._drain_s)
+        pool = WorkerPool(made.runtime, drain_s=lambda: self._drain_s)
         await self._lifecycle.start(self._services(pool))
         if self._stopping:
             return

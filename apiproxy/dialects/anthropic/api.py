@@ -17,13 +17,13 @@ from apiproxy.dialects.anthropic import count_tokens, errors, models
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
 from apiproxy.dialects.anthropic.parse import beta_names, check_body, with_default_max_tokens
 from apiproxy.dialects.anthropic.stream import AnthropicStream
+from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import respond
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
-from apiproxy.runs.runtime import holder
 from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, recorder
 
@@ -51,7 +51,7 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
         body_bytes, body = len(raw), await read_json_object(raw)
         del raw
         turn = await _turn(request, principal, body, received_at=received_at, body_bytes=body_bytes)
-        run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
+        run, limits = await gateway().runtime.begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         publish_rejection(request, error, dialect="anthropic", principal=principal, body=body)
         raise

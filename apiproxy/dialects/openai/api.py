@@ -28,13 +28,13 @@ from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
 from apiproxy.dialects.openai.responses.stream import ResponsesStream
 from apiproxy.dialects.openai.translate.ignored import HEADER
 from apiproxy.dialects.openai.translate.messages_body import Target, Translation
+from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import StreamEncoder, respond
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
-from apiproxy.runs.runtime import holder
 from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER, recorder
 
@@ -187,7 +187,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         )
         prepared = await endpoint.prepare(parsed, context)
         turn = _turn(request, prepared, context, requested_model=parsed.model, received_at=received_at)
-        run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
+        run, limits = await gateway().runtime.begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         publish_rejection(request, error, dialect="openai", principal=principal, body=body)
         raise

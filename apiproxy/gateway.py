@@ -1,0 +1,36 @@
+"""Object graph of a process: the stateful parts of the API, in order of their dependencies."""
+
+import threading
+
+from apiproxy.conf import GatewaySettings, gateway_settings
+from apiproxy.runs.runtime import Runtime
+
+
+class Gateway:
+    """The stateful parts of the API in one process. Tests may create several."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.settings = settings
+        self.runtime = Runtime(settings)
+
+
+_lock = threading.Lock()
+_current: Gateway | None = None
+
+
+def gateway() -> Gateway:
+    """The gateway of this process, for views.
+
+    `serve` installs it; under another server it is created at its first use, and its background services do not run.
+    """
+    global _current
+    with _lock:  # two threads may be first
+        if _current is None:
+            _current = Gateway(gateway_settings())
+        return _current
+
+
+def install(made: Gateway | None) -> None:
+    """Set the gateway of this process, or remove it."""
+    global _current
+    _current = made
