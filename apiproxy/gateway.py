@@ -3,7 +3,10 @@
 import threading
 
 from apiproxy.conf import GatewaySettings, gateway_settings
+from apiproxy.limits.accounting import usage_accounting
+from apiproxy.runs.observers import Observers
 from apiproxy.runs.runtime import Runtime
+from apiproxy.sessions.recorder import recorder
 
 
 class Gateway:
@@ -11,7 +14,8 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
-        self.runtime = Runtime(settings)
+        self.observers = Observers(usage_accounting, recorder)
+        self.runtime = Runtime(settings, observers=self.observers)
 
 
 _lock = threading.Lock()

@@ -1,10 +1,10 @@
-"""This process's queue, workers, circuit breaker and usage writes, as observability reads and steers them."""
+"""This process's queue, workers, circuit breaker, usage writes and run events, for observability."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apiproxy.engines.base import WorkerSnapshot
-from apiproxy.gateway import gateway
+from apiproxy.gateway import Gateway
 from apiproxy.limits.accounting import usage_accounting
 from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import BreakerSnapshot
@@ -22,22 +22,26 @@ class Settlements:
 class ProcessRuntime:
     """The runtime of this process. Every method returns at once and belongs on the event loop's thread."""
 
+    def __init__(self, gateway: Gateway) -> None:
+        self.observers = gateway.observers
+        self._runtime = gateway.runtime
+
     def queue(self) -> QueueSnapshot:
-        return gateway().runtime.queue_snapshot()
+        return self._runtime.queue_snapshot()
 
     def upstream(self) -> BreakerSnapshot:
-        return gateway().runtime.upstream()
+        return self._runtime.upstream()
 
     def workers(self) -> Sequence[WorkerSnapshot]:
-        return gateway().runtime.workers()
+        return self._runtime.workers()
 
     def cancel(self, run_id: str) -> bool:
         """Ask a queued or running run to end as cancelled by an operator; False if there is no such run."""
-        return gateway().runtime.cancel(run_id)
+        return self._runtime.cancel(run_id)
 
     def retire(self, worker_id: str) -> bool:
         """End the worker, after its turn if it is busy; False if there is no such worker."""
-        return gateway().runtime.engines.retire(worker_id)
+        return self._runtime.engines.retire(worker_id)
 
     def lost(self, process: str) -> None:
         """Release the reservations of a process that has died."""

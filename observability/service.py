@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError, connections
 
 from apiproxy.core.version import VERSION
-from apiproxy.runs.observers import observers
 from observability.cluster.cluster import Cluster
 from observability.cluster.registry import MemberRegistry
 from observability.cluster.states import Identity
@@ -108,7 +107,7 @@ class Service:
         Call it before the first request.
         """
         self._start_otel()
-        observers.register(self.recorder)
+        self.runtime.observers.register(self.recorder)
         try:
             async with asyncio.timeout(_START_S):
                 await asyncio.to_thread(self._prepare)
@@ -127,7 +126,7 @@ class Service:
 
     async def stop(self, timeout_s: float = STOP_S) -> None:
         """Write the last traces and stop, in little more than `timeout_s`. Call it after the drain."""
-        observers.unregister(self.recorder)
+        self.runtime.observers.unregister(self.recorder)
         self._stopping.set()
         for task in self._tasks:
             task.cancel()

@@ -14,8 +14,8 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import Rejected
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Caller, DialectName, Turn, new_id
+from apiproxy.gateway import gateway
 from apiproxy.keys.authentication import authenticate, client_ip, require, require_dialect
-from apiproxy.runs.observers import observers
 from apiproxy.sessions.conversation_id import conversation_id
 
 UNREADABLE = ProxyError(FailureKind.INVALID_REQUEST, "The request cannot be read")
@@ -112,4 +112,4 @@ def publish_rejection(
         body_bytes=int(request.META.get("CONTENT_LENGTH") or 0),
         conversation_id=conversation_id(request.headers, body),
     )
-    observers.publish(turn, Rejected(time.time(), error))
+    gateway().observers.publish(turn, Rejected(time.time(), error))

@@ -19,7 +19,7 @@ from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot
 from apiproxy.runs.engines import Engines, worker_folders
 from apiproxy.runs.key_watch import KeyWatch
-from apiproxy.runs.observers import observers
+from apiproxy.runs.observers import Observers
 from apiproxy.runs.run import Run, RunLimits
 from apiproxy.sessions.recorder import recorder
 
@@ -38,8 +38,9 @@ class _Active:
 class Runtime:
     """Runs and their resources in this process. Created on the running event loop."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, *, observers: Observers) -> None:
         self.settings = settings
+        self._observers = observers
         self.engines = Engines(settings)
         self.breaker = Breaker(
             BreakerLimits(
@@ -57,8 +58,6 @@ class Runtime:
         self._active: dict[str, _Active] = {}
         self._keys = KeyWatch(self.active_runs)
         self._draining = False
-        observers.register(usage_accounting)
-        observers.register(recorder)
         sweep(worker_folders(settings))
 
     @property
@@ -97,7 +96,7 @@ class Runtime:
             admission=queued.admission,
             breaker=self.breaker,
             limits=self._limits,
-            publish=observers.publish,
+            publish=self._observers.publish,
             price=_with_cost,
             estimate=usage_accounting.estimate,
         )
@@ -140,8 +139,6 @@ class Runtime:
         self.stop_all()
         await self._wait_for_runs(_FORCED_END_S)
         await self.engines.close()
-        observers.unregister(recorder)
-        observers.unregister(usage_accounting)
 
     def stop_all(self) -> None:
         """End every active run with an error for its client."""

@@ -19,7 +19,7 @@ from apiproxy.core.lifecycle import BackgroundService, Lifecycle, OnStop
 from apiproxy.core.offload import SWITCH_INTERVAL_S
 from apiproxy.db.checkpoint import Checkpoints
 from apiproxy.dialects.anthropic.count_tokens import counters
-from apiproxy.gateway import Gateway, gateway, install
+from apiproxy.gateway import Gateway, install
 from apiproxy.http.body import MAX_BODY_BYTES
 from apiproxy.keys.cache import keyring
 from apiproxy.limits.accounting import usage_accounting
@@ -61,8 +61,15 @@ class ServeProcess:
         self.failure: str | None = None
         application: ASGIApplication = import_string(settings.ASGI_APPLICATION)
         # After that import, which sets up Django again, and its logging with it.
+        self._first: list[BackgroundService] = []
+        if config.credential.kind == "demo":
+            demo = DemoUpstream()
+            self._first.append(demo)
+            config = replace(config, credential=demo.credential)
+        self._gateway = Gateway(config)
+        install(self._gateway)
         self._site_services: list[BackgroundService] = [
-            import_string(it)(config) for it in settings.GATEWAY_BACKGROUND_SERVICES
+            import_string(it)(self._gateway) for it in settings.GATEWAY_BACKGROUND_SERVICES
         ]
         self._server = GatewayServer(
             application=application,
@@ -95,7 +102,7 @@ class ServeProcess:
     def _on_signal(self) -> None:
         if self._stopping:
             logger.warning("gateway.drain_cut_short")
-            gateway().runtime.stop_all()
+            self._gateway.runtime.stop_all()
             return
         self._stopping = True
         if self._leaving is not None:
@@ -133,15 +140,8 @@ class ServeProcess:
                 self._server.stop()
 
     async def _open(self) -> None:
-        config = self._config
-        if config.credential.kind == "demo":
-            demo = DemoUpstream()
-            await self._lifecycle.start([demo])
-            config = replace(config, credential=demo.credential)
-        made = Gateway(config)
-        install(made)
-        counters.use(config.credential)
-        pool = WorkerPool(made.runtime, drain_s=lambda: self._drain_s)
+        counters.use(self._gateway.settings.credential)
+        pool = WorkerPool(self._gateway.runtime, drain_s=lambda: self._drain_s)
         await self._lifecycle.start(self._services(pool))
         if self._stopping:
             return
@@ -152,6 +152,7 @@ class ServeProcess:
     def _services(self, pool: WorkerPool) -> list[BackgroundService]:
         """The services in the order in which they start; they stop in reverse."""
         return [
+            *self._first,
             DatabaseFileWatch(),
             Checkpoints(),  # stops when everything else has been written
             *self._site_services,

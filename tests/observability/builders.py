@@ -24,6 +24,7 @@ from apiproxy.core.turns import Caller, Turn, new_id
 from apiproxy.engines.base import WorkerSnapshot
 from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import BreakerSnapshot, BreakerState
+from apiproxy.runs.observers import Observers
 from observability.runtime import ProcessRuntime, Settlements
 from observability.tracing.trace_builder import ActiveTrace
 
@@ -125,6 +126,7 @@ class Gateway(ProcessRuntime):
     cancelled: list[str] = field(default_factory=list)
     retirable: set[str] = field(default_factory=set)
     dead: list[str] = field(default_factory=list)
+    observers: Observers = field(default_factory=Observers)
     settled: Settlements = field(default_factory=lambda: Settlements(0, False, 0))
 
     def queue(self) -> QueueSnapshot:
