@@ -3,7 +3,7 @@
 import threading
 
 from apiproxy.conf import GatewaySettings, gateway_settings
-from apiproxy.limits.accounting import usage_accounting
+from apiproxy.limits.accounting import UsageAccounting
 from apiproxy.runs.observers import Observers
 from apiproxy.runs.runtime import Runtime
 from apiproxy.sessions.recorder import recorder
@@ -14,8 +14,9 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
-        self.observers = Observers(usage_accounting, recorder)
-        self.runtime = Runtime(settings, observers=self.observers)
+        self.accounting = UsageAccounting()
+        self.observers = Observers(self.accounting, recorder)
+        self.runtime = Runtime(settings, accounting=self.accounting, observers=self.observers)
 
 
 _lock = threading.Lock()

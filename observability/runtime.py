@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from apiproxy.engines.base import WorkerSnapshot
 from apiproxy.gateway import Gateway
-from apiproxy.limits.accounting import usage_accounting
 from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import BreakerSnapshot
 
@@ -25,6 +24,7 @@ class ProcessRuntime:
     def __init__(self, gateway: Gateway) -> None:
         self.observers = gateway.observers
         self._runtime = gateway.runtime
+        self._accounting = gateway.accounting
 
     def queue(self) -> QueueSnapshot:
         return self._runtime.queue_snapshot()
@@ -45,7 +45,8 @@ class ProcessRuntime:
 
     def lost(self, process: str) -> None:
         """Release the reservations of a process that has died."""
-        usage_accounting.release_owner(process)
+        self._accounting.release_owner(process)
 
     def settlements(self) -> Settlements:
-        return Settlements(usage_accounting.pending, usage_accounting.failing, usage_accounting.dropped)
+        usage = self._accounting
+        return Settlements(usage.pending, usage.failing, usage.dropped)

@@ -192,7 +192,3 @@ def sums_of(ending: Ending) -> Sums:
         cache_creation_tokens=used.cache_creation_input_tokens,
         cost_micro_usd=0 if used.cost_usd is None else round(used.cost_usd * MICRO),
     )
-
-
-usage_accounting = UsageAccounting()
-"""The usage accounting of this process."""

@@ -14,7 +14,7 @@ from apiproxy.core.turns import Turn
 from apiproxy.engines.base import WorkerSnapshot
 from apiproxy.engines.sdk.launch import sweep
 from apiproxy.keys.authentication import require_allowed
-from apiproxy.limits.accounting import usage_accounting
+from apiproxy.limits.accounting import UsageAccounting
 from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot
 from apiproxy.runs.engines import Engines, worker_folders
@@ -38,8 +38,9 @@ class _Active:
 class Runtime:
     """Runs and their resources in this process. Created on the running event loop."""
 
-    def __init__(self, settings: GatewaySettings, *, observers: Observers) -> None:
+    def __init__(self, settings: GatewaySettings, *, accounting: UsageAccounting, observers: Observers) -> None:
         self.settings = settings
+        self._accounting = accounting
         self._observers = observers
         self.engines = Engines(settings)
         self.breaker = Breaker(
@@ -75,11 +76,11 @@ class Runtime:
         self.breaker.check(turn.caller.key_id)
         turn = await recorder.continued(turn, mode)
         await require_allowed(principal, turn.body, betas=turn.betas, body_bytes=turn.body_bytes)
-        limits = await usage_accounting.reserve(principal, turn)
+        limits = await self._accounting.reserve(principal, turn)
         try:
             return self.start(turn), limits
         except BaseException:  # including cancellation: no run will settle the reservation
-            usage_accounting.release(turn)
+            self._accounting.release(turn)
             raise
 
     def start(self, turn: Turn) -> Run:
@@ -98,7 +99,7 @@ class Runtime:
             limits=self._limits,
             publish=self._observers.publish,
             price=_with_cost,
-            estimate=usage_accounting.estimate,
+            estimate=self._accounting.estimate,
         )
         task = asyncio.create_task(run.execute(), name=f"run {turn.id}")
         self._active[turn.id] = _Active(run, task)

@@ -22,7 +22,6 @@ from apiproxy.dialects.anthropic.count_tokens import counters
 from apiproxy.gateway import Gateway, install
 from apiproxy.http.body import MAX_BODY_BYTES
 from apiproxy.keys.cache import keyring
-from apiproxy.limits.accounting import usage_accounting
 from apiproxy.server.child import ChildSide
 from apiproxy.server.daphne import GatewayServer
 from apiproxy.server.services import DatabaseFileWatch, DemoUpstream, WorkerPool
@@ -158,7 +157,7 @@ class ServeProcess:
             *self._site_services,
             OnStop(keyring.settle),
             OnStop(counters.aclose),
-            usage_accounting,
+            self._gateway.accounting,
             OnStop(recorder.stop),
             OnStop(self._close_connections),
             pool,
