@@ -6,7 +6,7 @@ from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.limits.accounting import UsageAccounting
 from apiproxy.runs.observers import Observers
 from apiproxy.runs.runtime import Runtime
-from apiproxy.sessions.recorder import recorder
+from apiproxy.sessions.recorder import SessionRecorder
 
 
 class Gateway:
@@ -15,8 +15,9 @@ class Gateway:
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
         self.accounting = UsageAccounting()
-        self.observers = Observers(self.accounting, recorder)
-        self.runtime = Runtime(settings, accounting=self.accounting, observers=self.observers)
+        self.sessions = SessionRecorder()
+        self.observers = Observers(self.accounting, self.sessions)
+        self.runtime = Runtime(settings, accounting=self.accounting, sessions=self.sessions, observers=self.observers)
 
 
 _lock = threading.Lock()

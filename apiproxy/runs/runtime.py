@@ -21,7 +21,7 @@ from apiproxy.runs.engines import Engines, worker_folders
 from apiproxy.runs.key_watch import KeyWatch
 from apiproxy.runs.observers import Observers
 from apiproxy.runs.run import Run, RunLimits
-from apiproxy.sessions.recorder import recorder
+from apiproxy.sessions.recorder import SessionRecorder
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +38,12 @@ class _Active:
 class Runtime:
     """Runs and their resources in this process. Created on the running event loop."""
 
-    def __init__(self, settings: GatewaySettings, *, accounting: UsageAccounting, observers: Observers) -> None:
+    def __init__(
+        self, settings: GatewaySettings, *, accounting: UsageAccounting, sessions: SessionRecorder, observers: Observers
+    ) -> None:
         self.settings = settings
         self._accounting = accounting
+        self._sessions = sessions
         self._observers = observers
         self.engines = Engines(settings)
         self.breaker = Breaker(
@@ -74,7 +77,7 @@ class Runtime:
         request waits for a slot.
         """
         self.breaker.check(turn.caller.key_id)
-        turn = await recorder.continued(turn, mode)
+        turn = await self._sessions.continued(turn, mode)
         await require_allowed(principal, turn.body, betas=turn.betas, body_bytes=turn.body_bytes)
         limits = await self._accounting.reserve(principal, turn)
         try:

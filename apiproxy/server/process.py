@@ -25,7 +25,6 @@ from apiproxy.keys.cache import keyring
 from apiproxy.server.child import ChildSide
 from apiproxy.server.daphne import GatewayServer
 from apiproxy.server.services import DatabaseFileWatch, DemoUpstream, WorkerPool
-from apiproxy.sessions.recorder import recorder
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +157,7 @@ class ServeProcess:
             OnStop(keyring.settle),
             OnStop(counters.aclose),
             self._gateway.accounting,
-            OnStop(recorder.stop),
+            OnStop(self._gateway.sessions.stop),
             OnStop(self._close_connections),
             pool,
         ]

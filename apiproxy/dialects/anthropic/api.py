@@ -25,7 +25,7 @@ from apiproxy.http.response import respond
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.sessions.conversation_id import conversation_id
-from apiproxy.sessions.recorder import MODE_HEADER, recorder
+from apiproxy.sessions.recorder import MODE_HEADER
 
 api = NinjaAPI(title="Anthropic dialect", urls_namespace="anthropic", docs_url=None, openapi_url=None)
 
@@ -58,7 +58,7 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
     encoder = AnthropicStream(turn.id) if turn.stream else None
     heartbeat_s = gateway_settings().heartbeat_ms / 1000
     response = await respond(run, dialect=AnthropicDialect(), encoder=encoder, heartbeat_s=heartbeat_s)
-    for name, value in (limit_headers(limits) | await recorder.headers(run.turn)).items():
+    for name, value in (limit_headers(limits) | await gateway().sessions.headers(run.turn)).items():
         response[name] = value
     return response
 

@@ -36,7 +36,7 @@ from apiproxy.http.response import StreamEncoder, respond
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.sessions.conversation_id import conversation_id
-from apiproxy.sessions.recorder import MODE_HEADER, recorder
+from apiproxy.sessions.recorder import MODE_HEADER
 
 api = NinjaAPI(title="OpenAI dialect", urls_namespace="openai", docs_url=None, openapi_url=None)
 
@@ -197,7 +197,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         encoder=prepared.stream if turn.stream else None,
         heartbeat_s=gateway_settings().heartbeat_ms / 1000,
     )
-    for name, value in (limit_headers(limits) | await recorder.headers(run.turn)).items():
+    for name, value in (limit_headers(limits) | await gateway().sessions.headers(run.turn)).items():
         response[name] = value
     if prepared.translation.ignored:
         response[HEADER] = ", ".join(prepared.translation.ignored)
