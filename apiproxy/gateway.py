@@ -4,6 +4,8 @@ import threading
 
 from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.limits.accounting import UsageAccounting
+from apiproxy.limits.count_tokens import CountLimiter
+from apiproxy.limits.token_counter import TokenCounter
 from apiproxy.runs.observers import Observers
 from apiproxy.runs.runtime import Runtime
 from apiproxy.sessions.recorder import SessionRecorder
@@ -14,6 +16,8 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
+        self.count_limiter = CountLimiter()
+        self.token_counter = TokenCounter(settings.credential)
         self.accounting = UsageAccounting()
         self.sessions = SessionRecorder()
         self.observers = Observers(self.accounting, self.sessions)

@@ -18,7 +18,6 @@ from apiproxy.conf import GatewaySettings
 from apiproxy.core.lifecycle import BackgroundService, Lifecycle, OnStop
 from apiproxy.core.offload import SWITCH_INTERVAL_S
 from apiproxy.db.checkpoint import Checkpoints
-from apiproxy.dialects.anthropic.count_tokens import counters
 from apiproxy.gateway import Gateway, install
 from apiproxy.http.body import MAX_BODY_BYTES
 from apiproxy.keys.cache import keyring
@@ -138,7 +137,6 @@ class ServeProcess:
                 self._server.stop()
 
     async def _open(self) -> None:
-        counters.use(self._gateway.settings.credential)
         pool = WorkerPool(self._gateway.runtime, drain_s=lambda: self._drain_s)
         await self._lifecycle.start(self._services(pool))
         if self._stopping:
@@ -155,7 +153,7 @@ class ServeProcess:
             Checkpoints(),  # stops when everything else has been written
             *self._site_services,
             OnStop(keyring.settle),
-            OnStop(counters.aclose),
+            OnStop(self._gateway.token_counter.aclose),
             self._gateway.accounting,
             OnStop(self._gateway.sessions.stop),
             OnStop(self._close_connections),
