@@ -3,6 +3,8 @@
 import threading
 
 from apiproxy.conf import GatewaySettings, gateway_settings
+from apiproxy.keys.cache import Keyring
+from apiproxy.keys.login_throttle import Throttle
 from apiproxy.limits.accounting import UsageAccounting
 from apiproxy.limits.count_tokens import CountLimiter
 from apiproxy.limits.token_counter import TokenCounter
@@ -16,6 +18,9 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
+        self.keyring = Keyring()
+        self.wrong_keys = Throttle(burst=50, every_s=2.0)
+        self.wrong_passwords = Throttle(burst=10, every_s=60.0)
         self.count_limiter = CountLimiter()
         self.token_counter = TokenCounter(settings.credential)
         self.accounting = UsageAccounting()

@@ -13,8 +13,6 @@ from pytest_django.plugin import blocking_manager_key
 from apiproxy.catalog import catalog
 from apiproxy.db.guarded_query import query_guard
 from apiproxy.gateway import install
-from apiproxy.keys.cache import keyring
-from apiproxy.keys.login_throttle import wrong_keys, wrong_passwords
 
 pytest_plugins = [
     "tests.support.fixtures",
@@ -62,10 +60,7 @@ def fresh_caches() -> None:
     """What a process remembers of the database is forgotten: a test's rows are gone with it, and no signal says so."""
     install(None)
     catalog.forget()
-    keyring.forget()
     query_guard.reset()
-    wrong_keys.forget()
-    wrong_passwords.forget()
 
 
 @pytest.hookimpl(trylast=True)

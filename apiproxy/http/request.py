@@ -62,7 +62,10 @@ def client_address(request: HttpRequest) -> str:
 
 async def authenticated(request: HttpRequest) -> Principal:
     """The principal of the request's API key. Raises what `keys.authentication.authenticate` raises."""
-    return await authenticate(request.headers, address=client_address(request))
+    made = gateway()
+    return await authenticate(
+        request.headers, keyring=made.keyring, wrong_keys=made.wrong_keys, address=client_address(request)
+    )
 
 
 async def authorize(request: HttpRequest, dialect: DialectName) -> Principal:

@@ -12,13 +12,15 @@ from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import DialectName
 from apiproxy.keys.allow_lists import Policy, check_betas, check_body, matches_name
-from apiproxy.keys.cache import digest_of, find
-from apiproxy.keys.login_throttle import whole_seconds, wrong_keys
+from apiproxy.keys.cache import Keyring, digest_of
+from apiproxy.keys.login_throttle import Throttle, whole_seconds
 
 _BEARER = "bearer "
 
 
-async def authenticate(headers: Mapping[str, str], *, address: str = "") -> Principal:
+async def authenticate(
+    headers: Mapping[str, str], *, keyring: Keyring, wrong_keys: Throttle, address: str = ""
+) -> Principal:
     """Return the principal of the request's API key.
 
     The key is in `x-api-key` or `Authorization: Bearer`; one valid key of two is enough.
@@ -34,7 +36,7 @@ async def authenticate(headers: Mapping[str, str], *, address: str = "") -> Prin
         message = "Too many requests with a wrong API key from this address."
         raise ProxyError(FailureKind.RATE_LIMITED, message, retry_after_s=whole_seconds(wait_s))
     for secret in secrets:
-        principal = await find(secret) if waits_s[secret] <= 0 else None
+        principal = await keyring.find(secret) if waits_s[secret] <= 0 else None
         if principal is not None:
             wrong_keys.succeeded(address, digest_of(secret))
             return principal

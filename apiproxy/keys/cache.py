@@ -256,15 +256,6 @@ class Keyring:
         transaction.on_commit(self.forget, using=using)
 
 
-keyring = Keyring()
-"""The keyring of this process."""
-
-
-async def find(secret: str) -> Principal | None:
-    """`Keyring.find` on this process's keyring."""
-    return await keyring.find(secret)
-
-
 def principal_of(row: ApiKey, *, previous_secret: bool = False) -> Principal:
     """Principal of a key. previous_secret: see `Principal`."""
     ends = [row.expires_at, row.previous_until if previous_secret else None]

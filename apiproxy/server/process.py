@@ -20,7 +20,6 @@ from apiproxy.core.offload import SWITCH_INTERVAL_S
 from apiproxy.db.checkpoint import Checkpoints
 from apiproxy.gateway import Gateway, install
 from apiproxy.http.body import MAX_BODY_BYTES
-from apiproxy.keys.cache import keyring
 from apiproxy.server.child import ChildSide
 from apiproxy.server.daphne import GatewayServer
 from apiproxy.server.services import DatabaseFileWatch, DemoUpstream, WorkerPool
@@ -152,7 +151,7 @@ class ServeProcess:
             DatabaseFileWatch(),
             Checkpoints(),  # stops when everything else has been written
             *self._site_services,
-            OnStop(keyring.settle),
+            OnStop(self._gateway.keyring.settle),
             OnStop(self._gateway.token_counter.aclose),
             self._gateway.accounting,
             OnStop(self._gateway.sessions.stop),
