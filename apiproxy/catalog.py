@@ -206,17 +206,3 @@ def _prices(row: Model) -> Prices | None:
 
 def _price_or(price: Decimal | None, default: Decimal) -> Decimal:
     return default if price is None else price
-
-
-catalog = Catalog()
-"""Catalog of this process."""
-
-
-async def resolve(name: str) -> ResolvedModel:
-    """Resolve a model name; see `Catalog.resolve`."""
-    return await catalog.resolve(name)
-
-
-def priced(model_id: str, usage: Usage, *, body: Mapping[str, Any] | None = None) -> Usage:
-    """Add the cost to a usage; see `Catalog.priced`."""
-    return catalog.priced(model_id, usage, body=body)

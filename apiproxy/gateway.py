@@ -2,6 +2,7 @@
 
 import threading
 
+from apiproxy.catalog import Catalog
 from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.keys.cache import Keyring
 from apiproxy.keys.login_throttle import Throttle
@@ -18,15 +19,22 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
+        self.catalog = Catalog()
         self.keyring = Keyring()
         self.wrong_keys = Throttle(burst=50, every_s=2.0)
         self.wrong_passwords = Throttle(burst=10, every_s=60.0)
         self.count_limiter = CountLimiter()
         self.token_counter = TokenCounter(settings.credential)
-        self.accounting = UsageAccounting()
+        self.accounting = UsageAccounting(self.catalog)
         self.sessions = SessionRecorder()
         self.observers = Observers(self.accounting, self.sessions)
-        self.runtime = Runtime(settings, accounting=self.accounting, sessions=self.sessions, observers=self.observers)
+        self.runtime = Runtime(
+            settings,
+            catalog=self.catalog,
+            accounting=self.accounting,
+            sessions=self.sessions,
+            observers=self.observers,
+        )
 
 
 _lock = threading.Lock()

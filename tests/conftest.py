@@ -10,7 +10,6 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import blocking_manager_key
 
-from apiproxy.catalog import catalog
 from apiproxy.db.guarded_query import query_guard
 from apiproxy.gateway import install
 
@@ -59,7 +58,6 @@ def _commits(item: pytest.Item) -> bool:
 def fresh_caches() -> None:
     """What a process remembers of the database is forgotten: a test's rows are gone with it, and no signal says so."""
     install(None)
-    catalog.forget()
     query_guard.reset()
 
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from apiproxy.catalog import ResolvedModel, resolve
+from apiproxy.catalog import Catalog, ResolvedModel
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.offload import offload
@@ -91,7 +91,12 @@ def _require_model(principal: Principal, model: ResolvedModel, *, field: str) ->
 
 
 async def require_allowed(
-    principal: Principal, body: Mapping[str, Any], *, betas: Sequence[str] = (), body_bytes: int = 0
+    principal: Principal,
+    body: Mapping[str, Any],
+    *,
+    catalog: Catalog,
+    betas: Sequence[str] = (),
+    body_bytes: int = 0,
 ) -> None:
     """Check betas, and the further models, server tools and MCP servers of a body.
 
@@ -102,7 +107,7 @@ async def require_allowed(
     check_betas(allowed, betas)
     named = await offload(body_bytes, check_body, allowed, body)
     for name, found in named.items():
-        model = await resolve(name)
+        model = await catalog.resolve(name)
         _require_model(principal, model, field=found.path)
         if model.id != name:
             for holder in found.holders:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from apiproxy.catalog import priced
+from apiproxy.catalog import Catalog
 from apiproxy.conf import GatewaySettings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import CancelReason, Usage
@@ -39,9 +39,16 @@ class Runtime:
     """Runs and their resources in this process. Created on the running event loop."""
 
     def __init__(
-        self, settings: GatewaySettings, *, accounting: UsageAccounting, sessions: SessionRecorder, observers: Observers
+        self,
+        settings: GatewaySettings,
+        *,
+        catalog: Catalog,
+        accounting: UsageAccounting,
+        sessions: SessionRecorder,
+        observers: Observers,
     ) -> None:
         self.settings = settings
+        self._catalog = catalog
         self._accounting = accounting
         self._sessions = sessions
         self._observers = observers
@@ -78,7 +85,7 @@ class Runtime:
         """
         self.breaker.check(turn.caller.key_id)
         turn = await self._sessions.continued(turn, mode)
-        await require_allowed(principal, turn.body, betas=turn.betas, body_bytes=turn.body_bytes)
+        await require_allowed(principal, turn.body, catalog=self._catalog, betas=turn.betas, body_bytes=turn.body_bytes)
         limits = await self._accounting.reserve(principal, turn)
         try:
             return self.start(turn), limits
@@ -101,7 +108,7 @@ class Runtime:
             breaker=self.breaker,
             limits=self._limits,
             publish=self._observers.publish,
-            price=_with_cost,
+            price=self._with_cost,
             estimate=self._accounting.estimate,
         )
         task = asyncio.create_task(run.execute(), name=f"run {turn.id}")
@@ -154,11 +161,10 @@ class Runtime:
         if not self._active:
             self._keys.rest()
 
+    def _with_cost(self, turn: Turn, usage: Usage) -> Usage:
+        return self._catalog.priced(turn.model, usage, body=turn.body)
+
     async def _wait_for_runs(self, timeout_s: float) -> None:
         tasks = [active.task for active in self._active.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
-
-
-def _with_cost(turn: Turn, usage: Usage) -> Usage:
-    return priced(turn.model, usage, body=turn.body)

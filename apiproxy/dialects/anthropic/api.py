@@ -7,7 +7,6 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
-from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.offload import offload
@@ -67,7 +66,7 @@ async def _turn(
     request: HttpRequest, principal: Principal, body: dict[str, Any], *, received_at: float, body_bytes: int
 ) -> Turn:
     checked = await offload(body_bytes, check_body, body)
-    model = await resolve(checked.model)
+    model = await gateway().catalog.resolve(checked.model)
     require_model(principal, model)
     return Turn(
         id=request_id(request),

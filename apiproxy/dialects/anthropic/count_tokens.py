@@ -2,7 +2,6 @@
 
 from django.http import HttpRequest, JsonResponse
 
-from apiproxy.catalog import resolve
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.parse import beta_names, check_body
@@ -30,10 +29,10 @@ async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
     body_bytes = len(raw)
     body = await read_json_object(raw)
     del raw
-    model = await resolve((await offload(body_bytes, check_body, body)).model)
+    model = await gateway().catalog.resolve((await offload(body_bytes, check_body, body)).model)
     require_model(principal, model)
     betas = beta_names(request.headers.get("anthropic-beta"))
-    await require_allowed(principal, body, betas=betas, body_bytes=body_bytes)
+    await require_allowed(principal, body, catalog=gateway().catalog, betas=betas, body_bytes=body_bytes)
     counter = gateway().token_counter
     count = None
     if counter.exact:

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
-from apiproxy.catalog import ResolvedModel, resolve
+from apiproxy.catalog import ResolvedModel
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.json_encoding import dumps
@@ -173,7 +173,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         body_bytes, body = len(raw), await read_json_object(raw)
         del raw
         parsed = await offload(body_bytes, endpoint.read, body)
-        model = await resolve(parsed.model)
+        model = await gateway().catalog.resolve(parsed.model)
         require_model(principal, model)
         target = Target(model=model.id, max_output_tokens=default_max_tokens(principal.limits, model))
         context = Context(

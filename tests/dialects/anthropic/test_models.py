@@ -13,18 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Model as OpenAIModel
 
-from apiproxy.catalog import CatalogModel, catalog
+from apiproxy.catalog import CatalogModel
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.models import PageRequest, list_models, page, retrieve_model
 from apiproxy.models import Model
 
 ANTHROPIC = {"anthropic-version": "2023-06-01"}
-
-
-@pytest.fixture(autouse=True)
-def _forget_what_was_in_memory() -> None:
-    catalog.forget()
 
 
 def principal(*models: str) -> Principal:
