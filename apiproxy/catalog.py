@@ -16,7 +16,7 @@ from django.db.models.signals import post_delete, post_save
 from apiproxy.conf import gateway_settings
 from apiproxy.core.events import Usage
 from apiproxy.core.prices import Prices, PriceTable, charge, without_free_tools
-from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard, query_guard
+from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard
 from apiproxy.models import Model
 from apiproxy.models.names import read_rates
 
@@ -76,7 +76,7 @@ class Catalog:
     While the database is unavailable, the last table read remains in use.
     """
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic, database: QueryGuard = query_guard) -> None:
+    def __init__(self, database: QueryGuard, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._database = database
         self._table = _Table()

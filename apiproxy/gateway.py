@@ -4,6 +4,7 @@ import threading
 
 from apiproxy.catalog import Catalog
 from apiproxy.conf import GatewaySettings, gateway_settings
+from apiproxy.db.guarded_query import QueryGuard
 from apiproxy.keys.cache import Keyring
 from apiproxy.keys.login_throttle import Throttle
 from apiproxy.limits.accounting import UsageAccounting
@@ -19,8 +20,9 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
-        self.catalog = Catalog()
-        self.keyring = Keyring()
+        self.database = QueryGuard()
+        self.catalog = Catalog(self.database)
+        self.keyring = Keyring(self.database)
         self.wrong_keys = Throttle(burst=50, every_s=2.0)
         self.wrong_passwords = Throttle(burst=10, every_s=60.0)
         self.count_limiter = CountLimiter()
@@ -30,6 +32,7 @@ class Gateway:
         self.observers = Observers(self.accounting, self.sessions)
         self.runtime = Runtime(
             settings,
+            database=self.database,
             catalog=self.catalog,
             accounting=self.accounting,
             sessions=self.sessions,

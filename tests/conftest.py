@@ -10,7 +10,6 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import blocking_manager_key
 
-from apiproxy.db.guarded_query import query_guard
 from apiproxy.gateway import install
 
 pytest_plugins = [
@@ -55,10 +54,9 @@ def _commits(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def fresh_caches() -> None:
-    """What a process remembers of the database is forgotten: a test's rows are gone with it, and no signal says so."""
+def no_gateway() -> None:
+    """Each test gets a gateway of its own, made where a view asks for one."""
     install(None)
-    query_guard.reset()
 
 
 @pytest.hookimpl(trylast=True)

@@ -24,7 +24,7 @@ from django.utils import timezone
 
 from apiproxy.conf import gateway_settings
 from apiproxy.core.principal import Principal
-from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard, query_guard, run_in_own_thread
+from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard, run_in_own_thread
 from apiproxy.models import ENV_KEY_NAME, PREFIX_LENGTH, ApiKey
 
 SECRET_PREFIX = "sk-proxy-"  # noqa: S105 - how generated secrets begin, not one of them
@@ -157,10 +157,10 @@ class Keyring:
 
     def __init__(
         self,
+        database: QueryGuard,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        database: QueryGuard = query_guard,
     ) -> None:
         self._clock = clock
         self._database = database

@@ -11,6 +11,7 @@ from apiproxy.core.events import CancelReason, Usage
 from apiproxy.core.limits import LimitState
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
+from apiproxy.db.guarded_query import QueryGuard
 from apiproxy.engines.base import WorkerSnapshot
 from apiproxy.engines.sdk.launch import sweep
 from apiproxy.keys.authentication import require_allowed
@@ -42,6 +43,7 @@ class Runtime:
         self,
         settings: GatewaySettings,
         *,
+        database: QueryGuard,
         catalog: Catalog,
         accounting: UsageAccounting,
         sessions: SessionRecorder,
@@ -67,7 +69,7 @@ class Runtime:
             upstream_retries=settings.upstream_retries,
         )
         self._active: dict[str, _Active] = {}
-        self._keys = KeyWatch(self.active_runs)
+        self._keys = KeyWatch(self.active_runs, database)
         self._draining = False
         sweep(worker_folders(settings))
 

@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from apiproxy.core.errors import ProxyError
+from apiproxy.db.guarded_query import QueryGuard
 from apiproxy.keys.authentication import require_dialect
 from apiproxy.keys.cache import Keyring, rotate, set_new_secret
 from apiproxy.limits.budget import day_of
@@ -120,7 +121,7 @@ def test_show_rotated_secret_once_and_log_rotation(admin_client: Client) -> None
 
 def test_accept_both_secrets_until_overlap_ends() -> None:
     clock = Clock(timezone.now().timestamp())
-    ring = Keyring(clock=clock, monotonic=clock)
+    ring = Keyring(QueryGuard(), clock=clock, monotonic=clock)
     key = ApiKey(name="rotating")
     old = set_new_secret(key)
     key.save()
@@ -154,7 +155,7 @@ def test_a_key_is_for_the_dialects_that_it_names() -> None:
     key = ApiKey(name="narrow", allowed_dialects=["openai"])
     secret = set_new_secret(key)
     key.save()
-    principal = async_to_sync(Keyring().find)(secret)
+    principal = async_to_sync(Keyring(QueryGuard()).find)(secret)
     assert principal is not None
     require_dialect(principal, "openai")
     with pytest.raises(ProxyError, match="anthropic API"):

@@ -18,6 +18,7 @@ from apiproxy.core.events import Cancelled, CancelReason, Ending, Failed, Finish
 from apiproxy.core.limits import NO_STATE, LimitError, LimitState
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Caller, Turn, new_id
+from apiproxy.db.guarded_query import QueryGuard
 from apiproxy.limits.accounting import UsageAccounting
 from apiproxy.models import ApiKey, Reservation
 from apiproxy.models import Usage as UsageRow
@@ -31,7 +32,7 @@ FINISHED = Finished(0.0, "end_turn", USED)
 
 @pytest.fixture
 async def usage_accounting() -> AsyncIterator[UsageAccounting]:
-    made = UsageAccounting(Catalog())
+    made = UsageAccounting(Catalog(QueryGuard()))
     yield made
     await made.stop()
 

@@ -10,6 +10,7 @@ from apiproxy.catalog import Catalog
 from apiproxy.conf import AllowLists
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
+from apiproxy.db.guarded_query import QueryGuard
 from apiproxy.keys import authentication
 from apiproxy.models import Model
 
@@ -19,7 +20,7 @@ OPUS = "claude-opus-4-6"
 
 
 async def require_allowed(key: Principal, body: dict[str, Any], **options: Any) -> None:
-    await authentication.require_allowed(key, body, catalog=Catalog(), **options)
+    await authentication.require_allowed(key, body, catalog=Catalog(QueryGuard()), **options)
 
 
 def principal(**lists: tuple[str, ...]) -> Principal:

@@ -21,6 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 from apiproxy.catalog import Catalog
 from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.core.errors import ProxyError
+from apiproxy.db.guarded_query import QueryGuard
 from apiproxy.engines.sdk.launch import bundled_cli
 from apiproxy.keys.cache import usable_keys
 from apiproxy.management.doctor import (
@@ -92,7 +93,7 @@ class Command(BaseCommand):
         if not migrated:
             message, hint = f"not made: what {name} means is in the database", "Run `manage.py migrate` first."
             return Finding(check=Check.LIVE, level=Level.FAIL, message=message, hint=hint)
-        model = async_to_sync(Catalog().resolve)(name).id
+        model = async_to_sync(Catalog(QueryGuard()).resolve)(name).id
         start = time.monotonic()
         try:
             answer = asyncio.run(self._turn(settings, model))
