@@ -5,6 +5,7 @@ import threading
 from apiproxy.catalog import Catalog
 from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.db.guarded_query import QueryGuard
+from apiproxy.db.sqlite_file import DatabaseFile
 from apiproxy.keys.cache import Keyring
 from apiproxy.keys.login_throttle import Throttle
 from apiproxy.limits.accounting import UsageAccounting
@@ -20,6 +21,7 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
+        self.database_file = DatabaseFile()
         self.database = QueryGuard()
         self.catalog = Catalog(self.database)
         self.keyring = Keyring(self.database)

@@ -5,7 +5,6 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.version import VERSION
-from apiproxy.db.sqlite_file import database_file
 from apiproxy.gateway import gateway
 from apiproxy.http.request import authenticated
 
@@ -57,5 +56,6 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 
     503 while the pool starts, fails to start or drains, and while the SQLite file is missing or replaced.
     """
-    ready = gateway().runtime.ready and not database_file.was_lost
+    made = gateway()
+    ready = made.runtime.ready and not made.database_file.was_lost
     return JsonResponse({"status": "ok" if ready else "unavailable"}, status=200 if ready else 503)

@@ -22,7 +22,7 @@ from apiproxy.gateway import Gateway, install
 from apiproxy.http.body import MAX_BODY_BYTES
 from apiproxy.server.child import ChildSide
 from apiproxy.server.daphne import GatewayServer
-from apiproxy.server.services import DatabaseFileWatch, DemoUpstream, WorkerPool
+from apiproxy.server.services import DemoUpstream, WorkerPool
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class ServeProcess:
         """The services in the order in which they start; they stop in reverse."""
         return [
             *self._first,
-            DatabaseFileWatch(),
+            self._gateway.database_file,
             Checkpoints(),  # stops when everything else has been written
             *self._site_services,
             OnStop(self._gateway.keyring.settle),

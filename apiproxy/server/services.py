@@ -1,14 +1,11 @@
 """Background services of the server itself."""
 
-import asyncio
 from collections.abc import Callable
 
 from apiproxy import standin
 from apiproxy.conf import Credential
-from apiproxy.db.sqlite_file import database_file
 from apiproxy.runs.runtime import Runtime
 
-_FILE_CHECK_S = 1.0
 _DEMO_PACE_S = 0.02
 
 
@@ -30,27 +27,6 @@ class DemoUpstream:
         if self._server is not None:
             await self._server.close()
         self._listener.close()
-
-
-class DatabaseFileWatch:
-    """Checks the SQLite file regularly: /readyz and the log report a lost one without a request that needs it."""
-
-    def __init__(self) -> None:
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        database_file.watch()
-        self._task = asyncio.create_task(self._run(), name="database file watch")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(_FILE_CHECK_S)
-            await asyncio.to_thread(database_file.lost)
 
 
 class WorkerPool:
