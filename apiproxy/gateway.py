@@ -1,6 +1,7 @@
 """Object graph of a process: the stateful parts of the API, in order of their dependencies."""
 
 import threading
+from typing import TypeVar, cast
 
 from apiproxy.catalog import Catalog
 from apiproxy.conf import GatewaySettings, gateway_settings
@@ -14,6 +15,8 @@ from apiproxy.limits.token_counter import TokenCounter
 from apiproxy.runs.observers import Observers
 from apiproxy.runs.runtime import Runtime
 from apiproxy.sessions.recorder import SessionRecorder
+
+_T = TypeVar("_T")
 
 
 class Gateway:
@@ -40,6 +43,15 @@ class Gateway:
             sessions=self.sessions,
             observers=self.observers,
         )
+        self._added: dict[type, object] = {}
+
+    def add(self, part: object) -> None:
+        """Make a part of another app available to its views, by its class."""
+        self._added[type(part)] = part
+
+    def find(self, kind: type[_T]) -> _T | None:
+        """The added part of that class; None if its app does not run in this process."""
+        return cast("_T | None", self._added.get(kind))
 
 
 _lock = threading.Lock()

@@ -71,7 +71,7 @@ class Config:
 
 
 class Service:
-    """Composition of the parts of this package, created by `install`."""
+    """Composition of the parts of this package."""
 
     def __init__(self, runtime: ProcessRuntime, config: Config, *, logging_: Logging | None = None) -> None:
         self.runtime = runtime
@@ -231,27 +231,3 @@ class Service:
             return retention.prune(trace_days=self.config.retention_days, stopped=self._stopping.is_set)
         finally:
             connections.close_all()
-
-
-class ServiceHolder:
-    """Access to the service of this process."""
-
-    def __init__(self) -> None:
-        self._service: Service | None = None
-
-    def install(self, service: Service | None) -> None:
-        self._service = service
-
-    def current(self) -> Service | None:
-        """The service; None if the gateway is not running in this process."""
-        return self._service
-
-
-holder = ServiceHolder()
-
-
-def install(runtime: ProcessRuntime, config: Config, *, logging_: Logging | None = None) -> Service:
-    """Create the service of this process and make it available to views. The caller awaits `start` and `stop`."""
-    service = Service(runtime, config, logging_=logging_)
-    holder.install(service)
-    return service

@@ -10,10 +10,11 @@ from apiproxy.conf import Credential, metrics_dir
 from apiproxy.db import process_id
 from apiproxy.engines.sdk.launch import bundled_cli
 from apiproxy.gateway import Gateway
+from observability.live.broadcast import Broadcaster
 from observability.logs import handler
 from observability.metrics import Seat
 from observability.runtime import ProcessRuntime
-from observability.service import Config, install
+from observability.service import Config, Service
 from observability.tracing.redact import Redactor
 
 
@@ -26,7 +27,7 @@ class Observability:
         self._logging = handler.configure(
             config.log_level, config.log_dir, config.debug, redactor=Redactor(secrets), stream=sys.stderr
         )
-        self._service = install(
+        self._service = Service(
             ProcessRuntime(gateway),
             Config(
                 log_dir=config.log_dir,
@@ -42,6 +43,8 @@ class Observability:
             ),
             logging_=self._logging,
         )
+        gateway.add(self._service)
+        gateway.add(Broadcaster(self._service))
 
     async def start(self) -> None:
         await self._service.start()

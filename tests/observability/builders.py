@@ -22,10 +22,13 @@ from apiproxy.core.events import (
 from apiproxy.core.text import storable
 from apiproxy.core.turns import Caller, Turn, new_id
 from apiproxy.engines.base import WorkerSnapshot
+from apiproxy.gateway import gateway
 from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import BreakerSnapshot, BreakerState
 from apiproxy.runs.observers import Observers
+from observability.live.broadcast import Broadcaster
 from observability.runtime import ProcessRuntime, Settlements
+from observability.service import Service
 from observability.tracing.trace_builder import ActiveTrace
 
 NOW = 1_790_000_000.0
@@ -150,6 +153,13 @@ class Gateway(ProcessRuntime):
 
     def settlements(self) -> Settlements:
         return self.settled
+
+
+def serve(service: Service) -> Service:
+    """The views of this process show the service."""
+    gateway().add(service)
+    gateway().add(Broadcaster(service))
+    return service
 
 
 def worker(**changes: Any) -> WorkerSnapshot:

@@ -21,7 +21,7 @@ from apiproxy.core.events import Event
 from apiproxy.db import process_id
 from observability import service as service_module
 from observability.models import Trace
-from observability.service import Config, Service, holder, install
+from observability.service import Config, Service
 from observability.stats import figures
 from tests.observability.builders import Gateway, answer, course, failed, finished, left, make_turn, opening, refused
 from tests.support.waiting import eventually
@@ -32,13 +32,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Service]:
     config = Config(log_dir=folder, retention_days=30, process=process_id.owner(), is_gone=process_id.is_gone)
-    service = install(Gateway(), config)
+    service = Service(Gateway(), config)
     await service.start()
     try:
         yield service
     finally:
         await service.stop(10)
-        holder.install(None)
 
 
 _ENDINGS: list[tuple[str, str, Event, int]] = [
@@ -157,12 +156,12 @@ import django
 django.setup()
 from pathlib import Path
 from apiproxy.db import process_id
-from observability.service import Config, install
+from observability.service import Config, Service
 from tests.observability.builders import Gateway, course, make_turn, opening
 
 async def main():
     config = Config(log_dir=Path("/nonexistent"), retention_days=30, process=process_id.owner())
-    service = install(Gateway(), config)
+    service = Service(Gateway(), config)
     await service.start()
     for number in range(40):
         turn = make_turn()
