@@ -1,10 +1,13 @@
 """Object graph of a process: the stateful parts of the API, in order of their dependencies."""
 
 import threading
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar, cast
 
 from apiproxy.catalog import Catalog
 from apiproxy.conf import GatewaySettings, gateway_settings
+from apiproxy.core.lifecycle import BackgroundService, Lifecycle, OnStop
+from apiproxy.db.checkpoint import Checkpoints
 from apiproxy.db.guarded_query import QueryGuard
 from apiproxy.db.sqlite_file import DatabaseFile
 from apiproxy.keys.cache import Keyring
@@ -20,9 +23,19 @@ _T = TypeVar("_T")
 
 
 class Gateway:
-    """The stateful parts of the API in one process. Tests may create several."""
+    """The stateful parts of the API in one process, and its other background services.
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    services: of the site; created with the gateway, and started before the parts that they record. close_connections:
+    called at the stop, between the end of the runs and the last writes. Tests may create several gateways.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        services: Sequence[Callable[["Gateway"], BackgroundService]] = (),
+        close_connections: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         self.settings = settings
         self.database_file = DatabaseFile()
         self.database = QueryGuard()
@@ -44,6 +57,26 @@ class Gateway:
             observers=self.observers,
         )
         self._added: dict[type, object] = {}
+        self._services: list[BackgroundService] = [
+            self.database_file,
+            Checkpoints(),  # stops when everything else has been written
+            *(create(self) for create in services),
+            OnStop(self.keyring.settle),
+            OnStop(self.token_counter.aclose),
+            self.accounting,
+            OnStop(self.sessions.stop),
+            *([OnStop(close_connections)] if close_connections else []),
+            self.runtime,
+        ]
+        self._lifecycle = Lifecycle()
+
+    async def start(self) -> None:
+        """Start the services in order. Raises the error of the first that fails; `stop` is needed all the same."""
+        await self._lifecycle.start(self._services)
+
+    async def stop(self) -> None:
+        """Stop the services in reverse order: the runs first, the checkpoints and the file watch last."""
+        await self._lifecycle.stop()
 
     def add(self, part: object) -> None:
         """Make a part of another app available to its views, by its class."""

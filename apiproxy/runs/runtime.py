@@ -37,7 +37,7 @@ class _Active:
 
 
 class Runtime:
-    """Runs and their resources in this process. Created on the running event loop."""
+    """Runs and their resources in this process. Bound to one event loop."""
 
     def __init__(
         self,
@@ -49,7 +49,9 @@ class Runtime:
         sessions: SessionRecorder,
         observers: Observers,
     ) -> None:
-        self.settings = settings
+        self.drain_timeout_s = settings.drain_timeout_ms / 1000
+        self.warm = False
+        """True if `start` could start a worker."""
         self._catalog = catalog
         self._accounting = accounting
         self._sessions = sessions
@@ -82,24 +84,20 @@ class Runtime:
         """Start a run within the limits of its key; returns the run and the state of the limits.
 
         mode: see `SessionRecorder.continued`. Raises as that, `require_allowed` (which checks the stored messages too),
-        `UsageAccounting.reserve` and `start` do, and ProxyError(UPSTREAM_DOWN) while the circuit is open, before the
-        request waits for a slot.
+        and `UsageAccounting.reserve` do, and ProxyError before the request waits for a slot: UPSTREAM_DOWN while the
+        circuit is open, DRAINING during the drain. All other errors are in the run's ending.
         """
         self.breaker.check(turn.caller.key_id)
         turn = await self._sessions.continued(turn, mode)
         await require_allowed(principal, turn.body, catalog=self._catalog, betas=turn.betas, body_bytes=turn.body_bytes)
         limits = await self._accounting.reserve(principal, turn)
         try:
-            return self.start(turn), limits
+            return self._start_run(turn), limits
         except BaseException:  # including cancellation: no run will settle the reservation
             self._accounting.release(turn)
             raise
 
-    def start(self, turn: Turn) -> Run:
-        """Start a run.
-
-        Raises ProxyError(DRAINING) during the drain; all other errors are in the run's ending.
-        """
+    def _start_run(self, turn: Turn) -> Run:
         if self._draining:
             raise ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5)
         queued = self.engines.get(turn.engine)
@@ -142,13 +140,14 @@ class Runtime:
     def workers(self) -> list[WorkerSnapshot]:
         return self.engines.workers()
 
-    async def drain(self, timeout_s: float | None = None) -> None:
-        """Reject new runs, wait for the active ones up to a limit, stop the rest, and end the workers.
+    async def start(self) -> None:
+        """Start the first workers."""
+        self.warm = await self.engines.warm()
 
-        timeout_s: overrides the limit from the settings.
-        """
+    async def stop(self) -> None:
+        """Reject new runs, wait `drain_timeout_s` for the active ones, stop the rest, and end the workers."""
         self._draining = True
-        await self._wait_for_runs(self.settings.drain_timeout_ms / 1000 if timeout_s is None else timeout_s)
+        await self._wait_for_runs(self.drain_timeout_s)
         self.stop_all()
         await self._wait_for_runs(_FORCED_END_S)
         await self.engines.close()

@@ -1,10 +1,7 @@
-"""Background services of the server itself."""
-
-from collections.abc import Callable
+"""Upstream of a demo, started and stopped with the server."""
 
 from apiproxy import standin
 from apiproxy.conf import Credential
-from apiproxy.runs.runtime import Runtime
 
 _DEMO_PACE_S = 0.02
 
@@ -27,19 +24,3 @@ class DemoUpstream:
         if self._server is not None:
             await self._server.close()
         self._listener.close()
-
-
-class WorkerPool:
-    """Starts the first workers, and drains the runtime at the stop. drain_s: overrides the drain timeout."""
-
-    def __init__(self, runtime: Runtime, *, drain_s: Callable[[], float | None]) -> None:
-        self._runtime = runtime
-        self._drain_s = drain_s
-        self.warm = False
-        """True if a worker could be started."""
-
-    async def start(self) -> None:
-        self.warm = await self._runtime.engines.warm()
-
-    async def stop(self) -> None:
-        await self._runtime.drain(self._drain_s())
