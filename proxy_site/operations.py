@@ -13,7 +13,6 @@ from apiproxy.gateway import Gateway
 from observability.live.broadcast import Broadcaster
 from observability.logs import handler
 from observability.metrics import Seat
-from observability.runtime import ProcessRuntime
 from observability.service import Config, Service
 from observability.tracing.redact import Redactor
 
@@ -28,7 +27,7 @@ class Observability:
             config.log_level, config.log_dir, config.debug, redactor=Redactor(secrets), stream=sys.stderr
         )
         self._service = Service(
-            ProcessRuntime(gateway),
+            gateway,
             Config(
                 log_dir=config.log_dir,
                 retention_days=config.trace_retention_days,

@@ -1,8 +1,10 @@
 """Turns, events and gateways for the tests of this folder."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.conf import settings
 
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
 from apiproxy.core.events import (
@@ -22,12 +24,12 @@ from apiproxy.core.events import (
 from apiproxy.core.text import storable
 from apiproxy.core.turns import Caller, Turn, new_id
 from apiproxy.engines.base import WorkerSnapshot
+from apiproxy.gateway import Gateway as ProcessGateway
 from apiproxy.gateway import gateway
 from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import BreakerSnapshot, BreakerState
-from apiproxy.runs.observers import Observers
+from apiproxy.runs.runtime import Runtime
 from observability.live.broadcast import Broadcaster
-from observability.runtime import ProcessRuntime, Settlements
 from observability.service import Service
 from observability.tracing.trace_builder import ActiveTrace
 
@@ -121,18 +123,25 @@ def draft_of(turn: Turn, events: Sequence[Event]) -> ActiveTrace:
     return draft
 
 
+class Gateway(ProcessGateway):
+    """A gateway whose runtime has fixed answers and records what it is asked to end."""
+
+    def __init__(self, *, cancellable: Collection[str] = (), retirable: Collection[str] = ()) -> None:
+        super().__init__(settings.GATEWAY)
+        self.cancellable, self.retirable = set(cancellable), set(retirable)
+        self.cancelled: list[str] = []
+        self.runtime = cast("Runtime", _Runtime(self))
+
+
 @dataclass
-class Gateway(ProcessRuntime):
-    """A runtime with fixed answers, which records what it is asked to end."""
+class _Runtime:
+    gateway: Gateway
 
-    cancellable: set[str] = field(default_factory=set)
-    cancelled: list[str] = field(default_factory=list)
-    retirable: set[str] = field(default_factory=set)
-    dead: list[str] = field(default_factory=list)
-    observers: Observers = field(default_factory=Observers)
-    settled: Settlements = field(default_factory=lambda: Settlements(0, False, 0))
+    @property
+    def engines(self) -> "_Runtime":
+        return self
 
-    def queue(self) -> QueueSnapshot:
+    def queue_snapshot(self) -> QueueSnapshot:
         return QueueSnapshot(active=1, waiting=2, max=5)
 
     def upstream(self) -> BreakerSnapshot:
@@ -142,17 +151,11 @@ class Gateway(ProcessRuntime):
         return [worker(), worker(id="w2", pid=4712, state="busy", run_id="req_x", model="claude-sonnet-5")]
 
     def cancel(self, run_id: str) -> bool:
-        self.cancelled.append(run_id)
-        return run_id in self.cancellable
+        self.gateway.cancelled.append(run_id)
+        return run_id in self.gateway.cancellable
 
     def retire(self, worker_id: str) -> bool:
-        return worker_id in self.retirable
-
-    def lost(self, process: str) -> None:
-        self.dead.append(process)
-
-    def settlements(self) -> Settlements:
-        return self.settled
+        return worker_id in self.gateway.retirable
 
 
 def serve(service: Service) -> Service:

@@ -96,12 +96,12 @@ def test_counters_never_fall_whatever_the_upstream_says() -> None:
 
 
 def state_of(gateway: Gateway, process: str) -> MemberState:
-    queue = gateway.queue()
+    queue = gateway.runtime.queue_snapshot()
     return {
         "process": process, "node": "here", "pid": 1, "started": NOW, "at": NOW, "rss": 1, "active": 0, "runs": [],
         "queue": {"active": queue.active, "waiting": queue.waiting, "max": queue.max},
         "upstream": {"state": "open", "failures": 10, "opened": 3},
-        "workers": [worker_row(worker, node="here", process=process) for worker in gateway.workers()],
+        "workers": [worker_row(worker, node="here", process=process) for worker in gateway.runtime.workers()],
     }  # fmt: skip
 
 

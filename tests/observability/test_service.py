@@ -59,7 +59,7 @@ async def _client(service: Service, number: int, requests: int, expected: dict[s
         turn = make_turn(key_id=None if status == "refused" else number % 3)
         expected[turn.id] = status, reason
         for event in [*[*opening(), *answer()][:steps], ending]:
-            service.runtime.observers.publish(turn, event)
+            service.gateway.observers.publish(turn, event)
             if dice.random() < 0.2:
                 await asyncio.sleep(0)
 
@@ -110,10 +110,10 @@ async def test_show_active_request_until_it_ends(tmp_path: Path) -> None:
     async with serving(tmp_path) as service:
         turn = make_turn()
         for event in opening():
-            service.runtime.observers.publish(turn, event)
+            service.gateway.observers.publish(turn, event)
         assert [draft.id for draft in service.active()] == [turn.id]
         await _reaches(turn.id, "active")
-        service.runtime.observers.publish(turn, finished())
+        service.gateway.observers.publish(turn, finished())
         assert service.active() == []
         await _reaches(turn.id, "completed")
 
@@ -122,7 +122,7 @@ async def test_the_last_records_are_written_when_the_service_stops(tmp_path: Pat
     turn = make_turn()
     async with serving(tmp_path) as service:
         for event in course():
-            service.runtime.observers.publish(turn, event)
+            service.gateway.observers.publish(turn, event)
 
     assert (await Trace.objects.aget(pk=turn.id)).status == "completed"
 
@@ -130,7 +130,7 @@ async def test_the_last_records_are_written_when_the_service_stops(tmp_path: Pat
 async def test_nothing_is_heard_after_the_stop(tmp_path: Path) -> None:
     async with serving(tmp_path) as service:
         pass
-    service.runtime.observers.publish(make_turn(), refused())
+    service.gateway.observers.publish(make_turn(), refused())
 
     assert not await Trace.objects.aexists()
 
@@ -143,7 +143,7 @@ async def test_a_database_that_is_away_at_the_start_stops_nothing(
         async with serving(tmp_path) as service:
             turn = make_turn()
             for event in course():
-                service.runtime.observers.publish(turn, event)
+                service.gateway.observers.publish(turn, event)
 
     assert "trace.start_failed" in caplog.text
     assert await Trace.objects.filter(pk=turn.id).aexists()
@@ -166,7 +166,7 @@ async def main():
     for number in range(40):
         turn = make_turn()
         for event in course() if number % 2 else opening():
-            service.runtime.observers.publish(turn, event)
+            service.gateway.observers.publish(turn, event)
     await asyncio.to_thread(service.writer.flush, 30)
     print("written", flush=True)
     await asyncio.sleep(60)

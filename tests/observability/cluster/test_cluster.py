@@ -156,7 +156,7 @@ async def test_show_and_cancel_other_processes_by_database_alone(
             return await shown() == [(turn.id, "north")]
 
         await eventually_async(is_shown)
-        south.runtime.cancellable.clear()  # type: ignore[attr-defined]  # a builder
+        south.gateway.cancellable.clear()  # type: ignore[attr-defined]  # a builder
         assert await south.cluster.cancel(turn.id)
         await eventually_async(lambda: turn.id in gateway.cancelled)
         assert not await south.cluster.cancel("req_unknown")
