@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from apiproxy.conf import Credential, GatewaySettings
+from apiproxy.conf import Credential, GatewaySettings, engine_problem
 from apiproxy.conf.checks import Check, boolean, csv, origin, string, url
 from apiproxy.conf.setting import PREFIX, setting, table
 from proxy_site.databases import parse_database_url
@@ -96,6 +96,8 @@ def read_gateway(env: Env, *, base_dir: Path, site: SiteSettings, credential: Cr
         demo_refusal=demo_refusal(env, demo=site.demo, host=settings.host, https=site.https),
     )
     _reject_loop(settings)
+    if settings.engine == "http" and (problem := engine_problem(credential)):
+        raise SettingError(f"CLAUDE_PROXY_ENGINE: 'http' is not allowed here: {problem}")
     return settings
 
 

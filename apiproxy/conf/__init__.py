@@ -8,6 +8,7 @@ from apiproxy.conf.groups import (
     CredentialKind,
     KeyDefaults,
     SessionSettings,
+    engine_problem,
 )
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "GatewaySettings",
     "KeyDefaults",
     "SessionSettings",
+    "engine_problem",
     "gateway_settings",
     "metrics_dir",
 ]

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 T = TypeVar("T", covariant=True)
+S = TypeVar("S", bound=str)
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -62,11 +63,11 @@ def boolean() -> Check[bool]:
     return Check("1, true, yes or on, or 0, false, no or off", parse)
 
 
-def choice(options: Iterable[str]) -> Check[str]:
+def choice(options: Iterable[S]) -> Check[S]:
     """One of the options, case-insensitive."""
     by_folded = {option.casefold(): option for option in options}
 
-    def parse(raw: str) -> str:
+    def parse(raw: str) -> S:
         if raw.casefold() not in by_folded:
             raise ValueError
         return by_folded[raw.casefold()]

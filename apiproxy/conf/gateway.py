@@ -9,6 +9,7 @@ from django.conf import settings
 from apiproxy.conf.checks import boolean, choice, csv, integer, mapping, network, origin, path, string
 from apiproxy.conf.groups import AllowLists, BreakerSettings, Credential, KeyDefaults, SessionSettings
 from apiproxy.conf.setting import Derived, group, setting
+from apiproxy.core.turns import ENGINES, EngineName
 
 MAX_PROCESSES = 64
 
@@ -84,10 +85,19 @@ class GatewaySettings:
     trace_retention_days: int = setting(
         30, integer(1, 36_500, unit="days"), "How long traces and error dumps are kept."
     )
+    engine: EngineName = setting(
+        "sdk",
+        choice(ENGINES),
+        "Engine of every model that names none in the catalogue: `sdk` answers with CLI processes, `http` sends the "
+        "request straight to the upstream's Messages API (API keys and gateway tokens only).",
+    )
     max_concurrent: int = setting(
         5,
         integer(1, 1_000),
-        "Maximum concurrent runs per process. Each uses its own CLI process (200–380 MB of memory).",
+        "Maximum concurrent runs of the sdk engine per process. Each uses its own CLI process (200–380 MB of memory).",
+    )
+    http_max_concurrent: int = setting(
+        1_000, integer(1, 100_000), "Maximum concurrent runs of the http engine per process."
     )
     max_starting: int = setting(
         Derived("half of the cores, at least 1", lambda _: half_of_the_cores()),

@@ -13,6 +13,11 @@ _MS = "milliseconds"
 _KEY_LIMIT = integer(1, 2_000_000_000)
 
 CredentialKind = Literal["api_key", "gateway_token", "bedrock", "vertex", "foundry", "demo"]
+_CLOUD_SWITCHES: dict[CredentialKind, str] = {
+    "bedrock": "CLAUDE_CODE_USE_BEDROCK",
+    "vertex": "CLAUDE_CODE_USE_VERTEX",
+    "foundry": "CLAUDE_CODE_USE_FOUNDRY",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,17 @@ class Credential:
     kind: CredentialKind
     env: dict[str, str] = field(default_factory=dict, repr=False)
     base_url: str | None = None
+
+
+def engine_problem(credential: Credential) -> str:
+    """Why the http engine cannot use the credential, for the operator; empty if it can. The sdk engine takes all."""
+    switch = _CLOUD_SWITCHES.get(credential.kind)
+    if switch is None:
+        return ""
+    return (
+        f"the http engine cannot use {switch}: it calls the Messages API itself, with an API key or a gateway token. "
+        "Use the sdk engine, or set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN instead."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ class _Parser:
         self._stack = [_OpenContainer(_LIST, -1, [], 0)]  # the text is the only element of a list
 
     def parse(self) -> object:
-        for token, at, end in _tokens(self._raw):
+        for token, at, end in structure(self._raw):
             if token == _STRING:
                 self._long_string(at, end)
             elif token == _COMMA:
@@ -144,8 +144,8 @@ def parse(raw: bytes) -> object:
     return _Parser(raw).parse()
 
 
-def _tokens(raw: bytes) -> Iterator[tuple[int, int, int]]:
-    """Kind, start and end of brackets and commas outside strings, and long strings."""
+def structure(raw: bytes) -> Iterator[tuple[int, int, int]]:
+    """Kind (the first byte), start and end of brackets and commas outside strings, and of strings over 256 KB."""
     quote = -1
     for start, masked in masked_pieces(raw):
         at = start

@@ -1,7 +1,7 @@
 """Accumulator that rebuilds the complete message from a Messages API stream."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic_core import from_json
@@ -69,6 +69,35 @@ class MessageFold:
         self.message["usage"] = {**(self.message.get("usage") or {}), **(event.get("usage") or {})}
         extra = {name: value for name, value in event.items() if name not in ("type", "delta", "usage")}
         self.message.update(extra)
+
+
+def unfold(message: Mapping[str, Any]) -> Iterator[StreamEvent]:
+    """Stream events of a complete message; `MessageFold` makes an equal message of them.
+
+    The message has a list of blocks, each with a type, as its content.
+    """
+    ending = {name: message[name] for name in ("stop_reason", "stop_sequence") if name in message}
+    start = {**message, **dict.fromkeys(ending), "content": []}
+    yield {"type": "message_start", "message": start}
+    for index, block in enumerate(message["content"]):
+        shell, delta = _block_start(block)
+        yield {"type": "content_block_start", "index": index, "content_block": shell}
+        if delta is not None:
+            yield {"type": "content_block_delta", "index": index, "delta": delta}
+        yield {"type": "content_block_stop", "index": index}
+    usage = {"usage": message["usage"]} if "usage" in message else {}
+    yield {"type": "message_delta", "delta": ending, **usage}
+    yield {"type": "message_stop"}
+
+
+def _block_start(block: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """A block as it starts, and the delta that completes it; None if it is complete."""
+    kind = block["type"]
+    if kind in ("text", "thinking") and block.get(kind) and isinstance(block[kind], str):
+        return {**block, kind: ""}, {"type": f"{kind}_delta", kind: block[kind]}
+    if kind in ("tool_use", "server_tool_use") and block.get("input") and isinstance(block["input"], dict):
+        return {**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
+    return dict(block), None
 
 
 def _tool_input(text: str) -> Any:

@@ -4,10 +4,11 @@ import secrets
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 DialectName = Literal["anthropic", "openai"]
 EngineName = Literal["sdk", "http"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 DEFAULT_API_VERSION = "2023-06-01"
 """`anthropic-version` of requests that name none."""
@@ -54,7 +55,7 @@ class Turn:
     engine: the engine that answers. upstream_model: sent to the upstream in place of `model`; empty for the same.
     raw_body: the received body, while `body` is the same except for a default `max_tokens`; None if the engine does not
     need it. verbatim: the client gets the upstream's bytes where the engine has them. api_version: `anthropic-version`.
-    headers: other headers of the client that go to the upstream, by lower-case name.
+    headers: other headers of the client that go to the upstream, by lower-case name. beta_api: sent with `?beta=true`.
     """
 
     id: str
@@ -78,3 +79,4 @@ class Turn:
     verbatim: bool = False
     api_version: str = DEFAULT_API_VERSION
     headers: Mapping[str, str] = field(default_factory=dict)
+    beta_api: bool = False

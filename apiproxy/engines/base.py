@@ -28,8 +28,8 @@ class EngineRequest:
 
     body: any fields; `stream` and `model` in it are ignored. model: sent to the upstream. body_bytes: size as JSON;
     large bodies are encoded off the event loop. raw_body: the body as received, see `Turn`. stream: whether the client
-    asked for a stream. verbatim: the answer's bytes are wanted too. api_version, betas, headers: of the upstream
-    request. run_id: shown to operators. key_id: the API key served.
+    asked for a stream. verbatim: the answer's bytes are wanted too. api_version, betas, headers, beta_api: see `Turn`.
+    run_id: shown to operators. key_id: the API key served.
     on_sent: called once the upstream request is sent; never called if it is not. on_waiting: called if that will take
     long. may_begin: called before the worker gets the request; False ends it there.
     """
@@ -45,6 +45,7 @@ class EngineRequest:
     verbatim: bool = False
     api_version: str = DEFAULT_API_VERSION
     headers: Mapping[str, str] = field(default_factory=dict)
+    beta_api: bool = False
     on_sent: Callable[[], None] = _noop
     on_waiting: Callable[[], None] = _noop
     may_begin: Callable[[], bool] = _always

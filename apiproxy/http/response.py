@@ -80,22 +80,29 @@ async def respond(run: Run, *, dialect: Dialect, encoder: StreamEncoder | None, 
     response = StreamingHttpResponse(body, content_type=CONTENT_TYPE)
     response["Cache-Control"] = "no-cache"
     response["X-Accel-Buffering"] = "no"
-    response["Server-Timing"] = server_timing(run)
-    return response
+    return _with_run_headers(response, run)
 
 
-async def _plain(run: Run, dialect: Dialect) -> HttpResponse:
-    fold = MessageFold()
+async def _plain(run: Run, dialect: Dialect) -> HttpResponseBase:
+    fold, received = MessageFold(), b""
     while True:
         for event in await run.event_buffer.take(_POLL_S):
             if isinstance(event, Streamed):
                 fold.add(event.events)
+                received += event.raw
             elif (error := _error_of(event)) is not None:
                 return dialect.error_response(error, run.turn.id)
             elif isinstance(event, Finished):
-                response = HttpResponse(dumps(dialect.plain(fold.message)), content_type="application/json")
-                response["Server-Timing"] = server_timing(run)
-                return response
+                content = received or dumps(dialect.plain(fold.message))
+                return _with_run_headers(HttpResponse(content, content_type="application/json"), run)
+
+
+def _with_run_headers(response: HttpResponseBase, run: Run) -> HttpResponseBase:
+    """Add the upstream's headers and the times of the run."""
+    for name, value in run.headers.items():
+        response[name] = value
+    response["Server-Timing"] = server_timing(run)
+    return response
 
 
 async def _first_events(run: Run) -> list[RunEvent]:
@@ -150,7 +157,7 @@ class StreamBody:
 
     def _encode(self, event: RunEvent) -> bytes:
         if isinstance(event, Streamed):
-            return self._encoder.encode(event.events)
+            return event.raw or self._encoder.encode(event.events)
         self._over = True
         error = _error_of(event)
         return self._encoder.finish() if error is None else self._encoder.failure(error)

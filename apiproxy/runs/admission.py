@@ -7,9 +7,9 @@ A full queue is shared in the same order. A new request evicts the newest one of
 last priority after its own; or in its own, but only from a key with at least two more than its own key, so that two
 keys do not evict each other in turns. No request is evicted by a later priority.
 
-Starts are paced by CPU use (`cpu_pacing`). While keys of the same or a better priority compete, no key may hold all
-busy places. A key whose runs mostly fail starts at most twice a second, and only while no run is busy: an error costs
-as much CPU as an answer, and often a worker too.
+Starts may be paced by CPU use (`cpu_pacing`). Then, while keys of the same or a better priority compete, no key may
+hold all busy places, and a key whose runs mostly fail starts at most twice a second, and only while no run is busy: an
+error costs as much CPU as an answer, and often a worker too.
 """
 
 import asyncio
@@ -20,8 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.runs.cpu_pacing import BUSY_LIMIT_S, CpuPacer, CpuUse
+from apiproxy.runs.cpu_pacing import CpuPacer
 from apiproxy.runs.first_of import first_of
+from apiproxy.runs.slot import KeyId, Slot
 
 _INITIAL_SERVICE_S = 5.0
 _SMOOTHING = 0.2
@@ -33,8 +34,6 @@ _FAILING_PAUSE_S = 0.5
 _FAILING_MAX_PAUSE_S = 2.0
 """Pauses between the starts of a failing key: while no run is busy, and in any case."""
 _COMPETING_S = 10.0  # so long after its last start a key counts as competing
-
-KeyId = int | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,62 +55,17 @@ class QueueSnapshot:
     max: int
 
 
-class Slot:
-    """Permission to run, until `release`. Counts as starting until `started`, for at most `BUSY_LIMIT_S`."""
-
-    def __init__(self, admission: "Admission", loop: asyncio.AbstractEventLoop, *, key: KeyId) -> None:
-        self.key = key
-        self.failed = False  # whether the run's last attempt failed, for any reason
-        self._admission = admission
-        self._since = time.monotonic()
-        self._held = True
-        self._starting = True
-        self._start_timer = loop.call_later(BUSY_LIMIT_S, self._start_finished)
-        self._cpu = CpuUse(self._since)
-
-    @property
-    def busy_until(self) -> float:
-        """Estimated end of the run's current CPU use, as `time.monotonic`."""
-        return self._cpu.busy_until
-
-    def started(self) -> None:
-        """Let the next run start: the request has been sent, or waits for a worker. May be called again."""
-        self._cpu.sent(time.monotonic())
-        self._start_timer.cancel()
-        self._start_finished()
-
-    def streamed(self, events: int) -> None:
-        """A batch of so many events of the answer has arrived."""
-        self._cpu.streamed(time.monotonic(), events)
-
-    def working(self) -> None:
-        """The run starts another attempt, or its worker is being reset."""
-        self._cpu.working(time.monotonic())
-
-    def release(self) -> None:
-        """Pass the slot on to the next request. Further calls do nothing."""
-        if self._held:
-            self._held = False
-            self.started()
-            self._admission.on_released(self, held_s=time.monotonic() - self._since)
-
-    def _start_finished(self) -> None:
-        if self._starting:
-            self._starting = False
-            self._admission.on_start_finished()
-
-
 class Admission:
     """The queue of this process. All calls on the event loop's thread."""
 
     def __init__(
         self, *, max_active: int, max_waiting: int, wait_limit_s: float, max_starting: int | None = None
     ) -> None:
-        """max_starting: None for no limit but max_active. At most twice as many runs may be busy."""
+        """max_starting: at most twice as many runs may be busy; None for runs that need no CPU, which are not paced."""
         self._max_active = max_active
         self._max_waiting = max_waiting
         self._wait_limit_s = wait_limit_s
-        self._pacer = CpuPacer(max_starting=max_starting if max_starting is not None else max_active)
+        self._pacer = None if max_starting is None else CpuPacer(max_starting=max_starting)
         self._slots: set[Slot] = set()
         self._recheck_timer: asyncio.TimerHandle | None = None
         self._waiting = 0
@@ -162,12 +116,15 @@ class Admission:
 
     def on_start_finished(self) -> None:
         """Called by a slot whose run no longer counts as starting."""
-        self._pacer.start_finished()
-        self._admit_next()
+        if self._pacer is not None:
+            self._pacer.start_finished()
+            self._admit_next()
 
     def _may_start(self, key: KeyId, priority: int) -> bool:
         if len(self._slots) >= self._max_active:
             return False
+        if self._pacer is None:
+            return True
         now = time.monotonic()
         busy = [slot for slot in self._slots if slot.busy_until > now]
         if self._must_pause(key, priority, now, busy=bool(busy)):
@@ -204,7 +161,8 @@ class Admission:
 
     def _grant(self, key: KeyId, priority: int, loop: asyncio.AbstractEventLoop) -> Slot:
         now = time.monotonic()
-        self._pacer.start(now)
+        if self._pacer is not None:
+            self._pacer.start(now)
         self._starts += 1
         last = self._last_starts.pop(key, None)
         failing = 0.0 if last is None else last.failing
@@ -286,7 +244,8 @@ class Admission:
         if self._recheck_timer is not None:
             self._recheck_timer.cancel()
         now = time.monotonic()
-        times = [self._pacer.overdue_at, *(slot.busy_until for slot in self._slots)]
+        overdue_at = 0.0 if self._pacer is None else self._pacer.overdue_at
+        times = [overdue_at, *(slot.busy_until for slot in self._slots)]
         for key in {key for queues in self._queues.values() for key in queues}:
             if (last := self._last_starts.get(key)) is not None and last.failing >= _FAILING:
                 times += [last.at + _FAILING_PAUSE_S, last.at + _FAILING_MAX_PAUSE_S]

@@ -6,6 +6,8 @@ from pathlib import Path
 from apiproxy.conf import GatewaySettings
 from apiproxy.core.turns import EngineName
 from apiproxy.engines.base import Engine, WorkerSnapshot
+from apiproxy.engines.http.engine import HttpEngine
+from apiproxy.engines.http.upstream import Upstream
 from apiproxy.engines.sdk.launch import LaunchSpec, bundled_cli
 from apiproxy.engines.sdk.pool import Pool, PoolLimits
 from apiproxy.runs.admission import Admission, QueueSnapshot
@@ -32,17 +34,18 @@ class Engines:
         """Engine of that name and its queue. Raises FileNotFoundError if `sdk` has no CLI."""
         queued = self._engines.get(name)
         if queued is None:
-            queued = self._engines[name] = _sdk(self._settings)
+            create = _http if name == "http" else _sdk
+            queued = self._engines[name] = create(self._settings)
         return queued
 
     async def warm(self) -> bool:
         """Prepare the default engine; False if that failed."""
-        return await self.get("sdk").engine.warm()
+        return await self.get(self._settings.engine).engine.warm()
 
     @property
     def ready(self) -> bool:
         """True if the default engine can answer."""
-        return self.get("sdk").engine.ready
+        return self.get(self._settings.engine).engine.ready
 
     def queue_snapshot(self) -> QueueSnapshot:
         """Sums over all engines in use."""
@@ -74,6 +77,17 @@ class Engines:
 def worker_folders(settings: GatewaySettings) -> Path:
     """Parent of the CLI workers' private folders."""
     return settings.state_dir / "workers"
+
+
+def _http(settings: GatewaySettings) -> QueuedEngine:
+    base_url = settings.credential.base_url
+    assert base_url is not None, "the settings reject credentials without an address for this engine"
+    limit = settings.http_max_concurrent
+    upstream = Upstream(base_url, settings.credential.env, max_connections=limit)
+    admission = Admission(
+        max_active=limit, max_waiting=settings.queue_max, wait_limit_s=settings.queue_timeout_ms / 1000
+    )
+    return QueuedEngine(HttpEngine(upstream), admission)
 
 
 def _sdk(settings: GatewaySettings) -> QueuedEngine:

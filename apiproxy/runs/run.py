@@ -29,11 +29,12 @@ from apiproxy.core.events import (
 )
 from apiproxy.core.turns import Turn
 from apiproxy.engines.base import Answer, AnswerSource, Batch, Broken, Completed, EngineRequest, Outcome, Stopped
-from apiproxy.runs.admission import Admission, Slot
+from apiproxy.runs.admission import Admission
 from apiproxy.runs.circuit_breaker import Attempt, Breaker, upstream_failed
 from apiproxy.runs.event_buffer import EventBuffer
 from apiproxy.runs.first_of import first_of
 from apiproxy.runs.metering import Estimate, Meter, Price
+from apiproxy.runs.slot import Slot
 
 logger = logging.getLogger(__name__)
 
@@ -195,6 +196,7 @@ class Run:
             verbatim=turn.verbatim,
             api_version=turn.api_version,
             headers=turn.headers,
+            beta_api=turn.beta_api,
             on_sent=self._meter.on_sent(slot.started),
             on_waiting=slot.started,
             may_begin=lambda: self._meter.hand_over(stopped=self._stopped.is_set()),
@@ -227,7 +229,8 @@ class Run:
         return outcome
 
     async def _forward(self, batch: Batch) -> None:
-        self._last_progress = time.monotonic()
+        if any(event["type"] != "ping" for event in batch.events):
+            self._last_progress = time.monotonic()
         self._streaming = True
         event = Streamed(time.time(), batch.events, batch.raw)
         self._emit(event)

@@ -105,6 +105,7 @@ class SessionRecorder:
         return replace(
             turn,
             body={**turn.body, "messages": [*messages, *own]},
+            raw_body=None,
             body_bytes=size_bytes,
             kept_messages=len(messages),
             unstored_turns=unstored,

@@ -16,7 +16,7 @@ from apiproxy.catalog import Catalog
 from apiproxy.core.events import Usage
 from apiproxy.core.prices import Prices
 from apiproxy.db.guarded_query import QueryGuard
-from apiproxy.engines.sdk.usage import UsageFold
+from apiproxy.engines.stream.usage import UsageFold
 
 pytestmark = pytest.mark.django_db
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiproxy.conf import Credential, GatewaySettings, SessionSettings, checks
+from apiproxy.conf import Credential, CredentialKind, GatewaySettings, SessionSettings, checks
 from apiproxy.conf.checks import Check
 from apiproxy.conf.setting import Setting, table
 from proxy_site.conf import TABLE, read_gateway, read_site
@@ -36,6 +36,25 @@ def test_without_variables_the_documented_defaults_hold() -> None:
     assert (settings.max_output_chars, settings.warm_workers, settings.worker_max_turns) == (500000, 2, 2000)
     assert (settings.state_dir, settings.log_dir) == (BASE / "state", BASE / "state" / "logs")
     assert (settings.api_key, settings.cors_origins, settings.model_aliases) == (None, (), {})
+
+
+def test_read_engine_settings() -> None:
+    assert (read({}).engine, read({}).http_max_concurrent) == ("sdk", 1000)
+    settings = read({"CLAUDE_PROXY_ENGINE": "HTTP", "CLAUDE_PROXY_HTTP_MAX_CONCURRENT": "50"})
+    assert (settings.engine, settings.http_max_concurrent) == ("http", 50)
+    assert "one of sdk, http" in refused({"CLAUDE_PROXY_ENGINE": "curl"})
+
+
+@pytest.mark.parametrize("kind", ["bedrock", "vertex", "foundry"])
+def test_reject_http_engine_with_cloud_credential(kind: CredentialKind) -> None:
+    with pytest.raises(SettingError, match=f"CLAUDE_PROXY_ENGINE.*CLAUDE_CODE_USE_{kind.upper()}.*sdk engine"):
+        read({"CLAUDE_PROXY_ENGINE": "http"}, Credential(kind=kind))
+    assert read({"CLAUDE_PROXY_ENGINE": "sdk"}, Credential(kind=kind)).engine == "sdk"
+
+
+@pytest.mark.parametrize("kind", ["api_key", "gateway_token", "demo"])
+def test_accept_http_engine_with_other_credentials(kind: CredentialKind) -> None:
+    assert read({"CLAUDE_PROXY_ENGINE": "http"}, Credential(kind=kind)).engine == "http"
 
 
 def test_every_value_reaches_its_field() -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.runs.admission import Admission, QueueSnapshot, Slot
+from apiproxy.runs.admission import Admission, QueueSnapshot
+from apiproxy.runs.slot import Slot
 
 SOON_S = 1.0
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.runs.admission import Admission, Slot
+from apiproxy.runs.admission import Admission
+from apiproxy.runs.slot import Slot
 
 SLOTS = 2
 PLACES = 5

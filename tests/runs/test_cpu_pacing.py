@@ -6,7 +6,9 @@ import pytest
 
 from apiproxy.runs import admission as admission_module
 from apiproxy.runs import cpu_pacing
-from apiproxy.runs.admission import Admission, QueueSnapshot, Slot
+from apiproxy.runs import slot as slot_module
+from apiproxy.runs.admission import Admission, QueueSnapshot
+from apiproxy.runs.slot import Slot
 from tests.runs.test_admission import Waiter, settled
 from tests.runs.test_starting import admission
 
@@ -27,6 +29,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(admission_module, "time", clock)
+    monkeypatch.setattr(slot_module, "time", clock)
     return clock
 
 

@@ -3,7 +3,9 @@
 import pytest
 
 from apiproxy.runs import admission as admission_module
-from apiproxy.runs.admission import Admission, Slot
+from apiproxy.runs import slot as slot_module
+from apiproxy.runs.admission import Admission
+from apiproxy.runs.slot import Slot
 from tests.runs.test_admission import Waiter, settled
 from tests.runs.test_cpu_pacing import Clock
 
@@ -14,6 +16,7 @@ GOOD, BAD = 1, 2
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(admission_module, "time", clock)
+    monkeypatch.setattr(slot_module, "time", clock)
     return clock
 
 

@@ -5,7 +5,7 @@ import pytest
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import Admitted, Streamed
 from apiproxy.engines.sdk.pool import Pool
-from apiproxy.runs import admission as admission_module
+from apiproxy.runs import slot as slot_module
 from apiproxy.runs.admission import Admission, QueueSnapshot
 from tests.runs.test_admission import Waiter, settled
 from tests.support.runs import RunDesk, turn_of
@@ -52,7 +52,7 @@ async def test_a_run_that_ends_before_it_has_asked_lets_the_next_start() -> None
 
 
 async def test_a_start_that_takes_long_does_not_hold_the_others_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission_module, "BUSY_LIMIT_S", 0.01)
+    monkeypatch.setattr(slot_module, "BUSY_LIMIT_S", 0.01)
     line = admission()
 
     await Waiter(line).slot()

@@ -15,6 +15,7 @@ from apiproxy.core.turns import Turn
 from apiproxy.dialects.anthropic import count_tokens, errors, models
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
 from apiproxy.dialects.anthropic.parse import beta_names, check_body, with_default_max_tokens
+from apiproxy.dialects.anthropic.raw_body import body_for_upstream
 from apiproxy.dialects.anthropic.stream import AnthropicStream
 from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, take_body
@@ -47,9 +48,9 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
     try:
         principal = await authorize(request, "anthropic")
         raw = take_body(request)
-        body_bytes, body = len(raw), await read_json_object(raw)
+        body = await read_json_object(raw)
+        turn = await _turn(request, principal, raw, body, received_at=received_at)
         del raw
-        turn = await _turn(request, principal, body, received_at=received_at, body_bytes=body_bytes)
         run, limits = await gateway().runtime.begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         publish_rejection(request, error, dialect="anthropic", principal=principal, body=body)
@@ -63,15 +64,24 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
 
 
 async def _turn(
-    request: HttpRequest, principal: Principal, body: dict[str, Any], *, received_at: float, body_bytes: int
+    request: HttpRequest, principal: Principal, raw: bytes, body: dict[str, Any], *, received_at: float
 ) -> Turn:
+    body_bytes = len(raw)
     checked = await offload(body_bytes, check_body, body)
     model = await gateway().catalog.resolve(checked.model)
     require_model(principal, model)
+    engine = gateway_settings().engine
+    max_tokens = default_max_tokens(principal.limits, model)
+    upstream_body = None
+    if engine == "http":
+        upstream_model = model.upstream_id or model.id
+        upstream_body = await offload(
+            body_bytes, body_for_upstream, raw, body, model=upstream_model, max_tokens=max_tokens
+        )
     return Turn(
         id=request_id(request),
         dialect="anthropic",
-        body=with_default_max_tokens(body, max_output_tokens=default_max_tokens(principal.limits, model)),
+        body=with_default_max_tokens(body, max_output_tokens=max_tokens),
         model=model.id,
         requested_model=checked.model,
         upstream_model=model.upstream_id,
@@ -82,6 +92,10 @@ async def _turn(
         betas=beta_names(request.headers.get("anthropic-beta")),
         conversation_id=conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
+        engine=engine,
+        raw_body=upstream_body,
+        verbatim=True,
+        beta_api=request.GET.get("beta") == "true",
     )
 
 

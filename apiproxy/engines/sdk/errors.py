@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.engines.stream.error_types import ERROR_STATUSES, ERROR_TYPES
 
 _REPORT = re.compile(
     r"API error \(attempt \d+/\d+\): (?P<sent>undefined |\d{3} )?(?:(?P<status>\d{3}) )?(?P<report>.*)", re.DOTALL
@@ -40,18 +41,6 @@ _FRAMED = re.compile(
 _NO_CONNECTION = re.compile(r"\((?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)\)")
 _CLI_TEXT = re.compile(r"^API Error: \d{3} due to ")
 _NOT_FOUND = 404
-_TYPE_BY_STATUS = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-_STATUS_BY_TYPE = {kind: status for status, kind in _TYPE_BY_STATUS.items()}
 _ANY_ERROR = 500
 
 
@@ -75,7 +64,7 @@ def error_in(stderr_line: str, *, cut: bool = False) -> ProxyError | None:
         if not cut and status != _NOT_FOUND:  # the result will have a better message
             return None
         message = f"The upstream API answered with status {status} and without a readable error."
-    return _upstream_error(status, kind or _TYPE_BY_STATUS.get(status, "api_error"), message)
+    return _upstream_error(status, kind or ERROR_TYPES.get(status, "api_error"), message)
 
 
 def is_retried_by_cli(error: ProxyError) -> bool:
@@ -87,7 +76,7 @@ def error_of_retry(message: Mapping[str, Any]) -> ProxyError:
     """Error behind the CLI's `api_retry` message, for when stderr had none."""
     status = message.get("error_status")
     if isinstance(status, int):
-        return _upstream_error(status, _TYPE_BY_STATUS.get(status, "api_error"), str(message.get("error") or ""))
+        return _upstream_error(status, ERROR_TYPES.get(status, "api_error"), str(message.get("error") or ""))
     return ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost.")
 
 
@@ -99,10 +88,10 @@ def failure_of(result: Mapping[str, Any], exact: ProxyError | None, *, model: st
     """
     status, kind = result.get("api_error_status"), result.get("api_error_type")
     if status is None and kind:  # an `error` event in the stream has no status
-        status = _STATUS_BY_TYPE.get(str(kind), _ANY_ERROR)
+        status = ERROR_STATUSES.get(str(kind), _ANY_ERROR)
     text = str(result.get("result") or "")[: 2 * _MESSAGE_CHARS]
     if isinstance(status, int):
-        kind = str(kind or _TYPE_BY_STATUS.get(status, "api_error"))
+        kind = str(kind or ERROR_TYPES.get(status, "api_error"))
         agrees = exact is not None and exact.upstream is not None and exact.upstream.status == status
         reported = exact if agrees else None
         message = framed_message(text)

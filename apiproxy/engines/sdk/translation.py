@@ -6,10 +6,10 @@ from typing import Any
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import StreamEvent, Usage
 from apiproxy.engines.base import Broken, Completed, Outcome, Stopped
-from apiproxy.engines.sdk.counts import clamp_event
 from apiproxy.engines.sdk.errors import failure_of, was_unsent
-from apiproxy.engines.sdk.usage import UsageFold
-from apiproxy.engines.sdk.validation import StreamValidator
+from apiproxy.engines.stream.counts import clamp_event
+from apiproxy.engines.stream.usage import UsageFold
+from apiproxy.engines.stream.validation import StreamValidator
 
 _WITH_USAGE = ("message_start", "message_delta")
 

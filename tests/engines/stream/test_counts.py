@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apiproxy.engines.base import Completed
-from apiproxy.engines.sdk.counts import MAX_COUNT, TOKEN_COUNTS, clamp_usage
 from apiproxy.engines.sdk.translation import Translation
+from apiproxy.engines.stream.counts import MAX_COUNT, TOKEN_COUNTS, clamp_usage
 from tests.fuzz.upstream import GOOD
 
 GOOD_USAGE = {"input_tokens": 9, "output_tokens": 2, "cache_read_input_tokens": None, "server_tool_use": {"n": 0.5}}

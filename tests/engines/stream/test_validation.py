@@ -13,7 +13,7 @@ from apiproxy.dialects.openai.chat.stream import ChatStream
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.stream import ResponsesStream
 from apiproxy.dialects.openai.translate.messages_body import Reply
-from apiproxy.engines.sdk.validation import StreamValidator
+from apiproxy.engines.stream.validation import StreamValidator
 from tests.dialects.openai.support import responses
 from tests.fuzz.inputs import spoiled
 from tests.fuzz.upstream import GOOD

@@ -1,0 +1,1 @@
+"""The `http` engine: requests go straight to the upstream's Messages API."""

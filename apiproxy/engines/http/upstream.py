@@ -1,0 +1,130 @@
+"""Pooled HTTP client of one upstream: address, credential, proxy and certificates.
+
+They come from the same variables as those of the CLI, so that both engines reach the upstream the same way.
+"""
+
+import ssl
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+CONNECT_TIMEOUT_S = 10.0
+_KEEP_ALIVE_S = 15.0
+"""Shorter than an upstream keeps idle connections: a request on one that it has closed is lost."""
+_DNS_TTL_S = 60
+_READ_BUFFER_BYTES = 16 * 1024
+"""Reading pauses at twice this size until the client has taken what is there."""
+_MAX_HEADER_BYTES = 64 * 1024
+_CLOSE_TIMEOUT_S = 2.0
+_OWN_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # of the library, not wanted
+_ENCODINGS = "gzip, deflate, br, zstd"
+
+
+class Upstream:
+    """Connections to one upstream. Bound to one event loop; opened at the first request.
+
+    env: variables of the operator for the CLI (`Credential.env`). max_connections: requests at once.
+    """
+
+    def __init__(self, base_url: str, env: Mapping[str, str], *, max_connections: int) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._max_connections = max_connections
+        self._proxy = proxy_for(self._base_url, env)
+        self._ssl = ssl_context(env) if URL(self._base_url).scheme == "https" or self._proxy else None
+        self._headers = {"accept-encoding": _ENCODINGS, **credential_headers(env)}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(
+        self, path: str, *, headers: Mapping[str, str], data: Any, on_sent: Callable[[], None]
+    ) -> aiohttp.ClientResponse:
+        """Send a request and wait for the response's headers. The caller closes or releases the response.
+
+        headers: lower-case; the operator's own and the credential take precedence. on_sent: called when the first bytes
+        of the request are on their way. Raises aiohttp.ClientError.
+        """
+        return await self._opened().post(
+            URL(self._base_url + path, encoded=True),
+            data=data,
+            headers={**headers, **self._headers},
+            proxy=self._proxy,
+            allow_redirects=False,
+            trace_request_ctx=on_sent,
+        )
+
+    async def close(self) -> None:
+        """Close all connections; later requests open new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=self._max_connections,
+                keepalive_timeout=_KEEP_ALIVE_S,
+                ttl_dns_cache=_DNS_TTL_S,
+                resolver=aiohttp.ThreadedResolver(),
+                ssl=self._ssl or True,
+            )
+            trace = aiohttp.TraceConfig()
+            trace.on_request_headers_sent.append(_call_on_sent)
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),  # cookies of one key's response must not go with another's request
+                skip_auto_headers=_OWN_HEADERS,
+                timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=CONNECT_TIMEOUT_S),
+                read_bufsize=_READ_BUFFER_BYTES,
+                max_line_size=_MAX_HEADER_BYTES,
+                max_field_size=_MAX_HEADER_BYTES,
+                trace_configs=[trace],
+            )
+        return self._session
+
+
+async def _call_on_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    context.trace_request_ctx()
+
+
+def credential_headers(env: Mapping[str, str]) -> dict[str, str]:
+    """The operator's own headers and the credential, by lower-case name."""
+    headers = dict(custom_headers(env.get("ANTHROPIC_CUSTOM_HEADERS", "")))
+    if token := env.get("ANTHROPIC_AUTH_TOKEN"):
+        headers["authorization"] = f"Bearer {token}"
+    if key := env.get("ANTHROPIC_API_KEY"):
+        headers["x-api-key"] = key
+    return headers
+
+
+def custom_headers(lines: str) -> Iterator[tuple[str, str]]:
+    """Headers in ANTHROPIC_CUSTOM_HEADERS: `Name: value`, one per line."""
+    for line in lines.splitlines():
+        name, colon, value = line.partition(":")
+        if colon and name.strip():
+            yield name.strip().lower(), value.strip()
+
+
+def ssl_context(env: Mapping[str, str]) -> ssl.SSLContext:
+    """Context with the operator's certificate authorities and client certificate. Raises OSError, ssl.SSLError."""
+    context = ssl.create_default_context(cafile=env.get("SSL_CERT_FILE"))
+    if extra := env.get("NODE_EXTRA_CA_CERTS"):
+        context.load_verify_locations(extra)
+    if certificate := env.get("CLAUDE_CODE_CLIENT_CERT"):
+        context.load_cert_chain(
+            certificate, env.get("CLAUDE_CODE_CLIENT_KEY"), env.get("CLAUDE_CODE_CLIENT_KEY_PASSPHRASE")
+        )
+    return context
+
+
+def proxy_for(base_url: str, env: Mapping[str, str]) -> str | None:
+    """Proxy for the upstream by HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in either case."""
+    url = URL(base_url)
+    no_proxy = env.get("no_proxy") or env.get("NO_PROXY") or ""
+    host = f"{url.host}:{url.port}"
+    if no_proxy and urllib.request.proxy_bypass_environment(host, {"no": no_proxy}):  # type: ignore[attr-defined]
+        return None
+    name = f"{url.scheme}_proxy"
+    return env.get(name) or env.get(name.upper()) or None
