@@ -19,8 +19,8 @@ from tests.support.stand_in import StandInProcess
 pytestmark = pytest.mark.asyncio
 
 
-def http_turn(prompt: str, *, stream: bool = True, **fields: object) -> Turn:
-    turn = turn_of(prompt, stream=stream, **fields)
+def http_turn(prompt: str, *, stream: bool = True) -> Turn:
+    turn = turn_of(prompt, stream=stream)
     return replace(turn, engine="http", stream=stream, verbatim=True, raw_body=RawBody(orjson.dumps(turn.body)))
 
 
