@@ -26,11 +26,13 @@ def http_request(prompt: str = "hello", *, stream: bool = True, verbatim: bool =
 
 
 @contextlib.asynccontextmanager
-async def http_engine(base_url: str, *, max_connections: int = 20, **env: str) -> AsyncIterator[HttpEngine]:
+async def http_engine(
+    base_url: str, env: Mapping[str, str] | None = None, *, max_connections: int = 20
+) -> AsyncIterator[HttpEngine]:
     """An engine in front of that upstream. It must leave no task behind."""
     before = asyncio.all_tasks()
-    env = {"ANTHROPIC_API_KEY": "sk-operator", **env}
-    engine = HttpEngine(Upstream(base_url, env, max_connections=max_connections))
+    credential = {"ANTHROPIC_API_KEY": "sk-operator", **(env or {})}
+    engine = HttpEngine(Upstream(base_url, credential, max_connections=max_connections))
     try:
         yield engine
         left = [task for task in asyncio.all_tasks() - before if "upstream request" in task.get_name()]
@@ -56,7 +58,7 @@ async def play_http(engine: HttpEngine, request: EngineRequest) -> HttpPlayed:
 
 async def finish_http(answer: Answer) -> HttpPlayed:
     """The rest of a turn."""
-    raw, events = b"", []
+    raw, events = b"", list[StreamEvent]()
     try:
         async with asyncio.timeout(_END_S):
             while (batch := await answer.next_batch()) is not None:

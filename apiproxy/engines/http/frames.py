@@ -59,9 +59,10 @@ def _last_end(data: bytes) -> int:
 
 def frames_in(complete: bytes) -> list[bytes]:
     """The events, without their blank lines."""
-    # A blank line in \r\n\r\n may seem complete before its last byte, which then begins the next event.
-    frames = _FRAME_END.split(complete) if b"\r" in complete else complete.split(b"\n\n")
-    return [event for frame in frames if (event := frame.strip(_LINE_ENDS))]
+    if b"\r" not in complete:
+        return [frame for frame in complete.split(b"\n\n") if frame]
+    # The blank line of \r\n\r\n may seem complete before its last byte, which then begins the next event.
+    return [event for frame in _FRAME_END.split(complete) if (event := frame.strip(_LINE_ENDS))]
 
 
 def data_of(frame: bytes) -> bytes:

@@ -48,17 +48,15 @@ class EventStream:
         if not received:
             return None
         events: list[StreamEvent] = []
-        position = 0
-        for frame in frames_in(received):
-            position = received.index(frame, position)
+        frames = frames_in(received)
+        for number, frame in enumerate(frames):
             if not (data_bytes := data_of(frame)):
                 continue
             event = parse_json(data_bytes)
             if isinstance(event, dict) and event.get("type") == "error":
                 self.broken(error_of_event(event, data_bytes))
-                received = received[:position]
+                received = received[: _start_of(received, frames, number)]
                 break
-            position += len(frame)
             self._add(event, events)
             if self.outcome is not None:
                 break
@@ -142,6 +140,14 @@ class EventStream:
                 self._usage.add(event.get("usage"))
             elif event.get("type") == "message_stop":
                 self._complete = True
+
+
+def _start_of(received: bytes, frames: list[bytes], number: int) -> int:
+    """Position of a frame: the same bytes may stand in one before it."""
+    position = 0
+    for frame in frames[:number]:
+        position = received.index(frame, position) + len(frame)
+    return received.index(frames[number], position)
 
 
 def _is_message(value: Any) -> bool:

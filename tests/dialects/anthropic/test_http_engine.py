@@ -1,21 +1,24 @@
 """The whole gateway with the http engine, through the official client and through plain HTTP."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
-import orjson
 import psutil
 import pytest
 
 from tests.support.engine import mark
 from tests.support.gateway import GatewayProcess
+from tests.support.raw_upstream import END, START, STREAM_HEAD, Connection, plain, raw_upstream
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
 MODEL = "claude-opus-4-8"
+WHOLE = b'{"id":"msg_1", "type":"message","role":"assistant","model":"m","content":[],"usage":{"input_tokens":1}}'
 
 
 @pytest.fixture(scope="module")
@@ -190,21 +193,6 @@ def test_stop_reading_upstream_for_client_that_does_not_read(
     stand_in.ended(sent)
 
 
-def test_free_body_once_answer_streams(http_gateway: GatewayProcess, stand_in: StandInProcess) -> None:
-    server = psutil.Process(http_gateway.pid)
-    sent = mark()
-    raw = orjson.dumps(ask(f"{sent} [[hang]]", stream=True, metadata={"user_id": "a"}, system="x" * 20_000_000))
-
-    before = server.memory_info().rss
-    with http_gateway.http() as client, client.stream("POST", "/v1/messages", content=raw) as response:
-        pieces = response.iter_raw(1)  # closes the response when it is collected
-        next(pieces)
-        held = server.memory_info().rss - before
-    stand_in.ended(sent)
-
-    assert held < 1.9 * len(raw)  # the parsed body, which observers need
-
-
 def test_hide_organization_and_name_upstream_request(http_gateway: GatewayProcess) -> None:
     with http_gateway.http() as client:
         response: httpx.Response = client.post("/v1/messages", json=ask("[[n=1]]"))
@@ -212,3 +200,45 @@ def test_hide_organization_and_name_upstream_request(http_gateway: GatewayProces
     assert response.headers["request-id"].startswith("req_")
     assert response.headers["x-upstream-request-id"] != response.headers["request-id"]
     assert "anthropic-organization-id" not in response.headers
+
+
+ERROR_BODY = b'{"type":"error", "error":{"type":"new_error","message":"m","details":{"a":1}},"x":1.0}'
+PASSED = {"retry-after": "7", "anthropic-ratelimit-tokens-remaining": "5", "x-should-retry": "false"}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("stream", [True, False])
+async def test_pass_headers_and_error_body_of_upstream(tmp_path: Path, *, stream: bool) -> None:
+    extra = [f"{name}: {value}" for name, value in PASSED.items()]
+    extra += ["request-id: req_up", "anthropic-organization-id: org-1", "set-cookie: a=b", "server: up"]
+
+    async def play(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(plain("418 Odd", ERROR_BODY, "content-type: application/json", *extra))
+        await connection.request()
+        if stream:
+            head = "\r\n".join(extra).encode() + b"\r\n\r\n"
+            await connection.send(STREAM_HEAD + head)
+            await connection.chunk(START + END, b"")
+        else:
+            await connection.send(plain("200 OK", WHOLE, "content-type: application/json", *extra))
+        await connection.left()
+
+    async with raw_upstream(play) as upstream:
+        gateway = GatewayProcess(tmp_path, upstream=upstream.base_url, env={"CLAUDE_PROXY_ENGINE": "http"})
+        await asyncio.to_thread(gateway.start)
+        try:
+            headers = {"x-api-key": gateway.api_key}
+            async with httpx.AsyncClient(base_url=gateway.base_url, headers=headers, timeout=30) as client:
+                failed, answered = [await client.post("/v1/messages", json=ask("a", stream=stream)) for _ in range(2)]
+        finally:
+            await asyncio.to_thread(gateway.stop)
+
+    assert (failed.status_code, failed.content) == (418, ERROR_BODY)
+    assert answered.content == (START + END if stream else WHOLE)
+    for response in (failed, answered):
+        assert {name: response.headers.get(name) for name in PASSED} == PASSED
+        assert response.headers["x-upstream-request-id"] == "req_up"
+        assert response.headers["request-id"] != "req_up"
+        assert not {"anthropic-organization-id", "set-cookie"} & response.headers.keys()
+        assert response.headers.get("server") != "up"

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 
-import brotli
+import brotli  # type: ignore[import-untyped]  # has none
 import httpx
 import psutil
 import pytest
@@ -407,7 +407,7 @@ async def test_keep_cookies_of_upstream_from_other_requests() -> None:
 async def test_send_credential_of_operator_only() -> None:
     headers = {"x-api-key": "sk-client", "authorization": "Bearer client", "anthropic-beta": "a"}
     env = {"ANTHROPIC_AUTH_TOKEN": "operator", "ANTHROPIC_CUSTOM_HEADERS": "X-Team: red\nbad line\n"}
-    async with raw_upstream(streaming(STREAM)) as upstream, http_engine(upstream.base_url, **env) as engine:
+    async with raw_upstream(streaming(STREAM)) as upstream, http_engine(upstream.base_url, env) as engine:
         await play_http(engine, http_request(headers=headers, betas=("b",)))
 
     connection = upstream.connections[0]
@@ -486,7 +486,7 @@ async def test_stop_while_reading_error() -> None:
     async with raw_upstream(play) as upstream, http_engine(upstream.base_url) as engine:
         answer = await engine.begin(http_request())
         finish = asyncio.create_task(finish_http(answer))
-        await eventually_async(lambda: answer.headers is not None and upstream.connections)
+        await eventually_async(lambda: answer._response is not None)
         answer.stop()
         played = await asyncio.wait_for(finish, 1)
 
@@ -529,8 +529,10 @@ async def test_stop_reading_while_client_does_not_read() -> None:
         while last != written:
             last = written
             await asyncio.sleep(0.3)
-        content = answer._response.content  # type: ignore[attr-defined]  # its buffer is what costs memory
+        assert answer._response is not None
+        content = answer._response.content  # its buffer is what costs memory
         assert content.total_bytes < 100_000
+        assert written < 10_000_000  # the kernel's buffers
         answer.stop()
         await answer.release()
 

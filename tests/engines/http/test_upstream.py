@@ -93,7 +93,7 @@ def authority(tmp_path: Path) -> Authority:
 async def test_accept_certificate_of_operators_authority(authority: Authority, name: str) -> None:
     async with (
         raw_upstream(answer, tls=authority.server()) as upstream,
-        http_engine(upstream.base_url, **{name: str(authority.file)}) as engine,
+        http_engine(upstream.base_url, {name: str(authority.file)}) as engine,
     ):
         played = await play_http(engine, http_request())
 
@@ -117,7 +117,7 @@ async def test_send_client_certificate(authority: Authority, *, given: bool) -> 
     env = {"NODE_EXTRA_CA_CERTS": str(authority.file), **certificate}
     async with (
         raw_upstream(answer, tls=authority.server(client_certificate=True)) as upstream,
-        http_engine(upstream.base_url, **env) as engine,
+        http_engine(upstream.base_url, env) as engine,
     ):
         played = await play_http(engine, http_request())
 
@@ -129,7 +129,7 @@ async def test_send_client_certificate(authority: Authority, *, given: bool) -> 
 async def test_use_proxy_for_tls(authority: Authority, bypass: str) -> None:
     async with raw_upstream(answer, tls=authority.server()) as upstream, raw_upstream(proxy) as between:
         env = {"HTTPS_PROXY": between.base_url, "NO_PROXY": bypass, "NODE_EXTRA_CA_CERTS": str(authority.file)}
-        async with http_engine(upstream.base_url, **env) as engine:
+        async with http_engine(upstream.base_url, env) as engine:
             played = await play_http(engine, http_request())
 
         assert isinstance(played.outcome, Completed)
@@ -141,7 +141,7 @@ async def test_use_proxy_for_tls(authority: Authority, bypass: str) -> None:
 async def test_use_proxy_without_tls() -> None:
     async with (
         raw_upstream(answer) as between,
-        http_engine("http://upstream.test:81", http_proxy=between.base_url) as engine,
+        http_engine("http://upstream.test:81", {"http_proxy": between.base_url}) as engine,
     ):
         played = await play_http(engine, http_request())
 
@@ -157,7 +157,7 @@ async def test_report_rejection_by_proxy_as_unsent(authority: Authority) -> None
 
     async with (
         raw_upstream(reject) as between,
-        http_engine("https://upstream.test", HTTPS_PROXY=between.base_url) as engine,
+        http_engine("https://upstream.test", {"HTTPS_PROXY": between.base_url}) as engine,
     ):
         played = await play_http(engine, http_request())
 
@@ -175,7 +175,7 @@ async def test_give_up_on_silent_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async with (
         raw_upstream(silent) as between,
-        http_engine("https://upstream.test", HTTPS_PROXY=between.base_url) as engine,
+        http_engine("https://upstream.test", {"HTTPS_PROXY": between.base_url}) as engine,
     ):
         played = await asyncio.wait_for(play_http(engine, http_request()), 5)
 
