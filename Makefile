@@ -46,11 +46,11 @@ fix: $(VENV)/.dev ## Format the code and repair what ruff can
 bench: $(VENV)/.dev ## Measure: one JSON line for each scenario
 	@$(BIN)/python -m bench $(ARGS)
 
-soak: $(VENV)/.dev ## Load a gateway with twice what it can do for 30 minutes (ARGS="--minutes 1": the short form)
-	@$(BIN)/python -m bench.soak $(ARGS)
+soak: $(VENV)/.dev ## Load a gateway with twice what it can do for 30 minutes (ENGINE=http; ARGS="--minutes 1")
+	@$(BIN)/python -m bench.soak $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
-fuzz: $(VENV)/.dev ## Throw 10,000 odd inputs at a gateway (ARGS="--cases N --seed N")
-	@$(BIN)/python -m tests.fuzz $(ARGS)
+fuzz: $(VENV)/.dev ## Throw 10,000 odd inputs at a gateway (ENGINE=http; ARGS="--cases N --seed N")
+	@$(BIN)/python -m tests.fuzz $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 audit: $(VENV)/.dev ## Ask for known vulnerabilities in what is installed; fails if a package cannot be looked up
 	@$(BIN)/python -m tests.support.audit $(ARGS)

@@ -5,33 +5,41 @@ from pathlib import Path
 
 import pytest
 
+from apiproxy.core.turns import ENGINES, EngineName
 from bench.soak.books import Books
 from bench.soak.callers import Tally, queued_s
 from bench.soak.mix import KINDS, TIMED, TOTAL, Mix
-from bench.soak.play import Plan, play
+from bench.soak.play import Plan, play, slot_settings
 from bench.soak.verdict import memory_line, missing_traces, times_line
 from bench.soak.watch import Sample
 from bench.stats import Line
 
 pytestmark = pytest.mark.long
 
-PLAN = Plan(
-    load_s=2.0,
-    warm_requests=4,
-    unloaded_requests=6,
-    capacity_s=0.5,
-    sample_s=1.0,
-    pages=2,
-    rate=60.0,
-    env={"CLAUDE_PROXY_QUEUE_MAX": "20"},
-)
+RATES: dict[EngineName, float] = {"sdk": 60.0, "http": 300.0}
+SLOTS: dict[EngineName, int | None] = {"sdk": None, "http": 2}
 
 
-async def test_answer_or_reject_correctly_under_overload(tmp_path: Path) -> None:
+def plan(engine: EngineName) -> Plan:
+    return Plan(
+        load_s=2.0,
+        warm_requests=4,
+        unloaded_requests=6,
+        capacity_s=0.5,
+        sample_s=1.0,
+        pages=2,
+        rate=RATES[engine],
+        engine=engine,
+        env={"CLAUDE_PROXY_QUEUE_MAX": "20", **slot_settings(engine, SLOTS[engine])},
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_answer_or_reject_correctly_under_overload(tmp_path: Path, engine: EngineName) -> None:
     lines: list[Line] = []
     said: list[str] = []
 
-    right = await play(PLAN, tmp_path, report=lines.append, say=said.append)
+    right = await play(plan(engine), tmp_path, report=lines.append, say=said.append)
 
     verdict = lines[-1]
     answers = verdict["answers"]
@@ -83,6 +91,8 @@ def test_times_are_compared_at_the_99th_percentile() -> None:
 
     assert line["unloaded"] == {"median": 10, "p90": 10, "p99": 10, "max": 10, "n": 100}
     assert line["ratio_p99"] == 4
+    assert line["late_p99"] == 0, "40 ms are soon enough"
+    assert times_line([0.06] * 100, [0.2] * 100)["late_p99"] == 20
     assert times_line([], [0.01])["ratio_p99"] is None
 
 

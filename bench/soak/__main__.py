@@ -16,7 +16,8 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.soak.play import Plan, play
+from apiproxy.core.turns import ENGINES
+from bench.soak.play import Plan, play, slot_settings
 from bench.stage import kill_the_rest
 from bench.stats import Line, encode_line
 from tests.support.processes import clean_environment
@@ -29,7 +30,12 @@ def main() -> int:
     os.environ.clear()
     os.environ.update(cleaned)
     plan = Plan.of(
-        minutes=options.minutes, rate=options.rate, factor=options.factor, seed=options.seed, env=dict(options.set)
+        minutes=options.minutes,
+        rate=options.rate,
+        factor=options.factor,
+        seed=options.seed,
+        engine=options.engine,
+        env={**slot_settings(options.engine, options.slots), **dict(options.set)},
     )
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         try:
@@ -64,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--engine", choices=ENGINES, default="sdk", help="that answers (default sdk)")
+    parser.add_argument("--slots", type=int, metavar="N", help="of that engine; http has one for each core")
     parser.add_argument("--minutes", type=float, default=30.0, metavar="N", help="of load; 1 is the short form")
     parser.add_argument("--rate", type=float, metavar="R", help="requests a second; without it, twice the capacity")
     parser.add_argument("--factor", type=float, default=2.0, metavar="F", help="of the capacity, instead of twice")

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from apiproxy.core.turns import EngineName
 from bench.pages import Pages
 from bench.soak import books, verdict
 from bench.soak.arrivals import Arrivals
@@ -19,6 +21,8 @@ from bench.stats import Line, finished_line
 _MAX_OPEN = 400
 """Connections of clients at once: the queue's hundred, the slots, and those on their way."""
 _IDLE_S = 40.0
+HTTP_SLOTS_PER_CORE = 1
+"""Slots of the http engine unless they are given: the mix's streams come as fast as they can and need the CPU."""
 _CLIENTS_PER_SLOT = 2
 _UNLOADED, _CLOSED, _LOADED = "soak-unloaded", "soak-closed", "soak-loaded"
 _KINDS = json.dumps([kind.name for kind in TIMED])
@@ -39,10 +43,20 @@ class Plan:
     rate: float | None = None
     factor: float = 2.0
     seed: int = 1
+    engine: EngineName = "sdk"
     env: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, *, minutes: float, rate: float | None, factor: float, seed: int, env: Mapping[str, str]) -> "Plan":
+    def of(
+        cls,
+        *,
+        minutes: float,
+        rate: float | None,
+        factor: float,
+        seed: int,
+        engine: EngineName,
+        env: Mapping[str, str],
+    ) -> "Plan":
         """A plan for so many minutes of load."""
         long = minutes * 60 >= verdict.LONG_S
         return cls(
@@ -53,8 +67,17 @@ class Plan:
             rate=rate,
             factor=factor,
             seed=seed,
+            engine=engine,
             env=env,
         )
+
+
+def slot_settings(engine: EngineName, slots: int | None) -> dict[str, str]:
+    """Settings of a gateway with that engine and so many slots; None for the default."""
+    if engine == "http" and slots is None:
+        slots = HTTP_SLOTS_PER_CORE * (os.cpu_count() or 1)
+    name = {"sdk": "CLAUDE_PROXY_MAX_CONCURRENT", "http": "CLAUDE_PROXY_HTTP_MAX_CONCURRENT"}[engine]
+    return {"CLAUDE_PROXY_ENGINE": engine} | ({} if slots is None else {name: str(slots)})
 
 
 async def play(plan: Plan, folder: Path, *, report: Report, say: Callable[[str], None]) -> bool:
@@ -83,8 +106,7 @@ class _Soak:
     async def run(self) -> bool:
         """The phases, one after the other."""
         plan, site = self._plan, self._site
-        config = (await asyncio.to_thread(site.health))["config"]
-        slots = int(config["maxConcurrent"])
+        slots = int((await asyncio.to_thread(site.health))["queue"]["max"])
         await self._arrivals.one_by_one(plan.warm_requests, agent="soak-warm")
         self._say(f"{plan.unloaded_requests} requests, one by one")
         quiet = await self._arrivals.one_by_one(plan.unloaded_requests, agent=_UNLOADED)
@@ -104,7 +126,7 @@ class _Soak:
         for tally in (quiet, closed):  # a wrong answer is wrong at any time
             self._tally.wrong += tally.wrong
         wrong = quiet.of("wrong") + closed.of("wrong")
-        limits = verdict.Limits(max_workers=slots + 1)
+        limits = verdict.Limits.of(plan.engine, slots)
         return await asyncio.to_thread(
             self._judge, quiet, watch, (before, after), limits, {"capacity": capacity, "rate": rate}, wrong
         )
@@ -139,6 +161,8 @@ class _Soak:
         seconds = {agent: books.first_token_s(database, agent, _KINDS) for agent in (_UNLOADED, _LOADED)}
         outcomes = tally.outcomes()
         line: Line = {
+            "engine": self._plan.engine,
+            "slots": limits.slots,
             "requests_per_s": {name: round(value, 1) for name, value in rates.items()},
             "seconds": self._plan.load_s,
             "answers": {
@@ -167,7 +191,7 @@ class _Soak:
         right = verdict.right_goals()
         if self._plan.load_s >= verdict.LONG_S:
             right += verdict.memory_goals()
-        finished = finished_line("soak", line, (*right, *verdict.time_goals()), {})
+        finished = finished_line("soak", line, (*right, *verdict.time_goals(self._plan.engine)), {})
         self._report({"soak": "verdict", **finished})
         return all(goal.judge(line)["met"] for goal in right)
 

@@ -75,7 +75,7 @@ def look(site: Site, at_s: float) -> Sample:
         descriptors=server.num_fds(),
         threads=server.num_threads(),
         tasks=health["process"]["tasks"],
-        upstream=sum(_connections(process, port) for process in children),
+        upstream=sum(_connections(process, port) for process in (server, *children)),
         active=health["queue"]["active"],
         waiting=health["queue"]["waiting"],
         turns=sum(worker["turns"] for worker in health["memory"]["workers"]),

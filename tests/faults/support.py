@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from apiproxy.core.turns import EngineName
 from tests.faults import unruly_cli
 from tests.support.gateway import GatewayProcess
 from tests.support.processes import ROOT
@@ -26,6 +27,16 @@ KEYS: Mapping[str, Mapping[str, Any]] = {
     "sparing": {"requests_per_minute": 1},
 }
 REST_S = 10.0
+
+
+def settings_of(engine: EngineName, *, slots: int = 2, spares: int = 1) -> dict[str, str]:
+    """Settings of a small gateway with that engine."""
+    return {
+        "CLAUDE_PROXY_ENGINE": engine,
+        "CLAUDE_PROXY_MAX_CONCURRENT": str(slots),
+        "CLAUDE_PROXY_HTTP_MAX_CONCURRENT": str(slots),
+        "CLAUDE_PROXY_WARM_WORKERS": str(spares),
+    }
 
 
 def body_of(prompt: str, *, stream: bool = False) -> dict[str, Any]:

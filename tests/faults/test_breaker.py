@@ -5,11 +5,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.faults.support import Prepared, Watched
+from apiproxy.core.turns import EngineName
+from tests.faults.support import Prepared, Watched, settings_of
 from tests.support.engine import mark
 from tests.support.forwarder import Forwarder
 from tests.support.gateway import GatewayProcess
-from tests.support.matrix import Expected
+from tests.support.matrix import SAME, Expected
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
@@ -26,13 +27,14 @@ def road(stand_in: StandInProcess) -> Iterator[Forwarder]:
 
 
 @pytest.fixture(scope="module")
-def watched(prepared: Prepared, road: Forwarder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(
+    engine: EngineName, prepared: Prepared, road: Forwarder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
     env = {
+        **settings_of(engine),
         "CLAUDE_PROXY_UPSTREAM_RETRIES": "0",
         "CLAUDE_PROXY_BREAKER_FAILURES": str(FAILURES),
         "CLAUDE_PROXY_BREAKER_OPEN_MS": "1500",
-        "CLAUDE_PROXY_WARM_WORKERS": "1",
-        "CLAUDE_PROXY_MAX_CONCURRENT": "2",
     }
     upstream = f"http://127.0.0.1:{road.port}"
     process = prepared.put_into(GatewayProcess(tmp_path_factory.mktemp("breaker"), upstream=upstream, env=env)).start()
@@ -52,13 +54,14 @@ def metric(watched: Watched, line: str) -> bool:
     streamed="502 api_error",
     trace="upstream_error: upstream_down after received",
     after="at rest",
+    http=SAME,
 )
 def test_probe_upstream_once_after_it_was_down(
     watched: Watched, road: Forwarder, stand_in: StandInProcess, expected: Expected
 ) -> None:
     road.close()
     for _ in range(FAILURES):
-        assert "lost" in watched.ask("[[n=1]]").error["message"]
+        assert "onnection to the upstream API" in watched.ask("[[n=1]]").error["message"]
     road.open()  # it is back, and nobody knows yet
     sent = mark()
     refused = [watched.ask(sent, stream=stream) for stream in (False, True)]

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
-from tests.faults.support import Prepared, Watched, body_of
+from apiproxy.core.turns import EngineName
+from tests.faults.support import Prepared, Watched, body_of, settings_of
 from tests.support.engine import mark
 from tests.support.gateway import GatewayProcess
-from tests.support.matrix import Expected
+from tests.support.matrix import SAME, Expected
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
@@ -26,12 +27,11 @@ LEFT = "client_disconnect"
 
 @pytest.fixture(scope="module")
 def watched(
-    prepared: Prepared, stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory
+    engine: EngineName, prepared: Prepared, stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watched]:
     """One slot, so that a second request waits; no spare worker, so that one can be waited for."""
     env = {
-        "CLAUDE_PROXY_MAX_CONCURRENT": "1",
-        "CLAUDE_PROXY_WARM_WORKERS": "0",
+        **settings_of(engine, slots=1, spares=0),
         "CLAUDE_PROXY_REQUEST_TIMEOUT_MS": str(int(REQUEST_TIMEOUT_S * 1000)),
     }
     process = prepared.put_into(
@@ -82,7 +82,7 @@ def leave_in_phase(watched: Watched, phase: str, prompt: str, *, stream: bool) -
 
 
 def leaving(what: str, phase: str, prompt: str, stream: bool) -> object:
-    row = pytest.mark.fault(CLIENT, what, trace=LEFT, after="at rest")
+    row = pytest.mark.fault(CLIENT, what, trace=LEFT, after="at rest", http=SAME)
     return pytest.param(phase, prompt, stream, marks=row, id=what)
 
 
@@ -96,8 +96,16 @@ def leaving(what: str, phase: str, prompt: str, stream: bool) -> object:
     ],
 )
 def test_free_everything_when_client_disconnects(
-    watched: Watched, stand_in: StandInProcess, expected: Expected, phase: str, prompt: str, stream: bool
+    watched: Watched,
+    engine: EngineName,
+    stand_in: StandInProcess,
+    expected: Expected,
+    phase: str,
+    prompt: str,
+    stream: bool,
 ) -> None:
+    if engine == "http" and not stream:
+        phase = "worker_ready"  # its answer comes as a whole
     sent = mark()
     connection = send(watched, f"{sent} {prompt}", stream=stream)
     request_id = wait_for_phase(watched, phase)
@@ -108,7 +116,7 @@ def test_free_everything_when_client_disconnects(
     assert watched.comes_to_rest() == expected.after
 
 
-@pytest.mark.fault(CLIENT, "leaves while it waits for a slot", trace=LEFT, after="at rest")
+@pytest.mark.fault(CLIENT, "leaves while it waits for a slot", trace=LEFT, after="at rest", http=SAME)
 def test_never_ask_upstream_for_client_that_left_the_queue(
     watched: Watched, stand_in: StandInProcess, expected: Expected
 ) -> None:

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.support import Prepared, Seen, Watched
+from apiproxy.core.turns import EngineName
+from tests.faults.support import Prepared, Seen, Watched, settings_of
 from tests.support.gateway import GatewayProcess
-from tests.support.matrix import Expected, every
+from tests.support.matrix import SAME, Expected, every
 from tests.support.processes import ROOT
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.long
 
-SMALL = {"CLAUDE_PROXY_MAX_CONCURRENT": "2", "CLAUDE_PROXY_WARM_WORKERS": "1"}
 DISK_MB = 64
 BACK_S = 30.0
 
@@ -52,19 +52,23 @@ def fill(disk: Path) -> Path:
     [
         pytest.mark.fault(
             "The disk", "of the state folder is full: a key without limits", plain="200", streamed="200",
-            trace="completed, once there is room", after="at rest",
+            trace="completed, once there is room", after="at rest", http=SAME,
         ),
         pytest.mark.fault(
             "The disk", "of the state folder is full: a key with limits", plain="503 api_error",
-            streamed="503 api_error", trace="internal: database_away after received", after="at rest",
+            streamed="503 api_error", trace="internal: database_away after received", after="at rest", http=SAME,
         ),
     ]
 )  # fmt: skip
 def test_answer_without_writes_while_disk_is_full(
-    prepared: Prepared, stand_in: StandInProcess, small_disk: Path, all_expected: dict[str, Expected]
+    engine: EngineName,
+    prepared: Prepared,
+    stand_in: StandInProcess,
+    small_disk: Path,
+    all_expected: dict[str, Expected],
 ) -> None:
     unlimited, limited = all_expected.values()
-    process = prepared.put_into(GatewayProcess(small_disk, upstream=stand_in.base_url, env=SMALL)).start()
+    process = prepared.put_into(GatewayProcess(small_disk, upstream=stand_in.base_url, env=settings_of(engine))).start()
     try:
         watched = Watched(process, prepared.secrets)
         if "without" not in unlimited.what:
@@ -93,12 +97,15 @@ def test_answer_without_writes_while_disk_is_full(
     streamed="200",
     trace="completed",
     after="at rest; the limits go on",
+    http=SAME,
 )
 def test_survive_clock_jump_without_errors_or_lockouts(
-    prepared: Prepared, stand_in: StandInProcess, tmp_path: Path, expected: Expected
+    engine: EngineName, prepared: Prepared, stand_in: StandInProcess, tmp_path: Path, expected: Expected
 ) -> None:
     manage = (str(ROOT / "tests/support/odd_manage.py"), "--clock")
-    process = prepared.put_into(GatewayProcess(tmp_path, upstream=stand_in.base_url, env=SMALL, manage=manage)).start()
+    process = prepared.put_into(
+        GatewayProcess(tmp_path, upstream=stand_in.base_url, env=settings_of(engine), manage=manage)
+    ).start()
     try:
         watched = Watched(process, prepared.secrets)
         seen: list[Seen] = []

@@ -12,10 +12,11 @@ import httpx
 import psutil
 import pytest
 
+from apiproxy.core.turns import EngineName
 from tests.faults import unruly_cli
-from tests.faults.support import Prepared, Seen, Watched, body_of, unruly_gateway
+from tests.faults.support import Prepared, Seen, Watched, body_of, settings_of, unruly_gateway
 from tests.support.gateway import GatewayProcess
-from tests.support.matrix import Expected
+from tests.support.matrix import SAME, Expected
 from tests.support.processes import is_alive
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
@@ -48,21 +49,19 @@ class Asking(threading.Thread):
 
 
 @pytest.fixture
-def watched(prepared: Prepared, stand_in: StandInProcess, tmp_path: Path) -> Iterator[Watched]:
-    env = {
-        "CLAUDE_PROXY_MAX_CONCURRENT": "3",
-        "CLAUDE_PROXY_WARM_WORKERS": "1",
-        "CLAUDE_PROXY_DRAIN_TIMEOUT_MS": str(DRAIN_MS),
-    }
+def watched(engine: EngineName, prepared: Prepared, stand_in: StandInProcess, tmp_path: Path) -> Iterator[Watched]:
+    env = {**settings_of(engine, slots=3), "CLAUDE_PROXY_DRAIN_TIMEOUT_MS": str(DRAIN_MS)}
     process = prepared.put_into(GatewayProcess(tmp_path, upstream=stand_in.base_url, env=env)).start()
     yield Watched(process, prepared.secrets)
     process.stop()
 
 
-def ask_in_every_phase(watched: Watched) -> dict[str, Asking]:
+def ask_in_every_phase(watched: Watched, engine: EngineName) -> dict[str, Asking]:
     """A request in each phase."""
     clients = {}
     for name, (prompt, stream, phase) in PHASES.items():
+        if engine == "http" and not stream:
+            phase = "worker_ready"  # its answer comes as a whole
         clients[name] = Asking(watched, prompt, stream=stream)
         clients[name].start()
         wait_for(watched, phase, number=len(clients))
@@ -92,9 +91,9 @@ def kept(watched: Watched, *, rows: int = len(PHASES)) -> tuple[set[str], int]:
     return {reason for (reason,) in found}, watched.reservations()
 
 
-def ends(number: str, what: str, plain: str, streamed: str) -> pytest.MarkDecorator:
+def ends(number: str, what: str, plain: str, streamed: str, **more: object) -> pytest.MarkDecorator:
     return pytest.mark.fault(
-        number, what, plain=plain, streamed=streamed, trace="interrupted", after="no process, no reservation"
+        number, what, plain=plain, streamed=streamed, trace="interrupted", after="no process, no reservation", **more
     )
 
 
@@ -113,13 +112,16 @@ BROKEN = "the connection breaks"
                 "while requests wait, run and stream, and do not end within the drain",
                 DRAINED,
                 f"{DRAINED}, or 200, error event overloaded_error",
+                http=SAME,
             ),
         )
         for number in (signal.SIGTERM, signal.SIGINT)
     ],
 )
-def test_end_every_request_with_error_on_signal(watched: Watched, expected: Expected, number: signal.Signals) -> None:
-    clients = ask_in_every_phase(watched)
+def test_end_every_request_with_error_on_signal(
+    watched: Watched, engine: EngineName, expected: Expected, number: signal.Signals
+) -> None:
+    clients = ask_in_every_phase(watched, engine)
     workers = watched.process.workers()
     signalled(watched, number)
     assert watched.process.process.wait(within_s=30) == 0
@@ -127,7 +129,7 @@ def test_end_every_request_with_error_on_signal(watched: Watched, expected: Expe
         client.join(10)
     said = {name: str(client.seen) for name, client in clients.items()}
     assert said == dict.fromkeys(PHASES, DRAINED) | {"in the middle of its stream": "200, error event overloaded_error"}
-    assert workers
+    assert bool(workers) == (engine == "sdk")
     eventually(lambda: not [worker for worker in workers if is_alive(worker.pid)])
     assert kept(watched) == ({expected.trace}, 0)
 
@@ -139,9 +141,10 @@ def test_end_every_request_with_error_on_signal(watched: Watched, expected: Expe
     streamed=BROKEN,
     trace="interrupted",
     after="no process; at the next start no reservation",
+    http=SAME,
 )
-def test_interrupt_and_release_everything_after_kill(watched: Watched, expected: Expected) -> None:
-    clients = ask_in_every_phase(watched)
+def test_interrupt_and_release_everything_after_kill(watched: Watched, engine: EngineName, expected: Expected) -> None:
+    clients = ask_in_every_phase(watched, engine)
     eventually(lambda: not watched.get("/debug/health")["traces"]["pending"])
     workers = watched.process.workers()
     assert watched.reservations() == len(PHASES)
@@ -150,7 +153,7 @@ def test_interrupt_and_release_everything_after_kill(watched: Watched, expected:
         client.join(10)
     broken = [client.seen is None for name, client in clients.items() if name != "in the middle of its stream"]
     assert broken == [True] * 3
-    assert workers
+    assert bool(workers) == (engine == "sdk")
     eventually(lambda: not [worker for worker in workers if is_alive(worker.pid)])
     watched.process.stop()
     watched.process.start()

@@ -5,10 +5,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.faults.support import Prepared, Watched
+from apiproxy.core.turns import EngineName
+from tests.faults.support import Prepared, Watched, settings_of
 from tests.support.forwarder import Forwarder
 from tests.support.gateway import GatewayProcess
-from tests.support.matrix import Expected, every
+from tests.support.matrix import SAME, Expected, every
 from tests.support.stand_in import StandInProcess
 
 pytestmark = pytest.mark.long
@@ -28,14 +29,17 @@ def road(stand_in: StandInProcess) -> Iterator[Forwarder]:
 
 
 @pytest.fixture(scope="module")
-def watched(prepared: Prepared, road: Forwarder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(
+    engine: EngineName, prepared: Prepared, road: Forwarder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
     env = {
+        **settings_of(engine),
         "CLAUDE_PROXY_UPSTREAM_RETRIES": "0",
         "CLAUDE_PROXY_STALL_TIMEOUT_MS": "3000",
         "CLAUDE_PROXY_MAX_OUTPUT_CHARS": "2000000",
-        "CLAUDE_PROXY_MAX_CONCURRENT": "2",
-        "CLAUDE_PROXY_WARM_WORKERS": "1",
     }
+    if engine == "http":  # a plain answer may be silent for as long as that
+        env["CLAUDE_PROXY_MAX_DURATION_MS"] = "6000"
     upstream = f"http://127.0.0.1:{road.port}"
     process = prepared.put_into(GatewayProcess(tmp_path_factory.mktemp("faults"), upstream=upstream, env=env)).start()
     yield Watched(process, prepared.secrets)
@@ -46,28 +50,36 @@ def check(watched: Watched, prompt: str, expected: Expected) -> None:
     """Asks once plainly and once for a stream, and compares all that the mark says."""
     plain, streamed = watched.ask_both_ways(prompt)
     assert (str(plain), str(streamed)) == (expected.plain, expected.streamed)
-    for seen in (plain, streamed):
-        assert watched.trace(seen.request_id) == expected.trace
+    assert (watched.trace(plain.request_id), watched.trace(streamed.request_id)) == expected.traces
     assert watched.comes_to_rest() == expected.after
 
 
-def fault(what: str, prompt: str, *, plain: str, streamed: str = "", trace: str = LOST) -> object:
+def fault(
+    what: str, prompt: str, *, plain: str, streamed: str = "", trace: str = LOST, http: Mapping[str, str] = SAME
+) -> object:
     """A case, with its row in the matrix."""
-    row = pytest.mark.fault(UPSTREAM, what, plain=plain, streamed=streamed or plain, trace=trace, after="at rest")
+    row = pytest.mark.fault(
+        UPSTREAM, what, plain=plain, streamed=streamed or plain, trace=trace, after="at rest", http=http
+    )
     return pytest.param(prompt, marks=row, id=what)
 
 
+TOO_LONG = "max_duration: max_duration after worker_ready"
+STALLED = "stall: stall after worker_ready"
+EITHER = f"{TOO_LONG}; streamed: {STALLED}"
+"""A plain answer is asked for as a whole, so that silence is none."""
 LATE = "upstream_error: upstream_error after streaming"
 FAULTS = [
     fault("closes the connection before the headers", "[[drop]]", plain="502 api_error"),
-    fault("hangs before the headers", "[[silent]]", plain="504 timeout_error", trace="stall: stall after worker_ready"),
-    fault("hangs after the headers", "[[headers]]", plain="504 timeout_error", trace="stall: stall after worker_ready"),
+    fault("hangs before the headers", "[[silent]]", plain="504 timeout_error", trace=STALLED, http={"trace": EITHER}),
+    fault("hangs after the headers", "[[headers]]", plain="504 timeout_error", trace=STALLED, http={"trace": EITHER}),
     fault(
         "hangs in the middle of its answer",
         "[[n=9]] [[midhang=2]]",
         plain="504 timeout_error",
         streamed="200, error event timeout_error",
         trace="stall: stall after streaming",
+        http={"trace": f"{TOO_LONG}; streamed: stall: stall after streaming"},
     ),
     fault(
         "cuts the connection in the middle of its answer",
@@ -75,17 +87,24 @@ FAULTS = [
         plain="502 api_error",
         streamed="200, error event api_error",
         trace=MID_STREAM_LOST,
+        http={"trace": f"{LOST}; streamed: {MID_STREAM_LOST}"},
     ),
     fault("trickles, seven bytes at a time", "[[n=1]] [[split=7]] [[drip=0.001]]", plain="200", trace="completed"),
     fault("sends an event of 1 MB", "[[huge=1000000]]", plain="200", trace="completed"),
     fault("answers with a web page and status 200", "[[page]]", plain="502 api_error"),
-    fault("answers with JSON where a stream is due", "[[whole]]", plain="502 api_error"),
+    fault(
+        "answers with JSON where a stream is due",
+        "[[whole]]",
+        plain="502 api_error",
+        http={"plain": "200", "trace": f"completed; streamed: {LOST}"},
+    ),
     fault(
         "sends an event that is not JSON",
         "[[n=9]] [[gap=0.05]] [[garbage=2]]",
         plain="502 api_error",
         streamed="200, error event api_error",
         trace=MID_STREAM_LOST,
+        http={"plain": "200", "streamed": "200", "trace": "completed"},  # passed on as it is
     ),
     fault(
         "sends an error event in the middle of its answer",
@@ -93,6 +112,7 @@ FAULTS = [
         plain="529 overloaded_error",
         streamed="200, error event overloaded_error",
         trace=LATE,
+        http={"plain": "200", "trace": f"completed; streamed: {LATE}"},  # a plain answer has no events
     ),
     fault("answers 502 with a web page", "[[status=502]] [[html]]", plain="502 api_error", trace=REFUSED),
 ]  # fmt: skip
@@ -114,7 +134,7 @@ def status_fault(status: int, kind: str, words: str) -> pytest.MarkDecorator:
     """A row of the matrix."""
     told = f"{status} {kind}"
     return pytest.mark.fault(
-        UPSTREAM, f"answers {status} {words}", plain=told, streamed=told, trace=REFUSED, after="at rest"
+        UPSTREAM, f"answers {status} {words}", plain=told, streamed=told, trace=REFUSED, after="at rest", http=SAME
     )
 
 
@@ -152,6 +172,7 @@ ODD = (
     plain="200 or 502 api_error",
     streamed="200, or then error event api_error",
     after="at rest",
+    http=SAME,
 )
 def test_treat_json_without_events_as_answer_or_error(watched: Watched, expected: Expected) -> None:
     for odd in ODD:
@@ -161,8 +182,9 @@ def test_treat_json_without_events_as_answer_or_error(watched: Watched, expected
 
 
 @pytest.mark.fault(
-    UPSTREAM, "refuses connections", plain="502 api_error", streamed="502 api_error", trace=LOST, after="at rest"
-)
+    UPSTREAM, "refuses connections", plain="502 api_error", streamed="502 api_error", trace=LOST, after="at rest",
+    http=SAME,
+)  # fmt: skip
 def test_answer_502_for_refused_connection_and_ask_again(watched: Watched, road: Forwarder, expected: Expected) -> None:
     road.close()
     try:

@@ -17,6 +17,7 @@ django.setup()  # schemathesis reads the document, which the site makes
 
 from django.conf import settings  # noqa: E402
 
+from apiproxy.core.turns import ENGINES  # noqa: E402
 from tests.fuzz.campaign import fire, shares  # noqa: E402
 from tests.fuzz.target import Target  # noqa: E402
 from tests.support.stand_in import StandInProcess  # noqa: E402
@@ -30,13 +31,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=DEFAULT_CASES, help=f"how many (default {DEFAULT_CASES})")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="the same inputs again")
+    parser.add_argument("--engine", choices=ENGINES, default="sdk", help="that answers (default sdk)")
     options = parser.parse_args()
-    print(f"seed {options.seed}: {options.cases} cases", flush=True)
+    print(f"seed {options.seed}: {options.cases} cases, engine {options.engine}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="gateway-fuzz-"))
     stand_in = StandInProcess(folder)
     failures = 0
     try:
-        target = Target(folder, upstream=stand_in.base_url)
+        target = Target(folder, upstream=stand_in.base_url, engine=options.engine)
         for kind, cases in shares(options.cases):
             begun = time.monotonic()
             try:

@@ -97,8 +97,11 @@ def _read(connection: socket.socket, method: bytes) -> Answer:
             return answer
 
 
-def fault_of(path: str, answer: Answer, *, method: str = "GET") -> str | None:
-    """What is wrong with an answer of the API, in a few words; None for nothing."""
+def fault_of(path: str, answer: Answer, *, method: str = "GET", verbatim: bool = False) -> str | None:
+    """What is wrong with an answer of the API, in a few words; None for nothing.
+
+    verbatim: a stream is the upstream's own, which may go on after its end.
+    """
     kind = answer.headers.get("content-type", "")
     if answer.status >= 500 and not (answer.status == 501 and path.startswith(_NOT_BUILT)):
         return f"status {answer.status}"
@@ -107,7 +110,8 @@ def fault_of(path: str, answer: Answer, *, method: str = "GET") -> str | None:
     if method == "HEAD":
         return None
     if kind.startswith("text/event-stream"):
-        return None if _is_whole(answer.body.decode()) else "a stream without an end"
+        text = answer.body.decode(errors="replace")
+        return None if _is_whole(text) or (verbatim and "message_stop" in text) else "a stream without an end"
     if path == "/metrics" and answer.status == 200:
         return None
     if not kind.startswith("application/json"):

@@ -34,3 +34,11 @@ def target(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -
     started = Target(tmp_path_factory.mktemp("target"), upstream=stand_in.base_url)
     yield started
     started.close()
+
+
+@pytest.fixture(scope="session")
+def http_target(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """The same with the http engine."""
+    started = Target(tmp_path_factory.mktemp("http-target"), upstream=stand_in.base_url, engine="http")
+    yield started
+    started.close()

@@ -6,27 +6,34 @@ The first word says who is at fault, the second what happens. plain and streamed
 kept of the request; after: the state afterwards, `at rest` where `tests/faults/support.py` looks at all of it. Tests in
 tests/faults compare what they see with these very words (`Expected`); marks on other tests describe them.
 
+http: what differs with the engine `http`, `SAME` for nothing; absent for faults shown with `sdk` only. A test that has
+the fixture `engine` runs once for each engine of its marks.
+
 `make test ARGS=--fault-matrix` writes the table, where all of its tests have passed. tests/test_docs.py compares it.
 """
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pytest
 
+from apiproxy.core.turns import EngineName
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "operations.md"
 BEGIN = "<!-- fault matrix: `make test ARGS=--fault-matrix` writes it -->"
 END = "<!-- end of the fault matrix -->"
 HEADER = (
-    "| Who | Fault | Client | Client, streamed | Trace | Afterwards | Shown by |\n"
-    "|---|---|---|---|---|---|---|\n"
+    "| Who | Fault | Engine | Client | Client, streamed | Trace | Afterwards | Shown by |\n"
+    "|---|---|---|---|---|---|---|---|\n"
 )  # fmt: skip
 AT_REST = "at rest"
+SAME: Mapping[str, str] = {}
+"""Of `http`: the same as with `sdk`."""
 
 _ORDER = (
     *("The upstream", "The CLI", "The client", "The database", "Redis", "The disk", "The clock"),
@@ -40,34 +47,48 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What a mark says; empty where it says nothing of it."""
+    """What a mark says of one engine; empty where it says nothing of it."""
 
     who: str
     what: str
+    engine: EngineName = "sdk"
     plain: str = ""
     streamed: str = ""
     trace: str = ""
     after: str = ""
 
     @classmethod
-    def of(cls, mark: pytest.Mark) -> "Expected":
+    def of(cls, mark: pytest.Mark, engine: EngineName = "sdk") -> "Expected":
         """The mark's."""
         who, what = mark.args
-        return cls(who=who, what=what, **mark.kwargs)
+        said = dict(mark.kwargs)
+        http = said.pop("http", SAME)
+        return cls(who=who, what=what, engine=engine, **said | (http if engine == "http" else {}))
+
+    @property
+    def traces(self) -> tuple[str, str]:
+        """What is kept of a plain request and of a streamed one; `…; streamed: …` where they differ."""
+        plain, _, streamed = self.trace.partition("; streamed: ")
+        return plain, streamed or plain
 
     @property
     def key(self) -> str:
-        """Its name in the table."""
-        return f"{self.who} {self.what}"
+        """Its name."""
+        return f"{self.who} {self.what} ({self.engine})"
 
-    def row(self, test: str) -> str:
+    def row(self, test: str, engines: Iterable[str]) -> str:
         """Its line in the table."""
-        cells = (self.who, self.what, self.plain, self.streamed, self.trace, self.after, f"`{test}`")
-        return "| " + " | ".join(cell.replace("|", "\\|") or "–" for cell in cells) + " |"
+        cells = (self.who, self.what, ", ".join(engines), self.plain, self.streamed, self.trace, self.after)
+        return "| " + " | ".join(cell.replace("|", "\\|") or "–" for cell in (*cells, f"`{test}`")) + " |"
+
+
+def engines_of(mark: pytest.Mark) -> tuple[EngineName, ...]:
+    """Engines that the mark's test runs with, where it has the fixture `engine`."""
+    return ("sdk", "http") if "http" in mark.kwargs else ("sdk",)
 
 
 def rows() -> dict[str, str]:
-    """The table's lines by the faults' names, as the tests' own marks say."""
+    """The table's lines by the faults' names, as the tests' own marks say; once more for the other engine's name."""
     found: dict[str, tuple[str, str]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         if "mark.fault(" not in path.read_text(encoding="utf-8"):
@@ -76,11 +97,26 @@ def rows() -> dict[str, str]:
         module = importlib.import_module(".".join(where.with_suffix("").parts))
         for name, function in _tests_of(module):
             for mark in _fault_marks(getattr(function, "pytestmark", ())):
-                expected = Expected.of(mark)
-                assert expected.key not in found, f"two tests show that {expected.key}"
-                found[expected.key] = (expected.who, expected.row(f"{where}::{name}"))
+                for expected, row in _rows_of(mark, f"{where}::{name}"):
+                    assert expected.key not in found, f"two tests show that {expected.key}"
+                    found[expected.key] = (expected.who, row)
     ordered = sorted(found.items(), key=lambda item: _ORDER.index(item[1][0]))
     return {key: row for key, (_, row) in ordered}
+
+
+def table() -> list[str]:
+    """The table's lines, in order."""
+    return list(dict.fromkeys(rows().values()))
+
+
+def _rows_of(mark: pytest.Mark, test: str) -> Iterator[tuple[Expected, str]]:
+    engines = engines_of(mark)
+    if mark.kwargs.get("http") == SAME:
+        yield from ((Expected.of(mark, engine), Expected.of(mark).row(test, engines)) for engine in engines)
+        return
+    for engine in engines:
+        expected = Expected.of(mark, engine)
+        yield expected, expected.row(test, (engine,))
 
 
 def _tests_of(module: object) -> Iterator[tuple[str, object]]:
@@ -132,15 +168,15 @@ class Plugin:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Writes, or says why not."""
-        table = rows()
-        missing = sorted(set(table) - (self._passed - self._failed))
+        missing = sorted(set(rows()) - (self._passed - self._failed))
         if missing:
             terminalreporter.write_line("The fault matrix is not written; not shown by this run:")
             for key in missing:
                 terminalreporter.write_line(f"  {key}")
             return
-        write(table.values())
-        terminalreporter.write_line(f"The fault matrix has {len(table)} rows, all shown by this run.")
+        lines = table()
+        write(lines)
+        terminalreporter.write_line(f"The fault matrix has {len(lines)} rows, all shown by this run.")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -151,17 +187,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The mark, and the plugin where it is asked for; not in xdist's own processes, which tell theirs."""
-    config.addinivalue_line("markers", "fault(who, what, *, plain, streamed, trace, after): a row of the fault matrix")
+    config.addinivalue_line(
+        "markers", "fault(who, what, *, plain, streamed, trace, after, http): a row of the fault matrix"
+    )
     if config.getoption("--fault-matrix") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Plugin())
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Makes the mark travel with the test's reports."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Makes the mark travel with the test's reports, and drops tests with an engine that their mark does not name."""
+    others = [item for item in items if not _concerns_engine(item)]
+    if others:
+        left_out = set(others)
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=others)
     for item in items:
         for mark in item.iter_markers(_MARK):
-            item.user_properties.append((_PROPERTY, Expected.of(mark).key))
+            item.user_properties.append((_PROPERTY, Expected.of(mark, _engine_of(item)).key))
+
+
+def _concerns_engine(item: pytest.Item) -> bool:
+    marks = list(item.iter_markers(_MARK))
+    return not marks or any(_engine_of(item) in engines_of(mark) for mark in marks)
+
+
+def _engine_of(item: pytest.Item) -> EngineName:
+    callspec = getattr(item, "callspec", None)
+    engine: EngineName = callspec.params.get("engine", "sdk") if callspec is not None else "sdk"
+    return engine
 
 
 def every(marks: Iterable[pytest.MarkDecorator]) -> Callable[[T], T]:
@@ -179,7 +233,7 @@ def every(marks: Iterable[pytest.MarkDecorator]) -> Callable[[T], T]:
 @pytest.fixture
 def all_expected(request: pytest.FixtureRequest) -> dict[str, Expected]:
     """What the marks of a test with several say, by what happens."""
-    found = [Expected.of(mark) for mark in request.node.iter_markers(_MARK)]
+    found = [Expected.of(mark, _engine_of(request.node)) for mark in request.node.iter_markers(_MARK)]
     return {one.what: one for one in found}
 
 
@@ -188,4 +242,4 @@ def expected(request: pytest.FixtureRequest) -> Expected:
     """What the test's own mark says that one should see."""
     mark = request.node.get_closest_marker(_MARK)
     assert mark is not None
-    return Expected.of(mark)
+    return Expected.of(mark, _engine_of(request.node))

@@ -55,7 +55,7 @@ class DirectedStandIn(StandIn):
     async def _stream(self, responder: Responder, body: Body, directives: Directives) -> None:
         answer = directed_answer(body, directives, self.prompt_cache)
         if directives.page:
-            await responder.whole(200, b"<html><body>Welcome to nginx!</body></html>", content_type="text/html")
+            await _send_page(responder)
         elif directives.whole:
             await responder.json(200, answer.message())
         else:
@@ -63,10 +63,13 @@ class DirectedStandIn(StandIn):
 
     async def _whole(self, responder: Responder, body: Body, directives: Directives) -> None:
         answer = directed_answer(body, directives, self.prompt_cache)
-        if directives.hang or directives.midhang is not None:
+        if directives.headers or directives.hang or directives.midhang is not None:
             await responder.hang()
         if directives.cut is not None:
             await cut(responder)
+        if directives.page:
+            await _send_page(responder)
+            return
         if directives.gap_s:
             await responder.pause(directives.gap_s * sum(len(block.deltas) for block in answer.blocks))
         await responder.json(200, answer.message())
@@ -94,8 +97,16 @@ class DirectedStandIn(StandIn):
         return seen < flaky.times
 
 
+async def _send_page(responder: Responder) -> None:
+    await responder.whole(200, b"<html><body>Welcome to nginx!</body></html>", content_type="text/html")
+
+
 async def _send_directed_error(responder: Responder, status: int, directives: Directives) -> None:
     headers = {"retry-after": directives.retry_after} if directives.retry_after is not None else {}
+    headers |= dict(directives.response_headers)
+    if directives.json is not None:
+        await responder.whole(status, directives.json.encode(), content_type="application/json", headers=headers)
+        return
     if directives.bare:
         await responder.whole(status, b"", headers=headers)
         return

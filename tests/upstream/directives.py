@@ -24,9 +24,11 @@ Delivery:
     [[drip=0.01]]       seconds after each of these pieces
 Faults:
     [[status=529]]      this error; its details by [[message=text]], [[type=api_error]] and [[retry_after=1]]
+    [[json={…}]]        the error's body is this JSON
+    [[header=NAME:text]] a header of the error; may repeat
     [[html]]            the error's body is a web page
     [[bare]]            the error has no body
-    [[page]]            a web page instead of the event stream, with status 200
+    [[page]]            a web page instead of the answer, with status 200
     [[whole]]           a JSON response instead of the event stream
     [[flaky=KEY:2:529]] this error for the first two requests with that key; instead of a status,
                         `drop` closes the connection and `silent` sends nothing
@@ -96,6 +98,8 @@ class Directives:
     message: str | None = None
     type: str | None = None
     retry_after: str | None = None
+    json: str | None = None
+    response_headers: tuple[tuple[str, str], ...] = ()
     html: bool = False
     bare: bool = False
     page: bool = False
@@ -142,7 +146,7 @@ _SIMPLE: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     **{name: (name, int) for name in ("n", "huge", "ping", "split", "status", "midhang", "cut", "miderror", "garbage")},
     **{
         name: (name, str)
-        for name in ("say", "think", "redacted", "cite", "stop", "message", "type", "retry_after", "odd")
+        for name in ("say", "think", "redacted", "cite", "stop", "message", "type", "retry_after", "odd", "json")
     },
     **{name: (name, _flag) for name in ("echo", "html", "bare", "page", "whole", "silent", "headers", "hang", "drop")},
     "dense": ("dense", _flag),
@@ -153,8 +157,8 @@ _SIMPLE: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "raw": ("raw", base64.b64decode),
     "usage": ("exact_usage", lambda value: (json.loads(value),)),
 }
-_JSON_NAMES = frozenset({"tool", "block", "usage"})
-_KNOWN = _JSON_NAMES | _SIMPLE.keys() | _USAGE.keys()
+_JSON_NAMES = frozenset({"tool", "block", "usage", "json"})
+_KNOWN = _JSON_NAMES | {"header"} | _SIMPLE.keys() | _USAGE.keys()
 
 
 def parse(text: str) -> Directives:
@@ -168,6 +172,9 @@ def parse(text: str) -> Directives:
                 found["tools"] = (*found.get("tools", ()), (tool_name, json.loads(tool_input or "{}")))
             elif name == "block":
                 found["blocks"] = (*found.get("blocks", ()), _object(value))
+            elif name == "header":
+                header, _, text = value.partition(":")
+                found["response_headers"] = (*found.get("response_headers", ()), (header, text))
             elif name in _USAGE:
                 usage[_USAGE[name]] = int(value)
             else:

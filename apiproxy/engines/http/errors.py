@@ -6,6 +6,7 @@ from typing import Any
 import aiohttp
 
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.core.json_encoding import dumps
 from apiproxy.engines.http.frames import parse_json
 from apiproxy.engines.stream.error_types import ERROR_STATUSES, ERROR_TYPES
 
@@ -29,9 +30,9 @@ def error_of_response(status: int, body: bytes, headers: Mapping[str, str]) -> P
     value = parse_json(body)
     error = _error_object(value)
     if error is None:
-        message = f"The upstream API answered with status {status} and without a readable error."
+        message = _text_of(value) or f"The upstream API answered with status {status} and without a readable error."
         upstream = UpstreamError(status=status, type=ERROR_TYPES.get(status, _ANY_ERROR), headers=headers)
-        return ProxyError(FailureKind.UPSTREAM_ERROR, message, upstream=upstream)
+        return ProxyError(FailureKind.UPSTREAM_ERROR, message[:_MAX_MESSAGE_CHARS], upstream=upstream)
     upstream = UpstreamError(status=status, type=error["type"], body=body, headers=headers)
     return ProxyError(FailureKind.UPSTREAM_ERROR, error["message"][:_MAX_MESSAGE_CHARS], upstream=upstream)
 
@@ -57,6 +58,15 @@ def lost_connection(error: BaseException) -> tuple[ProxyError, bool]:
     else:
         message = "The connection to the upstream API was lost."
     return ProxyError(FailureKind.CONNECTION_LOST, message), unsent
+
+
+def _text_of(value: Any) -> str:
+    """Words of an error in another shape than Anthropic's: its message, else all of it; empty without JSON."""
+    if value is None:
+        return ""
+    error = value.get("error") if isinstance(value, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    return message if isinstance(message, str) and message else dumps(value).decode()
 
 
 def _error_object(value: Any) -> dict[str, Any] | None:

@@ -1,17 +1,19 @@
-"""No request holds a word of another, however they interleave: a hundred of four keys, eight at a time."""
+"""No request holds a word of another, however they interleave: a hundred of four keys, eight at a time, each engine."""
 
 import asyncio
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
+from apiproxy.core.turns import ENGINES, EngineName
 from apiproxy.engines.sdk.overlay import IDENTITY_BLOCK
+from tests.limits.gateways import make_keys
 from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
 from tests.upstream import Exchange
@@ -89,9 +91,10 @@ class Asked:
         messages = [*(history if "history" in self.parts else []), {"role": "user", "content": self.prompt}]
         return {"model": MODEL, "max_tokens": 100, "messages": messages, "stream": self.stream, **given}
 
-    @property
-    def upstream_body(self) -> dict[str, Any]:
+    def upstream_body(self, engine: EngineName) -> dict[str, Any]:
         """The body that the upstream is to get."""
+        if engine == "http":
+            return self.body
         said = [{"type": "text", "text": self.sentinel("system")}] if "system" in self.parts else []
         return {"tools": [], "metadata": {}, **self.body, "stream": True, "system": [IDENTITY_BLOCK, *said]}
 
@@ -122,6 +125,28 @@ async def ask_all(
         return await asyncio.gather(*(ask(client, one) for one in asked))
 
 
+@dataclass(frozen=True)
+class Served:
+    """A gateway with an engine, and the secrets of KEYS."""
+
+    engine: EngineName
+    gateway: GatewayProcess
+    secrets: Mapping[str, str]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def served(
+    request: pytest.FixtureRequest, stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    if request.param == "sdk":
+        yield Served("sdk", request.getfixturevalue("gateway"), request.getfixturevalue("secrets"))
+        return
+    env = {"CLAUDE_PROXY_ENGINE": "http"}
+    gateway = GatewayProcess(tmp_path_factory.mktemp("isolation"), upstream=stand_in.base_url, env=env).start()
+    yield Served("http", gateway, make_keys(gateway, {name: {} for name in KEYS}))
+    gateway.stop()
+
+
 @pytest.fixture
 def run() -> str:
     """What every sentinel of one test begins with."""
@@ -139,11 +164,11 @@ def wire_of(exchange: Exchange) -> str:
 
 
 async def test_no_request_and_no_answer_holds_a_word_of_another(
-    gateway: GatewayProcess, stand_in: StandInProcess, secrets: Mapping[str, str], run: str
+    served: Served, stand_in: StandInProcess, run: str
 ) -> None:
     asked = [Asked(run, number) for number in range(REQUESTS)]
 
-    answers = await ask_all(gateway, secrets, asked)
+    answers = await ask_all(served.gateway, served.secrets, asked)
 
     for one, response in answers:
         assert response.status_code == (400 if one.refused else 200), response.text
@@ -156,16 +181,14 @@ async def test_no_request_and_no_answer_holds_a_word_of_another(
     for one in asked:
         exchange = by_number[one.prompt]
         assert found_in(wire_of(exchange), run) == one.sentinels
-        assert exchange.body == one.upstream_body
+        assert exchange.body == one.upstream_body(served.engine)
         assert exchange.headers.get("anthropic-beta") == one.headers.get("anthropic-beta")
 
 
-async def test_no_key_of_the_gateway_reaches_the_upstream(
-    gateway: GatewayProcess, stand_in: StandInProcess, secrets: Mapping[str, str], run: str
-) -> None:
-    answers = await ask_all(gateway, secrets, [Asked(run, number) for number in (0, 5, 6, 11)])
+async def test_no_key_of_the_gateway_reaches_the_upstream(served: Served, stand_in: StandInProcess, run: str) -> None:
+    answers = await ask_all(served.gateway, served.secrets, [Asked(run, number) for number in (0, 5, 6, 11)])
 
     assert {response.status_code for _, response in answers} == {200}
     sent = " ".join(wire_of(exchange) for exchange in stand_in.recorded(containing=run))
     assert found_in(sent, run)
-    assert not [secret for secret in (gateway.api_key, *secrets.values()) if secret in sent]
+    assert not [secret for secret in (served.gateway.api_key, *served.secrets.values()) if secret in sent]
