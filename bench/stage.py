@@ -3,21 +3,18 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from bench.contestants import HttpContestant, QueryContestant
-from bench.measure import load
-from bench.questions import short
+from bench.gateways import gateway_for
 from tests.support.gateway import GatewayProcess
 from tests.support.processes import children_of
 from tests.support.stand_in import StandInProcess
 
-CLIENTS = 8
-_WARM_REQUESTS = 40
 _MESSAGES = "/v1/messages"
 
 
@@ -73,29 +70,6 @@ class Stage:
     def upstream_calls(self, *, since: int) -> int:
         """How many messages the stand-in was asked for after that mark. Blocks for some milliseconds."""
         return sum(1 for exchange in self.stand_in.recorded(since=since) if exchange.path == _MESSAGES)
-
-
-@contextlib.asynccontextmanager
-async def gateway_for(
-    stand_in: StandInProcess,
-    folder: Path,
-    *,
-    slots: int | None = None,
-    env: Mapping[str, str] | None = None,
-    manage: Sequence[str] = ("manage.py",),
-) -> AsyncIterator[tuple[GatewayProcess, HttpContestant]]:
-    """Warm gateway, stopped on exit. slots: default if None; env: more variables; manage: the command to run."""
-    await asyncio.to_thread(folder.mkdir)
-    set_slots = {} if slots is None else {"CLAUDE_PROXY_MAX_CONCURRENT": str(slots)}
-    gateway = GatewayProcess(folder, upstream=stand_in.base_url, env={**set_slots, **(env or {})}, manage=manage)
-    await asyncio.to_thread(gateway.start)
-    contestant = HttpContestant(gateway.base_url, api_key=gateway.api_key, pid=gateway.pid)
-    try:
-        await load(lambda: contestant.ask(short()), clients=CLIENTS, requests=_WARM_REQUESTS)
-        yield gateway, contestant
-    finally:
-        contestant.close()
-        await asyncio.to_thread(gateway.stop)
 
 
 @contextlib.asynccontextmanager

@@ -16,7 +16,8 @@ from bench.__main__ import measured_line
 from bench.client import Connections
 from bench.contestants import HttpContestant, Took
 from bench.measure import Entry, alternate, load
-from bench.scenarios import SCENARIOS, Scenario
+from bench.scenario import Scenario
+from bench.scenarios import SCENARIOS
 from bench.sse import BadAnswerError, dechunk, events_of, text_of_events
 from bench.stage import Stage
 from bench.stats import Goal, Line, encode_line, finished_line, first_difference, milliseconds, percentile, ratio
