@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from bench import questions
 from bench.contestants import Contestant
 from bench.dashboards import dashboards
+from bench.engines import ENGINE_SCENARIOS
 from bench.gateways import CLIENTS, gateway_for
 from bench.measure import Entry, Measurement, Samples, alternate, first_token_of, first_token_s, load, total_of
 from bench.memory import memory_mb, peak_of_new_children_mb
@@ -198,6 +199,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         ),
     ),
     "memory": Scenario(memory, "resident megabytes of server and workers"),
+    **ENGINE_SCENARIOS,
 }
 
 

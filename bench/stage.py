@@ -11,11 +11,25 @@ import psutil
 
 from bench.contestants import HttpContestant, QueryContestant
 from bench.gateways import gateway_for
+from bench.targets import Targets
 from tests.support.gateway import GatewayProcess
 from tests.support.processes import children_of
 from tests.support.stand_in import StandInProcess
 
 _MESSAGES = "/v1/messages"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSizes:
+    """Counts of the engine scenarios; fast and slow: requests of one round for fast and slow servers."""
+
+    rounds: int
+    level_rounds: int
+    fast_requests: int
+    slow_requests: int
+    rate_requests: int
+    stream_deltas: tuple[int, ...] = (20_000, 50_000)
+    streams: int = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +45,7 @@ class Sizes:
     stream_deltas: int = 20_000
     max_tokens_turns: int
     memory_requests: int
+    engines: EngineSizes
 
 
 FULL = Sizes(
@@ -42,6 +57,7 @@ FULL = Sizes(
     stream_rounds=5,
     max_tokens_turns=100,
     memory_requests=400,
+    engines=EngineSizes(rounds=6, level_rounds=3, fast_requests=160, slow_requests=32, rate_requests=640),
 )
 QUICK = Sizes(
     rounds=2,
@@ -52,6 +68,15 @@ QUICK = Sizes(
     stream_rounds=1,
     max_tokens_turns=8,
     memory_requests=40,
+    engines=EngineSizes(
+        rounds=1,
+        level_rounds=1,
+        fast_requests=40,
+        slow_requests=16,
+        rate_requests=80,
+        stream_deltas=(20_000,),
+        streams=100,
+    ),
 )
 
 
@@ -66,6 +91,7 @@ class Stage:
     ours: HttpContestant
     query: QueryContestant
     direct: HttpContestant
+    targets: Targets
 
     def upstream_calls(self, *, since: int) -> int:
         """How many messages the stand-in was asked for after that mark. Blocks for some milliseconds."""
@@ -73,13 +99,16 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def staged(folder: Path, sizes: Sizes) -> AsyncIterator[Stage]:
-    """Starts what the scenarios need, and ends it."""
+async def staged(folder: Path, sizes: Sizes, *, litellm_venv: Path | None = None) -> AsyncIterator[Stage]:
+    """Starts what the scenarios need, and ends it. litellm_venv: an existing installation to use."""
     stand_in = await asyncio.to_thread(StandInProcess, folder)
     try:
         direct = HttpContestant(stand_in.base_url)
         query = QueryContestant(stand_in.base_url, folder / "query")
-        async with gateway_for(stand_in, folder / "gateway") as (gateway, ours):
+        async with (
+            gateway_for(stand_in, folder / "gateway") as (gateway, ours),
+            contextlib.aclosing(Targets(stand_in, gateway, folder, litellm_venv)) as targets,
+        ):
             yield Stage(
                 sizes=sizes,
                 folder=folder,
@@ -88,6 +117,7 @@ async def staged(folder: Path, sizes: Sizes) -> AsyncIterator[Stage]:
                 ours=ours,
                 query=query,
                 direct=direct,
+                targets=targets,
             )
         direct.close()
     finally:
