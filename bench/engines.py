@@ -57,7 +57,7 @@ async def engine_requests_per_s(stage: Stage) -> Line:
             targets,
             rounds=sizes.rounds,
             fast={"requests": sizes.rate_requests, "clients": CLIENTS, "stream": stream},
-            slow={"requests": sizes.slow_requests * 3, "clients": CLIENTS, "stream": stream},
+            slow={"requests": sizes.slow_requests * 2, "clients": CLIENTS, "stream": stream},
         )
         line[kind] = {
             name: {"overall": round(taken.answered / taken.elapsed_s, 1), **_cpu_per_answer(taken)}

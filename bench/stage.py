@@ -57,7 +57,7 @@ FULL = Sizes(
     stream_rounds=5,
     max_tokens_turns=100,
     memory_requests=400,
-    engines=EngineSizes(rounds=6, level_rounds=3, fast_requests=160, slow_requests=32, rate_requests=640),
+    engines=EngineSizes(rounds=4, level_rounds=2, fast_requests=240, slow_requests=32, rate_requests=800),
 )
 QUICK = Sizes(
     rounds=2,
