@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import (
@@ -237,7 +237,7 @@ class Run:
             self.turn.raw_body.drop()  # no retry follows
         event = Streamed(time.time(), batch.events, batch.raw, headers)
         self._emit(event)
-        self.event_buffer.put(replace(event, events=()) if batch.raw else event)
+        self.event_buffer.put(Streamed(event.at, (), batch.raw) if batch.raw else event)
         self._meter.add(batch.events)
         if self._meter.output_chars > (limit := self._limits.max_output_chars):
             self.stop(ProxyError(FailureKind.MAX_OUTPUT, f"The answer is longer than {limit} characters."))
