@@ -14,8 +14,8 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import Rejected
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Caller, DialectName, Turn, new_id
+from apiproxy.core.upstream_headers import session_headers
 from apiproxy.gateway import gateway
-from apiproxy.http.upstream_headers import session_headers
 from apiproxy.keys.authentication import authenticate, client_ip, require, require_dialect
 from apiproxy.sessions.conversation_id import conversation_id
 

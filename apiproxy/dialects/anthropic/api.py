@@ -12,6 +12,7 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import RawBody, Turn
+from apiproxy.core.upstream_headers import BETA_HEADER, api_version, client_headers
 from apiproxy.dialects.anthropic import count_tokens, errors, models
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
 from apiproxy.dialects.anthropic.parse import beta_names, check_body, check_thread, with_default_max_tokens
@@ -22,7 +23,6 @@ from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import respond
-from apiproxy.http.upstream_headers import BETA_HEADER, api_version, client_headers
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.sessions.conversation_id import conversation_id

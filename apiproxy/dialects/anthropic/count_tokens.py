@@ -4,10 +4,10 @@ from django.http import HttpRequest, JsonResponse
 
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
+from apiproxy.core.upstream_headers import BETA_HEADER, VERSION_HEADER, api_version, client_headers
 from apiproxy.dialects.anthropic.parse import beta_names, check_body
 from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, take_body
-from apiproxy.http.upstream_headers import BETA_HEADER, VERSION_HEADER, api_version, client_headers
 from apiproxy.keys.authentication import require_allowed, require_model
 from apiproxy.limits.token_counter import estimate_tokens
 

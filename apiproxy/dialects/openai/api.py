@@ -15,6 +15,7 @@ from apiproxy.core.json_encoding import dumps
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
+from apiproxy.core.upstream_headers import session_headers
 from apiproxy.dialects.openai import errors, models
 from apiproxy.dialects.openai.chat.completion import completion
 from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
@@ -33,7 +34,6 @@ from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import StreamEncoder, respond
-from apiproxy.http.upstream_headers import session_headers
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.sessions.conversation_id import conversation_id

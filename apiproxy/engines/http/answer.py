@@ -10,10 +10,10 @@ import aiohttp
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.offload import offload
 from apiproxy.engines.base import Batch, EngineRequest, Outcome
-from apiproxy.engines.http.errors import error_of_response, lost_connection
+from apiproxy.engines.http.errors import LOST, error_of_response, lost_connection
 from apiproxy.engines.http.payload import Piece, request_headers, response_headers
 from apiproxy.engines.http.stream import EventStream
-from apiproxy.engines.http.upstream import Upstream
+from apiproxy.engines.http.upstream import Upstream, whole_body
 
 WHOLE_HEADERS_TIMEOUT_S = 600.0
 """For the headers of a response that is not streamed: they come with the answer. The API's own limit for these."""
@@ -22,7 +22,6 @@ _MAX_ERROR_BYTES = 1024 * 1024
 _MAX_WHOLE_BYTES = 64 * 1024 * 1024
 _END_TIMEOUT_S = 1.0
 """How long a stream may go on after its `message_stop`; if it has closed, its connection can be used again."""
-_LOST = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 class HttpAnswer:
@@ -68,7 +67,7 @@ class HttpAnswer:
                     batch = await self._read()
                 if batch is not None and not self._stopping:
                     return batch
-        except _LOST as error:
+        except LOST as error:
             if not self._stopping:
                 lost, unsent = lost_connection(error)
                 self._stream.broken(lost, unsent=unsent)
@@ -137,7 +136,7 @@ class HttpAnswer:
                 message = "The upstream's answer is not an event stream."
                 self._stream.broken(ProxyError(FailureKind.CONNECTION_LOST, message))
             return None
-        body = await _whole_body(response, limit=_MAX_WHOLE_BYTES)
+        body = await whole_body(response, limit=_MAX_WHOLE_BYTES)
         if body is None:
             message = "The upstream's answer is too large."
             self._stream.broken(ProxyError(FailureKind.MAX_OUTPUT, message))
@@ -147,18 +146,7 @@ class HttpAnswer:
     async def _error(self, response: aiohttp.ClientResponse) -> ProxyError:
         """The upstream's error; without its body if that takes too long or is too large."""
         body = None
-        with contextlib.suppress(*_LOST):
+        with contextlib.suppress(*LOST):
             async with asyncio.timeout(_ERROR_TIMEOUT_S):
-                body = await _whole_body(response, limit=_MAX_ERROR_BYTES)
+                body = await whole_body(response, limit=_MAX_ERROR_BYTES)
         return error_of_response(response.status, body or b"", self._headers)
-
-
-async def _whole_body(response: aiohttp.ClientResponse, *, limit: int) -> bytes | None:
-    """The whole body, None if it is larger."""
-    parts, size = [], 0
-    while data := await response.content.readany():
-        parts.append(data)
-        size += len(data)
-        if size > limit:
-            return None
-    return b"".join(parts)

@@ -6,13 +6,15 @@ They come from the same variables as those of the CLI, so that both engines reac
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 import aiohttp
 from yarl import URL
 
+from apiproxy.core.custom_headers import VARIABLE, parse_custom_headers
+from apiproxy.core.upstream_headers import VERSION_HEADER
 from apiproxy.engines.http.payload import Piece, written
 
 CONNECT_TIMEOUT_S = 10.0
@@ -126,22 +128,26 @@ async def _note_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, 
     sending.on_sent()
 
 
+async def whole_body(response: aiohttp.ClientResponse, *, limit: int) -> bytes | None:
+    """The whole body, None if it is larger."""
+    parts, size = [], 0
+    while data := await response.content.readany():
+        parts.append(data)
+        size += len(data)
+        if size > limit:
+            return None
+    return b"".join(parts)
+
+
 def credential_headers(env: Mapping[str, str]) -> dict[str, str]:
     """The operator's own headers and the credential, by lower-case name."""
-    headers = dict(custom_headers(env.get("ANTHROPIC_CUSTOM_HEADERS", "")))
+    headers = {name.lower(): value for name, value in parse_custom_headers(env.get(VARIABLE, ""))}
+    headers.pop(VERSION_HEADER, None)  # the client's is used
     if token := env.get("ANTHROPIC_AUTH_TOKEN"):
         headers["authorization"] = f"Bearer {token}"
     if key := env.get("ANTHROPIC_API_KEY"):
         headers["x-api-key"] = key
     return headers
-
-
-def custom_headers(lines: str) -> Iterator[tuple[str, str]]:
-    """Headers in ANTHROPIC_CUSTOM_HEADERS: `Name: value`, one per line."""
-    for line in lines.splitlines():
-        name, colon, value = line.partition(":")
-        if colon and name.strip():
-            yield name.strip().lower(), value.strip()
 
 
 def ssl_context(env: Mapping[str, str]) -> ssl.SSLContext:

@@ -89,7 +89,7 @@ async def test_an_error_of_the_upstream_keeps_status_type_and_message() -> None:
     assert error.upstream is not None
     assert (error.upstream.status, error.upstream.type) == (429, "rate_limit_error")
     assert error.message == "slow down"
-    assert error.retry_after_s == 7
+    assert error.upstream.headers["retry-after"] == "7"
 
 
 async def test_an_error_that_is_not_json_keeps_its_status() -> None:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from apiproxy.core.errors import FailureKind
 from apiproxy.engines.base import Broken, Completed
-from apiproxy.engines.http.upstream import credential_headers, custom_headers, proxy_for
+from apiproxy.engines.http.upstream import credential_headers, proxy_for
 from tests.support.http_engine import http_engine, http_request, play_http
 from tests.support.raw_upstream import END, START, STREAM_HEAD, Connection, raw_upstream
 
@@ -197,12 +197,6 @@ async def test_give_up_on_silent_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_choose_proxy(url: str, env: dict[str, str], proxy_url: str | None) -> None:
     assert proxy_for(url, env) == proxy_url
-
-
-def test_read_custom_headers() -> None:
-    lines = "X-A: b: c\n\n no colon\n : d\r\nX-E:\n"
-
-    assert dict(custom_headers(lines)) == {"x-a": "b: c", "x-e": ""}
 
 
 def test_credential_wins_over_custom_headers() -> None:
