@@ -222,7 +222,7 @@ class Run:
         return outcome
 
     async def _forward(self, batch: Batch) -> None:
-        if any(event["type"] != "ping" for event in batch.events):
+        if not batch.events or any(event["type"] != "ping" for event in batch.events):
             self._last_progress = time.monotonic()
         headers = None if self._streaming else self.headers
         self._streaming = True
@@ -231,7 +231,7 @@ class Run:
         event = Streamed(time.time(), batch.events, batch.raw, headers)
         self._emit(event)
         self.event_buffer.put(Streamed(event.at, (), batch.raw) if batch.raw else event)
-        self._meter.add(batch.events)
+        self._meter.add(batch)
         if self._meter.output_chars > (limit := self._limits.max_output_chars):
             self.stop(ProxyError(FailureKind.MAX_OUTPUT, f"The answer is longer than {limit} characters."))
         if self.event_buffer.full:
