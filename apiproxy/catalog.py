@@ -17,7 +17,7 @@ from apiproxy.conf import gateway_settings
 from apiproxy.core.events import Usage
 from apiproxy.core.prices import Prices, PriceTable, charge, without_free_tools
 from apiproxy.core.turns import ENGINES, EngineName
-from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard, query_guard
+from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard
 from apiproxy.models import Model
 from apiproxy.models.names import read_rates
 
@@ -81,7 +81,7 @@ class Catalog:
     While the database is unavailable, the last table read remains in use.
     """
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic, database: QueryGuard = query_guard) -> None:
+    def __init__(self, database: QueryGuard, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._database = database
         self._table = _Table()
@@ -223,26 +223,7 @@ def _price_or(price: Decimal | None, default: Decimal) -> Decimal:
     return default if price is None else price
 
 
-catalog = Catalog()
-"""Catalog of this process."""
-
-
-async def resolve(name: str) -> ResolvedModel:
-    """Resolve a model name; see `Catalog.resolve`."""
-    return await catalog.resolve(name)
-
-
-def priced(model_id: str, usage: Usage, *, body: Mapping[str, Any] | None = None) -> Usage:
-    """Add the cost to a usage; see `Catalog.priced`."""
-    return catalog.priced(model_id, usage, body=body)
-
-
-async def engines_in_use() -> frozenset[EngineName]:
-    """Engine of the settings and those of enabled models; see `Catalog.engines`."""
-    return await catalog.engines()
-
-
 def stored_engines() -> frozenset[EngineName]:
-    """The same, read from the database at once, for commands."""
+    """As `Catalog.engines`, read from the database at once, for commands."""
     named = Model.objects.filter(enabled=True).exclude(engine="").order_by().values_list("engine", flat=True).distinct()
     return frozenset({gateway_settings().engine, *(_ENGINES[name] for name in named if name in _ENGINES)})

@@ -1,4 +1,4 @@
-"""`python -m bench`: measures the gateway beside `claude_agent_sdk.query()` per request and the bare stand-in.
+"""`python -m bench`: measures the gateway beside `claude_agent_sdk.query()` per request, LiteLLM and the bare stand-in.
 
 Prints one JSON line for each scenario on stdout, and its progress on stderr. Ends with 1 where a scenario failed or an
 answer was not what it must be to the character; a missed goal is only reported.
@@ -21,7 +21,7 @@ from bench.stage import FULL, QUICK, Sizes, Stage, kill_the_rest, staged
 from bench.stats import Line, encode_line, finished_line
 from tests.support.processes import clean_environment
 
-_SCENARIO_TIMEOUT_S = 900.0
+_SCENARIO_TIMEOUT_S = 1_800.0
 
 
 class _BrokenOff(Exception):  # noqa: N818 — it is none
@@ -56,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="few samples: to try whether it works")
     parser.add_argument("--only", nargs="+", choices=list(SCENARIOS), metavar="NAME", help="these scenarios alone")
+    parser.add_argument(
+        "--litellm",
+        type=Path,
+        metavar="VENV",
+        help="compare with the LiteLLM in this virtual environment, do not install one",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the lines to this file too")
     return parser
 
@@ -64,7 +70,7 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
     terminated = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
     sizes = QUICK if options.quick else FULL
-    measuring = asyncio.create_task(_measure(folder, sizes, _chosen(options.only)))
+    measuring = asyncio.create_task(_measure(folder, sizes, _chosen(options.only), options.litellm))
     watching = asyncio.create_task(terminated.wait())
     await asyncio.wait((measuring, watching), return_when=asyncio.FIRST_COMPLETED)
     watching.cancel()
@@ -78,9 +84,9 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
     return 1 if any("error" in line for line in lines) else 0
 
 
-async def _measure(folder: Path, sizes: Sizes, names: Sequence[str]) -> list[Line]:
+async def _measure(folder: Path, sizes: Sizes, names: Sequence[str], litellm: Path | None) -> list[Line]:
     _say("starting the stand-in and the gateway")
-    async with staged(folder, sizes) as stage:
+    async with staged(folder, sizes, litellm_venv=litellm) as stage:
         return [await measured_line(stage, name) for name in names]
 
 

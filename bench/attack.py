@@ -17,8 +17,8 @@ import psutil
 
 from bench.client import Connections
 from bench.contestants import HttpContestant
+from bench.gateways import gateway_for
 from bench.questions import short
-from bench.stage import gateway_for
 from bench.stats import Line, encode_line, percentile
 from tests.limits.gateways import make_keys
 from tests.support.attacks import ATTACKS, Attack

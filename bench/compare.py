@@ -16,8 +16,8 @@ from pathlib import Path
 
 from bench import questions
 from bench.contestants import HttpContestant
+from bench.gateways import CLIENTS, gateway_for
 from bench.measure import first_token_s, load
-from bench.stage import CLIENTS, gateway_for
 from bench.stats import Line, encode_line, percentile
 from tests.support.processes import clean_environment
 from tests.support.stand_in import StandInProcess

@@ -21,7 +21,7 @@ from tests.support.processes import children_of
 ANSWER_TIMEOUT_S = 120.0
 """No answer of this benchmark takes so long, on a machine of whatever speed."""
 
-_API_VERSION = "2023-06-01"
+API_VERSION = "2023-06-01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class HttpContestant:
         self._connections = Connections(address.hostname, address.port)
         self._headers = {
             "x-api-key": api_key,
-            "anthropic-version": _API_VERSION,
+            "anthropic-version": API_VERSION,
             "content-type": "application/json",
         }
         self._pid = pid

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from bench import questions
 from bench.contestants import HttpContestant, processor_time_s
+from bench.gateways import gateway_for
 from bench.pages import Pages
-from bench.stage import Stage, gateway_for
+from bench.stage import Stage
 from bench.stats import Line, milliseconds, percentile
 
 _PAGES = 20

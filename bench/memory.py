@@ -1,8 +1,12 @@
-"""Resident memory of processes, in megabytes of a million bytes. Pages that processes share count in each of them."""
+"""Memory of processes, in megabytes of a million bytes.
+
+Resident: pages that processes share count in each of them. PSS: they count once, divided among the processes.
+"""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import psutil
@@ -30,6 +34,32 @@ async def peak_of_new_children_mb(work: Awaitable[object]) -> float:
         peak = max(peak, sum(_resident_mb(process) for process in new))
     await task
     return round(peak, 1)
+
+
+@contextlib.asynccontextmanager
+async def pss_sampled(pid: int, *, every_s: float = 1.0) -> AsyncIterator[list[float]]:
+    """Samples of the summed PSS of a process and all below it, taken while the context is open. Linux only."""
+    samples: list[float] = []
+
+    async def sample() -> None:
+        while True:
+            samples.append(await asyncio.to_thread(pss_mb, pid))
+            await asyncio.sleep(every_s)
+
+    task = asyncio.create_task(sample())
+    try:
+        yield samples
+    finally:
+        task.cancel()
+
+
+def pss_mb(pid: int) -> float:
+    """Summed PSS of a process and all below it."""
+    total = 0
+    for process in (psutil.Process(pid), *children_of(pid)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += process.memory_full_info().pss
+    return round(total / _MEGABYTE, 1)
 
 
 def _resident_mb(process: psutil.Process) -> float:

@@ -1,17 +1,19 @@
 """The scenarios. Each gives its line; a wrong answer is an error, and a number that misses its goal is not."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 from bench import questions
 from bench.contestants import Contestant
 from bench.dashboards import dashboards
+from bench.engines import ENGINE_SCENARIOS
+from bench.gateways import CLIENTS, gateway_for
 from bench.measure import Entry, Measurement, Samples, alternate, first_token_of, first_token_s, load, total_of
 from bench.memory import memory_mb, peak_of_new_children_mb
 from bench.openai import openai_dialect
 from bench.questions import Question
-from bench.stage import CLIENTS, Stage, gateway_for
+from bench.scenario import Scenario
+from bench.stage import Stage
 from bench.stats import Goal, Line, milliseconds, percentile, ratio
 from bench.variants import postgres, tracing
 
@@ -20,15 +22,6 @@ _MAX_TOKENS_CLIENTS = 2
 _MAX_TOKENS_QUERIES = 3
 _HIDDEN_CALL_WAIT_S = 2.0
 """How long a hidden second call may be in coming: it follows within milliseconds of the first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """Something that is measured. meaning: of its numbers, in one sentence."""
-
-    run: Callable[[Stage], Awaitable[Line]]
-    meaning: str
-    goals: tuple[Goal, ...] = ()
 
 
 async def first_token_sequential(stage: Stage) -> Line:
@@ -206,6 +199,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         ),
     ),
     "memory": Scenario(memory, "resident megabytes of server and workers"),
+    **ENGINE_SCENARIOS,
 }
 
 

@@ -3,22 +3,33 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from bench.contestants import HttpContestant, QueryContestant
-from bench.measure import load
-from bench.questions import short
+from bench.gateways import gateway_for
+from bench.targets import Targets
 from tests.support.gateway import GatewayProcess
 from tests.support.processes import children_of
 from tests.support.stand_in import StandInProcess
 
-CLIENTS = 8
-_WARM_REQUESTS = 40
 _MESSAGES = "/v1/messages"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSizes:
+    """Counts of the engine scenarios; fast and slow: requests of one round for fast and slow servers."""
+
+    rounds: int
+    level_rounds: int
+    fast_requests: int
+    slow_requests: int
+    rate_requests: int
+    stream_deltas: tuple[int, ...] = (20_000, 50_000)
+    streams: int = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +45,7 @@ class Sizes:
     stream_deltas: int = 20_000
     max_tokens_turns: int
     memory_requests: int
+    engines: EngineSizes
 
 
 FULL = Sizes(
@@ -45,6 +57,7 @@ FULL = Sizes(
     stream_rounds=5,
     max_tokens_turns=100,
     memory_requests=400,
+    engines=EngineSizes(rounds=4, level_rounds=2, fast_requests=240, slow_requests=32, rate_requests=800),
 )
 QUICK = Sizes(
     rounds=2,
@@ -55,6 +68,15 @@ QUICK = Sizes(
     stream_rounds=1,
     max_tokens_turns=8,
     memory_requests=40,
+    engines=EngineSizes(
+        rounds=1,
+        level_rounds=1,
+        fast_requests=40,
+        slow_requests=16,
+        rate_requests=80,
+        stream_deltas=(20_000,),
+        streams=100,
+    ),
 )
 
 
@@ -69,6 +91,7 @@ class Stage:
     ours: HttpContestant
     query: QueryContestant
     direct: HttpContestant
+    targets: Targets
 
     def upstream_calls(self, *, since: int) -> int:
         """How many messages the stand-in was asked for after that mark. Blocks for some milliseconds."""
@@ -76,36 +99,16 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def gateway_for(
-    stand_in: StandInProcess,
-    folder: Path,
-    *,
-    slots: int | None = None,
-    env: Mapping[str, str] | None = None,
-    manage: Sequence[str] = ("manage.py",),
-) -> AsyncIterator[tuple[GatewayProcess, HttpContestant]]:
-    """Warm gateway, stopped on exit. slots: default if None; env: more variables; manage: the command to run."""
-    await asyncio.to_thread(folder.mkdir)
-    set_slots = {} if slots is None else {"CLAUDE_PROXY_MAX_CONCURRENT": str(slots)}
-    gateway = GatewayProcess(folder, upstream=stand_in.base_url, env={**set_slots, **(env or {})}, manage=manage)
-    await asyncio.to_thread(gateway.start)
-    contestant = HttpContestant(gateway.base_url, api_key=gateway.api_key, pid=gateway.pid)
-    try:
-        await load(lambda: contestant.ask(short()), clients=CLIENTS, requests=_WARM_REQUESTS)
-        yield gateway, contestant
-    finally:
-        contestant.close()
-        await asyncio.to_thread(gateway.stop)
-
-
-@contextlib.asynccontextmanager
-async def staged(folder: Path, sizes: Sizes) -> AsyncIterator[Stage]:
-    """Starts what the scenarios need, and ends it."""
+async def staged(folder: Path, sizes: Sizes, *, litellm_venv: Path | None = None) -> AsyncIterator[Stage]:
+    """Starts what the scenarios need, and ends it. litellm_venv: an existing installation to use."""
     stand_in = await asyncio.to_thread(StandInProcess, folder)
     try:
         direct = HttpContestant(stand_in.base_url)
         query = QueryContestant(stand_in.base_url, folder / "query")
-        async with gateway_for(stand_in, folder / "gateway") as (gateway, ours):
+        async with (
+            gateway_for(stand_in, folder / "gateway") as (gateway, ours),
+            contextlib.aclosing(Targets(stand_in, gateway, folder, litellm_venv)) as targets,
+        ):
             yield Stage(
                 sizes=sizes,
                 folder=folder,
@@ -114,6 +117,7 @@ async def staged(folder: Path, sizes: Sizes) -> AsyncIterator[Stage]:
                 ours=ours,
                 query=query,
                 direct=direct,
+                targets=targets,
             )
         direct.close()
     finally:

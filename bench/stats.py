@@ -30,6 +30,12 @@ def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
     return {name: round(value * 1000, 2) for name, value in picked.items()} | {"n": len(seconds)}
 
 
+def median_and_p99(seconds: Sequence[float]) -> dict[str, float]:
+    """Median and 99th percentile, in milliseconds, and how many there were."""
+    picked = {"median": percentile(seconds, 0.5), "p99": percentile(seconds, 0.99)}
+    return {name: round(value * 1000, 2) for name, value in picked.items()} | {"n": len(seconds)}
+
+
 def ratio(numerator: float, denominator: float) -> float | None:
     """The quotient with two digits after the point; None where there is none."""
     return round(numerator / denominator, 2) if denominator > 0 else None

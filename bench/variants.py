@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from bench import questions
 from bench.contestants import Contestant
+from bench.gateways import CLIENTS, gateway_for
 from bench.measure import Entry, Measurement, alternate, first_token_of, load
-from bench.stage import CLIENTS, Stage, gateway_for
+from bench.stage import Stage
 from bench.stats import Line, milliseconds, percentile, ratio
 from tests.support.postgres import made_database
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError, connections
 
 from apiproxy.core.version import VERSION
-from apiproxy.runs.observers import observers
+from apiproxy.gateway import Gateway
 from observability.cluster.cluster import Cluster
 from observability.cluster.registry import MemberRegistry
 from observability.cluster.states import Identity
@@ -23,7 +23,6 @@ from observability.health import Uptime, memory_json
 from observability.logs.handler import Logging
 from observability.logs.request_log import RequestLog
 from observability.metrics import GatewayCollector, Metrics, Seat
-from observability.runtime import ProcessRuntime
 from observability.serialize import Json, queue_json
 from observability.tracing import retention
 from observability.tracing.model_labels import ModelNames
@@ -72,10 +71,10 @@ class Config:
 
 
 class Service:
-    """Composition of the parts of this package, created by `install`."""
+    """Composition of the parts of this package."""
 
-    def __init__(self, runtime: ProcessRuntime, config: Config, *, logging_: Logging | None = None) -> None:
-        self.runtime = runtime
+    def __init__(self, gateway: Gateway, config: Config, *, logging_: Logging | None = None) -> None:
+        self.gateway = gateway
         self.config = config
         self.uptime = Uptime.now()
         self.metrics = Metrics(config.seat)
@@ -92,7 +91,7 @@ class Service:
         self.cluster = Cluster(
             identity,
             MemberRegistry(identity, self._store, is_gone=config.is_gone),
-            runtime=runtime,
+            gateway=gateway,
             recorder=self.recorder,
             redis_url=config.redis_url,
             on_heartbeat=lambda: self.metrics.flush(self.dropped()),
@@ -108,7 +107,7 @@ class Service:
         Call it before the first request.
         """
         self._start_otel()
-        observers.register(self.recorder)
+        self.gateway.observers.register(self.recorder)
         try:
             async with asyncio.timeout(_START_S):
                 await asyncio.to_thread(self._prepare)
@@ -127,7 +126,7 @@ class Service:
 
     async def stop(self, timeout_s: float = STOP_S) -> None:
         """Write the last traces and stop, in little more than `timeout_s`. Call it after the drain."""
-        observers.unregister(self.recorder)
+        self.gateway.observers.unregister(self.recorder)
         self._stopping.set()
         for task in self._tasks:
             task.cancel()
@@ -143,7 +142,7 @@ class Service:
         return {
             "trace": self.writer.dropped + self.recorder.overflowed,
             "log_line": self._logging.lost if self._logging else 0,
-            "settlement": self.runtime.settlements().dropped,
+            "settlement": self.gateway.accounting.dropped,
         }
 
     def traces_json(self) -> Json:
@@ -158,8 +157,8 @@ class Service:
 
     def settlements_json(self) -> Json:
         """State of the usage writes."""
-        found = self.runtime.settlements()
-        return {"pending": found.pending, "failing": found.failing, "dropped": found.dropped}
+        usage = self.gateway.accounting
+        return {"pending": usage.pending, "failing": usage.failing, "dropped": usage.dropped}
 
     async def update_metrics(self) -> None:
         """Update the metrics; call it before they are rendered."""
@@ -232,27 +231,3 @@ class Service:
             return retention.prune(trace_days=self.config.retention_days, stopped=self._stopping.is_set)
         finally:
             connections.close_all()
-
-
-class ServiceHolder:
-    """Access to the service of this process."""
-
-    def __init__(self) -> None:
-        self._service: Service | None = None
-
-    def install(self, service: Service | None) -> None:
-        self._service = service
-
-    def current(self) -> Service | None:
-        """The service; None if the gateway is not running in this process."""
-        return self._service
-
-
-holder = ServiceHolder()
-
-
-def install(runtime: ProcessRuntime, config: Config, *, logging_: Logging | None = None) -> Service:
-    """Create the service of this process and make it available to views. The caller awaits `start` and `stop`."""
-    service = Service(runtime, config, logging_=logging_)
-    holder.install(service)
-    return service

@@ -23,11 +23,11 @@ from django.urls import set_urlconf
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.turns import DEFAULT_API_VERSION
+from apiproxy.core.upstream_headers import answered_version
 from apiproxy.db.connections import DATABASE_ERRORS
 from apiproxy.dialects.anthropic import errors as anthropic
 from apiproxy.dialects.openai import errors as openai
 from apiproxy.http.request import client_request_id, request_id
-from apiproxy.http.upstream_headers import answered_version
 from proxy_site.routes import Errors, route_of
 
 logger = logging.getLogger(__name__)

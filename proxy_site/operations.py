@@ -7,40 +7,44 @@ from pathlib import Path
 
 from django.conf import settings
 
-from apiproxy.conf import GatewaySettings, metrics_dir
+from apiproxy.conf import Credential, metrics_dir
 from apiproxy.db import process_id
 from apiproxy.engines.sdk.launch import bundled_cli
+from apiproxy.gateway import Gateway
+from observability.live.broadcast import Broadcaster
 from observability.logs import handler
 from observability.metrics import Seat
-from observability.runtime import ProcessRuntime
-from observability.service import Config, install
+from observability.service import Config, Service
 from observability.tracing.redact import Redactor
 
 
 class Observability:
-    """An `apiproxy.server.lifecycle.BackgroundService`: logs, traces, metrics."""
+    """An `apiproxy.core.lifecycle.BackgroundService`: logs, traces, metrics."""
 
-    def __init__(self, gateway: GatewaySettings) -> None:
-        secrets = [value for value in (gateway.api_key, *_secret_values(gateway)) if value]
+    def __init__(self, gateway: Gateway) -> None:
+        config = gateway.settings
+        secrets = [value for value in (config.api_key, *_secret_values(config.credential)) if value]
         self._logging = handler.configure(
-            gateway.log_level, gateway.log_dir, gateway.debug, redactor=Redactor(secrets), stream=sys.stderr
+            config.log_level, config.log_dir, config.debug, redactor=Redactor(secrets), stream=sys.stderr
         )
-        self._service = install(
-            ProcessRuntime(),
+        self._service = Service(
+            gateway,
             Config(
-                log_dir=gateway.log_dir,
-                retention_days=gateway.trace_retention_days,
+                log_dir=config.log_dir,
+                retention_days=config.trace_retention_days,
                 cli=_cli(),
                 node=process_id.node(),
                 process=process_id.owner(),
                 is_gone=process_id.is_gone,
                 redis_url=settings.REDIS_URL,
-                seat=None if gateway.seat is None else Seat(gateway.seat, metrics_dir(gateway.state_dir, os.getppid())),
+                seat=None if config.seat is None else Seat(config.seat, metrics_dir(config.state_dir, os.getppid())),
                 secrets=secrets,
                 otel_endpoint=settings.OTEL_ENDPOINT,
             ),
             logging_=self._logging,
         )
+        gateway.add(self._service)
+        gateway.add(Broadcaster(self._service))
 
     async def start(self) -> None:
         await self._service.start()
@@ -59,7 +63,9 @@ def _cli() -> Path | None:
         return None
 
 
-def _secret_values(gateway: GatewaySettings) -> Sequence[str]:
+def _secret_values(credential: Credential) -> Sequence[str]:
     """Values to redact: the credential's variables, without its addresses and switches."""
+    if credential.kind == "demo":
+        return []  # the stand-in's key is a word
     marks = ("KEY", "TOKEN", "SECRET")
-    return [value for name, value in gateway.credential.env.items() if any(mark in name for mark in marks)]
+    return [value for name, value in credential.env.items() if any(mark in name for mark in marks)]

@@ -10,10 +10,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import blocking_manager_key
 
-from apiproxy.catalog import catalog
-from apiproxy.db.guarded_query import query_guard
-from apiproxy.keys.cache import keyring
-from apiproxy.keys.login_throttle import wrong_keys, wrong_passwords
+from apiproxy.gateway import install
 
 pytest_plugins = [
     "tests.support.fixtures",
@@ -60,13 +57,9 @@ def _commits(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def fresh_caches() -> None:
-    """What a process remembers of the database is forgotten: a test's rows are gone with it, and no signal says so."""
-    catalog.forget()
-    keyring.forget()
-    query_guard.reset()
-    wrong_keys.forget()
-    wrong_passwords.forget()
+def no_gateway() -> None:
+    """Each test gets a gateway of its own, made where a view asks for one."""
+    install(None)
 
 
 @pytest.hookimpl(trylast=True)

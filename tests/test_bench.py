@@ -15,11 +15,23 @@ from bench import questions
 from bench.__main__ import measured_line
 from bench.client import Connections
 from bench.contestants import HttpContestant, Took
+from bench.load import Measured, Plan, run_load
 from bench.measure import Entry, alternate, load
-from bench.scenarios import SCENARIOS, Scenario
+from bench.scenario import Scenario
+from bench.scenarios import SCENARIOS
 from bench.sse import BadAnswerError, dechunk, events_of, text_of_events
 from bench.stage import Stage
-from bench.stats import Goal, Line, encode_line, finished_line, first_difference, milliseconds, percentile, ratio
+from bench.stats import (
+    Goal,
+    Line,
+    encode_line,
+    finished_line,
+    first_difference,
+    median_and_p99,
+    milliseconds,
+    percentile,
+    ratio,
+)
 from tests.upstream import Recorder, start
 
 _NUMBERS = st.lists(st.floats(0, 1e6), min_size=1, max_size=50)
@@ -271,3 +283,53 @@ def test_the_text_of_a_stream_has_the_arguments_of_tool_calls() -> None:
     deltas = [{"type": "text_delta", "text": "a"}, {"type": "input_json_delta", "partial_json": "{}"}]
     events = [{"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas]
     assert text_of_events(events) == "a{}"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_load_process_checks_all_answers(stream: bool) -> None:
+    measured = await _loaded(requests=9, clients=3, stream=stream)
+    measured.check()
+    assert (measured.answered, len(measured.total_s), measured.most_open) == (9, 9, 3)
+    assert len(measured.first_s) == (9 if stream else 0)
+
+
+async def test_load_process_spreads_the_starts() -> None:
+    measured = await _loaded(requests=5, spread_s=0.2, deltas=4, gap_s=0.1)
+    measured.check()
+    assert measured.most_open == 5
+    assert measured.elapsed_s >= 0.16 + 0.4
+    assert max(measured.first_s) < 0.4
+
+
+async def test_load_process_counts_missing_answers() -> None:
+    measured = await _loaded(requests=2, clients=2, deltas=3, gap_s=30.0, limit_s=0.5)
+    assert measured.answered == 0
+    with pytest.raises(BadAnswerError, match="not answered within"):
+        measured.check()
+
+
+async def test_load_process_counts_wrong_answers() -> None:
+    server = await start()
+    try:
+        measured = await run_load(Plan(base_url=server.base_url, headers={}, requests=2, path="/wrong"))
+    finally:
+        await server.close()
+    assert sum(measured.wrong.values()) == 2
+    with pytest.raises(BadAnswerError, match="2 wrong answers, 1 of them: BadAnswerError: status 404"):
+        measured.check()
+
+
+def test_sum_the_results_of_loads() -> None:
+    measured = Measured(first_s=[1.0], total_s=[2.0], elapsed_s=3.0, answered=1, wrong={"a": 1})
+    measured.add(Measured(first_s=[4.0], total_s=[5.0], elapsed_s=6.0, most_open=2, answered=1, wrong={"a": 1}))
+    assert measured.first_s == [1.0, 4.0]
+    assert (measured.elapsed_s, measured.most_open, measured.answered, measured.wrong) == (9.0, 2, 2, {"a": 2})
+    assert median_and_p99(measured.first_s) == {"median": 2500.0, "p99": 3970.0, "n": 2}
+
+
+async def _loaded(**options: object) -> Measured:
+    server = await start()
+    try:
+        return await run_load(Plan(base_url=server.base_url, headers={}, **options))  # type: ignore[arg-type]  # by name
+    finally:
+        await server.close()

@@ -1,5 +1,6 @@
 """Accumulator that rebuilds the complete message from a Messages API stream."""
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -96,7 +97,8 @@ def _block_start(block: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     if kind in ("text", "thinking") and block.get(kind) and isinstance(block[kind], str):
         return {**block, kind: ""}, {"type": f"{kind}_delta", kind: block[kind]}
     if kind in ("tool_use", "server_tool_use") and block.get("input") and isinstance(block["input"], dict):
-        return {**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
+        with contextlib.suppress(RecursionError):  # json's limit is lower than orjson's, which may have read this
+            return {**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
     return dict(block), None
 
 

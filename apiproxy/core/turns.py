@@ -43,6 +43,17 @@ class Caller:
     store_bodies: bool = False
 
 
+@dataclass(slots=True)
+class RawBody:
+    """A received body, until it is dropped: a turn lives longer than its body is needed."""
+
+    data: bytes = field(repr=False)
+
+    def drop(self) -> None:
+        """Free the memory, once no attempt to answer can follow."""
+        self.data = b""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """A request in any dialect.
@@ -75,7 +86,7 @@ class Turn:
     form: Mapping[str, Any] | None = None
     engine: EngineName = "sdk"
     upstream_model: str = ""
-    raw_body: bytes | None = None
+    raw_body: RawBody | None = None
     verbatim: bool = False
     api_version: str = DEFAULT_API_VERSION
     headers: Mapping[str, str] = field(default_factory=dict)

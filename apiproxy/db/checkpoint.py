@@ -11,9 +11,7 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-from django.db import connections
-
-from apiproxy.db.sqlite_file import database_file
+from apiproxy.db.sqlite_file import sqlite_path
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ def checkpoint(database: Path, *, truncate: bool) -> bool:
 
 def checkpoint_now() -> None:
     """Empty the WAL, if the database is SQLite. Failures are logged."""
-    database = _sqlite_file()
+    database = sqlite_path()
     if database is not None:
         _try(database, truncate=True)
 
@@ -58,7 +56,7 @@ class Checkpoints:
         self._seen: _Mark | None = None
 
     async def start(self) -> None:
-        self._database = _sqlite_file()
+        self._database = sqlite_path()
         if self._database is not None:
             self._task = asyncio.create_task(self._run(self._database), name="checkpoints")
 
@@ -98,12 +96,3 @@ def _mark(database: Path) -> _Mark | None:
     except OSError:
         return None
     return (found.st_size, found.st_mtime_ns) if found.st_size else None
-
-
-def _sqlite_file() -> Path | None:
-    connection = connections["default"]
-    if connection.vendor != "sqlite":
-        return None
-    # A watched file's name in the settings is a URI.
-    path = database_file.path or Path(str(connection.settings_dict["NAME"]))
-    return path if path.is_absolute() else None  # not a file: an in-memory test database

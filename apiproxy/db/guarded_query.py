@@ -101,11 +101,6 @@ class QueryGuard:
             logger.info("database.back")
         return result
 
-    def reset(self) -> None:
-        """Forget earlier failures: the next query is sent."""
-        self._open_until = 0.0
-        self._hanging.clear()
-
     def _failed(self, what: str, error: Exception | None = None) -> DatabaseUnavailableError:
         self._open_until = self._monotonic() + self._pause_s
         if not self.unavailable:
@@ -122,7 +117,3 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
     """Read the exception of an abandoned task, else asyncio warns about it."""
     if not task.cancelled():
         task.exception()
-
-
-query_guard = QueryGuard()
-"""The guard of this process."""

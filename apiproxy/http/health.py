@@ -11,9 +11,8 @@ from django.views.decorators.http import require_safe
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.version import VERSION
-from apiproxy.db.sqlite_file import database_file
+from apiproxy.gateway import gateway
 from apiproxy.http.request import authenticated
-from apiproxy.runs.runtime import holder
 
 ENDPOINTS = (
     "POST /v1/messages",
@@ -47,7 +46,7 @@ async def index(request: HttpRequest) -> HttpResponse:
         principal = await authenticated(request)
     except ProxyError:
         return JsonResponse(info)
-    engines = holder.current().engines
+    engines = gateway().runtime.engines
     by_engine = {name: asdict(queue) for name, queue in engines.queues().items()}
     info["queue"] = {**asdict(engines.queue_snapshot()), "byEngine": by_engine}
     if "admin" in principal.scopes:
@@ -71,5 +70,6 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 
     503 while the pool starts, fails to start or drains, and while the SQLite file is missing or replaced.
     """
-    ready = holder.current().ready and not database_file.was_lost
+    made = gateway()
+    ready = made.runtime.ready and not made.database_file.was_lost
     return JsonResponse({"status": "ok" if ready else "unavailable"}, status=200 if ready else 503)

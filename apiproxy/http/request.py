@@ -14,9 +14,9 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import Rejected
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Caller, DialectName, Turn, new_id
-from apiproxy.http.upstream_headers import session_headers
+from apiproxy.core.upstream_headers import session_headers
+from apiproxy.gateway import gateway
 from apiproxy.keys.authentication import authenticate, client_ip, require, require_dialect
-from apiproxy.runs.observers import observers
 from apiproxy.sessions.conversation_id import conversation_id
 
 UNREADABLE = ProxyError(FailureKind.INVALID_REQUEST, "The request cannot be read")
@@ -63,7 +63,10 @@ def client_address(request: HttpRequest) -> str:
 
 async def authenticated(request: HttpRequest) -> Principal:
     """The principal of the request's API key. Raises what `keys.authentication.authenticate` raises."""
-    return await authenticate(request.headers, address=client_address(request))
+    made = gateway()
+    return await authenticate(
+        request.headers, keyring=made.keyring, wrong_keys=made.wrong_keys, address=client_address(request)
+    )
 
 
 async def authorize(request: HttpRequest, dialect: DialectName) -> Principal:
@@ -114,4 +117,4 @@ def publish_rejection(
         conversation_id=conversation_id(request.headers, body),
         headers=session_headers(request.headers),
     )
-    observers.publish(turn, Rejected(time.time(), error))
+    gateway().observers.publish(turn, Rejected(time.time(), error))

@@ -77,7 +77,7 @@ async def respond(run: Run, *, dialect: Dialect, encoder: StreamEncoder | None, 
     if events and (error := _error_of(events[0])) is not None:
         return dialect.error_response(error, run.turn.id)
     body = StreamBody(run, encoder, events, heartbeat_s=heartbeat_s)
-    response = StreamingHttpResponse(body, content_type=CONTENT_TYPE)
+    response = _EventStreamResponse(body, content_type=CONTENT_TYPE)
     response["Cache-Control"] = "no-cache"
     response["X-Accel-Buffering"] = "no"
     return _with_run_headers(response, run)
@@ -135,6 +135,9 @@ class StreamBody:
     def __aiter__(self) -> "StreamBody":
         return self
 
+    async def aclose(self) -> None:
+        """Called by Django when it stops iterating; `close` follows."""
+
     async def __anext__(self) -> bytes:
         while not self._over:
             events = await self._take() if self._ready is None else self._ready
@@ -161,6 +164,17 @@ class StreamBody:
         self._over = True
         error = _error_of(event)
         return self._encoder.finish() if error is None else self._encoder.failure(error)
+
+
+class _EventStreamResponse(StreamingHttpResponse):
+    """Response whose body is iterated directly; Django's own wraps it into two generators, for each event."""
+
+    def __init__(self, body: StreamBody, *, content_type: str) -> None:
+        super().__init__(body, content_type=content_type)
+        self._body = body
+
+    def __aiter__(self) -> StreamBody:
+        return self._body
 
 
 def server_timing(run: Run) -> str:

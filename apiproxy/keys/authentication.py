@@ -5,20 +5,22 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from apiproxy.catalog import ResolvedModel, resolve
+from apiproxy.catalog import Catalog, ResolvedModel
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import DialectName
 from apiproxy.keys.allow_lists import Policy, check_betas, check_body, matches_name
-from apiproxy.keys.cache import digest_of, find
-from apiproxy.keys.login_throttle import whole_seconds, wrong_keys
+from apiproxy.keys.cache import Keyring, digest_of
+from apiproxy.keys.login_throttle import Throttle, whole_seconds
 
 _BEARER = "bearer "
 
 
-async def authenticate(headers: Mapping[str, str], *, address: str = "") -> Principal:
+async def authenticate(
+    headers: Mapping[str, str], *, keyring: Keyring, wrong_keys: Throttle, address: str = ""
+) -> Principal:
     """Return the principal of the request's API key.
 
     The key is in `x-api-key` or `Authorization: Bearer`; one valid key of two is enough.
@@ -34,7 +36,7 @@ async def authenticate(headers: Mapping[str, str], *, address: str = "") -> Prin
         message = "Too many requests with a wrong API key from this address."
         raise ProxyError(FailureKind.RATE_LIMITED, message, retry_after_s=whole_seconds(wait_s))
     for secret in secrets:
-        principal = await find(secret) if waits_s[secret] <= 0 else None
+        principal = await keyring.find(secret) if waits_s[secret] <= 0 else None
         if principal is not None:
             wrong_keys.succeeded(address, digest_of(secret))
             return principal
@@ -89,7 +91,12 @@ def _require_model(principal: Principal, model: ResolvedModel, *, field: str) ->
 
 
 async def require_allowed(
-    principal: Principal, body: Mapping[str, Any], *, betas: Sequence[str] = (), body_bytes: int = 0
+    principal: Principal,
+    body: Mapping[str, Any],
+    *,
+    catalog: Catalog,
+    betas: Sequence[str] = (),
+    body_bytes: int = 0,
 ) -> None:
     """Check betas, and the further models, server tools and MCP servers of a body.
 
@@ -100,7 +107,7 @@ async def require_allowed(
     check_betas(allowed, betas)
     named = await offload(body_bytes, check_body, allowed, body)
     for name, found in named.items():
-        model = await resolve(name)
+        model = await catalog.resolve(name)
         _require_model(principal, model, field=found.path)
         if model.id != name:
             for holder in found.holders:

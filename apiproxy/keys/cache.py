@@ -24,7 +24,7 @@ from django.utils import timezone
 
 from apiproxy.conf import gateway_settings
 from apiproxy.core.principal import Principal
-from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard, query_guard, run_in_own_thread
+from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard, run_in_own_thread
 from apiproxy.models import ENV_KEY_NAME, PREFIX_LENGTH, ApiKey
 
 SECRET_PREFIX = "sk-proxy-"  # noqa: S105 - how generated secrets begin, not one of them
@@ -157,10 +157,10 @@ class Keyring:
 
     def __init__(
         self,
+        database: QueryGuard,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        database: QueryGuard = query_guard,
     ) -> None:
         self._clock = clock
         self._database = database
@@ -254,15 +254,6 @@ class Keyring:
         self.forget()
         # Until the commit, other threads read the old row and may cache it again.
         transaction.on_commit(self.forget, using=using)
-
-
-keyring = Keyring()
-"""The keyring of this process."""
-
-
-async def find(secret: str) -> Principal | None:
-    """`Keyring.find` on this process's keyring."""
-    return await keyring.find(secret)
 
 
 def principal_of(row: ApiKey, *, previous_secret: bool = False) -> Principal:

@@ -67,11 +67,6 @@ class Throttle:
             if len(self._proven) > MAX_PROVEN:
                 self._proven.popitem(last=False)
 
-    def forget(self) -> None:
-        with self._lock:
-            self._buckets.clear()
-            self._proven.clear()
-
     def _filled(self, source: str) -> _Bucket | None:
         bucket = self._buckets.get(source)
         if bucket is not None:
@@ -95,9 +90,3 @@ def network_of(address: str) -> str:
 def whole_seconds(wait_s: float) -> int:
     """Round up to whole seconds, at least one."""
     return max(1, math.ceil(wait_s))
-
-
-wrong_keys = Throttle(burst=50, every_s=2.0)
-"""Throttle for unknown, revoked and expired API keys."""
-wrong_passwords = Throttle(burst=10, every_s=60.0)
-"""Throttle for logins."""

@@ -5,16 +5,16 @@ from collections.abc import Collection
 from django.db.models import Q
 from django.utils import timezone
 
-from apiproxy.db.guarded_query import query_guard
+from apiproxy.db.guarded_query import QueryGuard
 from apiproxy.models import ApiKey
 
 _BATCH = 500
 """Keys per query; databases limit the number of parameters."""
 
 
-async def ended_keys(key_ids: Collection[int]) -> frozenset[int]:
+async def ended_keys(key_ids: Collection[int], database: QueryGuard) -> frozenset[int]:
     """Return those that have ended. Raises DatabaseUnavailableError."""
-    return await query_guard.run(
+    return await database.run(
         lambda: _ended(sorted(set(key_ids))), what="cannot check the API keys of running requests"
     )
 

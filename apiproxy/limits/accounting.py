@@ -5,7 +5,7 @@ import logging
 from concurrent.futures import Future
 from typing import Any
 
-from apiproxy.catalog import catalog, resolve
+from apiproxy.catalog import Catalog
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind
 from apiproxy.core.events import Cancelled, Ending, Event, Failed, Finished, Usage
@@ -41,7 +41,8 @@ end of a drain may have."""
 class UsageAccounting:
     """Observer of runs on the event loop; a batch worker writes to the database."""
 
-    def __init__(self) -> None:
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
         self._runs = OpenRuns()
         self._ledger = Ledger(runs=self._runs)
         self._worker: BatchWorker[Job] = BatchWorker("ledger", self._ledger, tick_s=RENEW_S)
@@ -111,12 +112,12 @@ class UsageAccounting:
 
     async def estimate(self, turn: Turn) -> Usage:
         """Input to charge for a turn sent upstream whose usage was not reported (`meter.Estimate`)."""
-        return await offload(turn.body_bytes, estimated_usage, turn.body, catalog.known(turn.model))
+        return await offload(turn.body_bytes, estimated_usage, turn.body, self._catalog.known(turn.model))
 
     async def _most_used(self, turn: Turn) -> tuple[int, int | None, list[str]]:
         """Return tokens, cost, and the fields of the body without a price."""
-        model = await resolve(turn.model)
-        table = catalog.prices()
+        model = await self._catalog.resolve(turn.model)
+        table = self._catalog.prices()
 
         def measure() -> tuple[int, int | None, list[str]]:
             return *max_usage(turn.body, model, table), unpriced_fields(turn.body, model.prices, table)
@@ -192,7 +193,3 @@ def sums_of(ending: Ending) -> Sums:
         cache_creation_tokens=used.cache_creation_input_tokens,
         cost_micro_usd=0 if used.cost_usd is None else round(used.cost_usd * MICRO),
     )
-
-
-usage_accounting = UsageAccounting()
-"""The usage accounting of this process."""

@@ -83,7 +83,3 @@ class CountLimiter:
             if not key.open:
                 del self._keys[key_id]
                 return
-
-
-limiter = CountLimiter()
-"""The limiter of this process."""

@@ -16,7 +16,7 @@ class EventBuffer:
 
     def __init__(self) -> None:
         self._events: deque[RunEvent] = deque()
-        self._changed = asyncio.Event()
+        self._taker: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._room.set()
         self._abandoned = False
@@ -36,7 +36,8 @@ class EventBuffer:
             self._raw_bytes += len(event.raw)
         if len(self._events) >= _MAX_BATCHES or self._raw_bytes >= _MAX_RAW_BYTES:
             self._room.clear()
-        self._changed.set()
+        if self._taker is not None:
+            _wake(self._taker)
 
     async def wait_for_room(self) -> None:
         """Wait while the client is `_MAX_BATCHES` or more behind."""
@@ -45,20 +46,31 @@ class EventBuffer:
     async def take(self, timeout_s: float) -> list[RunEvent]:
         """Wait for events and return all of them; [] after the timeout."""
         if not self._events:
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._changed.wait()
-            except TimeoutError:
-                return []
+            await self._wait_for_event(timeout_s)
         events = list(self._events)
         self._events.clear()
         self._raw_bytes = 0
         self._room.set()
         return events
 
+    async def _wait_for_event(self, timeout_s: float) -> None:
+        """Wait for `put` or the timeout. Once for each event of a stream: a future and a timer are the least."""
+        loop = asyncio.get_running_loop()
+        self._taker = loop.create_future()
+        timer = loop.call_later(timeout_s, _wake, self._taker)
+        try:
+            await self._taker
+        finally:
+            timer.cancel()
+            self._taker = None
+
     def abandon(self) -> None:
         """Drop all events, now and later: the client has left, and the run must not wait for it."""
         self._abandoned = True
         self._events.clear()
         self._room.set()
+
+
+def _wake(taker: asyncio.Future[None]) -> None:
+    if not taker.done():
+        taker.set_result(None)

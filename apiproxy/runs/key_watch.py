@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.db.guarded_query import DatabaseUnavailableError
+from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard
 from apiproxy.keys.revocation import ended_keys
 from apiproxy.runs.run import Run
 
@@ -17,8 +17,11 @@ CHECK_EVERY_S = 2.0
 class KeyWatch:
     """Periodic check while there are runs. Bound to one event loop. runs: returns the queued and active runs."""
 
-    def __init__(self, runs: Callable[[], Sequence[Run]], *, every_s: float = CHECK_EVERY_S) -> None:
+    def __init__(
+        self, runs: Callable[[], Sequence[Run]], database: QueryGuard, *, every_s: float = CHECK_EVERY_S
+    ) -> None:
         self._runs = runs
+        self._database = database
         self._every_s = every_s
         self._task: asyncio.Task[None] | None = None
 
@@ -47,7 +50,7 @@ class KeyWatch:
         runs = [(run, key_id) for run in self._runs() if (key_id := run.turn.caller.key_id) is not None]
         if not runs:
             return
-        ended = await ended_keys({key_id for _, key_id in runs})
+        ended = await ended_keys({key_id for _, key_id in runs}, self._database)
         for run, key_id in runs:
             if key_id in ended:
                 logger.info("run.key_ended", extra={"reqId": run.turn.id, "keyId": key_id})

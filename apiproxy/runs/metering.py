@@ -1,14 +1,14 @@
 """Usage charged for a run: the upstream's counts, and estimates of missing ones."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import StreamEvent, Usage
 from apiproxy.core.turns import Turn
-from apiproxy.engines.base import Broken, Completed, Outcome, Stopped
+from apiproxy.engines.base import Batch, Broken, Completed, Outcome, Stopped
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +38,12 @@ class Meter:
         """True if this attempt's worker has the turn: from then on the request may be sent."""
         self.output_chars = 0
 
-    def add(self, events: Sequence[StreamEvent]) -> None:
-        """Count the output in these events."""
-        for event in events:
+    def add(self, batch: Batch) -> None:
+        """Count the output in these events; all bytes if none of them could be read."""
+        if not batch.events:
+            self.output_chars += len(batch.raw)
+            self._output_bytes += len(batch.raw)
+        for event in batch.events:
             for text in _texts(event):
                 self.output_chars += len(text)
                 self._output_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -1,4 +1,4 @@
-"""Registry of run observers. Observability registers here; the API works the same without observers."""
+"""Observers of runs. Observability adds its own; the API works the same without it."""
 
 import logging
 from typing import Protocol
@@ -18,10 +18,10 @@ class Observer(Protocol):
 
 
 class Observers:
-    """The observers of this process."""
+    """List of observers, called in order."""
 
-    def __init__(self) -> None:
-        self._observers: list[Observer] = []
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = list(observers)
 
     def register(self, observer: Observer) -> None:
         """Add an observer, once."""
@@ -40,6 +40,3 @@ class Observers:
                 observer.on_event(turn, event)
             except Exception:  # a bug in an observer must not fail the request
                 logger.exception("observer.failed", extra={"reqId": turn.id, "observer": type(observer).__name__})
-
-
-observers = Observers()

@@ -7,10 +7,9 @@ and only then releases its slot, so the number of busy processes never exceeds t
 import asyncio
 import contextlib
 import logging
-import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import (
@@ -34,14 +33,10 @@ from apiproxy.runs.circuit_breaker import Attempt, Breaker, upstream_failed
 from apiproxy.runs.event_buffer import EventBuffer
 from apiproxy.runs.first_of import first_of
 from apiproxy.runs.metering import Estimate, Meter, Price
+from apiproxy.runs.retries import Retries, pause_s
 from apiproxy.runs.slot import Slot
 
 logger = logging.getLogger(__name__)
-
-_WORKER_RETRIES = 2
-"""Retries on another worker when the process died before its first event; they cost the upstream nothing."""
-_RETRY_PAUSE_S = 0.25
-_RETRIED_STATUSES = frozenset({500, 529})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +50,7 @@ class RunLimits:
 
 
 class Run:
-    """One run. Created by `Runtime.start`; `event_buffer` is read by the one response that answers it.
+    """One run. Created by `Runtime.begin`; `event_buffer` is read by the one response that answers it.
 
     marks: time of the first event of each kind, in Unix seconds. headers: the upstream's, for the client.
     """
@@ -140,20 +135,18 @@ class Run:
         limit = ProxyError(FailureKind.MAX_DURATION, "The request took longer than the gateway allows.")
         max_duration = asyncio.get_running_loop().call_later(self._limits.max_duration_s, self.stop, limit)
         stall_watch = asyncio.create_task(self._watch_for_stalls())
-        upstream_retries, worker_retries = self._limits.upstream_retries, _WORKER_RETRIES
+        retries = Retries(self._limits.upstream_retries)
         try:
-            while (error := await self._attempt(slot, upstream_retries, worker_retries)) is not None:
+            while (error := await self._attempt(slot, retries)) is not None:
                 self._emit(Retrying(time.time(), error))
-                if error.kind is FailureKind.WORKER_DIED:
-                    worker_retries -= 1
-                else:
-                    upstream_retries -= 1
+                retries.spend(error)
+                if error.kind is not FailureKind.WORKER_DIED:
                     await self._pause()
         finally:
             max_duration.cancel()
             stall_watch.cancel()
 
-    async def _attempt(self, slot: Slot, upstream_retries: int, worker_retries: int) -> ProxyError | None:
+    async def _attempt(self, slot: Slot, retries: Retries) -> ProxyError | None:
         """Make one attempt on one worker. Returns the error to retry after; None when the run has ended."""
         slot.working()
         self._meter.begin_attempt()
@@ -167,7 +160,7 @@ class Run:
             released = False
             try:
                 outcome = await self._stream(answer, slot, attempt)
-                if isinstance(outcome, Broken) and self._may_retry(outcome.error, upstream_retries, worker_retries):
+                if isinstance(outcome, Broken) and self._may_retry(outcome.error, retries):
                     self._meter.add_lost_attempt(outcome)
                     return outcome.error
                 if isinstance(outcome, Stopped) and not self._meter.request_sent:
@@ -191,7 +184,7 @@ class Run:
             body=turn.body,
             body_bytes=turn.body_bytes,
             betas=turn.betas,
-            raw_body=turn.raw_body,
+            raw_body=None if turn.raw_body is None else turn.raw_body.data,
             stream=turn.stream,
             verbatim=turn.verbatim,
             api_version=turn.api_version,
@@ -229,14 +222,16 @@ class Run:
         return outcome
 
     async def _forward(self, batch: Batch) -> None:
-        if any(event["type"] != "ping" for event in batch.events):
+        if not batch.events or any(event["type"] != "ping" for event in batch.events):
             self._last_progress = time.monotonic()
         headers = None if self._streaming else self.headers
         self._streaming = True
+        if self.turn.raw_body is not None:
+            self.turn.raw_body.drop()  # no retry follows
         event = Streamed(time.time(), batch.events, batch.raw, headers)
         self._emit(event)
-        self.event_buffer.put(replace(event, events=()) if batch.raw else event)
-        self._meter.add(batch.events)
+        self.event_buffer.put(Streamed(event.at, (), batch.raw) if batch.raw else event)
+        self._meter.add(batch)
         if self._meter.output_chars > (limit := self._limits.max_output_chars):
             self.stop(ProxyError(FailureKind.MAX_OUTPUT, f"The answer is longer than {limit} characters."))
         if self.event_buffer.full:
@@ -263,26 +258,19 @@ class Run:
             return
 
     async def _pause(self) -> None:
-        pause_s = _RETRY_PAUSE_S * (0.5 + random.random())  # noqa: S311 — jitter, not a secret
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
+            async with asyncio.timeout(pause_s()):
                 await self._stopped.wait()
 
-    def _may_retry(self, error: ProxyError, upstream_retries: int, worker_retries: int) -> bool:
-        if self._streaming or self._stopped.is_set():
-            return False
-        if error.kind is FailureKind.WORKER_DIED:
-            return worker_retries > 0
-        transient = error.kind is FailureKind.CONNECTION_LOST or (
-            error.upstream is not None and error.upstream.status in _RETRIED_STATUSES
-        )
-        return transient and upstream_retries > 0
+    def _may_retry(self, error: ProxyError, retries: Retries) -> bool:
+        return not self._streaming and not self._stopped.is_set() and retries.allow(error)
 
     async def _ending(self, outcome: Outcome, answer: Answer) -> Ending:
         usage = await self._meter.usage(outcome)
-        if isinstance(outcome, Completed):
+        too_long = self._meter.output_chars > self._limits.max_output_chars
+        if isinstance(outcome, Completed) and (answer.stalls or not too_long):  # else it arrived as a whole
             return Finished(time.time(), outcome.stop_reason, usage)
-        if isinstance(outcome, Stopped):
+        if isinstance(outcome, Completed | Stopped):
             return self._stopped_ending(usage, answer)
         return Failed(time.time(), outcome.error, usage, self._diagnostics(answer))
 

@@ -1,26 +1,27 @@
-"""Object graph of a process: engines, breaker, runs. Created once, drained on shutdown."""
+"""Runs of a process, with their engines and circuit breaker. Drained on shutdown."""
 
 import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from apiproxy.catalog import priced
-from apiproxy.conf import GatewaySettings, gateway_settings
+from apiproxy.catalog import Catalog
+from apiproxy.conf import GatewaySettings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import CancelReason, Usage
 from apiproxy.core.limits import LimitState
 from apiproxy.core.principal import Principal
-from apiproxy.core.turns import Turn
+from apiproxy.core.turns import EngineName, Turn
+from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard
 from apiproxy.engines.base import WorkerSnapshot
 from apiproxy.engines.sdk.launch import sweep
 from apiproxy.keys.authentication import require_allowed
-from apiproxy.limits.accounting import usage_accounting
+from apiproxy.limits.accounting import UsageAccounting
 from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot
 from apiproxy.runs.engines import Engines, worker_folders
 from apiproxy.runs.key_watch import KeyWatch
-from apiproxy.runs.observers import observers
+from apiproxy.runs.observers import Observers
 from apiproxy.runs.run import Run, RunLimits
-from apiproxy.sessions.recorder import recorder
+from apiproxy.sessions.recorder import SessionRecorder
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +36,25 @@ class _Active:
 
 
 class Runtime:
-    """Runs and their resources in this process. Created on the running event loop."""
+    """Runs and their resources in this process. Bound to one event loop."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        database: QueryGuard,
+        catalog: Catalog,
+        accounting: UsageAccounting,
+        sessions: SessionRecorder,
+        observers: Observers,
+    ) -> None:
+        self.drain_timeout_s = settings.drain_timeout_ms / 1000
+        self.warm = False
+        """True if `start` could prepare every engine in use."""
+        self._catalog = catalog
+        self._accounting = accounting
+        self._sessions = sessions
+        self._observers = observers
         self.engines = Engines(settings)
         self.breaker = Breaker(
             BreakerLimits(
@@ -54,10 +70,8 @@ class Runtime:
             upstream_retries=settings.upstream_retries,
         )
         self._active: dict[str, _Active] = {}
-        self._keys = KeyWatch(self.active_runs)
+        self._keys = KeyWatch(self.active_runs, database)
         self._draining = False
-        observers.register(usage_accounting)
-        observers.register(recorder)
         sweep(worker_folders(settings))
 
     @property
@@ -69,24 +83,20 @@ class Runtime:
         """Start a run within the limits of its key; returns the run and the state of the limits.
 
         mode: see `SessionRecorder.continued`. Raises as that, `require_allowed` (which checks the stored messages too),
-        `UsageAccounting.reserve` and `start` do, and ProxyError(UPSTREAM_DOWN) while the circuit is open, before the
-        request waits for a slot.
+        and `UsageAccounting.reserve` do, and ProxyError before the request waits for a slot: UPSTREAM_DOWN while the
+        circuit is open, DRAINING during the drain. All other errors are in the run's ending.
         """
         self.breaker.check(turn.caller.key_id)
-        turn = await recorder.continued(turn, mode)
-        await require_allowed(principal, turn.body, betas=turn.betas, body_bytes=turn.body_bytes)
-        limits = await usage_accounting.reserve(principal, turn)
+        turn = await self._sessions.continued(turn, mode)
+        await require_allowed(principal, turn.body, catalog=self._catalog, betas=turn.betas, body_bytes=turn.body_bytes)
+        limits = await self._accounting.reserve(principal, turn)
         try:
-            return self.start(turn), limits
+            return self._start_run(turn), limits
         except BaseException:  # including cancellation: no run will settle the reservation
-            usage_accounting.release(turn)
+            self._accounting.release(turn)
             raise
 
-    def start(self, turn: Turn) -> Run:
-        """Start a run.
-
-        Raises ProxyError(DRAINING) during the drain; all other errors are in the run's ending.
-        """
+    def _start_run(self, turn: Turn) -> Run:
         if self._draining:
             raise ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5)
         queued = self.engines.get(turn.engine)
@@ -96,9 +106,9 @@ class Runtime:
             admission=queued.admission,
             breaker=self.breaker,
             limits=self._limits,
-            publish=observers.publish,
-            price=_with_cost,
-            estimate=usage_accounting.estimate,
+            publish=self._observers.publish,
+            price=self._with_cost,
+            estimate=self._accounting.estimate,
         )
         task = asyncio.create_task(run.execute(), name=f"run {turn.id}")
         self._active[turn.id] = _Active(run, task)
@@ -125,18 +135,24 @@ class Runtime:
     def workers(self) -> list[WorkerSnapshot]:
         return self.engines.workers()
 
-    async def drain(self, timeout_s: float | None = None) -> None:
-        """Reject new runs, wait for the active ones up to a limit, stop the rest, and end the workers.
+    async def start(self) -> None:
+        """Prepare the engines in use."""
+        self.warm = await self.engines.warm(await self._engines_in_use())
 
-        timeout_s: overrides the limit from the settings.
-        """
+    async def _engines_in_use(self) -> frozenset[EngineName]:
+        """The catalogue's engines; empty if it cannot be read, and their first run prepares them."""
+        try:
+            return await self._catalog.engines()
+        except DatabaseUnavailableError:
+            return frozenset()
+
+    async def stop(self) -> None:
+        """Reject new runs, wait `drain_timeout_s` for the active ones, stop the rest, and end the workers."""
         self._draining = True
-        await self._wait_for_runs(self.settings.drain_timeout_ms / 1000 if timeout_s is None else timeout_s)
+        await self._wait_for_runs(self.drain_timeout_s)
         self.stop_all()
         await self._wait_for_runs(_FORCED_END_S)
         await self.engines.close()
-        observers.unregister(recorder)
-        observers.unregister(usage_accounting)
 
     def stop_all(self) -> None:
         """End every active run with an error for its client."""
@@ -148,34 +164,10 @@ class Runtime:
         if not self._active:
             self._keys.rest()
 
+    def _with_cost(self, turn: Turn, usage: Usage) -> Usage:
+        return self._catalog.priced(turn.model, usage, body=turn.body)
+
     async def _wait_for_runs(self, timeout_s: float) -> None:
         tasks = [active.task for active in self._active.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
-
-
-def _with_cost(turn: Turn, usage: Usage) -> Usage:
-    return priced(turn.model, usage, body=turn.body)
-
-
-class RuntimeHolder:
-    """Holder of the process's runtime, for views.
-
-    `serve` installs it; under another server it is created at the first request.
-    """
-
-    def __init__(self) -> None:
-        self._runtime: Runtime | None = None
-
-    def install(self, runtime: Runtime | None) -> None:
-        """Set the runtime of this process, or remove it."""
-        self._runtime = runtime
-
-    def current(self) -> Runtime:
-        """Return the runtime, creating it if there is none."""
-        if self._runtime is None:
-            self._runtime = Runtime(gateway_settings())
-        return self._runtime
-
-
-holder = RuntimeHolder()

@@ -26,6 +26,7 @@ from apiproxy.server.connection import ErrorBody, raw_request_id, request_id_hea
 from apiproxy.server.gated_request import KeyGate
 from apiproxy.server.incoming import IncomingRequest
 from apiproxy.server.listener import FairAccept, GatewayChannel
+from apiproxy.server.transport import DirectServer
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,15 @@ class GatewayRequest(IncomingRequest):
             self.channel.last_response(self.responseHeaders)
         if starts and self.server.extra_headers:
             message = {**message, "headers": [*message.get("headers", ()), *self.server.extra_headers]}
-        super().handle_reply(message)
+        transport = None if self.channel is None else self.channel.transport
+        if isinstance(transport, DirectServer):
+            transport.hold()
+            try:
+                super().handle_reply(message)
+            finally:
+                transport.send()
+        else:
+            super().handle_reply(message)
         if starts and not self.finished and self.channel is not None:
             self.registerProducer(self, True)
 
@@ -178,6 +187,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         """Accepts connections. shared: other processes accept from the same socket."""
         adopt: Any = reactor
         self._port = adopt.adoptStreamPort(listener.fileno(), listener.family, self.http_factory)
+        self._port.transport = DirectServer
         self.listen_success(self._port)
         if shared:
             self._fair_accept = FairAccept(self._port, lambda: len(self.http_factory.channels))

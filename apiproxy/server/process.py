@@ -15,18 +15,13 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from apiproxy.conf import GatewaySettings
+from apiproxy.core.lifecycle import BackgroundService, Lifecycle
 from apiproxy.core.offload import SWITCH_INTERVAL_S
-from apiproxy.db.checkpoint import Checkpoints
-from apiproxy.dialects.anthropic.count_tokens import counters
+from apiproxy.gateway import Gateway, install
 from apiproxy.http.body import MAX_BODY_BYTES
-from apiproxy.keys.cache import keyring
-from apiproxy.limits.accounting import usage_accounting
-from apiproxy.runs.runtime import Runtime, holder
 from apiproxy.server.child import ChildSide
 from apiproxy.server.daphne import GatewayServer
-from apiproxy.server.lifecycle import BackgroundService, Lifecycle, OnStop
-from apiproxy.server.services import DatabaseFileWatch, DemoUpstream, WorkerPool
-from apiproxy.sessions.recorder import recorder
+from apiproxy.server.demo import DemoUpstream
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +51,21 @@ class ServeProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: asyncio.Task[None] | None = None
         self._stopping = False
-        self._drain_s: float | None = 0.0
-        """Overrides the drain timeout of the settings; a failed start does not wait for runs."""
         self.failure: str | None = None
         application: ASGIApplication = import_string(settings.ASGI_APPLICATION)
         # After that import, which sets up Django again, and its logging with it.
-        self._site_services: list[BackgroundService] = [
-            import_string(it)(config) for it in settings.GATEWAY_BACKGROUND_SERVICES
-        ]
+        self._services: list[BackgroundService] = []
+        if config.credential.kind == "demo":
+            demo = DemoUpstream()
+            self._services.append(demo)
+            config = replace(config, credential=demo.credential)
+        self._gateway = Gateway(
+            config,
+            services=[import_string(it) for it in settings.GATEWAY_BACKGROUND_SERVICES],
+            close_connections=self._close_connections,
+        )
+        install(self._gateway)
+        self._services.append(self._gateway)
         self._server = GatewayServer(
             application=application,
             signal_handlers=False,
@@ -95,7 +97,7 @@ class ServeProcess:
     def _on_signal(self) -> None:
         if self._stopping:
             logger.warning("gateway.drain_cut_short")
-            holder.current().stop_all()
+            self._gateway.runtime.stop_all()
             return
         self._stopping = True
         if self._leaving is not None:
@@ -124,6 +126,7 @@ class ServeProcess:
                 self.failure = f"The gateway could not start: {_described(error)}"
             with contextlib.suppress(Exception):
                 logger.critical("gateway.start_failed", exc_info=error)
+            self._gateway.runtime.drain_timeout_s = 0.0
             try:
                 async with asyncio.timeout(_CLEANUP_S):
                     await self._lifecycle.stop()
@@ -133,35 +136,13 @@ class ServeProcess:
                 self._server.stop()
 
     async def _open(self) -> None:
-        config = self._config
-        if config.credential.kind == "demo":
-            demo = DemoUpstream()
-            await self._lifecycle.start([demo])
-            config = replace(config, credential=demo.credential)
-        runtime = Runtime(config)
-        holder.install(runtime)
-        counters.use(config.credential)
-        pool = WorkerPool(runtime, drain_s=lambda: self._drain_s)
-        await self._lifecycle.start(self._services(pool))
+        await self._lifecycle.start(self._services)
         if self._stopping:
             return
         _freeze_objects()
-        self._child.report_started(pool.warm)  # first: the supervisor may still answer connections with 503
+        # Before it listens: the supervisor may still answer connections with 503.
+        self._child.report_started(self._gateway.runtime.warm)
         self._server.listen(self._child.listener, shared=self._child.shared)
-
-    def _services(self, pool: WorkerPool) -> list[BackgroundService]:
-        """The services in the order in which they start; they stop in reverse."""
-        return [
-            DatabaseFileWatch(),
-            Checkpoints(),  # stops when everything else has been written
-            *self._site_services,
-            OnStop(keyring.settle),
-            OnStop(counters.aclose),
-            usage_accounting,
-            OnStop(recorder.stop),
-            OnStop(self._close_connections),
-            pool,
-        ]
 
     async def _close_connections(self) -> None:
         await self._server.close_sockets()
@@ -193,7 +174,8 @@ class ServeProcess:
         await self._stop(drain_s=left_s)
 
     async def _stop(self, drain_s: float | None = None) -> None:
-        self._drain_s = drain_s
+        if drain_s is not None:
+            self._gateway.runtime.drain_timeout_s = drain_s
         try:
             await self._lifecycle.stop()
         finally:

@@ -271,7 +271,3 @@ def _require_quota(stored_bytes: int) -> None:
 
 def _refused(message: str) -> ProxyError:
     return ProxyError(FailureKind.INVALID_REQUEST, message, param=MODE_HEADER)
-
-
-recorder = SessionRecorder()
-"""The recorder of this process."""

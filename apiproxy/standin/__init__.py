@@ -6,6 +6,6 @@ cannot choose one.
 
 from apiproxy.standin.app import StandIn
 from apiproxy.standin.script import ChooseScript, Script
-from apiproxy.standin.server import StandInServer, start
+from apiproxy.standin.server import StandInServer, listen, start
 
-__all__ = ["ChooseScript", "Script", "StandIn", "StandInServer", "start"]
+__all__ = ["ChooseScript", "Script", "StandIn", "StandInServer", "listen", "start"]

@@ -31,6 +31,7 @@ class Responder:
         self._receive = receive
         self._send = send
         self._disconnected = asyncio.Event()
+        self._pause: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> "Responder":
         self._watcher = asyncio.create_task(self._watch_client())
@@ -69,12 +70,17 @@ class Responder:
         await self._flush(batch, last=True)
 
     async def pause(self, seconds: float) -> None:
-        """Wait, at most until the client disconnects."""
+        """Wait, at most until the client disconnects. Once for each event of a slow stream, so without a task."""
+        loop = asyncio.get_running_loop()
+        self._pause = loop.create_future()
+        timer = loop.call_later(seconds, self._end_pause)
         try:
-            await asyncio.wait_for(self._disconnected.wait(), seconds)
-        except TimeoutError:
-            return
-        raise ResponseEndedError
+            if not self._disconnected.is_set():
+                await self._pause
+        finally:
+            timer.cancel()
+        if self._disconnected.is_set():
+            raise ResponseEndedError
 
     async def hang(self) -> None:
         """Wait until the client disconnects."""
@@ -109,3 +115,8 @@ class Responder:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._disconnected.set()
+        self._end_pause()
+
+    def _end_pause(self) -> None:
+        if self._pause is not None and not self._pause.done():
+            self._pause.set_result(None)

@@ -7,6 +7,7 @@ no TLS, and bodies need a Content-Length.
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -49,23 +50,27 @@ class StandInServer:
         await self._server.wait_closed()
 
 
-async def start(choose_script: ChooseScript = demo, *, pace_s: float = 0.0) -> StandInServer:
-    """Start a stand-in on a free loopback port.
+async def start(
+    choose_script: ChooseScript = demo, *, pace_s: float = 0.0, listener: socket.socket | None = None
+) -> StandInServer:
+    """Start a stand-in on a listening socket, or on a free loopback port.
 
     pace_s: seconds between the deltas of a stream.
     """
-    return await serve(StandIn(choose_script, pace_s=pace_s))
+    return await serve(StandIn(choose_script, pace_s=pace_s), listener or listen())
 
 
-async def serve(app: Application, host: str = "127.0.0.1", port: int = 0) -> StandInServer:
-    """Serve an application on the running event loop.
-
-    port: 0 for a free one. Raises OSError if it is in use.
-    """
+async def serve(app: Application, listener: socket.socket) -> StandInServer:
+    """Serve an application on the running event loop."""
     connections: set[_Connection] = set()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(app, connections), host, port)
+    server = await loop.create_server(lambda: _Connection(app, connections), sock=listener)
     return StandInServer(server, connections)
+
+
+def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
+    """Listening socket. port: 0 for a free one. Raises OSError if it is in use."""
+    return socket.create_server((host, port))
 
 
 class _BadRequestError(Exception):

@@ -19,11 +19,11 @@ import psutil
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connections
 
+from apiproxy.gateway import Gateway
 from observability.cluster.load import LoadHistory
 from observability.cluster.registry import DEAD_AFTER_S, HEARTBEAT_S, Heartbeat, MemberRegistry, Peer
 from observability.cluster.states import MAX_REPORTED_RUNS, Identity, MemberState, active_run, owner_of, queue_of
 from observability.payloads import Load, Queue, Upstream, worker_row
-from observability.runtime import ProcessRuntime
 from observability.tracing.recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -48,14 +48,15 @@ class Cluster:
         identity: Identity,
         registry: MemberRegistry,
         *,
-        runtime: ProcessRuntime,
+        gateway: Gateway,
         recorder: Recorder,
         redis_url: str | None = None,
         on_heartbeat: Callable[[], object] = lambda: None,
     ) -> None:
         self.identity = identity
         self._registry = registry
-        self._runtime = runtime
+        self._gateway = gateway
+        self._runtime = gateway.runtime
         self._recorder = recorder
         self._redis_url = redis_url
         self._on_heartbeat = on_heartbeat
@@ -126,7 +127,7 @@ class Cluster:
         }
 
     def queue(self) -> Queue:
-        return queue_of(self._runtime.queues())
+        return queue_of(self._runtime.engines.queues())
 
     def load(self) -> Load:
         return self._load.as_payload()
@@ -159,7 +160,7 @@ class Cluster:
 
     async def retire(self, worker_id: str) -> bool:
         """Retire a worker in any process; False if not found."""
-        if self._runtime.retire(worker_id):
+        if self._runtime.engines.retire(worker_id):
             return True
         owner = owner_of(await self.peers(), worker=worker_id)
         return owner is not None and await self._send(owner, RETIRE, worker_id)
@@ -193,7 +194,7 @@ class Cluster:
         if kind == CANCEL:
             self._runtime.cancel(subject)
         elif kind == RETIRE:
-            self._runtime.retire(subject)
+            self._runtime.engines.retire(subject)
 
     async def _publish_loop(self, pause_s: float) -> None:
         while True:
@@ -243,7 +244,7 @@ class Cluster:
     def _handle_lost(self, names: Sequence[str]) -> None:
         for name in names:
             logger.warning("cluster.process_lost", extra={"lost": name})
-            self._runtime.lost(name)
+            self._gateway.accounting.release_owner(name)
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, _with_connection_returned(work))

@@ -14,9 +14,10 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from apiproxy.conf import gateway_settings
+from apiproxy.gateway import gateway
 from observability.debug_api.access import DATABASE_TIMEOUT, with_timeout
 from observability.permissions import CHANGE, User, can_view_traces
-from observability.service import Service, holder
+from observability.service import Service
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def _staff_view(view: PageView[P], *, method: str, changes: bool) -> View[P]:
         look, change = await sync_to_async(_permissions)(user)
         if not look or (changes and not change):
             return error_page(request, 403, "Your account has read-only access." if look else _NO_ACCESS)
-        service = holder.current()
+        service = gateway().find(Service)
         if service is None:
             return error_page(request, 503, "The gateway is not running in this process.")
         ctx = PageContext(user=user, service=service, may_change=change)

@@ -8,9 +8,10 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, Jso
 from django.urls import reverse
 
 from apiproxy.conf import gateway_settings
+from apiproxy.gateway import gateway
 from observability.dashboard import demo
 from observability.dashboard.access import PageContext, action, error_page, page, render_page
-from observability.live.broadcast import broadcasters
+from observability.live.broadcast import Broadcaster
 from observability.serialize import settings_json
 
 logger = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 @page
 async def workers(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     """GET /dashboard/workers: CLI processes, kept up to date through the socket."""
-    broadcaster = broadcasters.current()
+    broadcaster = gateway().find(Broadcaster)
     assert broadcaster is not None  # the context has a service
     context = {
         "title": "Workers",
@@ -55,7 +56,7 @@ async def fill_demo(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     if not ctx.demo:
         return error_page(request, 404, "Demo data can be added in demo mode only.")
     count = await asyncio.to_thread(demo.fill)
-    if (broadcaster := broadcasters.current()) is not None:
+    if (broadcaster := gateway().find(Broadcaster)) is not None:
         broadcaster.invalidate_figures()
     messages.success(request, f"{count} demo requests of the last seven days were added.")
     return HttpResponseRedirect(reverse("dashboard:overview"))

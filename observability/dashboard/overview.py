@@ -2,15 +2,16 @@
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
+from apiproxy.gateway import gateway
 from observability.dashboard.access import PageContext, error_page, page, render_page
 from observability.dashboard.charts import DEFAULT_WINDOW, WINDOWS, read_charts
-from observability.live.broadcast import broadcasters
+from observability.live.broadcast import Broadcaster
 
 
 @page
 async def overview(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
     """The page, with a snapshot, so that it shows figures before the socket is open."""
-    broadcaster = broadcasters.current()
+    broadcaster = gateway().find(Broadcaster)
     assert broadcaster is not None  # the context has a service
     window = request.GET.get("window", DEFAULT_WINDOW)
     window = window if window in WINDOWS else DEFAULT_WINDOW

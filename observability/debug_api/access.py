@@ -10,8 +10,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.gateway import gateway
 from observability.permissions import Operator, authorise
-from observability.service import Service, holder
+from observability.service import Service
 
 P = ParamSpec("P")
 Response = Coroutine[Any, Any, HttpResponseBase]
@@ -52,7 +53,7 @@ def operator_view(method: str, *, changes: bool = False) -> Callable[[OperatorVi
         async def checked(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             if request.method not in allowed:
                 return error_response(405, "Method not allowed", headers={"Allow": ", ".join(allowed)})
-            service = holder.current()
+            service = gateway().find(Service)
             if service is None:
                 return error_response(503, "The gateway is not running in this process")
             try:

@@ -139,7 +139,7 @@ async def health_view(request: HttpRequest, service: Service, operator: Operator
     members, now = await service.cluster.members(), time.time()
     return json_response(
         {
-            "status": "degraded" if service.writer.failing or service.runtime.settlements().failing else "ok",
+            "status": "degraded" if service.writer.failing or service.gateway.accounting.failing else "ok",
             "version": VERSION,
             "pid": os.getpid(),
             **service.uptime.json(),

@@ -24,7 +24,7 @@ from observability.payloads import (
     WorkerRow,
     run_row,
 )
-from observability.service import Service, holder
+from observability.service import Service
 from observability.tracing.recorder import Listener
 from observability.tracing.trace_builder import ActiveTrace
 
@@ -74,10 +74,6 @@ class Broadcaster(Listener):
         self._has_ended_runs = True
         self._sent_at = 0.0
         service.recorder.add_listener(self)
-
-    @property
-    def service(self) -> Service:
-        return self._service
 
     def join(self, page: Page) -> None:
         """Send ticks to the page from now on; the first page starts the ticker."""
@@ -251,22 +247,3 @@ class Broadcaster(Listener):
 def encode(payload: Payload) -> str:
     """The payload as JSON text."""
     return orjson.dumps(payload).decode()
-
-
-class BroadcasterHolder:
-    """Access to the broadcaster of this process's service."""
-
-    def __init__(self) -> None:
-        self._broadcaster: Broadcaster | None = None
-
-    def current(self) -> Broadcaster | None:
-        """The broadcaster, created on first use; None if no service is installed."""
-        service = holder.current()
-        if service is None:
-            return None
-        if self._broadcaster is None or self._broadcaster.service is not service:
-            self._broadcaster = Broadcaster(service)
-        return self._broadcaster
-
-
-broadcasters = BroadcasterHolder()

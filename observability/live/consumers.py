@@ -13,7 +13,8 @@ from django.contrib.auth import get_user
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from observability.live.broadcast import Broadcaster, broadcasters, encode
+from apiproxy.gateway import gateway
+from observability.live.broadcast import Broadcaster, encode
 from observability.permissions import can_view_traces
 
 LOGIN_CHECK_S = 15.0
@@ -49,7 +50,7 @@ class DashboardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channe
         """Reject users without permission before accepting the socket."""
         self._caught_up_at = time.monotonic()
         user = self.scope["user"]
-        broadcaster = broadcasters.current()
+        broadcaster = gateway().find(Broadcaster)
         if broadcaster is None or not await database_sync_to_async(can_view_traces)(user):
             await self.close(code=SIGNED_OUT if not user.is_authenticated else FORBIDDEN)
             return

@@ -10,8 +10,9 @@ from django.core.exceptions import ValidationError
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, AuthenticationForm, UserChangeForm, UserCreationForm
 
+from apiproxy.gateway import gateway
 from apiproxy.http.request import client_address
-from apiproxy.keys.login_throttle import whole_seconds, wrong_passwords
+from apiproxy.keys.login_throttle import whole_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class ThrottledLogin(AuthenticationForm):  # type: ignore[misc]  # unfold has no
 
     def clean(self) -> Any:
         """Raises ValidationError for a wrong password, and for every login while the address is throttled."""
+        wrong_passwords = gateway().wrong_passwords
         address = client_address(self.request)
         if (wait_s := wrong_passwords.wait_s(address)) > 0:
             logger.warning("login.throttled", extra={"clientIp": address})

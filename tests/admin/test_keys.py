@@ -13,7 +13,8 @@ from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
 from django.test import Client
 
-from apiproxy.keys.cache import create_key, find
+from apiproxy.gateway import gateway
+from apiproxy.keys.cache import create_key
 from apiproxy.models import ApiKey, Model
 
 pytestmark = pytest.mark.django_db
@@ -51,7 +52,7 @@ def added(client: Client, **fields: object) -> str:
 
 def test_the_secret_of_a_new_key_is_shown_once_and_works(admin_client: Client) -> None:
     (secret,) = set(re.findall(r"sk-proxy-[0-9A-Za-z]{43}", added(admin_client)))
-    found = async_to_sync(find)(secret)
+    found = async_to_sync(gateway().keyring.find)(secret)
     assert found is not None
     assert found.label == "ci"
     key = ApiKey.objects.get()
@@ -121,7 +122,7 @@ def test_a_change_keeps_the_secret(admin_client: Client) -> None:
     data["budget_warn_percent"] = "90"
     response = admin_client.post(f"{KEYS}{key.pk}/change/", data, follow=True)
     assert "sk-proxy-" not in response.content.decode().replace(key.prefix, "")
-    found = async_to_sync(find)(secret)
+    found = async_to_sync(gateway().keyring.find)(secret)
     assert found is not None
     assert (found.label, found.scopes, found.priority) == ("renamed", frozenset({"admin"}), 5)
 
@@ -129,11 +130,11 @@ def test_a_change_keeps_the_secret(admin_client: Client) -> None:
 def test_revoke_selected_keys_at_once_and_log_the_user(admin_client: Client) -> None:
     key, secret = async_to_sync(create_key)("ci")
     other, other_secret = async_to_sync(create_key)("other")
-    assert async_to_sync(find)(secret) is not None
+    assert async_to_sync(gateway().keyring.find)(secret) is not None
     response = admin_client.post(KEYS, {"action": "revoke", "_selected_action": [key.pk]}, follow=True)
     assert "1 keys revoked" in response.content.decode()
-    assert async_to_sync(find)(secret) is None
-    assert async_to_sync(find)(other_secret) is not None
+    assert async_to_sync(gateway().keyring.find)(secret) is None
+    assert async_to_sync(gateway().keyring.find)(other_secret) is not None
     entry = LogEntry.objects.get()
     assert (entry.object_id, entry.user.get_username()) == (str(key.pk), "admin")
     key.refresh_from_db()

@@ -16,6 +16,7 @@ from pytest_django import Settings
 
 from apiproxy.conf import Credential
 from apiproxy.core.errors import ProxyError
+from apiproxy.db.guarded_query import QueryGuard
 from apiproxy.keys.authentication import require_dialect
 from apiproxy.keys.cache import Keyring, rotate, set_new_secret
 from apiproxy.limits.budget import day_of
@@ -123,7 +124,7 @@ def test_show_rotated_secret_once_and_log_rotation(admin_client: Client) -> None
 
 def test_accept_both_secrets_until_overlap_ends() -> None:
     clock = Clock(timezone.now().timestamp())
-    ring = Keyring(clock=clock, monotonic=clock)
+    ring = Keyring(QueryGuard(), clock=clock, monotonic=clock)
     key = ApiKey(name="rotating")
     old = set_new_secret(key)
     key.save()
@@ -157,7 +158,7 @@ def test_a_key_is_for_the_dialects_that_it_names() -> None:
     key = ApiKey(name="narrow", allowed_dialects=["openai"])
     secret = set_new_secret(key)
     key.save()
-    principal = async_to_sync(Keyring().find)(secret)
+    principal = async_to_sync(Keyring(QueryGuard()).find)(secret)
     assert principal is not None
     require_dialect(principal, "openai")
     with pytest.raises(ProxyError, match="anthropic API"):

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def catalog(clock: Clock) -> Catalog:
-    return Catalog(monotonic=clock, database=QueryGuard(monotonic=clock))
+    return Catalog(QueryGuard(monotonic=clock), monotonic=clock)
 
 
 def resolve(catalog: Catalog, name: str) -> ResolvedModel:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
-from apiproxy.core.message import MessageFold
+from apiproxy.core.message import MessageFold, unfold
+from apiproxy.engines.stream.validation import StreamValidator
 from tests.support.streams import JsonObject, batches, messages, stream_of
 
 
@@ -138,3 +139,39 @@ def test_keep_invalid_json_input_as_api_returns_it() -> None:
     )
 
     assert fold.message["content"][0]["input"] == {"INVALID_JSON": "no JSON"}
+
+
+@given(message=messages())
+def test_fold_of_unfolded_message_is_the_message(message: JsonObject) -> None:
+    before = json.dumps(message)
+    fold, validator = MessageFold(), StreamValidator()
+    events = list(unfold(message))
+
+    fold.add(events)
+
+    assert fold.message == message
+    assert all(map(validator.accepts, events))
+    assert json.dumps(message) == before
+
+
+@pytest.mark.parametrize("missing", ["stop_reason", "stop_sequence", "usage"])
+def test_unfold_message_without_optional_field(missing: str) -> None:
+    message = message_with({"type": "text", "text": ""}, {"type": "tool_use", "input": None}, {"type": "new"})
+    del message[missing]
+    fold = MessageFold()
+
+    fold.add(unfold(message))
+
+    fold.message.setdefault("usage", {})
+    assert fold.message == {"usage": {}, **message}
+
+
+def test_unfold_tool_input_nested_too_deeply_for_json() -> None:
+    deep: JsonObject = {}
+    for _ in range(2_000):
+        deep = {"a": deep}
+    tool = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": deep}
+
+    start = list(unfold(message_with(tool)))[1]
+
+    assert start["content_block"]["input"] is deep

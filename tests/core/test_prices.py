@@ -179,7 +179,7 @@ PRICED: list[tuple[str, str, dict[str, Any], float, str]] = [
 
 @pytest.fixture
 def catalog() -> Catalog:
-    catalog = Catalog(database=QueryGuard())
+    catalog = Catalog(QueryGuard())
     async_to_sync(catalog.resolve)("opus")
     return catalog
 

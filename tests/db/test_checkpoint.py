@@ -92,7 +92,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Checkpoints]:
 
     def watch(path: Path) -> Checkpoints:
         monkeypatch.setattr(checkpoints, "CHECK_S", 0.01)
-        monkeypatch.setattr(checkpoints, "_sqlite_file", lambda: path)
+        monkeypatch.setattr(checkpoints, "sqlite_path", lambda: path)
         return Checkpoints()
 
     return watch
@@ -127,7 +127,7 @@ async def test_goes_on_after_a_checkpoint_that_failed(
 
 
 async def test_does_nothing_for_another_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_sqlite_file", lambda: None)
+    monkeypatch.setattr(checkpoints, "sqlite_path", lambda: None)
     background_service = Checkpoints()
     await background_service.start()
     await background_service.stop()

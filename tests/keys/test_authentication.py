@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from apiproxy.catalog import ResolvedModel
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
+from apiproxy.gateway import gateway
 from apiproxy.keys.authentication import authenticate, client_ip, may_use, presented_secret, require, require_model
 from apiproxy.keys.cache import create_key, digest_of
 
@@ -23,9 +24,14 @@ def principal(*, scopes: tuple[str, ...] = ("api",), models: tuple[str, ...] = (
     return Principal(key_id=1, label="ci", scopes=frozenset(scopes), allowed_models=models)
 
 
+def ask(headers: Mapping[str, str]) -> Principal:
+    made = gateway()
+    return async_to_sync(authenticate)(headers, keyring=made.keyring, wrong_keys=made.wrong_keys)
+
+
 def refusal(headers: Mapping[str, str]) -> ProxyError:
     with pytest.raises(ProxyError) as caught:
-        async_to_sync(authenticate)(headers)
+        ask(headers)
     return caught.value
 
 
@@ -43,7 +49,7 @@ def test_a_key_is_taken_from_either_header() -> None:
         {"x-api-key": secret, "authorization": f"Bearer {secret}"},
         RequestFactory().get("/", headers={"X-Api-Key": secret}).headers,
     ):
-        assert async_to_sync(authenticate)(headers).key_id == key.pk
+        assert ask(headers).key_id == key.pk
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def find(ring: Keyring, secret: str) -> Principal | None:
 
 @pytest.fixture
 def ring(clock: Clock) -> Keyring:
-    return Keyring(clock=clock, monotonic=clock, database=QueryGuard(monotonic=clock))
+    return Keyring(QueryGuard(monotonic=clock), clock=clock, monotonic=clock)
 
 
 def test_a_secret_is_found_as_what_its_key_says(ring: Keyring) -> None:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from apiproxy.keys.cache import create_key, digest_of, ensure_env_key, find, set_new_secret, usable_keys
+from apiproxy.gateway import gateway
+from apiproxy.keys.cache import create_key, digest_of, ensure_env_key, set_new_secret, usable_keys
 from apiproxy.models import ApiKey
 
 BASE62 = set(string.ascii_letters + string.digits)
@@ -103,7 +104,7 @@ def test_the_environments_key_works_and_is_kept(settings: Settings) -> None:
     assert key.name == "env"
     assert set_env_key(settings, "the operator's own secret") == key
     assert ApiKey.objects.count() == 1
-    found = async_to_sync(find)("the operator's own secret")
+    found = async_to_sync(gateway().keyring.find)("the operator's own secret")
     assert found is not None
     assert found.scopes == {"api"}
 
@@ -113,8 +114,8 @@ def test_replace_environment_key_by_new_secret(settings: Settings) -> None:
     key = set_env_key(settings, "the operator's first secret")
     ApiKey.objects.update(priority=7)
     assert set_env_key(settings, "the operator's second secret") == key
-    assert async_to_sync(find)("the operator's first secret") is None
-    found = async_to_sync(find)("the operator's second secret")
+    assert async_to_sync(gateway().keyring.find)("the operator's first secret") is None
+    found = async_to_sync(gateway().keyring.find)("the operator's second secret")
     assert found is not None
     assert found.priority == 7
 
@@ -130,9 +131,9 @@ def test_keep_environment_key_revoked(settings: Settings) -> None:
     set_env_key(settings, "the operator's own secret")
     ApiKey.objects.update(revoked_at=datetime.now(UTC))
     set_env_key(settings, "the operator's own secret")
-    assert async_to_sync(find)("the operator's own secret") is None
+    assert async_to_sync(gateway().keyring.find)("the operator's own secret") is None
     set_env_key(settings, "the operator's new secret")
-    assert async_to_sync(find)("the operator's new secret") is not None
+    assert async_to_sync(gateway().keyring.find)("the operator's new secret") is not None
 
 
 @pytest.mark.django_db

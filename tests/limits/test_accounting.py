@@ -12,11 +12,13 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError
 from pytest_django import DjangoDbBlocker
 
+from apiproxy.catalog import Catalog
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import Cancelled, CancelReason, Ending, Failed, Finished, Usage
 from apiproxy.core.limits import NO_STATE, LimitError, LimitState
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Caller, Turn, new_id
+from apiproxy.db.guarded_query import QueryGuard
 from apiproxy.limits.accounting import UsageAccounting
 from apiproxy.models import ApiKey, Reservation
 from apiproxy.models import Usage as UsageRow
@@ -30,7 +32,7 @@ FINISHED = Finished(0.0, "end_turn", USED)
 
 @pytest.fixture
 async def usage_accounting() -> AsyncIterator[UsageAccounting]:
-    made = UsageAccounting()
+    made = UsageAccounting(Catalog(QueryGuard()))
     yield made
     await made.stop()
 
@@ -69,7 +71,7 @@ async def test_a_key_without_limits_costs_no_query(
         raise AssertionError("asked")
 
     monkeypatch.setattr(usage_accounting._worker, "call", never)
-    monkeypatch.setattr("apiproxy.limits.accounting.resolve", never)
+    monkeypatch.setattr(usage_accounting._catalog, "resolve", never)
     with django_db_blocker.block():
         assert await usage_accounting.reserve(principal, turn_of(key)) is NO_STATE
 

@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from apiproxy.keys.cache import find
+from apiproxy.gateway import gateway
 from apiproxy.models import ApiKey
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +26,7 @@ def run(*arguments: str) -> str:
 def test_the_secret_is_printed_and_works() -> None:
     output = run("ci")
     secret = next(word for word in output.split() if word.startswith("sk-proxy-"))
-    found = async_to_sync(find)(secret)
+    found = async_to_sync(gateway().keyring.find)(secret)
     assert found is not None
     assert found.label == "ci"
     assert found.scopes == {"api"}
@@ -38,7 +38,7 @@ def test_scripts_get_one_json_object() -> None:
     assert answer["scopes"] == ["api", "admin"]
     assert answer["allowed_models"] == ["opus", "claude-haiku-*"]
     assert answer["expires_at"] is None
-    found = async_to_sync(find)(answer["secret"])
+    found = async_to_sync(gateway().keyring.find)(answer["secret"])
     assert found is not None
     assert found.key_id == answer["id"]
 

@@ -1,8 +1,10 @@
 """Turns, events and gateways for the tests of this folder."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.conf import settings
 
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
 from apiproxy.core.events import (
@@ -22,9 +24,13 @@ from apiproxy.core.events import (
 from apiproxy.core.text import storable
 from apiproxy.core.turns import Caller, EngineName, Turn, new_id
 from apiproxy.engines.base import WorkerSnapshot
+from apiproxy.gateway import Gateway as ProcessGateway
+from apiproxy.gateway import gateway
 from apiproxy.runs.admission import QueueSnapshot
 from apiproxy.runs.circuit_breaker import BreakerSnapshot, BreakerState
-from observability.runtime import ProcessRuntime, Settlements
+from apiproxy.runs.runtime import Runtime
+from observability.live.broadcast import Broadcaster
+from observability.service import Service
 from observability.tracing.trace_builder import ActiveTrace
 
 NOW = 1_790_000_000.0
@@ -117,21 +123,27 @@ def draft_of(turn: Turn, events: Sequence[Event]) -> ActiveTrace:
     return draft
 
 
-@dataclass
-class Gateway(ProcessRuntime):
-    """A runtime with fixed answers, which records what it is asked to end."""
+class Gateway(ProcessGateway):
+    """A gateway whose runtime has fixed answers and records what it is asked to end."""
 
-    cancellable: set[str] = field(default_factory=set)
-    cancelled: list[str] = field(default_factory=list)
-    retirable: set[str] = field(default_factory=set)
-    dead: list[str] = field(default_factory=list)
-    own_queues: dict[EngineName, QueueSnapshot] = field(
-        default_factory=lambda: {"sdk": QueueSnapshot(active=1, waiting=2, max=5)}
-    )
-    settled: Settlements = field(default_factory=lambda: Settlements(0, False, 0))
+    def __init__(self, *, cancellable: Collection[str] = (), retirable: Collection[str] = ()) -> None:
+        super().__init__(settings.GATEWAY)
+        self.cancellable, self.retirable = set(cancellable), set(retirable)
+        self.cancelled: list[str] = []
+        self.own_queues: dict[EngineName, QueueSnapshot] = {"sdk": QueueSnapshot(active=1, waiting=2, max=5)}
+        self.runtime = cast("Runtime", _Runtime(self))
+
+
+@dataclass
+class _Runtime:
+    gateway: Gateway
+
+    @property
+    def engines(self) -> "_Runtime":
+        return self
 
     def queues(self) -> dict[EngineName, QueueSnapshot]:
-        return self.own_queues
+        return self.gateway.own_queues
 
     def upstream(self) -> BreakerSnapshot:
         return BreakerSnapshot(state=BreakerState.OPEN, failures=10, opened=3, retry_after_s=2.5)
@@ -140,17 +152,18 @@ class Gateway(ProcessRuntime):
         return [worker(), worker(id="w2", pid=4712, state="busy", run_id="req_x", model="claude-sonnet-5")]
 
     def cancel(self, run_id: str) -> bool:
-        self.cancelled.append(run_id)
-        return run_id in self.cancellable
+        self.gateway.cancelled.append(run_id)
+        return run_id in self.gateway.cancellable
 
     def retire(self, worker_id: str) -> bool:
-        return worker_id in self.retirable
+        return worker_id in self.gateway.retirable
 
-    def lost(self, process: str) -> None:
-        self.dead.append(process)
 
-    def settlements(self) -> Settlements:
-        return self.settled
+def serve(service: Service) -> Service:
+    """The views of this process show the service."""
+    gateway().add(service)
+    gateway().add(Broadcaster(service))
+    return service
 
 
 def worker(**changes: Any) -> WorkerSnapshot:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from apiproxy.core.events import Streamed
 from apiproxy.models import Session, Usage
 from observability.dashboard.waterfall import waterfall
 from observability.models import Trace
-from observability.service import Config, Service, holder, install
+from observability.service import Config, Service
 from observability.stats.rollup import Sums
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.redact import Redactor
@@ -37,6 +36,7 @@ from tests.observability.builders import (
     message_start,
     opening,
     refused,
+    serve,
 )
 from tests.observability.dashboards import make_key, make_user, set_demo
 
@@ -58,11 +58,10 @@ def gateway() -> Gateway:
 
 
 @pytest.fixture
-def service(gateway: Gateway, tmp_path: Path, settings: Settings) -> Iterator[Service]:
+def service(gateway: Gateway, tmp_path: Path, settings: Settings) -> Service:
     settings.ALLOWED_HOSTS = ["testserver"]
     set_demo(settings, False)
-    yield install(gateway, Config(log_dir=tmp_path, retention_days=30))
-    holder.install(None)
+    return serve(Service(gateway, Config(log_dir=tmp_path, retention_days=30)))
 
 
 @pytest.fixture

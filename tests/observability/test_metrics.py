@@ -99,9 +99,9 @@ def test_counters_never_fall_whatever_the_upstream_says() -> None:
 def state_of(gateway: Gateway, process: str) -> MemberState:
     return {
         "process": process, "node": "here", "pid": 1, "started": NOW, "at": NOW, "rss": 1, "active": 0, "runs": [],
-        "queue": queue_of(gateway.queues()),
+        "queue": queue_of(gateway.runtime.engines.queues()),
         "upstream": {"state": "open", "failures": 10, "opened": 3},
-        "workers": [worker_row(worker, node="here", process=process) for worker in gateway.workers()],
+        "workers": [worker_row(worker, node="here", process=process) for worker in gateway.runtime.workers()],
     }  # fmt: skip
 
 

@@ -19,10 +19,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from apiproxy.core.errors import FailureKind
 from apiproxy.core.events import Event
 from apiproxy.db import process_id
-from apiproxy.runs.observers import observers
 from observability import service as service_module
 from observability.models import Trace
-from observability.service import Config, Service, holder, install
+from observability.service import Config, Service
 from observability.stats import figures
 from tests.observability.builders import Gateway, answer, course, failed, finished, left, make_turn, opening, refused
 from tests.support.waiting import eventually
@@ -33,13 +32,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Service]:
     config = Config(log_dir=folder, retention_days=30, process=process_id.owner(), is_gone=process_id.is_gone)
-    service = install(Gateway(), config)
+    service = Service(Gateway(), config)
     await service.start()
     try:
         yield service
     finally:
         await service.stop(10)
-        holder.install(None)
 
 
 _ENDINGS: list[tuple[str, str, Event, int]] = [
@@ -54,14 +52,14 @@ _ENDINGS: list[tuple[str, str, Event, int]] = [
 ]
 
 
-async def _client(number: int, requests: int, expected: dict[str, tuple[str, str]]) -> None:
+async def _client(service: Service, number: int, requests: int, expected: dict[str, tuple[str, str]]) -> None:
     dice = random.Random(number)
     for _ in range(requests):
         status, reason, ending, steps = dice.choice(_ENDINGS)
         turn = make_turn(key_id=None if status == "refused" else number % 3)
         expected[turn.id] = status, reason
         for event in [*[*opening(), *answer()][:steps], ending]:
-            observers.publish(turn, event)
+            service.gateway.observers.publish(turn, event)
             if dice.random() < 0.2:
                 await asyncio.sleep(0)
 
@@ -69,7 +67,7 @@ async def _client(number: int, requests: int, expected: dict[str, tuple[str, str
 async def test_add_up_thousand_rows_of_eight_clients(tmp_path: Path) -> None:
     expected: dict[str, tuple[str, str]] = {}
     async with serving(tmp_path) as service:
-        await asyncio.gather(*(_client(number, 125, expected) for number in range(8)))
+        await asyncio.gather(*(_client(service, number, 125, expected) for number in range(8)))
         assert await asyncio.to_thread(service.writer.flush, 30)
         sums = await figures.totals()
         await service.update_metrics()
@@ -112,27 +110,27 @@ async def test_show_active_request_until_it_ends(tmp_path: Path) -> None:
     async with serving(tmp_path) as service:
         turn = make_turn()
         for event in opening():
-            observers.publish(turn, event)
+            service.gateway.observers.publish(turn, event)
         assert [draft.id for draft in service.active()] == [turn.id]
         await _reaches(turn.id, "active")
-        observers.publish(turn, finished())
+        service.gateway.observers.publish(turn, finished())
         assert service.active() == []
         await _reaches(turn.id, "completed")
 
 
 async def test_the_last_records_are_written_when_the_service_stops(tmp_path: Path) -> None:
     turn = make_turn()
-    async with serving(tmp_path):
+    async with serving(tmp_path) as service:
         for event in course():
-            observers.publish(turn, event)
+            service.gateway.observers.publish(turn, event)
 
     assert (await Trace.objects.aget(pk=turn.id)).status == "completed"
 
 
 async def test_nothing_is_heard_after_the_stop(tmp_path: Path) -> None:
-    async with serving(tmp_path):
+    async with serving(tmp_path) as service:
         pass
-    observers.publish(make_turn(), refused())
+    service.gateway.observers.publish(make_turn(), refused())
 
     assert not await Trace.objects.aexists()
 
@@ -142,10 +140,10 @@ async def test_a_database_that_is_away_at_the_start_stops_nothing(
 ) -> None:
     monkeypatch.setattr(service_module, "_START_S", 0.0)
     with caplog.at_level(logging.WARNING):
-        async with serving(tmp_path):
+        async with serving(tmp_path) as service:
             turn = make_turn()
             for event in course():
-                observers.publish(turn, event)
+                service.gateway.observers.publish(turn, event)
 
     assert "trace.start_failed" in caplog.text
     assert await Trace.objects.filter(pk=turn.id).aexists()
@@ -158,18 +156,17 @@ import django
 django.setup()
 from pathlib import Path
 from apiproxy.db import process_id
-from apiproxy.runs.observers import observers
-from observability.service import Config, install
+from observability.service import Config, Service
 from tests.observability.builders import Gateway, course, make_turn, opening
 
 async def main():
     config = Config(log_dir=Path("/nonexistent"), retention_days=30, process=process_id.owner())
-    service = install(Gateway(), config)
+    service = Service(Gateway(), config)
     await service.start()
     for number in range(40):
         turn = make_turn()
         for event in course() if number % 2 else opening():
-            observers.publish(turn, event)
+            service.gateway.observers.publish(turn, event)
     await asyncio.to_thread(service.writer.flush, 30)
     print("written", flush=True)
     await asyncio.sleep(60)

@@ -6,15 +6,21 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from apiproxy.catalog import Catalog
 from apiproxy.conf import AllowLists
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
-from apiproxy.keys.authentication import require_allowed
+from apiproxy.db.guarded_query import QueryGuard
+from apiproxy.keys import authentication
 from apiproxy.models import Model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 OPUS = "claude-opus-4-6"
+
+
+async def require_allowed(key: Principal, body: dict[str, Any], **options: Any) -> None:
+    await authentication.require_allowed(key, body, catalog=Catalog(QueryGuard()), **options)
 
 
 def principal(**lists: tuple[str, ...]) -> Principal:

@@ -8,9 +8,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.principal import Principal
+from apiproxy.gateway import gateway
 from apiproxy.keys.authentication import authenticate
 from apiproxy.keys.cache import create_key
-from apiproxy.keys.login_throttle import wrong_passwords
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
@@ -27,6 +28,11 @@ def log_in(password: str, *, address: str = "198.51.100.1", **headers: str) -> H
     return Client().post("/admin/login/", form, REMOTE_ADDR=address, headers=headers)  # type: ignore[return-value]
 
 
+def ask(headers: dict[str, str], *, address: str) -> Principal:
+    made = gateway()
+    return async_to_sync(authenticate)(headers, keyring=made.keyring, wrong_keys=made.wrong_keys, address=address)
+
+
 def test_throttle_only_that_address_after_ten_wrong_passwords(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -36,6 +42,7 @@ def test_throttle_only_that_address_after_ten_wrong_passwords(
     assert shut.status_code == 200
     assert b"Too many failed logins" in shut.content
     assert log_in(PASSWORD, address="198.51.100.2").status_code == 302
+    wrong_passwords = gateway().wrong_passwords
     later = wrong_passwords._monotonic() + 61
     monkeypatch.setattr(wrong_passwords, "_monotonic", lambda: later)
     assert log_in(PASSWORD).status_code == 302
@@ -50,7 +57,6 @@ def test_an_invented_address_does_not_help(settings: Settings) -> None:
 def test_throttle_wrong_keys_but_not_good_ones() -> None:
     _, good = async_to_sync(create_key)("good")
     _, fresh = async_to_sync(create_key)("fresh")
-    ask = async_to_sync(authenticate)
     assert ask({"x-api-key": good}, address="198.51.100.1").label == "good"
     refusals = []
     for number in range(60):
@@ -68,5 +74,5 @@ def test_throttle_wrong_keys_but_not_good_ones() -> None:
 def test_requests_without_a_key_do_not_count() -> None:
     for _ in range(60):
         with pytest.raises(ProxyError) as caught:
-            async_to_sync(authenticate)({}, address="198.51.100.1")
+            ask({}, address="198.51.100.1")
         assert caught.value.kind is FailureKind.UNAUTHENTICATED

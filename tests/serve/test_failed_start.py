@@ -22,7 +22,7 @@ STAGES = (
     "proxy_site.operations:Observability.__init__",
     "proxy_site.operations:Observability.start",
     "proxy_site.operations:Observability.start:KeyboardInterrupt",
-    "apiproxy.limits.accounting:usage_accounting.start",
+    "apiproxy.limits.accounting:UsageAccounting.start",
     "apiproxy.engines.sdk.pool:Pool.warm:SystemExit",
     "observability.logs.handler:LineBuffer.emit:TypeError",  # what no lock did on Python 3.13
     "apiproxy.models:ApiKey.save",

@@ -107,7 +107,7 @@ async def test_closing_ends_open_connections_and_is_quick() -> None:
 async def test_a_taken_port_is_an_error() -> None:
     server = await start()
 
-    with pytest.raises(OSError, match="address already in use"):
+    with pytest.raises(OSError, match="Address already in use"):
         await start(port=server.port)
 
     await server.close()

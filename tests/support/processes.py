@@ -55,12 +55,18 @@ class LoggedProcess:
     """A child whose output goes to a file, so that no full pipe can stop it and a failed test can show it."""
 
     def __init__(
-        self, arguments: Sequence[str], *, log: Path, env: Mapping[str, str], stdin: int = subprocess.PIPE
+        self,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str],
+        stdin: int = subprocess.PIPE,
+        python: str = sys.executable,
     ) -> None:
         self.log = log
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
-                [*tied_to_this_process(), sys.executable, *arguments],
+                [*tied_to_this_process(), python, *arguments],
                 stdin=stdin,
                 stdout=output,
                 stderr=output,

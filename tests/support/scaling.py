@@ -21,7 +21,6 @@ from apiproxy.core.json_pieces import PiecesError
 from apiproxy.core.json_values import ValueBudget, exact_values, max_value_count
 from apiproxy.core.prices import Prices, PriceTable
 from apiproxy.dialects.anthropic.parse import check_body, with_default_max_tokens
-from apiproxy.dialects.anthropic.token_counter import estimate_tokens
 from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
 from apiproxy.dialects.openai.responses.content import encode_thinking
 from apiproxy.dialects.openai.responses.parse import StoredHistory, read_responses, translate_responses
@@ -34,6 +33,7 @@ from apiproxy.keys.allow_lists import Policy
 from apiproxy.keys.allow_lists import check_body as check_policy
 from apiproxy.limits.estimate import estimated_usage, input_tokens, max_usage
 from apiproxy.limits.pricing import unpriced_fields
+from apiproxy.limits.token_counter import estimate_tokens
 from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.kept import decode_within, encode
 from apiproxy.sessions.lineage import chain_of

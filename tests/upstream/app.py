@@ -7,7 +7,7 @@ from apiproxy.standin.asgi import Application
 from apiproxy.standin.errors import send_error
 from apiproxy.standin.prompt import Body, last_user_text
 from apiproxy.standin.responder import Responder
-from apiproxy.standin.server import serve
+from apiproxy.standin.server import listen, serve
 from tests.upstream.answer import directed_answer
 from tests.upstream.directives import Directives, Flaky, parse
 from tests.upstream.recorder import Recorder, RecordingApp
@@ -27,7 +27,7 @@ async def start(
     app: Application = DirectedStandIn()
     if recorder is not None:
         app = RecordingApp(app, recorder, expose=expose_recorder)
-    return await serve(app, host, port)
+    return await serve(app, listen(host, port))
 
 
 class DirectedStandIn(StandIn):

@@ -7,27 +7,26 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
-from apiproxy.catalog import resolve
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
-from apiproxy.core.turns import Turn
+from apiproxy.core.turns import RawBody, Turn
+from apiproxy.core.upstream_headers import BETA_HEADER, api_version, client_headers
 from apiproxy.dialects.anthropic import count_tokens, errors, models
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
 from apiproxy.dialects.anthropic.parse import beta_names, check_body, check_thread, with_default_max_tokens
 from apiproxy.dialects.anthropic.raw_body import body_for_upstream
 from apiproxy.dialects.anthropic.stream import AnthropicStream
+from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import respond
-from apiproxy.http.upstream_headers import BETA_HEADER, api_version, client_headers
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
-from apiproxy.runs.runtime import holder
 from apiproxy.sessions.conversation_id import conversation_id
-from apiproxy.sessions.recorder import MODE_HEADER, recorder
+from apiproxy.sessions.recorder import MODE_HEADER
 
 api = NinjaAPI(title="Anthropic dialect", urls_namespace="anthropic", docs_url=None, openapi_url=None)
 
@@ -54,14 +53,14 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
         turn = await _turn(request, principal, raw, body, received_at=received_at)
         del raw
         check_thread(body, turn.engine)
-        run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
+        run, limits = await gateway().runtime.begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         publish_rejection(request, error, dialect="anthropic", principal=principal, body=body)
         raise
     encoder = AnthropicStream(turn.id) if turn.stream else None
     heartbeat_s = gateway_settings().heartbeat_ms / 1000
     response = await respond(run, dialect=AnthropicDialect(), encoder=encoder, heartbeat_s=heartbeat_s)
-    for name, value in (limit_headers(limits) | await recorder.headers(run.turn)).items():
+    for name, value in (limit_headers(limits) | await gateway().sessions.headers(run.turn)).items():
         response[name] = value
     return response
 
@@ -72,7 +71,7 @@ async def _turn(
     body_bytes = len(raw)
     version, betas = api_version(request.headers), beta_names(request.headers.get(BETA_HEADER))
     checked = await offload(body_bytes, check_body, body)
-    model = await resolve(checked.model)
+    model = await gateway().catalog.resolve(checked.model)
     require_model(principal, model)
     max_tokens = default_max_tokens(principal.limits, model)
     upstream_body = None
@@ -98,7 +97,7 @@ async def _turn(
         headers=client_headers(request.headers, betas=betas),
         conversation_id=conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
-        raw_body=upstream_body,
+        raw_body=None if upstream_body is None else RawBody(upstream_body),
         verbatim=True,
         beta_api=request.GET.get("beta") == "true",
     )

@@ -2,49 +2,17 @@
 
 from django.http import HttpRequest, JsonResponse
 
-from apiproxy.catalog import resolve
-from apiproxy.conf import Credential, gateway_settings
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
+from apiproxy.core.upstream_headers import BETA_HEADER, VERSION_HEADER, api_version, client_headers
 from apiproxy.dialects.anthropic.parse import beta_names, check_body
-from apiproxy.dialects.anthropic.token_counter import TokenCounter, estimate_tokens
+from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, take_body
-from apiproxy.http.upstream_headers import BETA_HEADER, VERSION_HEADER, api_version, client_headers
 from apiproxy.keys.authentication import require_allowed, require_model
-from apiproxy.limits.count_tokens import limiter
+from apiproxy.limits.token_counter import estimate_tokens
 
 ESTIMATE_HEADER = "x-proxy-token-count"
 """Sent with the value `estimate` if the count is not the upstream's own."""
-
-
-class Counters:
-    """Token counter for the current credential, which changes in demo mode."""
-
-    def __init__(self) -> None:
-        self._counter: TokenCounter | None = None
-        self._credential: Credential | None = None
-
-    def use(self, credential: Credential) -> None:
-        """Sets the credential; without it, that of the settings is used. (A demo's differs from the settings.)"""
-        self._credential = credential
-
-    async def current(self) -> TokenCounter:
-        """The counter for the current credential."""
-        credential = self._credential or gateway_settings().credential
-        if self._counter is None or self._counter.credential != credential:
-            old, self._counter = self._counter, TokenCounter(credential)
-            if old is not None:
-                await old.aclose()
-        return self._counter
-
-    async def aclose(self) -> None:
-        """Close the connections to the upstream; called at shutdown."""
-        if self._counter is not None:
-            await self._counter.aclose()
-
-
-counters = Counters()
-"""Process-wide instance."""
 
 
 async def count_tokens(request: HttpRequest, principal: Principal) -> JsonResponse:
@@ -53,7 +21,7 @@ async def count_tokens(request: HttpRequest, principal: Principal) -> JsonRespon
     The body is forwarded unchanged except for aliases in `model`. Raises ProxyError; LimitError if the key has made too
     many such requests.
     """
-    with limiter.counting(principal.key_id, principal.limits.requests_per_minute):
+    with gateway().count_limiter.counting(principal.key_id, principal.limits.requests_per_minute):
         return await _count(request, principal)
 
 
@@ -63,10 +31,10 @@ async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
     body = await read_json_object(raw)
     del raw
     version, betas = api_version(request.headers), beta_names(request.headers.get(BETA_HEADER))
-    model = await resolve((await offload(body_bytes, check_body, body)).model)
+    model = await gateway().catalog.resolve((await offload(body_bytes, check_body, body)).model)
     require_model(principal, model)
-    await require_allowed(principal, body, betas=betas, body_bytes=body_bytes)
-    counter = await counters.current()
+    await require_allowed(principal, body, catalog=gateway().catalog, betas=betas, body_bytes=body_bytes)
+    counter = gateway().token_counter
     count = None
     if counter.exact:
         count = await counter.count(

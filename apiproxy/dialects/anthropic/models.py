@@ -7,9 +7,10 @@ from typing import Any
 
 from django.http import HttpRequest, JsonResponse, QueryDict
 
-from apiproxy.catalog import CatalogModel, catalog
+from apiproxy.catalog import CatalogModel
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
+from apiproxy.gateway import gateway
 from apiproxy.keys.authentication import may_use
 
 DEFAULT_LIMIT = 20
@@ -105,7 +106,7 @@ def as_anthropic_and_openai(model: CatalogModel) -> dict[str, Any]:
 
 
 async def _allowed_models(principal: Principal) -> list[CatalogModel]:
-    return [model for model in await catalog.models() if model.enabled and may_use(principal, model)]
+    return [model for model in await gateway().catalog.models() if model.enabled and may_use(principal, model)]
 
 
 def _page_request(query: QueryDict, *, limit: int | None) -> PageRequest:

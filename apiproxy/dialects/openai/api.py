@@ -8,13 +8,14 @@ from typing import Any, Generic, TypeVar
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
-from apiproxy.catalog import ResolvedModel, resolve
+from apiproxy.catalog import ResolvedModel
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.json_encoding import dumps
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
+from apiproxy.core.upstream_headers import session_headers
 from apiproxy.dialects.openai import errors, models
 from apiproxy.dialects.openai.chat.completion import completion
 from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
@@ -28,16 +29,15 @@ from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
 from apiproxy.dialects.openai.responses.stream import ResponsesStream
 from apiproxy.dialects.openai.translate.ignored import HEADER
 from apiproxy.dialects.openai.translate.messages_body import Target, Translation
+from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import StreamEncoder, respond
-from apiproxy.http.upstream_headers import session_headers
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
-from apiproxy.runs.runtime import holder
 from apiproxy.sessions.conversation_id import conversation_id
-from apiproxy.sessions.recorder import MODE_HEADER, recorder
+from apiproxy.sessions.recorder import MODE_HEADER
 
 api = NinjaAPI(title="OpenAI dialect", urls_namespace="openai", docs_url=None, openapi_url=None)
 
@@ -178,7 +178,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         )
         # For a rejection from here on: the client's own body would stay in memory beside its translation.
         body = {**turn.body, "model": turn.requested_model, "stream": turn.stream}
-        run, limits = await holder.current().begin(principal, turn, mode=request.headers.get(MODE_HEADER))
+        run, limits = await gateway().runtime.begin(principal, turn, mode=request.headers.get(MODE_HEADER))
     except ProxyError as error:
         publish_rejection(request, error, dialect="openai", principal=principal, body=body)
         raise
@@ -188,7 +188,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
         encoder=prepared.stream if turn.stream else None,
         heartbeat_s=gateway_settings().heartbeat_ms / 1000,
     )
-    for name, value in (limit_headers(limits) | await recorder.headers(run.turn)).items():
+    for name, value in (limit_headers(limits) | await gateway().sessions.headers(run.turn)).items():
         response[name] = value
     if prepared.translation.ignored:
         response[HEADER] = ", ".join(prepared.translation.ignored)
@@ -205,7 +205,7 @@ async def _translated(
     body_bytes: int,
 ) -> tuple[Prepared, Turn]:
     parsed = await offload(body_bytes, endpoint.read, body)
-    model = await resolve(parsed.model)
+    model = await gateway().catalog.resolve(parsed.model)
     require_model(principal, model)
     context = Context(
         principal=principal,

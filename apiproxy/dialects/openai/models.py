@@ -4,8 +4,9 @@ from typing import Any
 
 from django.http import JsonResponse
 
-from apiproxy.catalog import CatalogModel, catalog
+from apiproxy.catalog import CatalogModel
 from apiproxy.core.principal import Principal
+from apiproxy.gateway import gateway
 from apiproxy.keys.authentication import may_use
 
 _LISTED = ("active", "deprecated")
@@ -13,7 +14,7 @@ _LISTED = ("active", "deprecated")
 
 async def list_models(principal: Principal) -> JsonResponse:
     """List the models available to the key, newest first, in OpenAI's format."""
-    models = [model for model in await catalog.models() if model.enabled and may_use(principal, model)]
+    models = [model for model in await gateway().catalog.models() if model.enabled and may_use(principal, model)]
     return JsonResponse({"object": "list", "data": [_entry(model) for model in models if model.lifecycle in _LISTED]})
 
 

@@ -3,16 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 import aiohttp
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.offload import offload
 from apiproxy.engines.base import Batch, EngineRequest, Outcome
-from apiproxy.engines.http.errors import error_of_response, lost_connection
-from apiproxy.engines.http.payload import request_headers, response_headers, written
+from apiproxy.engines.http.errors import LOST, error_of_response, lost_connection
+from apiproxy.engines.http.payload import Piece, request_headers, response_headers
 from apiproxy.engines.http.stream import EventStream
-from apiproxy.engines.http.upstream import Upstream
+from apiproxy.engines.http.upstream import Upstream, whole_body
 
 WHOLE_HEADERS_TIMEOUT_S = 600.0
 """For the headers of a response that is not streamed: they come with the answer. The API's own limit for these."""
@@ -20,8 +21,7 @@ _ERROR_TIMEOUT_S = 5.0
 _MAX_ERROR_BYTES = 1024 * 1024
 _MAX_WHOLE_BYTES = 64 * 1024 * 1024
 _END_TIMEOUT_S = 1.0
-"""How long a complete stream may take to close; its connection can be used again then."""
-_LOST = (aiohttp.ClientError, OSError, TimeoutError)
+"""How long a stream may go on after its `message_stop`; if it has closed, its connection can be used again."""
 
 
 class HttpAnswer:
@@ -30,8 +30,8 @@ class HttpAnswer:
     pid = None
     stderr_tail = ""
 
-    def __init__(self, request: EngineRequest, upstream: Upstream, pieces: list[bytes | memoryview]) -> None:
-        self._request = request
+    def __init__(self, request: EngineRequest, upstream: Upstream, pieces: list[Piece]) -> None:
+        self._request = replace(request, body={}, raw_body=None)  # large, and freed once it has been sent
         self._upstream = upstream
         self._pieces = pieces
         self._stream = EventStream(verbatim=request.verbatim)
@@ -63,14 +63,11 @@ class HttpAnswer:
             while self._stream.outcome is None and not self._stopping:
                 if self._response is None:
                     batch = await self._begin()
-                elif data := await self._response.content.readany():
-                    batch = self._stream.feed(data)
                 else:
-                    batch = None
-                    self._stream.end()
+                    batch = await self._read()
                 if batch is not None and not self._stopping:
                     return batch
-        except _LOST as error:
+        except LOST as error:
             if not self._stopping:
                 lost, unsent = lost_connection(error)
                 self._stream.broken(lost, unsent=unsent)
@@ -95,22 +92,29 @@ class HttpAnswer:
                 self._response = self._sending.result()
         if self._response is None:
             return
-        if self._stream.complete and not self._stopping:
-            with contextlib.suppress(*_LOST):
-                async with asyncio.timeout(_END_TIMEOUT_S):
-                    await self._response.content.readany()
         self._response.close()  # without effect if it has ended, because its connection is in the pool then
 
     async def _send(self) -> aiohttp.ClientResponse:
-        request, pieces = self._request, self._pieces
-        size_bytes = sum(map(len, pieces))
+        request = self._request
         async with asyncio.timeout(None if request.stream else WHOLE_HEADERS_TIMEOUT_S):
             return await self._upstream.post(
                 "/v1/messages?beta=true" if request.beta_api else "/v1/messages",
-                headers=request_headers(request, size_bytes=size_bytes),
-                data=pieces[0] if len(pieces) == 1 else written(pieces),
+                headers=request_headers(request, size_bytes=sum(map(len, self._pieces))),
+                pieces=self._pieces,
                 on_sent=request.on_sent,
             )
+
+    async def _read(self) -> Batch | None:
+        """Wait for bytes of the stream, and not for long once it is complete."""
+        assert self._response is not None
+        try:
+            async with asyncio.timeout(_END_TIMEOUT_S if self._stream.complete else None):
+                data = await self._response.content.readany()
+        except TimeoutError:
+            data = b""
+        except RuntimeError as error:  # aiohttp's own, where the connection was closed by the engine
+            raise aiohttp.ClientConnectionError(str(error)) from error
+        return self._stream.feed(data) if data else self._stream.end()
 
     async def _begin(self) -> Batch | None:
         """Wait for the response's headers, and for the body of an error or of a response that is not streamed."""
@@ -132,7 +136,7 @@ class HttpAnswer:
                 message = "The upstream's answer is not an event stream."
                 self._stream.broken(ProxyError(FailureKind.CONNECTION_LOST, message))
             return None
-        body = await _read(response, limit=_MAX_WHOLE_BYTES)
+        body = await whole_body(response, limit=_MAX_WHOLE_BYTES)
         if body is None:
             message = "The upstream's answer is too large."
             self._stream.broken(ProxyError(FailureKind.MAX_OUTPUT, message))
@@ -142,18 +146,7 @@ class HttpAnswer:
     async def _error(self, response: aiohttp.ClientResponse) -> ProxyError:
         """The upstream's error; without its body if that takes too long or is too large."""
         body = None
-        with contextlib.suppress(*_LOST):
+        with contextlib.suppress(*LOST):
             async with asyncio.timeout(_ERROR_TIMEOUT_S):
-                body = await _read(response, limit=_MAX_ERROR_BYTES)
+                body = await whole_body(response, limit=_MAX_ERROR_BYTES)
         return error_of_response(response.status, body or b"", self._headers)
-
-
-async def _read(response: aiohttp.ClientResponse, *, limit: int) -> bytes | None:
-    """The whole body, None if it is larger."""
-    parts, size = [], 0
-    while data := await response.content.readany():
-        parts.append(data)
-        size += len(data)
-        if size > limit:
-            return None
-    return b"".join(parts)

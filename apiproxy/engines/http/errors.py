@@ -15,6 +15,8 @@ _ANY_STATUS = 500
 _BAD_GATEWAY = 502
 _REDIRECTS = range(300, 400)
 _MAX_MESSAGE_CHARS = 16_000
+LOST = (aiohttp.ClientError, OSError, TimeoutError)
+"""Failures of a connection."""
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 
 

@@ -12,7 +12,9 @@ import orjson
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """Of one event. The largest that the API is known to send, results of server tools, have a few hundred KB."""
 
-_FRAME_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_FRAME_END = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
+_LINE_ENDS = b"\r\n"
+_LONGEST_LINE_END = 2
 
 
 class FrameTooLargeError(ValueError):
@@ -23,56 +25,51 @@ class FrameSplitter:
     """Cuts a stream at the blank lines that end its events."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []  # of an event whose end has not arrived
-        self._size = 0
+        self._held = bytearray()  # of an event whose end has not arrived
 
     def feed(self, data: bytes) -> bytes:
         """The complete events so far, each with its blank line. Raises FrameTooLargeError."""
-        # The blank line may have begun in the data before.
-        if self._parts and (len(self._parts[-1]) < 3 or self._parts[-1][-1] in b"\r\n"):
-            data = self._parts.pop() + data
-            self._size = sum(map(len, self._parts))
-        end = _last_end(data)
-        if end < 0:
-            self._keep(data)
-            return b""
-        complete = b"".join((*self._parts, data[:end]))
-        self._parts, self._size = [], 0
-        self._keep(data[end:])
+        if not self._held:
+            end = _last_end(data)
+            complete = data[:end]
+        else:
+            tail = bytes(self._held[-_LONGEST_LINE_END:])  # the blank line may have begun in the data before
+            end = max(0, _last_end(tail + data) - len(tail))
+            complete = bytes(self._held) + data[:end] if end else b""
+        if complete:
+            self._held = bytearray(data[end:])
+        else:
+            self._held += data
+        if len(self._held) > MAX_FRAME_BYTES:
+            raise FrameTooLargeError
         return complete
 
     @property
     def rest(self) -> bytes:
         """The bytes of an event that was not finished."""
-        return b"".join(self._parts)
-
-    def _keep(self, data: bytes) -> None:
-        if data:
-            self._parts.append(data)
-            self._size += len(data)
-        if self._size > MAX_FRAME_BYTES:
-            raise FrameTooLargeError
+        return bytes(self._held)
 
 
 def _last_end(data: bytes) -> int:
-    end = data.rfind(b"\n\n")
-    end = end + 2 if end >= 0 else -1
     if b"\r" in data:
-        end = max((match.end() for match in _FRAME_END.finditer(data)), default=-1)
-    return end
+        return max((match.end() for match in _FRAME_END.finditer(data)), default=0)
+    end = data.rfind(b"\n\n")
+    return end + 2 if end >= 0 else 0
 
 
 def frames_in(complete: bytes) -> list[bytes]:
     """The events, without their blank lines."""
-    if b"\r" in complete:
-        return [frame for frame in _FRAME_END.split(complete) if frame]
-    return [frame for frame in complete.split(b"\n\n") if frame]
+    if b"\r" not in complete:
+        return [frame for frame in complete.split(b"\n\n") if frame]
+    # The blank line of \r\n\r\n may seem complete before its last byte, which then begins the next event.
+    return [event for frame in _FRAME_END.split(complete) if (event := frame.strip(_LINE_ENDS))]
 
 
 def data_of(frame: bytes) -> bytes:
     """Data of one event: its `data` lines, joined. Empty for a comment."""
     head, found, data = frame.partition(b"data: ")
-    if found and b"\n" not in data and b"\r" not in data and (not head or head.endswith((b"\n", b"\r"))):
+    simple = b"data:" not in head and (not head or head.endswith((b"\n", b"\r")))
+    if found and simple and b"\n" not in data and b"\r" not in data:
         return data
     lines = [line[5:].removeprefix(b" ") for line in frame.splitlines() if line.startswith(b"data:")]
     return b"\n".join(lines)

@@ -1,16 +1,22 @@
 """Body and headers of an upstream request."""
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from apiproxy.core.json_encoding import dump_pieces, dumps
 from apiproxy.core.offload import LARGE_BYTES
 from apiproxy.engines.base import EngineRequest
 
+Piece = bytes | memoryview
+
 _PIECE_BYTES = 256 * 1024
 """A larger body is written in pieces: one long write would hold up the event loop."""
 
+_CONTROL = re.compile(r"[\x00-\x08\n-\x1f\x7f]")
+"""aiohttp rejects some of these in a header, and the upstream the others."""
 
-def request_body(request: EngineRequest) -> list[bytes | memoryview]:
+
+def request_body(request: EngineRequest) -> list[Piece]:
     """The received body, or the encoded one; in pieces if it is large. Raises RecursionError for too deep a nesting."""
     if request.raw_body is not None:
         return _pieces(request.raw_body)
@@ -27,7 +33,7 @@ def request_headers(request: EngineRequest, *, size_bytes: int) -> dict[str, str
     headers = {
         "accept": "application/json",
         "content-type": "application/json",
-        **request.headers,
+        **{name: _as_received(value) for name, value in request.headers.items() if not _CONTROL.search(value)},
         "anthropic-version": request.api_version,
         "content-length": str(size_bytes),
     }
@@ -36,13 +42,21 @@ def request_headers(request: EngineRequest, *, size_bytes: int) -> dict[str, str
     return headers
 
 
-async def written(pieces: Sequence[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
+def _as_received(value: str) -> str:
+    """A header's value as aiohttp must get it: it writes UTF-8, while servers decode the bytes as Latin-1."""
+    try:
+        return value if value.isascii() else value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
+
+
+async def written(pieces: Sequence[Piece]) -> AsyncIterator[Piece]:
     """The pieces, with a chance for other tasks between them."""
     for piece in pieces:
         yield piece
 
 
-def _pieces(body: bytes) -> list[bytes | memoryview]:
+def _pieces(body: bytes) -> list[Piece]:
     if len(body) <= _PIECE_BYTES:
         return [body]
     view = memoryview(body)

@@ -48,13 +48,14 @@ class EventStream:
         if not received:
             return None
         events: list[StreamEvent] = []
-        for frame in frames_in(received):
+        frames = frames_in(received)
+        for number, frame in enumerate(frames):
             if not (data_bytes := data_of(frame)):
                 continue
             event = parse_json(data_bytes)
             if isinstance(event, dict) and event.get("type") == "error":
                 self.broken(error_of_event(event, data_bytes))
-                received = received[: received.index(frame)]
+                received = received[: _start_of(received, frames, number)]
                 break
             self._add(event, events)
             if self.outcome is not None:
@@ -72,33 +73,39 @@ class EventStream:
             message = "The upstream's answer is not one of the Messages API."
             self.broken(ProxyError(FailureKind.CONNECTION_LOST, message))
             return None
-        self.end()
+        self._finish()
         return Batch(events, body if self._verbatim else b"")
 
-    def end(self) -> None:
-        """The upstream has closed the response."""
-        if self.outcome is not None:
-            return
+    def end(self) -> Batch | None:
+        """The upstream has closed the response. Returns what it sent after its last event."""
         if self._complete:
-            self.outcome = Completed(stop_reason=self._stop_reason or "", usage=self.usage())
+            self._finish()
         else:
             self.broken(ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost."))
+        rest = self._splitter.rest
+        return Batch((), rest) if rest and self._complete and self._verbatim else None
 
     def broken(self, error: ProxyError, *, unsent: bool = False) -> None:
         """End with this error, unless the message is complete."""
         if self._complete:
-            self.end()
+            self._finish()
         elif self.outcome is None:
             self.outcome = Broken(error=error, usage=self.usage(), unsent=unsent)
 
     def stopped(self) -> None:
-        """End because `stop` was called."""
-        if self.outcome is None:
+        """End because `stop` was called, unless the message is complete."""
+        if self._complete:
+            self._finish()
+        elif self.outcome is None:
             self.outcome = Stopped(usage=self.usage())
 
     def usage(self) -> Usage:
         """The upstream's counts so far; estimated if some were out of range."""
         return self._usage.usage(estimated=self._counts_clamped)
+
+    def _finish(self) -> None:
+        if self.outcome is None:
+            self.outcome = Completed(stop_reason=self._stop_reason or "", usage=self.usage())
 
     def _add(self, event: Any, events: list[StreamEvent]) -> None:
         if isinstance(event, dict) and event.get("type") in _WITH_USAGE:
@@ -133,6 +140,14 @@ class EventStream:
                 self._usage.add(event.get("usage"))
             elif event.get("type") == "message_stop":
                 self._complete = True
+
+
+def _start_of(received: bytes, frames: list[bytes], number: int) -> int:
+    """Position of a frame: the same bytes may stand in one before it."""
+    position = 0
+    for frame in frames[:number]:
+        position = received.index(frame, position) + len(frame)
+    return received.index(frames[number], position)
 
 
 def _is_message(value: Any) -> bool:

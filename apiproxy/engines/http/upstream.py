@@ -4,13 +4,18 @@ They come from the same variables as those of the CLI, so that both engines reac
 """
 
 import ssl
+import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
 
 import aiohttp
 from yarl import URL
+
+from apiproxy.core.custom_headers import VARIABLE, parse_custom_headers
+from apiproxy.core.upstream_headers import VERSION_HEADER
+from apiproxy.engines.http.payload import Piece, written
 
 CONNECT_TIMEOUT_S = 10.0
 _KEEP_ALIVE_S = 15.0
@@ -19,7 +24,10 @@ _DNS_TTL_S = 60
 _READ_BUFFER_BYTES = 16 * 1024
 """Reading pauses at twice this size until the client has taken what is there."""
 _MAX_HEADER_BYTES = 64 * 1024
-_CLOSE_TIMEOUT_S = 2.0
+_MAX_STALE = 3
+"""Connections tried in vain for one request: after a restart of the upstream several in the pool may be closed."""
+_STALE_WITHIN_S = 1.0
+"""Longer than a round trip. A connection lost later was lost while the upstream worked on the request."""
 _OWN_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # of the library, not wanted
 _ENCODINGS = "gzip, deflate, br, zstd"
 
@@ -35,25 +43,33 @@ class Upstream:
         self._max_connections = max_connections
         self._proxy = proxy_for(self._base_url, env)
         self._ssl = ssl_context(env) if URL(self._base_url).scheme == "https" or self._proxy else None
-        self._headers = {"accept-encoding": _ENCODINGS, **credential_headers(env)}
+        self._headers = {"accept-encoding": _ENCODINGS, "connection": "keep-alive", **credential_headers(env)}
         self._session: aiohttp.ClientSession | None = None
 
     async def post(
-        self, path: str, *, headers: Mapping[str, str], data: Any, on_sent: Callable[[], None]
+        self, path: str, *, headers: Mapping[str, str], pieces: Sequence[Piece], on_sent: Callable[[], None]
     ) -> aiohttp.ClientResponse:
         """Send a request and wait for the response's headers. The caller closes or releases the response.
 
-        headers: lower-case; the operator's own and the credential take precedence. on_sent: called when the first bytes
-        of the request are on their way. Raises aiohttp.ClientError.
+        headers: lower-case; the operator's own and the credential take precedence. pieces: the body. on_sent: called
+        when the first bytes of the request are on their way. Raises aiohttp.ClientError.
         """
-        return await self._opened().post(
-            URL(self._base_url + path, encoded=True),
-            data=data,
-            headers={**headers, **self._headers},
-            proxy=self._proxy,
-            allow_redirects=False,
-            trace_request_ctx=on_sent,
-        )
+        stale = 0
+        while True:
+            sending = _Sending(on_sent)
+            try:
+                return await self._opened().post(
+                    URL(self._base_url + path, encoded=True),
+                    data=pieces[0] if len(pieces) == 1 else written(pieces),
+                    headers={**headers, **self._headers},
+                    proxy=self._proxy,
+                    allow_redirects=False,
+                    trace_request_ctx=sending,
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                stale += 1
+                if stale > _MAX_STALE or not sending.stale:
+                    raise
 
     async def close(self) -> None:
         """Close all connections; later requests open new ones."""
@@ -71,12 +87,15 @@ class Upstream:
                 ssl=self._ssl or True,
             )
             trace = aiohttp.TraceConfig()
-            trace.on_request_headers_sent.append(_call_on_sent)
+            trace.on_connection_reuseconn.append(_note_reused)
+            trace.on_request_headers_sent.append(_note_sent)
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),  # cookies of one key's response must not go with another's request
                 skip_auto_headers=_OWN_HEADERS,
-                timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=CONNECT_TIMEOUT_S),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=2 * CONNECT_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S
+                ),  # connect: a proxy's answer too
                 read_bufsize=_READ_BUFFER_BYTES,
                 max_line_size=_MAX_HEADER_BYTES,
                 max_field_size=_MAX_HEADER_BYTES,
@@ -85,26 +104,50 @@ class Upstream:
         return self._session
 
 
-async def _call_on_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
-    context.trace_request_ctx()
+@dataclass(slots=True)
+class _Sending:
+    """One attempt to send a request. sent_at: monotonic time, 0 before."""
+
+    on_sent: Callable[[], None]
+    reused: bool = False
+    sent_at: float = 0.0
+
+    @property
+    def stale(self) -> bool:
+        """True if a failure now means that the upstream had closed the idle connection when the request was sent."""
+        return self.reused and (not self.sent_at or time.monotonic() - self.sent_at < _STALE_WITHIN_S)
+
+
+async def _note_reused(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    context.trace_request_ctx.reused = True
+
+
+async def _note_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    sending: _Sending = context.trace_request_ctx
+    sending.sent_at = time.monotonic()
+    sending.on_sent()
+
+
+async def whole_body(response: aiohttp.ClientResponse, *, limit: int) -> bytes | None:
+    """The whole body, None if it is larger."""
+    parts, size = [], 0
+    while data := await response.content.readany():
+        parts.append(data)
+        size += len(data)
+        if size > limit:
+            return None
+    return b"".join(parts)
 
 
 def credential_headers(env: Mapping[str, str]) -> dict[str, str]:
     """The operator's own headers and the credential, by lower-case name."""
-    headers = dict(custom_headers(env.get("ANTHROPIC_CUSTOM_HEADERS", "")))
+    headers = {name.lower(): value for name, value in parse_custom_headers(env.get(VARIABLE, ""))}
+    headers.pop(VERSION_HEADER, None)  # the client's is used
     if token := env.get("ANTHROPIC_AUTH_TOKEN"):
         headers["authorization"] = f"Bearer {token}"
     if key := env.get("ANTHROPIC_API_KEY"):
         headers["x-api-key"] = key
     return headers
-
-
-def custom_headers(lines: str) -> Iterator[tuple[str, str]]:
-    """Headers in ANTHROPIC_CUSTOM_HEADERS: `Name: value`, one per line."""
-    for line in lines.splitlines():
-        name, colon, value = line.partition(":")
-        if colon and name.strip():
-            yield name.strip().lower(), value.strip()
 
 
 def ssl_context(env: Mapping[str, str]) -> ssl.SSLContext:

@@ -24,13 +24,13 @@ from apiproxy.core.errors import ProxyError
 from apiproxy.engines.sdk.errors import error_in, error_of_retry, is_retried_by_cli, without_redactions
 from apiproxy.engines.sdk.message_buffer import Message, MessageBuffer
 from apiproxy.engines.sdk.pipes import READ_BYTES, Lines, StderrBackpressure, open_reader, read_lines
+from apiproxy.engines.sdk.priority import lower_priority
 
 logger = logging.getLogger(__name__)
 
 CONTROL_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 1.0
 _WRITE_BYTES = 256 * 1024
-_NICENESS = 5
 _STDERR_LINES = 50
 _TURN_TYPES = frozenset({"stream_event", "assistant", "result"})
 _CONTROL_TYPES = frozenset({"control_request", "control_response", "control_cancel_request"})
@@ -92,7 +92,7 @@ class CliTransport(Transport):
             raise
         finally:
             os.close(write_end)
-        _lower_priority(self._process.pid)
+        lower_priority(self._process.pid)
         self._stderr_task = asyncio.create_task(self._read_stderr(read_end))
 
     async def write(self, data: str) -> None:
@@ -282,17 +282,6 @@ class CliTransport(Transport):
         if self._buffer is not None:
             self._buffer.close()
         self._on_exit()
-
-
-def _lower_priority(pid: int) -> None:
-    """Give the server precedence over the process, because all clients wait for the server.
-
-    Linux may schedule by session (autogroup); then the session's niceness counts.
-    """
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS))
 
 
 def _noop() -> None:

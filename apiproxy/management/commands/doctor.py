@@ -19,10 +19,11 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from apiproxy.catalog import resolve, stored_engines
+from apiproxy.catalog import Catalog, stored_engines
 from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.turns import EngineName
+from apiproxy.db.guarded_query import QueryGuard
 from apiproxy.engines.sdk.launch import bundled_cli
 from apiproxy.keys.cache import usable_keys
 from apiproxy.management.doctor import (
@@ -99,7 +100,7 @@ class Command(BaseCommand):
         if not migrated:
             message, hint = f"not made: what {name} means is in the database", "Run `manage.py migrate` first."
             return Finding(check=Check.LIVE, level=Level.FAIL, message=message, hint=hint)
-        model = async_to_sync(resolve)(name)
+        model = async_to_sync(Catalog(QueryGuard()).resolve)(name)
         start = time.monotonic()
         try:
             answer = asyncio.run(self._turn(replace(settings, engine=model.engine), model.id))

@@ -14,19 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Model as OpenAIModel
 
-from apiproxy.catalog import CatalogModel, catalog
+from apiproxy.catalog import CatalogModel
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.models import PageRequest, list_models, page, retrieve_model
+from apiproxy.gateway import gateway
 from apiproxy.models import Model
 from apiproxy.models.names import validate_capabilities
 
 ANTHROPIC = {"anthropic-version": "2023-06-01"}
-
-
-@pytest.fixture(autouse=True)
-def _forget_what_was_in_memory() -> None:
-    catalog.forget()
 
 
 def principal(*models: str) -> Principal:
@@ -99,7 +95,7 @@ def test_tell_the_capabilities_of_a_known_model(model_id: str, efforts: set[str]
 @pytest.mark.django_db
 def test_an_administrators_description_is_listed() -> None:
     Model.objects.filter(pk="claude-opus-5").update(description="", capabilities={"batch": {"supported": False}})
-    catalog.forget()
+    gateway().catalog.forget()
 
     item = one("claude-opus-5")
 

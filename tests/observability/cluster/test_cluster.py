@@ -10,7 +10,6 @@ from django.db import DatabaseError
 from prometheus_client import values
 from prometheus_client.parser import text_string_to_metric_families
 
-from apiproxy.runs.observers import observers
 from observability.cluster import cluster as cluster_module
 from observability.cluster import registry as registry_module
 from observability.cluster.registry import DEAD_AFTER_S, SILENT_AFTER_S, MemberRegistry
@@ -145,10 +144,9 @@ async def test_show_and_cancel_other_processes_by_database_alone(
     monkeypatch.setattr(cluster_module, "CACHE_S", 0.0)
     gateway = Gateway(retirable={"w2"})
     async with serving(tmp_path, "north", gateway) as north, serving(tmp_path, "south", Gateway()) as south:
-        observers.unregister(south.recorder)  # only north records the run
         turn = make_turn()
         for event in opening():
-            observers.publish(turn, event)
+            gateway.observers.publish(turn, event)
         gateway.cancellable = {turn.id}
 
         async def shown() -> list[tuple[str, str]]:
@@ -158,11 +156,11 @@ async def test_show_and_cancel_other_processes_by_database_alone(
             return await shown() == [(turn.id, "north")]
 
         await eventually_async(is_shown)
-        south.runtime.cancellable.clear()  # type: ignore[attr-defined]  # a builder
+        south.gateway.cancellable.clear()  # type: ignore[attr-defined]  # a builder
         assert await south.cluster.cancel(turn.id)
         await eventually_async(lambda: turn.id in gateway.cancelled)
         assert not await south.cluster.cancel("req_unknown")
-        observers.publish(turn, finished())
+        gateway.observers.publish(turn, finished())
         assert (await north.cluster.members())[1]["node"] == "south"
     assert not await Member.objects.aexists()
 

@@ -1,7 +1,7 @@
 """GET /debug/… and POST …/cancel: the names that scripts read, who may ask, and what each costs."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from observability.debug_api import access
 from observability.debug_api import urls as observability_urls
 from observability.models import Trace
 from observability.permissions import Operator
-from observability.service import Config, Service, holder, install
+from observability.service import Config, Service
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.redact import Redactor
 from observability.tracing.store import Record, Store, write_traces
@@ -38,6 +38,7 @@ from tests.observability.builders import (
     message_start,
     opening,
     refused,
+    serve,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
@@ -76,11 +77,9 @@ def caller(monkeypatch: pytest.MonkeyPatch) -> Caller:
 
 
 @pytest.fixture
-def service(gateway: Gateway, tmp_path: Path, settings: Settings) -> Iterator[Service]:
+def service(gateway: Gateway, tmp_path: Path, settings: Settings) -> Service:
     settings.ALLOWED_HOSTS = ["testserver"]
-    made = install(gateway, Config(log_dir=tmp_path, retention_days=30))
-    yield made
-    holder.install(None)
+    return serve(Service(gateway, Config(log_dir=tmp_path, retention_days=30)))
 
 
 @pytest.fixture

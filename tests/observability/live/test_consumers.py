@@ -15,11 +15,12 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 
 from apiproxy.core.events import Queued, Streamed
+from apiproxy.gateway import gateway
 from observability.live import consumers
-from observability.live.broadcast import MAX_ROWS, TICK_S, broadcasters
-from observability.service import Config, Service, holder, install
+from observability.live.broadcast import MAX_ROWS, TICK_S, Broadcaster
+from observability.service import Config, Service
 from proxy_site.asgi import application
-from tests.observability.builders import Gateway, course, failed, finished, make_turn, opening, text_delta
+from tests.observability.builders import Gateway, course, failed, finished, make_turn, opening, serve, text_delta
 from tests.observability.dashboards import make_user
 from tests.support.waiting import eventually_async
 
@@ -31,9 +32,8 @@ MOST_A_SECOND = 5
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    yield install(Gateway(), Config(log_dir=tmp_path, retention_days=30))
-    holder.install(None)
+def service(tmp_path: Path) -> Service:
+    return serve(Service(Gateway(), Config(log_dir=tmp_path, retention_days=30)))
 
 
 def cookie_of(**user: Any) -> bytes:
@@ -231,11 +231,11 @@ async def test_do_no_work_without_watchers(service: Service, cookie: bytes) -> N
     await socket.disconnect()
     await eventually_async(lambda: not ticking(), within_s=5)
     assert TICK_S >= 1 / MOST_A_SECOND
-    assert broadcasters.current() is not None
+    assert gateway().find(Broadcaster) is not None
 
 
 async def test_broken_page_does_not_keep_ticks_from_others(service: Service) -> None:
-    broadcaster = broadcasters.current()
+    broadcaster = gateway().find(Broadcaster)
     assert broadcaster is not None
     received: list[str] = []
 

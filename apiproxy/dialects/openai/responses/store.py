@@ -17,7 +17,7 @@ from apiproxy.dialects.openai.responses.parse import ResponsesReply, StoredHisto
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
 from apiproxy.dialects.openai.translate.ignored import invalid_field
-from apiproxy.sessions.recorder import recorder
+from apiproxy.gateway import gateway
 
 
 async def load_history(
@@ -38,7 +38,7 @@ async def load_history(
     if request.previous_response_id is None:
         return StoredHistory(response_id=response_id)
     previous = request.previous_response_id
-    history = await recorder.kept(
+    history = await gateway().sessions.kept(
         principal.key_id, previous, request_id=request_id, beside=request.input, body_bytes=body_bytes
     )
     if history is None:
@@ -54,7 +54,7 @@ async def _has_room(request: ResponsesRequest, principal: Principal, *, request_
     if request.store is False:
         return True
     try:
-        await recorder.require_room(principal.key_id, body_bytes=body_bytes, request_id=request_id)
+        await gateway().sessions.require_room(principal.key_id, body_bytes=body_bytes, request_id=request_id)
     except ProxyError as error:
         if error.kind is not FailureKind.TOO_LARGE or request.store or request.previous_response_id is not None:
             raise
@@ -72,7 +72,7 @@ async def retrieve(principal: Principal, response_id: str, *, request_id: str) -
 
     Raises ProxyError: NOT_FOUND, or DATABASE_UNAVAILABLE.
     """
-    answer = await recorder.answer(principal.key_id, response_id, request_id=request_id)
+    answer = await gateway().sessions.answer(principal.key_id, response_id, request_id=request_id)
     if answer is None:
         raise _not_found(response_id)
     form = answer["form"]
@@ -84,7 +84,7 @@ async def delete(principal: Principal, response_id: str, *, request_id: str) -> 
 
     Raises ProxyError: NOT_FOUND, or DATABASE_UNAVAILABLE.
     """
-    if not await recorder.forget(principal.key_id, response_id, request_id=request_id):
+    if not await gateway().sessions.forget(principal.key_id, response_id, request_id=request_id):
         raise _not_found(response_id)
     return {"id": response_id, "object": "response", "deleted": True}
 

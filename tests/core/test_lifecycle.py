@@ -2,7 +2,7 @@
 
 import pytest
 
-from apiproxy.server.lifecycle import Lifecycle, OnStop
+from apiproxy.core.lifecycle import Lifecycle, OnStop
 
 
 class Recording:

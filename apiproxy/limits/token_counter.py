@@ -2,26 +2,28 @@
 
 import asyncio
 import math
-import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import httpx2
-import orjson
-
 from apiproxy.conf import Credential
-from apiproxy.core.custom_headers import VARIABLE, parse_custom_headers
-from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
+from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.json_encoding import dump_pieces, dumps
 from apiproxy.core.offload import OFFLOAD_BYTES, offload
 from apiproxy.core.turns import DEFAULT_API_VERSION
-from apiproxy.http.upstream_headers import VERSION_HEADER
+from apiproxy.core.upstream_headers import VERSION_HEADER
+from apiproxy.engines.http.errors import LOST, error_of_response, lost_connection
+from apiproxy.engines.http.frames import parse_json
+from apiproxy.engines.http.payload import response_headers
+from apiproxy.engines.http.upstream import Upstream, whole_body
 
 COUNT_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 5.0
 
 _MISSING_ENDPOINT_STATUSES = (404, 405, 501)
-_LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=10, keepalive_expiry=30.0)
+_SUCCESS = range(200, 300)
+_MAX_CONNECTIONS = 100
+_MAX_ANSWER_BYTES = 1024 * 1024
 
 _CHARACTERS_PER_TOKEN = 2.5
 """For the tokenizer since Opus 4.7; older ones produce fewer tokens. Source: "1M tokens is roughly 555k words or 2.5M
@@ -40,7 +42,7 @@ class TokenCounter:
     def __init__(self, credential: Credential, *, timeout_s: float = COUNT_TIMEOUT_S) -> None:
         self.credential = credential
         self._timeout_s = timeout_s
-        self._client: httpx2.AsyncClient | None = None
+        self._upstream: Upstream | None = None
 
     @property
     def exact(self) -> bool:
@@ -62,43 +64,61 @@ class TokenCounter:
         INVALID_REQUEST for a body that is nested too deeply.
         """
         pieces = await offload(body_bytes, _encode, body, body_bytes)
-        if self._client is None:
-            self._client = _client(self.credential)
         try:
             async with asyncio.timeout(self._timeout_s):
-                response = await self._client.post(
-                    "/v1/messages/count_tokens",
-                    content=pieces[0] if len(pieces) == 1 else _iterate(pieces),
-                    headers=self._headers(headers or {}, size_bytes=sum(map(len, pieces))),
-                    params={"beta": "true"} if beta_api else {},
-                )
+                answer = await self._ask(pieces, headers or {}, beta_api=beta_api)
         except TimeoutError as error:
             raise ProxyError(FailureKind.STALL, "The upstream timed out counting the tokens.") from error
-        except httpx2.HTTPError as error:
-            raise ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost.") from error
-        answer = _json_object(response)
+        except LOST as error:
+            raise lost_connection(error)[0] from error
+        value = parse_json(answer.body)
+        found: Mapping[str, Any] = value if isinstance(value, dict) else {}
         # A gateway with /v1/messages only; the API's own 404 has an error object.
-        if response.status_code in _MISSING_ENDPOINT_STATUSES and "error" not in answer:
+        if answer.status in _MISSING_ENDPOINT_STATUSES and "error" not in found:
             return None
-        if response.is_error:
-            raise _upstream_error(response, answer)
-        count = answer.get("input_tokens")
+        if answer.status not in _SUCCESS:
+            raise error_of_response(answer.status, answer.body, answer.headers)
+        count = found.get("input_tokens")
         if not isinstance(count, int):
             raise ProxyError(FailureKind.CONNECTION_LOST, "The upstream returned no token count.")
         return count
 
-    def _headers(self, client: Mapping[str, str], *, size_bytes: int) -> dict[str, str]:
-        """The client's headers, except those that the operator sets."""
-        operators = {name.lower() for name, _ in parse_custom_headers(self.credential.env.get(VARIABLE, ""))}
-        chosen = {name: value for name, value in client.items() if name == VERSION_HEADER or name not in operators}
-        return chosen | {"content-length": str(size_bytes)}
-
     async def aclose(self) -> None:
         """Close the connections. May be called twice; a later count opens new ones."""
-        client, self._client = self._client, None
-        if client is not None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await client.aclose()
+                await upstream.close()
+
+    async def _ask(self, pieces: Sequence[bytes], headers: Mapping[str, str], *, beta_api: bool) -> "_Answer":
+        if self._upstream is None:
+            env = self.credential.env
+            self._upstream = Upstream(self.credential.base_url or "", env, max_connections=_MAX_CONNECTIONS)
+        response = await self._upstream.post(
+            "/v1/messages/count_tokens?beta=true" if beta_api else "/v1/messages/count_tokens",
+            headers={
+                VERSION_HEADER: DEFAULT_API_VERSION,
+                **headers,
+                "content-type": "application/json",
+                "content-length": str(sum(map(len, pieces))),
+            },
+            pieces=pieces,
+            on_sent=lambda: None,
+        )
+        try:
+            body = await whole_body(response, limit=_MAX_ANSWER_BYTES)
+            return _Answer(response.status, body or b"", response_headers(response.headers))
+        finally:
+            response.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Response of the upstream. headers: those for the client."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
 
 
 def estimate_tokens(body: Mapping[str, Any]) -> int:
@@ -142,62 +162,3 @@ def _encode(body: Mapping[str, Any], body_bytes: int) -> list[bytes]:
         return dump_pieces(body) if body_bytes > OFFLOAD_BYTES else [dumps(body)]
     except RecursionError:
         raise ProxyError(FailureKind.INVALID_REQUEST, "The request body is nested too deeply.") from None
-
-
-async def _iterate(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
-
-
-def _client(credential: Credential) -> httpx2.AsyncClient:
-    """Client with the CLI's credential, headers, proxies and certificates."""
-    env = credential.env
-    headers = {name.lower(): value for name, value in parse_custom_headers(env.get(VARIABLE, ""))}
-    headers |= {VERSION_HEADER: DEFAULT_API_VERSION, "content-type": "application/json"}
-    if token := env.get("ANTHROPIC_AUTH_TOKEN"):
-        headers["authorization"] = f"Bearer {token}"
-    if key := env.get("ANTHROPIC_API_KEY"):
-        headers["x-api-key"] = key
-    # `count` has a deadline for the whole request.
-    return httpx2.AsyncClient(
-        base_url=credential.base_url or "", headers=headers, timeout=None, limits=_LIMITS, verify=_ssl_context(env)
-    )
-
-
-def _ssl_context(env: Mapping[str, str]) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if extra := env.get("NODE_EXTRA_CA_CERTS"):
-        context.load_verify_locations(extra)
-    if certificate := env.get("CLAUDE_CODE_CLIENT_CERT"):
-        context.load_cert_chain(
-            certificate, env.get("CLAUDE_CODE_CLIENT_KEY"), env.get("CLAUDE_CODE_CLIENT_KEY_PASSPHRASE")
-        )
-    return context
-
-
-def _json_object(response: httpx2.Response) -> dict[str, Any]:
-    try:
-        answer = orjson.loads(response.content)
-    except orjson.JSONDecodeError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
-
-
-def _upstream_error(response: httpx2.Response, answer: Mapping[str, Any]) -> ProxyError:
-    said = answer.get("error")
-    error: Mapping[str, Any] = said if isinstance(said, dict) else {}
-    body = response.content if isinstance(said, dict) else b""
-    return ProxyError(
-        FailureKind.UPSTREAM_ERROR,
-        str(error.get("message") or f"The upstream returned status {response.status_code}."),
-        retry_after_s=_retry_after_s(response.headers.get("retry-after")),
-        upstream=UpstreamError(status=response.status_code, type=str(error.get("type") or "api_error"), body=body),
-    )
-
-
-def _retry_after_s(text: str | None) -> float | None:
-    try:
-        seconds = float(text or "nan")
-    except ValueError:  # a date; the API itself sends seconds
-        return None
-    return seconds if seconds >= 0 and math.isfinite(seconds) else None

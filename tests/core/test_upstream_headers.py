@@ -3,7 +3,7 @@
 import pytest
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.http.upstream_headers import (
+from apiproxy.core.upstream_headers import (
     HINT_HEADERS,
     MAX_HEADER_CHARS,
     SESSION_HEADERS,

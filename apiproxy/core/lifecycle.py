@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 class BackgroundService(Protocol):
     """Started before the first request is accepted, stopped after the last response.
 
-    Those of the site are created with the gateway's settings as their only argument.
+    Those of the site are created with the `Gateway` as their only argument.
     """
 
     async def start(self) -> None:
