@@ -13,7 +13,7 @@ import orjson
 import psutil
 
 from bench.questions import MODEL
-from tests.support.processes import LoggedProcess, clean_environment
+from tests.support.processes import LoggedProcess, clean_environment, is_alive
 from tests.support.waiting import eventually_async
 
 VERSION = "1.108.0"
@@ -88,7 +88,7 @@ async def _run(*command: str) -> None:
 
 
 def _is_ready(address: str, pid: int) -> bool:
-    if not psutil.pid_exists(pid):
+    if not is_alive(pid):
         raise AssertionError("the process has ended")
     try:
         return httpx.get(f"{address}/health/liveliness", timeout=2).status_code == 200

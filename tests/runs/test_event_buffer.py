@@ -47,6 +47,19 @@ async def test_without_events_the_time_is_told_by_an_empty_handful() -> None:
     assert 0.02 <= time.monotonic() - started < SOON_S
 
 
+async def test_each_wait_has_its_own_timeout() -> None:
+    box = EventBuffer()
+    for timeout_s in (0.2, 60, 0.05, 0.1):  # each ends before the timer of the one before, or after it
+        taking = asyncio.create_task(box.take(timeout_s))
+        assert await is_waiting(taking)
+        box.put(batch(1))
+        assert await taking == [batch(1)]
+    started = time.monotonic()
+    assert await box.take(0.3) == []
+    assert 0.3 <= time.monotonic() - started < 0.3 + SOON_S
+    assert await box.take(0.01) == []
+
+
 async def test_a_run_waits_while_the_client_is_too_far_behind() -> None:
     box = EventBuffer()
     for number in range(event_buffer._MAX_BATCHES):
