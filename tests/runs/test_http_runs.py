@@ -12,7 +12,7 @@ from apiproxy.core.events import Cancelled, CancelReason, Failed, Finished
 from apiproxy.core.turns import RawBody, Turn
 from tests.support.engine import mark
 from tests.support.http_engine import http_engine
-from tests.support.raw_upstream import END, START, STREAM_HEAD, Connection, raw_upstream
+from tests.support.raw_upstream import START, STREAM_HEAD, Connection, raw_upstream
 from tests.support.runs import ESTIMATED, RunDesk, limits, turn_of
 from tests.support.stand_in import StandInProcess
 
@@ -35,24 +35,6 @@ async def test_retry_before_first_byte(stand_in: StandInProcess, fault: str, *, 
     assert isinstance(ending, Finished)
     assert ending.usage.input_tokens == 3 + (ESTIMATED if fault == "drop" else 0)
     assert desk.free()
-
-
-async def test_charge_nothing_for_stale_connection() -> None:
-    async def play(connection: Connection) -> None:
-        await connection.request()
-        await connection.send(STREAM_HEAD + b"\r\n")
-        await connection.chunk(START.replace(b"{}", b'{"input_tokens":3}') + END, b"")
-        await (connection.head() if connection.number == 1 else connection.left())
-
-    async with raw_upstream(play) as upstream, http_engine(upstream.base_url) as engine:
-        desk = RunDesk(engine)
-        endings = [
-            await desk.start(http_turn("a"), limits(upstream_retries=0)).read_to_the_end(),
-            await desk.start(http_turn("b"), limits(upstream_retries=0)).read_to_the_end(),
-        ]
-
-    assert [ending.usage.input_tokens for ending in endings] == [3, 3]
-    assert all(isinstance(ending, Finished) for ending in endings)
 
 
 async def test_charge_nothing_for_refused_connection() -> None:

@@ -49,7 +49,7 @@ _NOT_WALKERS = {
     "beta_names", "normal", "_short", "max_usage", "default_max_tokens", "compare", "followed", "common_length",
     "packed", "unpacked", "_longest_head", "forced", "spent", "read_json_object", "_object", "take_body", "_window",
     "_invalid_beta", "check_betas", "empty_overlay", "empty_overlay_line",
-    "empty_overlay_headers", "header_lines",
+    "empty_overlay_headers", "header_lines", "check_thread", "_text_of",
 }  # fmt: skip
 """Functions of theirs that get something else, or are bounded."""
 _COVERED_BY_OTHER_TESTS = {

@@ -4,7 +4,6 @@ They come from the same variables as those of the CLI, so that both engines reac
 """
 
 import ssl
-import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,9 +24,7 @@ _READ_BUFFER_BYTES = 16 * 1024
 """Reading pauses at twice this size until the client has taken what is there."""
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_STALE = 3
-"""Connections tried in vain for one request: after a restart of the upstream several in the pool may be closed."""
-_STALE_WITHIN_S = 1.0
-"""Longer than a round trip. A connection lost later was lost while the upstream worked on the request."""
+"""Closed connections tried for one request: after a restart of the upstream several in the pool may be."""
 _OWN_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # of the library, not wanted
 _ENCODINGS = "gzip, deflate, br, zstd"
 
@@ -68,7 +65,7 @@ class Upstream:
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 stale += 1
-                if stale > _MAX_STALE or not sending.stale:
+                if stale > _MAX_STALE or sending.sent or not sending.reused:  # else nothing of it has arrived
                     raise
 
     async def close(self) -> None:
@@ -106,16 +103,11 @@ class Upstream:
 
 @dataclass(slots=True)
 class _Sending:
-    """One attempt to send a request. sent_at: monotonic time, 0 before."""
+    """One attempt to send a request. reused: on a connection from the pool."""
 
     on_sent: Callable[[], None]
     reused: bool = False
-    sent_at: float = 0.0
-
-    @property
-    def stale(self) -> bool:
-        """True if a failure now means that the upstream had closed the idle connection when the request was sent."""
-        return self.reused and (not self.sent_at or time.monotonic() - self.sent_at < _STALE_WITHIN_S)
+    sent: bool = False
 
 
 async def _note_reused(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
@@ -124,7 +116,7 @@ async def _note_reused(_session: aiohttp.ClientSession, context: SimpleNamespace
 
 async def _note_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
     sending: _Sending = context.trace_request_ctx
-    sending.sent_at = time.monotonic()
+    sending.sent = True
     sending.on_sent()
 
 
