@@ -24,6 +24,7 @@ from apiproxy.runs.cpu_pacing import CpuPacer
 from apiproxy.runs.first_of import first_of
 from apiproxy.runs.slot import KeyId, Slot
 
+_FULL = "The gateway's queue is full."
 _INITIAL_SERVICE_S = 5.0
 _SMOOTHING = 0.2
 _MAX_RETRY_AFTER_S = 120.0
@@ -93,9 +94,8 @@ class Admission:
         if not self._waiting and self._may_start(key, priority):
             on_queued(0)
             return self._grant(key, priority, asyncio.get_running_loop())
-        free = self._max_active - len(self._slots)  # requests held back by pacing alone do not count as queued
-        if self._waiting >= self._max_waiting + free and not self._evict_for(key, priority):
-            raise self._full("The gateway's queue is full.")
+        if self._is_full() and not self._evict_for(key, priority):
+            raise self._full(_FULL)
         waiter = self._enqueue(key, priority)
         on_queued(self._waiting)
         self._admit_next()  # sets the recheck timer; else nothing might wake this request before a slot is released
@@ -105,6 +105,11 @@ class Admission:
         finally:
             if not waiter.done():
                 self._remove(waiter, key, priority)
+
+    def check_room(self, *, key: KeyId, priority: int) -> None:
+        """Raise ProxyError(QUEUE_FULL) if `acquire` would do so now. Changes nothing."""
+        if self._is_full() and self._evictable_for(key, priority) is None:
+            raise self._full(_FULL)
 
     def on_released(self, slot: Slot, *, held_s: float) -> None:
         """Called by a slot that was held for so many seconds."""
@@ -179,16 +184,28 @@ class Admission:
         self._waiting += 1
         return waiter
 
-    def _evict_for(self, key: KeyId, priority: int) -> bool:
-        """Evict a request in favor of a new one of this key; False if none may be evicted."""
+    def _is_full(self) -> bool:
+        free = self._max_active - len(self._slots)  # requests held back by pacing alone do not count as queued
+        return self._waiting >= self._max_waiting + free
+
+    def _evictable_for(self, key: KeyId, priority: int) -> tuple[KeyId, int] | None:
+        """Key and priority whose newest request gives way to a new one of this key; None if none does."""
         last = max(self._queues, default=priority)
         queues = self._queues.get(last)
         if queues is None or last < priority:
-            return False
+            return None
         most = max(queues, key=lambda waiting: len(queues[waiting]))
         if last == priority and len(queues[most]) < len(queues.get(key, ())) + 2:
+            return None
+        return most, last
+
+    def _evict_for(self, key: KeyId, priority: int) -> bool:
+        """Evict a request in favor of a new one of this key; False if none may be evicted."""
+        found = self._evictable_for(key, priority)
+        if found is None:
             return False
-        waiter = queues[most].pop()
+        most, last = found
+        waiter = self._queues[last][most].pop()
         self._waiting -= 1
         self._prune(most, last)
         reason = "its API key had the most waiting" if last == priority else "one of a higher priority came"

@@ -84,9 +84,12 @@ class Runtime:
 
         mode: see `SessionRecorder.continued`. Raises as that, `require_allowed` (which checks the stored messages too),
         and `UsageAccounting.reserve` do, and ProxyError before the request waits for a slot: UPSTREAM_DOWN while the
-        circuit is open, DRAINING during the drain. All other errors are in the run's ending.
+        circuit is open, QUEUE_FULL, DRAINING during the drain. All other errors are in the run's ending.
         """
         self.breaker.check(turn.caller.key_id)
+        caller = turn.caller
+        # Again before the run waits; here it costs the least, and under overload most requests end here.
+        self.engines.get(turn.engine).admission.check_room(key=caller.key_id, priority=caller.priority)
         turn = await self._sessions.continued(turn, mode)
         await require_allowed(principal, turn.body, catalog=self._catalog, betas=turn.betas, body_bytes=turn.body_bytes)
         limits = await self._accounting.reserve(principal, turn)

@@ -26,6 +26,7 @@ from apiproxy.server.connection import ErrorBody, raw_request_id, request_id_hea
 from apiproxy.server.gated_request import KeyGate
 from apiproxy.server.incoming import IncomingRequest
 from apiproxy.server.listener import FairAccept, GatewayChannel
+from apiproxy.server.round_limiter import RoundLimiter
 from apiproxy.server.transport import DirectServer
 
 logger = logging.getLogger(__name__)
@@ -176,6 +177,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         self.request_timeout_s = request_timeout_s
         self.error_body = error_body
         self.key_gate = key_gate
+        self.rounds = RoundLimiter()
         self.body_memory = BodyMemory(body_memory_bytes)
         self.keyless_memory = BodyMemory(body_memory_bytes // _KEYLESS_FRACTION)
         self.socket_paths = socket_paths

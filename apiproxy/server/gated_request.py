@@ -48,8 +48,9 @@ _Channel: Any = JsonErrorChannel  # Twisted's part of it has no types
 
 
 class KeyGateChannel(_Channel):  # type: ignore[misc]  # see there
-    """One connection. `factory.server` also has `body_memory` for authenticated bodies and `keyless_memory` for others.
+    """One connection.
 
+    `factory.server` also has `rounds`, `body_memory` for authenticated bodies and `keyless_memory` for others.
     Clients without a key can send the others, so they must not use up the memory of clients with a key.
     """
 
@@ -95,6 +96,7 @@ class KeyGateChannel(_Channel):  # type: ignore[misc]  # see there
     async def _check_key(self, request: Any, scope: Scope, length: int | None) -> None:
         request_id = new_id("req_")
         try:
+            await self.factory.server.rounds.enter()
             owner = await self.factory.server.key_gate.authenticate(scope, request_id=request_id)
         except ProxyError as error:
             self._resume_reading()
