@@ -44,6 +44,7 @@ from observability.tracing.redact import Redactor
 FACTOR, MOST = 10, 20
 """Quadratic time would be FACTOR squared."""
 _FLOOR_S_PER_BYTE = 5e-9
+_FLOOR_S = 0.001
 """What is quicker counts as so quick: there a clock tells nothing, and fresh memory costs more than the work."""
 
 Body = dict[str, Any]
@@ -67,7 +68,7 @@ class Reader:
 def assert_linear(reader: str, shape: str, *, small_bytes: int) -> None:
     """Fails where a body of `FACTOR` times the size takes more than `MOST` times as long."""
     row = READERS[reader]
-    large, floor_s = row.shapes[shape](small_bytes * FACTOR), _FLOOR_S_PER_BYTE * small_bytes
+    large, floor_s = row.shapes[shape](small_bytes * FACTOR), max(_FLOOR_S, _FLOOR_S_PER_BYTE * small_bytes)
     large_s = taken_s(row.read, large)
     if large_s <= MOST * floor_s:
         return
