@@ -52,7 +52,7 @@ _TARGET = Target(model="claude-sonnet-4-5-20250929", max_output_tokens=1_000)
 _QUOTING = "messages.0: an error that quotes 'Conversation info' and hello hello 12345678 of the prompt " * 10
 _LIMITLESS = 10**9
 _ATTEMPTS = 9
-"""The best of so many readings counts: sometimes something else has the processor's caches."""
+"""The best of so many readings of the large body counts: sometimes something else has the processor's caches."""
 _ALL_IN_PIECES = -1
 """The smaller body too, which one call into C would parse: the two times are to be those of the same code."""
 
@@ -72,9 +72,9 @@ def assert_linear(reader: str, shape: str, *, small_bytes: int) -> None:
     large_s = taken_s(row.read, large)
     if large_s <= MOST * floor_s:
         return
-    small, small_s = row.shapes[shape](small_bytes), float("inf")
+    small = row.shapes[shape](small_bytes)
     for _ in range(_ATTEMPTS):
-        small_s = min(small_s, taken_s(row.read, small), taken_s(row.read, small))
+        small_s = min(taken_s(row.read, small), taken_s(row.read, small))  # beside what the large one was read beside
         if large_s <= MOST * max(floor_s, small_s):
             return
         large_s = min(large_s, taken_s(row.read, large))
