@@ -113,6 +113,21 @@ def trace_json(trace: Trace) -> Json:
         "eventTypes": trace.event_types,
         "stallCount": trace.stalls,
         "retries": trace.retries,
+        **usage_json(trace),
+        "session": {"conversationId": trace.conversation_id} if trace.conversation_id else None,
+        "error": error_json(trace),
+        "workerPid": trace.worker_pid,
+        "upstreamRequestId": trace.upstream_request_id,
+        "claudeCodeSessionId": trace.claude_code_session_id,
+        "claudeCodeAgentId": trace.claude_code_agent_id or None,
+        "claudeCodeParentAgentId": trace.claude_code_parent_agent_id or None,
+        "node": trace.node,
+    }
+
+
+def usage_json(trace: Trace) -> Json:
+    """Token counts and their estimated cost."""
+    return {
         "usage": {
             "input_tokens": trace.input_tokens,
             "output_tokens": trace.output_tokens,
@@ -123,14 +138,6 @@ def trace_json(trace: Trace) -> Json:
         "costUsdEstimate": None if trace.cost_micro_usd is None else trace.cost_micro_usd / 1_000_000,
         "costIncomplete": bool(trace.unpriced),
         "unpriced": trace.unpriced.split(", ") if trace.unpriced else [],
-        "session": {"conversationId": trace.conversation_id} if trace.conversation_id else None,
-        "error": error_json(trace),
-        "workerPid": trace.worker_pid,
-        "upstreamRequestId": trace.upstream_request_id,
-        "claudeCodeSessionId": trace.claude_code_session_id,
-        "claudeCodeAgentId": trace.claude_code_agent_id or None,
-        "claudeCodeParentAgentId": trace.claude_code_parent_agent_id or None,
-        "node": trace.node,
     }
 
 

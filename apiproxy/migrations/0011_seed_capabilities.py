@@ -1,9 +1,9 @@
 """Descriptions and capabilities of seeded models.
 
-Sources: `ModelInfo` of the Models API reference (https://platform.claude.com/docs/en/api/models), the pages on effort,
-adaptive and extended thinking, compaction, context editing, structured outputs and programmatic tool calling, and the
-model catalog inside the bundled CLI 2.1.330 (descriptions, efforts, images, PDF, web search). Models whose pages do not
-say all of it keep null, which the Models API allows: a client then finds out by asking.
+Sources: `ModelInfo` of the official client (field names), and the model catalog inside the bundled CLI 2.1.330
+(descriptions, efforts, images, PDF, web search). Other values, such as those of thinking and context management, were not
+checked against the API's documentation; an administrator can change them. Models for which too little is known keep null,
+which the Models API allows: a client then finds out by asking.
 """
 
 from typing import Any

@@ -9,8 +9,11 @@ from typing import Any
 
 import orjson
 
-MAX_FRAME_BYTES = 16 * 1024 * 1024
-"""Of one event. The largest that the API is known to send, results of server tools, have a few hundred KB."""
+from apiproxy.core.json_pieces import parse
+from apiproxy.core.offload import LARGE_BYTES
+
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+"""Of one event, which is parsed on the event loop. The largest known, results of server tools, have a few hundred KB."""
 
 _FRAME_END = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
 _LINE_ENDS = b"\r\n"
@@ -78,8 +81,8 @@ def data_of(frame: bytes) -> bytes:
 def parse_json(data: bytes) -> Any:
     """The value, or None if it is not JSON. Lone surrogates in escapes are allowed, as JavaScript does."""
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
+        return parse(data) if len(data) > LARGE_BYTES else orjson.loads(data)
+    except ValueError:
         pass
     try:
         return json.loads(data)
