@@ -13,7 +13,7 @@ from apiproxy.core.json_pieces import parse
 from apiproxy.core.offload import LARGE_BYTES
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
-"""Of one event, which is parsed on the event loop. The largest known, results of server tools, have a few hundred KB."""
+"""Of one event, which is parsed on the event loop. Results of server tools, the largest known, have some 100 KB."""
 
 _FRAME_END = re.compile(rb"(?>\r\n|\r|\n)(?>\r\n|\r|\n)")
 _LINE_ENDS = b"\r\n"
