@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import psutil
 
 from observability.payloads import WorkerRow
-from observability.serialize import Json, human_duration, worker_json
+from observability.serialize.processes import worker_json
+from observability.serialize.values import Json, human_duration
 
 _MEGABYTE = 2**20
 

@@ -23,7 +23,8 @@ from observability.health import Uptime, memory_json
 from observability.logs.handler import Logging
 from observability.logs.request_log import RequestLog
 from observability.metrics import GatewayCollector, Metrics, Seat
-from observability.serialize import Json, queue_json
+from observability.serialize.processes import queue_json
+from observability.serialize.values import Json
 from observability.tracing import retention
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.recorder import Listener, Recorder

@@ -12,7 +12,7 @@ from apiproxy.gateway import gateway
 from observability.dashboard import demo
 from observability.dashboard.access import PageContext, action, error_page, page, render_page
 from observability.live.broadcast import Broadcaster
-from observability.serialize import settings_json
+from observability.serialize.processes import settings_json
 
 logger = logging.getLogger(__name__)
 

@@ -19,19 +19,10 @@ from observability.health import memory_json, own_process_json
 from observability.logs import log_files
 from observability.models import Dimension, Trace
 from observability.permissions import Operator
-from observability.serialize import (
-    Json,
-    active_json,
-    dump_json,
-    model_json,
-    percentiles_json,
-    process_json,
-    queue_json,
-    requests_json,
-    settings_json,
-    trace_json,
-    upstream_json,
-)
+from observability.serialize.figures import model_json, percentiles_json, requests_json
+from observability.serialize.processes import active_json, process_json, queue_json, settings_json, upstream_json
+from observability.serialize.traces import dump_json, trace_json
+from observability.serialize.values import Json
 from observability.service import Service
 from observability.stats import figures, queries
 from observability.vocabulary import Status

@@ -1,0 +1,1 @@
+"""JSON of /debug, with the names of API.md. Times are milliseconds unless a name says otherwise."""
