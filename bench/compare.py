@@ -60,7 +60,7 @@ async def compare(base: Path, *, pairs: int, folder: Path) -> Line:
             manage = {"base": (str(base / "manage.py"),), "this": ("manage.py",)}
             sides = {}
             for name, command in manage.items():
-                gateway = gateway_for(stand_in, folder / name, manage=command)
+                gateway = gateway_for(stand_in, folder / name, manage=command, migrated=False)  # its own tables
                 _, sides[name] = await stack.enter_async_context(gateway)
             taken = {
                 name: [await _pair(sides, measure, number) for number in range(pairs)]

@@ -23,11 +23,17 @@ async def gateway_for(
     slots: int | None = None,
     env: Mapping[str, str] | None = None,
     manage: Sequence[str] = ("manage.py",),
+    migrated: bool | None = None,
 ) -> AsyncIterator[tuple[GatewayProcess, HttpContestant]]:
-    """Warm gateway, stopped on exit. slots: default if None; env: more variables; manage: the command to run."""
+    """Warm gateway, stopped on exit. slots: default if None; env: more variables; manage: the command to run.
+
+    migrated: see `GatewayProcess`.
+    """
     await asyncio.to_thread(folder.mkdir)
     set_slots = {} if slots is None else {"CLAUDE_PROXY_MAX_CONCURRENT": str(slots)}
-    gateway = GatewayProcess(folder, upstream=stand_in.base_url, env={**set_slots, **(env or {})}, manage=manage)
+    gateway = GatewayProcess(
+        folder, upstream=stand_in.base_url, env={**set_slots, **(env or {})}, manage=manage, migrated=migrated
+    )
     await asyncio.to_thread(gateway.start)
     contestant = HttpContestant(gateway.base_url, api_key=gateway.api_key, pid=gateway.pid)
     try:
