@@ -7,7 +7,7 @@ from apiproxy.core.events import Cancelled, Failed, Finished, RunEvent, Streamed
 
 _MAX_BATCHES = 32
 """A batch is at most one read of the worker's pipe (256 KB), so a client that stops reading costs at most 8 MB."""
-_MAX_RAW_BYTES = 64 * 1024
+_MAX_RAW_BYTES = 16 * 1024
 """For batches that hold only the upstream's bytes."""
 
 

@@ -20,7 +20,9 @@ CONNECT_TIMEOUT_S = 10.0
 _KEEP_ALIVE_S = 15.0
 """Shorter than an upstream keeps idle connections: a request on one that it has closed is lost."""
 _DNS_TTL_S = 60
-_READ_BUFFER_BYTES = 16 * 1024
+_READ_BYTES = 8 * 1024
+"""At most read at once, of asyncio's 256 KB: a client that does not read costs this several times."""
+_READ_BUFFER_BYTES = 4 * 1024
 """Reading pauses at twice this size until the client has taken what is there."""
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_STALE = 3
@@ -55,7 +57,7 @@ class Upstream:
         while True:
             sending = _Sending(on_sent)
             try:
-                return await self._opened().post(
+                response = await self._opened().post(
                     URL(self._base_url + path, encoded=True),
                     data=pieces[0] if len(pieces) == 1 else written(pieces),
                     headers={**headers, **self._headers},
@@ -63,6 +65,8 @@ class Upstream:
                     allow_redirects=False,
                     trace_request_ctx=sending,
                 )
+                _read_in_small_parts(response)
+                return response
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 stale += 1
                 if stale > _MAX_STALE or sending.sent or not sending.reused:  # else nothing of it has arrived
@@ -99,6 +103,12 @@ class Upstream:
                 trace_configs=[trace],
             )
         return self._session
+
+
+def _read_in_small_parts(response: aiohttp.ClientResponse) -> None:
+    transport = response.connection.transport if response.connection is not None else None
+    if hasattr(transport, "max_size"):  # asyncio's for plain sockets; aiohttp has no setting for it
+        transport.max_size = _READ_BYTES
 
 
 @dataclass(slots=True)

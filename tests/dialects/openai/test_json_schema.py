@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from apiproxy.dialects.openai.translate.json_schema import (
     MAX_DEPTH,
+    MAX_PARTS,
     MAX_UNIONS,
     NoStrictFormError,
     StrictBudget,
@@ -103,6 +104,13 @@ def test_limit_schemas_in_total_and_free_rejected_ones() -> None:
     assert budget.unions == MAX_UNIONS
     with pytest.raises(NoStrictFormError, match="optional"):
         strict_form({"type": "object", "properties": {str(it): {"type": "string"} for it in range(25)}}, StrictBudget())
+
+
+def test_leave_a_schema_of_too_many_values_unconverted() -> None:
+    names = [f"p{number}" for number in range(MAX_PARTS // 2)]
+    properties = {name: {"type": "string"} for name in names}
+    with pytest.raises(NoStrictFormError, match="more than 10000 values"):
+        strict({"type": "object", "properties": properties, "required": names})
 
 
 class Step(BaseModel):

@@ -14,6 +14,8 @@ from typing import Any
 MAX_UNIONS = 16
 MAX_OPTIONALS = 24
 MAX_DEPTH = 100
+MAX_PARTS = 10_000
+"""Values of a schema, far more than the API compiles. A converted schema is a second one in memory."""
 
 _DEFINITIONS = ("$defs", "definitions")
 _SUPPORTED = frozenset({"type", "title", "description", "default", "required", "const"})
@@ -51,6 +53,8 @@ def strict_form(schema: Mapping[str, Any], budget: StrictBudget) -> dict[str, An
 
     Raises NoStrictFormError if that is impossible or exceeds the budget, which is then unchanged.
     """
+    if _has_more_parts(schema, MAX_PARTS):
+        raise NoStrictFormError(f"it has more than {MAX_PARTS} values")
     if _is_recursive(schema):
         raise NoStrictFormError("it is recursive")
     total = StrictBudget(budget.unions, budget.optionals)
@@ -59,6 +63,18 @@ def strict_form(schema: Mapping[str, Any], budget: StrictBudget) -> dict[str, An
         raise NoStrictFormError(f"more than {MAX_UNIONS} union-typed or {MAX_OPTIONALS} optional properties")
     budget.unions, budget.optionals = total.unions, total.optionals
     return result
+
+
+def _has_more_parts(schema: object, limit: int) -> bool:
+    """True if a schema has more values at all levels than the limit."""
+    todo, count = [schema], 0
+    while todo and count <= limit:
+        here = todo.pop()
+        children = here.values() if isinstance(here, Mapping) else here if isinstance(here, list) else ()
+        count += len(children)
+        if count <= limit:
+            todo.extend(children)
+    return count > limit
 
 
 def _rewrite(schema: object, used: StrictBudget, depth: int) -> dict[str, Any]:
