@@ -43,7 +43,7 @@ class Good:
     errors: Counter[str] = field(default_factory=Counter)
 
     def summary(self) -> dict[str, Any]:
-        """For the line; times in milliseconds."""
+        """Figures for the output line; times in milliseconds."""
         times = {name: _milliseconds(self.first_s, part) for name, part in (("p50_ms", 0.5), ("p99_ms", 0.99))}
         return {"n": len(self.first_s) + self.errors.total(), **times, "errors": dict(self.errors)}
 

@@ -1,4 +1,4 @@
-"""Who is measured: the gateway, `query()` per request, and the stand-in asked directly."""
+"""Contestants: the gateway, `query()` per request, and the stand-in asked directly."""
 
 import asyncio
 import resource
@@ -26,7 +26,7 @@ API_VERSION = "2023-06-01"
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """What one answer took, in seconds since it was asked for. first_token_s: None where it was not streamed."""
+    """Times of one answer, in seconds since the request. first_token_s: None if it was not streamed."""
 
     total_s: float
     first_token_s: float | None = None
@@ -72,7 +72,7 @@ class HttpContestant:
         return Took(reply.total_s, reply.first_delta_s)
 
     def cpu_s(self) -> Mapping[str, float]:
-        """Of the server's own process and of its workers."""
+        """Processor time of the server's own process and of its workers."""
         return {} if self._pid is None else processor_time_s(self._pid)
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ class QueryContestant:
         return took
 
     def cpu_s(self) -> Mapping[str, float]:
-        """Of this process, where the SDK runs, and of the CLI processes that have ended."""
+        """Processor time of this process, which runs the SDK, and of the CLI processes that have ended."""
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {"sdk": time.process_time(), "cli": children.ru_utime + children.ru_stime}
 

@@ -1,4 +1,4 @@
-"""What open dashboards cost while the gateway has all it can do: messages, processor time, first tokens."""
+"""Cost of open dashboards under full load: messages, processor time, first tokens."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ WHERE status = 'completed' AND (julianday(first_token_at) - 2440587.5) * 86400.0
 
 @dataclass(slots=True)
 class _Side:
-    """What was measured with pages, or without. spans: when, in Unix seconds."""
+    """Measurements with pages, or without. spans: periods in Unix seconds."""
 
     cpu_s: float = 0.0
     elapsed_s: float = 0.0
@@ -42,11 +42,11 @@ class _Side:
 
     @property
     def cores(self) -> float:
-        """How much of a core the server took."""
+        """The server's share of a core."""
         return self.cpu_s / self.elapsed_s
 
     def first_tokens_s(self, database: Path) -> list[float]:
-        """From admission to first token, of all whose first token came in these spans."""
+        """Times from admission to first token, of all first tokens in these spans."""
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
             return [float(row[0]) for span in self.spans for row in connection.execute(_FIRST_TOKENS, span)]
 

@@ -1,4 +1,4 @@
-"""How it is measured: the contestants take turns, so that whatever else the machine does hits all alike."""
+"""Measurements: the contestants take turns, so that other load on the machine affects all of them."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Samples:
-    """What was measured of one contestant. values in seconds, in order; cpu_s by part, over all requests."""
+    """Measurements of one contestant. values: seconds, in order; cpu_s: by part, over all requests."""
 
     values: list[float] = field(default_factory=list)
     cpu_s: dict[str, float] = field(default_factory=dict)
@@ -86,6 +86,6 @@ def total_of(contestant: Contestant, question: Question) -> Measurement:
 
 
 def first_token_s(took: Took) -> float:
-    """Of an answer that was streamed and has a text."""
+    """First token of a streamed answer with text."""
     assert took.first_token_s is not None, "a stream with a text has a first token"
     return took.first_token_s

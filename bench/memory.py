@@ -18,7 +18,7 @@ _MEGABYTE = 1_000_000
 
 
 def memory_mb(pid: int) -> dict[str, Any]:
-    """Of a gateway: its own process, each of its workers, and all together."""
+    """Memory of a gateway: its own process, each of its workers, and the sum."""
     server = _resident_mb(psutil.Process(pid))
     workers = sorted(_resident_mb(process) for process in children_of(pid))
     return {"server": server, "workers": workers, "total": round(server + sum(workers), 1)}

@@ -45,7 +45,7 @@ class OpenAIContestant:
         return Took(reply.total_s, reply.first_delta_s)
 
     def cpu_s(self) -> Mapping[str, float]:
-        """Of the server's own process and of its workers."""
+        """Processor time of the server's own process and of its workers."""
         return processor_time_s(self._pid)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What the contestants are asked: each question for the Messages API, and flattened into a prompt for `query()`. Pure.
+"""Questions to the contestants: each for the Messages API, and flattened into a prompt for `query()`. Pure.
 
 The stand-in's directives (`tests/upstream/directives.py`) say what the answer is, so every answer can be checked.
 """
@@ -103,7 +103,7 @@ def tool_call() -> Question:
 
 
 def tool_result() -> Question:
-    """What follows `tool_call`: the tool's result, answered with text."""
+    """Follow-up of `tool_call`: the tool's result, answered with text."""
     call = {"type": "tool_use", "id": "toolu_bench", "name": "get_weather", "input": _PLACE}
     result = {"type": "tool_result", "tool_use_id": "toolu_bench", "content": f"18 degrees. [[n={_SHORT_DELTAS}]]"}
     messages = [_said("user", "The weather in Paris?"), _said("assistant", [call]), _said("user", [result])]

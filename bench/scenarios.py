@@ -87,7 +87,7 @@ async def events_per_s(stage: Stage) -> Line:
 
 
 async def added_delay(stage: Stage) -> Line:
-    """What the gateway adds to asking the stand-in: median by median, for a stream and for an answer in one piece."""
+    """Delay that the gateway adds to the stand-in: difference of medians, for a stream and a whole answer."""
     stream, plain = questions.short(), questions.short(stream=False)
     added: Line = {"unit": "ms"}
     kinds: dict[str, Callable[[Contestant], Measurement]] = {
@@ -280,6 +280,6 @@ def _cpu(taken: Samples) -> Line:
 
 
 def _cpu_ratio(samples: Mapping[str, Samples]) -> float | None:
-    """How much more processor time `query()` takes for a request; on a busy machine it is steadier than the clock."""
+    """Ratio of `query()`'s processor time per request; on a busy machine it is steadier than the clock."""
     query, ours = (sum(samples[name].cpu_ms_per_request().values()) for name in ("query", "ours"))
     return ratio(query, ours)

@@ -1,4 +1,4 @@
-"""What an HTTP client reads of an answer: chunks, server-sent events, the text. Pure, and off the clock."""
+"""Reading of answers as an HTTP client: chunks, server-sent events, the text. Pure, and not timed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

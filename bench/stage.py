@@ -1,4 +1,4 @@
-"""What a run of the benchmark stands on: the stand-in and the gateway as processes, and the three contestants."""
+"""Stage of a benchmark: stand-in and gateway as processes, and the three contestants."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ class EngineSizes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much is measured: rounds of each kind of scenario, and the counts in them."""
+    """Amount of measurement: rounds of each kind of scenario, and the counts in them."""
 
     rounds: int
     per_round: int
@@ -82,7 +82,7 @@ QUICK = Sizes(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Everything that a scenario may use. ours is warm; gateway is its process."""
+    """Everything a scenario may use. ours: warm; gateway: its process."""
 
     sizes: Sizes
     folder: Path
@@ -94,7 +94,7 @@ class Stage:
     targets: Targets
 
     def upstream_calls(self, *, since: int) -> int:
-        """How many messages the stand-in was asked for after that mark. Blocks for some milliseconds."""
+        """Number of messages the stand-in was asked for after that mark. Blocks for some milliseconds."""
         return sum(1 for exchange in self.stand_in.recorded(since=since) if exchange.path == _MESSAGES)
 
 

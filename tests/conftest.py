@@ -1,4 +1,4 @@
-"""What all tests have. `tests/settings.py` gives each test process a state folder of its own."""
+"""Shared by all tests. `tests/settings.py` gives each test process a state folder of its own."""
 
 import shutil
 from collections.abc import Generator

@@ -1,4 +1,4 @@
-"""How requests come: one after the other, in a closed loop, or when they like."""
+"""Arrival of requests: sequential, in a closed loop, or at a rate."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What the gateway kept of a soak, read from its database: traces, usage, reservations. Blocking."""
+"""A soak's records in the gateway's database: traces, usage, reservations. Blocking."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ def read(database: Path, agent: str) -> Books:
 
 
 def first_token_s(database: Path, agent: str, kinds: str) -> list[float]:
-    """From admission to the first token, in seconds, of that agent's streams; kinds: their names, as a JSON list."""
+    """Seconds from admission to first token of that agent's streams; kinds: their names, as a JSON list."""
     with closing(_open(database)) as connection:
         return [float(row[0]) for row in connection.execute(_TIMES, (agent, agent, kinds))]
 

@@ -25,7 +25,7 @@ _MAX_WRONG = 20
 
 @dataclass(slots=True)
 class Tally:
-    """What became of requests. counts: by `kind/outcome`; first_s: to the first token, without the wait for a slot."""
+    """Outcomes of requests. counts: by `kind/outcome`; first_s: to the first token, without the wait for a slot."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -33,15 +33,15 @@ class Tally:
     not_sent: int = 0
 
     def sent(self, kind: str | None = None) -> int:
-        """How many requests were sent, of that kind or of all."""
+        """Number of requests sent, of that kind or of all."""
         return sum(count for (name, _), count in self.counts.items() if kind in (None, name))
 
     def of(self, outcome: str) -> int:
-        """How many ended so."""
+        """Number of requests with that outcome."""
         return sum(count for (_, ended), count in self.counts.items() if ended == outcome)
 
     def outcomes(self) -> dict[str, int]:
-        """How many ended in each way."""
+        """Number of requests by outcome."""
         summed: Counter[str] = Counter()
         for (_, outcome), count in self.counts.items():
             summed[outcome] += count
@@ -124,7 +124,7 @@ class Callers:
         return await connections.post(request.kind.path, request.body, headers=headers)
 
     async def _post_alone(self, request: Request, headers: Mapping[str, str], *, leaves: bool) -> Reply | None:
-        """On a connection of its own; None where the client left, as it wanted to."""
+        """Sends on a connection of its own; None if the client left on purpose."""
         connection = Leaving() if leaves else Slow()
         plug = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         plug.setblocking(False)

@@ -1,4 +1,4 @@
-"""What is asked in a soak: kinds of requests, how often each, and what each may be answered with. Pure."""
+"""Mix of requests in a soak: kinds, their shares, and permitted answers. Pure."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ _LEFT = "[[gap=0.01]]"
 
 
 class Manner(StrEnum):
-    """How a client takes its answer. LEAVE_SOON: it goes before the first byte; LEAVE_MIDWAY: after the first delta."""
+    """A client's way of reading. LEAVE_SOON: leaves before the first byte; LEAVE_MIDWAY: after the first delta."""
 
     READ = "read"
     SLOW = "slow"

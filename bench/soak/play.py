@@ -32,7 +32,7 @@ Report = Callable[[Line], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How much. rate: requests a second; None: factor times the capacity. Times in seconds."""
+    """Amount of load. rate: requests a second; None: factor times the capacity. Times in seconds."""
 
     load_s: float
     unloaded_requests: int
@@ -135,7 +135,7 @@ class _Soak:
         self._report({"soak": "sample", **sample.line(), "outcomes": self._tally.outcomes()})
 
     async def _idle_sample(self) -> Sample:
-        """How the gateway is once nothing is going on, and its clients' connections are closed."""
+        """Sample of the idle gateway, after its clients' connections are closed."""
         self._callers.close()
         deadline = time.monotonic() + _IDLE_S
         while time.monotonic() < deadline:

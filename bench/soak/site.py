@@ -1,4 +1,4 @@
-"""What a soak stands on: stand-in, gateway, keys of several kinds, and pages of the dashboard that are open."""
+"""Site of a soak: stand-in, gateway, keys of several kinds, and open pages of the dashboard."""
 
 import asyncio
 import contextlib

@@ -33,14 +33,14 @@ class Limits:
 
     @classmethod
     def of(cls, engine: EngineName, slots: int) -> "Limits":
-        """Those of a gateway with that engine."""
+        """Goals for a gateway with that engine."""
         if engine == "http":
             return cls(slots=slots, max_workers=0, max_pooled=slots)
         return cls(slots=slots, max_workers=slots + 1, max_pooled=0)
 
 
 def right_goals() -> tuple[Goal, ...]:
-    """Those whose failure is an error: wrong answers, leaks, lost books."""
+    """Goals whose failure is an error: wrong answers, leaks, wrong records."""
     zero = (
         "answers.wrong",
         "answers.not_sent",
@@ -72,7 +72,7 @@ def memory_goals() -> tuple[Goal, ...]:
 
 
 def time_goals(engine: EngineName) -> tuple[Goal, ...]:
-    """Those of a quiet machine: reported, and no error."""
+    """Goals that need a quiet machine: reported, not an error."""
     if engine == "http":
         return (Goal(path="first_token.late_p99", kind="at_most", limit=0),)
     return (Goal(path="first_token.ratio_p99", kind="at_most", limit=3),)
@@ -118,7 +118,7 @@ def during_line(samples: Sequence[Sample], limits: Limits, *, seen: int, starts_
 def after_line(
     before: Sample, after: Sample, *, books: Books, tally: Tally, open_exchanges: int, limits: Limits
 ) -> Line:
-    """What is left when everything is over, beside how it was before the load."""
+    """Resources after the load, beside those before it."""
     new_workers = max(0, after.processes - before.processes)
     spare_descriptors = _PIPES * new_workers + limits.max_pooled + _SPARE_DESCRIPTORS
     missing = missing_traces(books, tally)
@@ -144,7 +144,7 @@ def after_line(
 
 
 def missing_traces(books: Books, tally: Tally) -> dict[str, int]:
-    """By kind: requests without a trace, or traces without a request; none where the books are right."""
+    """Requests without a trace and traces without a request, by kind; None if the records are right."""
     missing = {}
     for kind in sorted({*books.traces, *(name for name, _ in tally.counts)}):
         difference = tally.sent(kind) - books.traces.get(kind, 0)

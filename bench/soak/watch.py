@@ -1,4 +1,4 @@
-"""How a gateway is while it is under load: memory, workers, descriptors, threads, tasks, files."""
+"""Samples of a gateway under load: memory, workers, descriptors, threads, tasks, files."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ class Sample:
         return self.server_mb + self.workers_mb
 
     def line(self) -> Line:
-        """For the report."""
+        """Figures for the report."""
         return asdict(self)
 
 

@@ -63,7 +63,7 @@ def site(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 class Watch:
-    """What a page did that it should not do."""
+    """A page's errors: console messages, failed requests, dialogs."""
 
     def __init__(self, page: Page, site: Site) -> None:
         self.faults: list[str] = []

@@ -30,7 +30,7 @@ def axe() -> str:
 
 
 def complaints(page: Page) -> list[str]:
-    """What axe finds on the page as it is now."""
+    """Violations that axe reports for the current page."""
     page.evaluate(axe())
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [

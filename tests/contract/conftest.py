@@ -31,7 +31,7 @@ def warm_cli(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def start_cli(stand_in: StandInProcess, tmp_path: Path) -> Iterator[StartCli]:
-    """For tests that kill it, or change its environment; all are stopped at the end."""
+    """Starts a CLI for tests that kill it or change its environment; all are stopped at the end."""
     started: list[RawCli] = []
 
     def start(

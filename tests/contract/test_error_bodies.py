@@ -1,4 +1,4 @@
-"""What the CLI tells of an upstream's error: its whole body, its request id, and no other header."""
+"""The CLI reports an upstream error's whole body and request id, and no other header."""
 
 import json
 from collections.abc import Iterator

@@ -36,7 +36,7 @@ def sentinel() -> str:
 
 
 def told_failure(cli: RawCli, prompt: str, mark: str) -> ProxyError:
-    """What the engine makes of a failed turn, from its result and the line on stderr that holds the mark."""
+    """The engine's error for a failed turn, from its result and the marked line on stderr."""
     turn = cli.turn(body(prompt))
     line = eventually(lambda: next((it for it in cli.stderr.splitlines() if mark in it), ""))
     return failure_of(turn.result, error_in(line), model="claude-sonnet-4-5")

@@ -27,7 +27,7 @@ def sentinel() -> str:
 
 
 def received(warm_cli: RawCli, stand_in: StandInProcess, overlay: dict[str, Any], mark: str) -> dict[str, Any]:
-    """The one body that the upstream got for an overlay that holds the mark."""
+    """The one upstream body for an overlay that contains the mark."""
     turn = warm_cli.turn(overlay)
     assert not turn.result["is_error"], turn.result
     upstream: dict[str, Any] = stand_in.only(mark).body

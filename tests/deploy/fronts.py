@@ -48,7 +48,7 @@ class Certificate:
         return cls(path, key)
 
     def trusted(self) -> ssl.SSLContext:
-        """What a client needs to believe it."""
+        """Certificate authority that a client must trust."""
         return ssl.create_default_context(cafile=str(self.path))
 
 
@@ -63,7 +63,7 @@ class Front:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Address of the reverse proxy."""
         return f"https://{HOST}:{self.port}"
 
     def client(self, **headers: str) -> httpx.Client:

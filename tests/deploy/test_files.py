@@ -1,4 +1,4 @@
-"""What the files of deploy/ say of the gateway is true: its variables, its times, its limits, what the image holds."""
+"""The files of deploy/ agree with the gateway: variables, times, limits, contents of the image."""
 
 import re
 import shutil
@@ -119,7 +119,7 @@ def test_run_compose_gateway_unprivileged_without_env_secrets() -> None:
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    """Where there is systemd; that the CLI lives with its restrictions was tried by hand."""
+    """Needs systemd. That the CLI runs under the unit's restrictions was checked by hand."""
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("no systemd-analyze on this machine")

@@ -1,4 +1,4 @@
-"""What clients, browsers and the records notice of the reverse proxies of deploy/: nothing.
+"""Clients, browsers and records see no difference behind the reverse proxies of deploy/.
 
 One of the two gateways that they know is down all the time.
 """
@@ -101,7 +101,7 @@ def test_the_dashboards_socket_opens_for_a_login_over_https(front: Front, admini
 
 
 def log_in(browser: httpx.Client, front: Front, administrator: tuple[str, str]) -> None:
-    """As a browser does: the form's token, an Origin, and cookies that come back over HTTPS alone."""
+    """Logs in like a browser: the form's token, an Origin, and cookies that are sent over HTTPS only."""
     form = browser.get("/admin/login/")
     assert "Secure" in form.headers["set-cookie"]
     name, password = administrator

@@ -23,7 +23,7 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one engine made of a request. exchanges: what the upstream got of it."""
+    """One engine's handling of a request. exchanges: its upstream requests."""
 
     status: int
     headers: Mapping[str, str]
@@ -32,7 +32,7 @@ class Side:
 
     @property
     def upstream(self) -> Exchange:
-        """The one upstream request."""
+        """The only upstream request."""
         assert len(self.exchanges) == 1, (
             f"{len(self.exchanges)} upstream requests: {self.status} {self.content[:300]!r}"
         )

@@ -75,7 +75,7 @@ def differs(both: Both, difference: str) -> None:
 
 
 def ending(side: Any) -> str:
-    """How an answer ends, as ANSWERS has it."""
+    """An answer's ending, in the words of ANSWERS."""
     if not side.is_stream:
         return str(side.status)
     last = side.events[-1]

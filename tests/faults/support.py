@@ -47,7 +47,7 @@ def body_of(prompt: str, *, stream: bool = False) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a client got. text is the body's."""
+    """A client's answer. text: the body's."""
 
     status: int
     text: str
@@ -73,7 +73,7 @@ class Seen:
         return found
 
     def __str__(self) -> str:
-        """As the table says it: `502 api_error`; `200, error event api_error`; `200`."""
+        """The table's notation: `502 api_error`; `200, error event api_error`; `200`."""
         if self.status != 200:
             return f"{self.status} {self.error['type']}"
         if "event: error" in self.text:
@@ -125,24 +125,24 @@ class Watched:
         self.keys = keys
 
     def ask(self, prompt: str, *, stream: bool = False, key: str = "limited") -> Seen:
-        """What a client of that key gets."""
+        """Answer to a client with that key."""
         with self.process.http(**{"x-api-key": self.keys[key]}) as client:
             response = client.post("/v1/messages", json=body_of(prompt, stream=stream))
         return Seen(response.status_code, response.text, response.headers)
 
     def ask_both_ways(self, prompt: str, *, key: str = "limited") -> tuple[Seen, Seen]:
-        """What it gets plainly and streamed, asked at the same time."""
+        """Plain and streamed answers, requested at the same time."""
         with ThreadPoolExecutor(2) as pool:
             plain, streamed = pool.map(lambda stream: self.ask(prompt, stream=stream, key=key), (False, True))
         return plain, streamed
 
     def get(self, path: str) -> Any:
-        """What operators see there."""
+        """Answer of an operators' endpoint."""
         with self.process.http(**{"x-api-key": self.keys["operator"]}) as client:
             return client.get(path).raise_for_status().json()
 
     def trace(self, request_id: str, *, within_s: float = 10.0) -> str:
-        """What was kept of the request, as the table says it: why it ended, which error, and after which phase."""
+        """The request's trace in the table's notation: end reason, error, and phase."""
 
         def ended() -> Any:
             with self.process.http(**{"x-api-key": self.keys["operator"]}) as client:
@@ -163,7 +163,7 @@ class Watched:
         return self.trace(row["reqId"])
 
     def unrest(self) -> dict[str, Any]:
-        """What is still taken: slots, places in the line, requests, busy workers, reservations, unknown processes."""
+        """Resources still in use: slots, queue places, requests, busy workers, reservations, unknown processes."""
         health, active = self.get("/debug/health"), self.get("/debug/active")["activeRequests"]
         workers = health["memory"]["workers"]
         known = {worker["pid"] for worker in workers}

@@ -30,7 +30,7 @@ BACK_S = 30.0
 
 
 def told(watched: Watched, key: str) -> str:
-    """What a request of the key gets, plain and streamed: the same, and soon."""
+    """Answers to the key, plain and streamed, which must be the same and quick."""
     started = time.monotonic()
     plain, streamed = watched.ask_both_ways("[[n=1]]", key=key)
     assert time.monotonic() - started < 2 * PATIENCE_S
@@ -42,7 +42,7 @@ def told(watched: Watched, key: str) -> str:
 
 
 def status_of(watched: Watched, path: str, key: str) -> int:
-    """What a GET gets."""
+    """Status of a GET."""
     with watched.process.http(**{"x-api-key": watched.keys[key]}) as client:
         return client.get(path).status_code
 

@@ -27,7 +27,7 @@ four connections, and those who find none free for 3 s get a 503 too."""
 
 @pytest.fixture(scope="module")
 def own_database() -> Iterator[str]:
-    """In one that had another gateway before there is no first login."""
+    """A gateway with its own database, because a used one has no first login."""
     with empty_database() as url:
         yield url
 

@@ -1,4 +1,4 @@
-"""What the machine does: a disk that is full, a clock that jumps."""
+"""Faults of the machine: a full disk, a clock that jumps."""
 
 import contextlib
 import os

@@ -48,7 +48,7 @@ def watched(
 
 @pytest.fixture(autouse=True)
 def closed(watched: Watched) -> None:
-    """What a test before has opened is closed again."""
+    """Closes what an earlier test has opened."""
     eventually(lambda: watched.ask("[[n=1]]").status == 200, within_s=30, why="the breaker closes")
 
 

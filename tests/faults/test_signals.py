@@ -84,7 +84,7 @@ def active(watched: Watched) -> list[dict[str, str]]:
 
 
 def kept(watched: Watched, *, rows: int = len(PHASES)) -> tuple[set[str], int]:
-    """How so many requests of the clients ended, as the database has it, and the reservations that are open."""
+    """Number of requests by ending in the database, and open reservations."""
     with closing(sqlite3.connect(watched.process.state_dir / "db.sqlite3")) as database:
         found = database.execute("SELECT end_reason FROM observability_trace WHERE key_label = 'limited'").fetchall()
     assert len(found) == rows

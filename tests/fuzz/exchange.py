@@ -22,7 +22,7 @@ _ENDINGS = ("event: message_stop\n", "data: [DONE]\n", "event: response.", "even
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent, without the key, `host`, `connection` and `content-length`."""
+    """Request to send, without the key, `host`, `connection` and `content-length`."""
 
     method: bytes
     target: bytes
@@ -44,7 +44,7 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """What came back. status 0: the connection was closed without an answer."""
+    """Answer received. status 0: the connection was closed without an answer."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -98,7 +98,7 @@ def _read(connection: socket.socket, method: bytes) -> Answer:
 
 
 def fault_of(path: str, answer: Answer, *, method: str = "GET", verbatim: bool = False) -> str | None:
-    """What is wrong with an answer of the API, in a few words; None for nothing.
+    """Fault of an API answer in a few words; None for none.
 
     verbatim: a stream is the upstream's own, which may go on after its end.
     """

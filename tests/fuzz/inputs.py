@@ -1,4 +1,4 @@
-"""What is thrown at the gateway: good bodies gone bad, headers, addresses, bytes. Hypothesis strategies."""
+"""Hypothesis strategies of inputs: broken bodies, headers, addresses, bytes."""
 
 import copy
 import json
@@ -165,7 +165,7 @@ def spoiled(draw: st.DrawFn, good: Any, *, most: int = 4) -> Any:
 
 
 def encoded(value: Any) -> bytes:
-    """As JSON, whatever is in it; lone surrogates as the escapes that they are in JSON."""
+    """JSON text of any value; lone surrogates as escapes."""
     return json.dumps(value).encode()
 
 

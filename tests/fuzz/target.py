@@ -106,7 +106,7 @@ class Target:
         assert fault is None, f"{fault}: {request} → {answer}"
 
     def check_wire(self, pieces: list[bytes]) -> None:
-        """What is hardly HTTP gets an answer like any other, or a closed connection."""
+        """Checks that malformed HTTP gets an answer like any other, or a closed connection."""
         try:
             answer = send(self.gateway.base_url, pieces, half_close=True)
         except h11.RemoteProtocolError as error:

@@ -1,4 +1,4 @@
-"""What is known to break servers, one by one and by name, over a socket to a real gateway."""
+"""Known attacks on servers, one by one, over a socket to a real gateway."""
 
 import gzip
 import json

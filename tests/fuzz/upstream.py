@@ -52,7 +52,7 @@ def upstreams(draw: st.DrawFn) -> Request:
 
 
 def request_for(data: bytes, path: bytes, *, stream: bool) -> Request:
-    """What asks the stand-in for exactly these bytes."""
+    """Request to which the stand-in answers with exactly these bytes."""
     prompt = f"[[raw={base64.b64encode(data).decode()}]]"
     body: dict[str, Any] = {"model": MODEL, "stream": stream}
     if path == b"/v1/responses":

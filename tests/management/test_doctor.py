@@ -1,4 +1,4 @@
-"""What doctor makes of what it finds, and the command itself with the real CLI."""
+"""Doctor's verdicts, and the command itself with the real CLI."""
 
 import re
 import tomllib

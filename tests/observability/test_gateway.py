@@ -41,7 +41,7 @@ class Observed:
         return self.process.http(**{"x-api-key": self.key})
 
     def get(self, path: str) -> Any:
-        """What is at the path."""
+        """Answer of the path."""
         with self.operator() as client:
             return client.get(path).raise_for_status().json()
 

@@ -1,4 +1,4 @@
-"""From events to rows: what is kept of a request, and what is not."""
+"""Traces from events to rows: stored and omitted parts of a request."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the gateway keeps: the state folder, its signing key, the database's description, the channel layer's."""
+"""State that the gateway keeps: folder, signing key, database and channel layer settings."""
 
 import sqlite3
 import stat

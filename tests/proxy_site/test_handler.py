@@ -1,4 +1,4 @@
-"""What Django's handler leaves behind of a request of the API."""
+"""Objects that Django's handler leaves behind after an API request."""
 
 import asyncio
 import gc
@@ -31,7 +31,7 @@ SCOPE = {
 
 @pytest.fixture
 def no_database() -> Iterator[None]:
-    """As Django's own test client does it: nobody looks at connections that another test has left."""
+    """Keeps Django from closing another test's connections, as its own test client does."""
     told = (request_started, request_finished)
     for signal in told:
         signal.disconnect(close_old_connections)
@@ -76,7 +76,7 @@ async def test_free_request_and_body_without_garbage_collection() -> None:
 @pytest.mark.usefixtures("no_database")
 @pytest.mark.parametrize("path", ["/v1/messages", "/healthz", "/admin/login/", "/debug/stats"])
 async def test_write_no_body_to_a_file(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a file for it would be made there is no folder."""
+    """The folder for such a file does not exist."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     pieces = [{"type": "http.request", "body": b" " * 2**20, "more_body": number < 29} for number in range(30)]
     sent: list[Mapping[str, Any]] = []
@@ -99,5 +99,5 @@ async def test_write_no_body_to_a_file(path: str, tmp_path: Path, monkeypatch: p
 
 
 def requests() -> int:
-    """Those that exist, garbage included."""
+    """Existing request objects, garbage included."""
     return sum(isinstance(it, ASGIRequest) for it in gc.get_objects())

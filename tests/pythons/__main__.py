@@ -22,11 +22,11 @@ _FOREIGN = ("ANTHROPIC_", "CLAUDE", "DATABASE_URL", "REDIS_URL", "DJANGO_", "PYT
 
 
 class TroubleError(Exception):
-    """What went wrong, with the output that shows it."""
+    """A failed attempt, with the output that shows why."""
 
 
 def attempt(python: str) -> None:
-    """From an empty virtual environment to the exit code. Raises TroubleError."""
+    """Tries one Python, from an empty virtual environment to the exit code. Raises TroubleError."""
     with tempfile.TemporaryDirectory(prefix="gateway-python-") as folder:
         own = install(python, Path(folder))
         with serving(own, Path(folder)) as (address, state):
@@ -73,7 +73,7 @@ def serving(python: str, folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
-    """What stands in the line that says where it listens."""
+    """The address in the line that names it."""
     deadline = time.monotonic() + START_S
     while (found := re.search(r"^listening on (\S+)$", log.read_text("utf-8", "replace"), re.MULTILINE)) is None:
         if process.poll() is not None or time.monotonic() > deadline:

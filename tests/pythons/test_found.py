@@ -1,4 +1,4 @@
-"""What is tried, and that everything names the same versions."""
+"""Pythons to try; all files name the same versions."""
 
 import re
 import sys

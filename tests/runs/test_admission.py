@@ -1,4 +1,4 @@
-"""Who may run now: priorities, turns between keys, bounds, time limits, and leaving the line."""
+"""Admission: priorities, turns between keys, bounds, time limits, leaving the queue."""
 
 import asyncio
 from dataclasses import dataclass, field

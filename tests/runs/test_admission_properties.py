@@ -1,4 +1,4 @@
-"""What holds of admission whatever comes, leaves and is released, in whatever order."""
+"""Properties of admission for any order of arrivals, departures and releases."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -98,7 +98,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.runner.close()
 
     def _check_turn(self, admitted: Request) -> None:
-        """Nobody of a better priority waits on, nor who came before of the same key; no key is passed over twice."""
+        """Checks priority, order within a key, and that no key is passed over twice."""
         for other in self.waiting:
             if other is admitted:
                 continue

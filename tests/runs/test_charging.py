@@ -1,4 +1,4 @@
-"""What a run is charged: a request that was sent upstream is never free, one that was not always is."""
+"""Charges of a run: one that was sent upstream is never free, one that was not always is."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""When the upstream is given up, and when it is asked again."""
+"""The circuit breaker opens, and probes the upstream again."""
 
 import contextlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How many runs may keep the processor busy at once, and what counts as that."""
+"""Limit on runs that keep the processor busy, and the runs that count."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def working(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has asked the upstream is at work for as long as a test lasts, and nobody runs out of patience."""
+    """Pacing in which a run that has asked the upstream stays at work throughout the test, without time limits."""
     monkeypatch.setattr(cpu_pacing, "_SENT_S", FOREVER_S)
     monkeypatch.setattr(cpu_pacing, "_MAX_PAUSE_S", FOREVER_S)
 

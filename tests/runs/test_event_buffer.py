@@ -1,4 +1,4 @@
-"""What a run has for its client waits in order, and no more of it than the client may be behind."""
+"""A run's buffered events keep their order, and their number is bounded."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""How many runs may start at once, and what lets the next one start."""
+"""Limit on runs that start at once, and the events that let the next one start."""
 
 import pytest
 

@@ -168,7 +168,7 @@ def test_hold_no_body_of_clients_without_a_key(gateway: GatewayProcess) -> None:
 
 
 def test_keep_the_memory_of_bodies_from_one_key(gateway: GatewayProcess, keys: dict[str, str]) -> None:
-    """As many connections of one key as there are: those beyond its half are refused, and another key is served."""
+    """Connections of one key beyond its half of the memory are rejected, and another key is served."""
     before = memory_mb(gateway)
     with contextlib.ExitStack() as stack:
         waiting, refused = 0, 0

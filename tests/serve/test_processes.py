@@ -41,7 +41,7 @@ def several(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def connected(gateway: GatewayProcess) -> list[int]:
-    """How many clients each process has."""
+    """Number of clients by process."""
     port = urlsplit(gateway.base_url).port
     return [
         sum(it.status == psutil.CONN_ESTABLISHED and it.laddr.port == port for it in server.net_connections("tcp4"))
@@ -154,7 +154,7 @@ def test_replace_killed_process_without_metric_drops(
 
 
 def connected_after(gateway: GatewayProcess) -> list[int]:
-    """How many of some clients each process takes: both do, once the new one is ready."""
+    """Number of new clients by process, once the new process is ready."""
     address = urlsplit(gateway.base_url)
     with contextlib.ExitStack() as open_ones:
         for _ in range(4):

@@ -1,4 +1,4 @@
-"""How the memory for request bodies is shared."""
+"""Sharing of the memory for request bodies."""
 
 import pytest
 from hypothesis import given

@@ -20,7 +20,7 @@ def raw_request(body: bytes, *, headers: bytes = b"") -> bytes:
 
 
 async def exchange_bytes(port: int, *pieces: bytes) -> bytes:
-    """What the server answers to these pieces, until it closes or the client has closed its side."""
+    """Bytes of the server's answer to these pieces, until one side closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for piece in pieces:
         writer.write(piece)

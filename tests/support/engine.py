@@ -114,7 +114,7 @@ async def play(engine: Pool, request: EngineRequest) -> Played:
 
 
 async def finish(answer: Answer) -> Played:
-    """What is left of a turn, settled."""
+    """Outcome of a turn's remaining events, settled."""
     events: list[StreamEvent] = []
     try:
         while (batch := await answer.next_batch()) is not None:

@@ -25,7 +25,7 @@ _MIGRATE_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class FirstLogin:
-    """What the first start made. api_key: None where the gateway had one from its environment."""
+    """First login of a gateway. api_key: None if its environment had one."""
 
     name: str
     password: str
@@ -98,7 +98,7 @@ class GatewayProcess:
 
     @property
     def output(self) -> str:
-        """What it wrote on the console."""
+        """Console output."""
         return self.process.output
 
     def first_login(self) -> "FirstLogin":

@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What a mark says of one engine; empty where it says nothing of it."""
+    """Expectation of a mark for one engine; empty without one."""
 
     who: str
     what: str
@@ -67,7 +67,7 @@ class Expected:
 
     @property
     def traces(self) -> tuple[str, str]:
-        """What is kept of a plain request and of a streamed one; `…; streamed: …` where they differ."""
+        """Traces of a plain and a streamed request; `…; streamed: …` where they differ."""
         plain, _, streamed = self.trace.partition("; streamed: ")
         return plain, streamed or plain
 
@@ -128,7 +128,7 @@ def _tests_of(module: object) -> Iterator[tuple[str, object]]:
 
 
 def _fault_marks(marks: Iterable[pytest.Mark]) -> Iterator[pytest.Mark]:
-    """Those of a test, and of its parameters."""
+    """Fault marks of a test and of its parameters."""
     for mark in reversed(list(marks)):
         if mark.name == _MARK:
             yield mark
@@ -232,14 +232,14 @@ def every(marks: Iterable[pytest.MarkDecorator]) -> Callable[[T], T]:
 
 @pytest.fixture
 def all_expected(request: pytest.FixtureRequest) -> dict[str, Expected]:
-    """What the marks of a test with several say, by what happens."""
+    """Expectations of a test with several marks, by fault."""
     found = [Expected.of(mark, _engine_of(request.node)) for mark in request.node.iter_markers(_MARK)]
     return {one.what: one for one in found}
 
 
 @pytest.fixture
 def expected(request: pytest.FixtureRequest) -> Expected:
-    """What the test's own mark says that one should see."""
+    """Expectation of the test's own mark."""
     mark = request.node.get_closest_marker(_MARK)
     assert mark is not None
     return Expected.of(mark, _engine_of(request.node))

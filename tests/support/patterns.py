@@ -33,7 +33,7 @@ class _Item:
 
 
 def faults(pattern: re.Pattern[str] | re.Pattern[bytes]) -> list[str]:
-    """What is wrong with the pattern; nothing where it is fit for any text."""
+    """Faults of the pattern; empty if it is safe for any text."""
     text = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode("latin-1")
     tree = _parser.parse(text, pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags)
     found = set()

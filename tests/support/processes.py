@@ -20,12 +20,12 @@ _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "COVERAGE_PROCESS_START")
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """What a child needs of the shell's environment, and these variables; nothing that could steer the gateway."""
+    """The shell's variables that a child needs, and these; none that could change the gateway's behaviour."""
     return {**{name: os.environ[name] for name in _PASSED_ON if name in os.environ}, **variables}
 
 
 def tied_to_this_process() -> tuple[str, ...]:
-    """What to put before a command so that it is told to end when this process dies, however it dies; Linux only.
+    """Command prefix that ends the command when this process dies for any reason; Linux only.
 
     The kernel means the thread that started it, so one that is started by a passing thread is not tied.
     """
@@ -81,11 +81,11 @@ class LoggedProcess:
 
     @property
     def output(self) -> str:
-        """What it has written so far."""
+        """Output so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def wait_for_line(self, prefix: str, *, within_s: float) -> str:
-        """What follows the prefix in the first line that starts with it; AssertionError with the output otherwise."""
+        """The rest of the first line with the prefix; AssertionError with the output otherwise."""
 
         def rest() -> str | None:
             lines = self.output.splitlines(keepends=True)
@@ -120,7 +120,7 @@ class LoggedProcess:
         return self._popen.wait(within_s)
 
     def close_stdin(self) -> None:
-        """What the child sees when this process goes."""
+        """Closes the child's stdin, as the death of this process would."""
         if self._popen.stdin is not None:
             with contextlib.suppress(OSError):
                 self._popen.stdin.close()

@@ -31,7 +31,7 @@ class CliEndedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CliTurn:
-    """What one user message led to. lines: all that the CLI wrote for it, the result included."""
+    """Reaction to one user message. lines: the CLI's lines for it, including the result."""
 
     uuid: str
     lines: list[Line] = field(default_factory=list)
@@ -105,7 +105,7 @@ class RawCli:
 
     @property
     def stderr(self) -> str:
-        """What it wrote to stderr."""
+        """Content of stderr."""
         return b"".join(self._stderr).decode(errors="replace")
 
     @property
@@ -175,7 +175,7 @@ class RawCli:
         return bool(self.control("rewind_conversation", target_message_uuid=marker).get("rewound"))
 
     def lines(self) -> Iterator[Line]:
-        """What the CLI writes, as it comes. Raises CliEndedError at its end, queue.Empty after 30 s of silence."""
+        """Lines of the CLI as they arrive. Raises CliEndedError at its end, queue.Empty after 30 s of silence."""
         while (line := self._lines.get(timeout=_ANSWER_S)) is not None:
             yield line
         raise CliEndedError(self.stderr[-2000:])
@@ -191,7 +191,7 @@ class RawCli:
         self._process.kill()
 
     def close_stdin(self) -> None:
-        """What happens when the parent goes."""
+        """Closes stdin, as when the parent dies."""
         assert self._process.stdin is not None
         self._process.stdin.close()
 

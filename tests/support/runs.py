@@ -68,13 +68,13 @@ class Started:
 
     @property
     def ending(self) -> Ending:
-        """How the run ended, as observers heard it; AssertionError unless that was exactly once, and last."""
+        """The run's ending, as observed; AssertionError unless there was exactly one, and last."""
         endings = [event for event in self.heard if isinstance(event, Finished | Failed | Cancelled)]
         assert endings == self.heard[-1:], self.heard
         return endings[0]
 
     def kinds(self) -> list[type[RunEvent]]:
-        """What observers heard, repetitions left out."""
+        """Kinds of observed events, without repetitions."""
         kinds = [type(event) for event in self.heard]
         return [kind for at, kind in enumerate(kinds) if at == 0 or kinds[at - 1] is not kind]
 

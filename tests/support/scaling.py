@@ -99,7 +99,7 @@ def read_or_refuse(reader: Callable[[Any], object], body: object) -> None:
 
 
 def _many(size: int, each: Callable[[int], Any]) -> list[Any]:
-    """As many as have the size together."""
+    """Repeats an item up to the size."""
     return [each(number) for number in range(max(1, size // len(orjson.dumps(each(0)) + b",")))]
 
 

@@ -40,13 +40,13 @@ class StandInProcess:
         return [Exchange(**{**row, "raw": row["raw"].encode()}) for row in rows]
 
     def only(self, containing: str) -> Exchange:
-        """The one exchange whose body holds the text."""
+        """The only exchange whose body contains the text."""
         found = self.recorded(containing=containing)
         assert len(found) == 1, f"{len(found)} exchanges with {containing!r}"
         return found[0]
 
     def ended(self, containing: str, *, within_s: float = 5.0) -> Exchange:
-        """The one exchange whose body holds the text, once it is over."""
+        """The only exchange whose body contains the text, once it has ended."""
         eventually(lambda: [it for it in self.recorded(containing=containing) if it.ended_at], within_s=within_s)
         return self.only(containing)
 

@@ -1,4 +1,4 @@
-"""How a prompt steers the stand-in."""
+"""Directives in a prompt that control the stand-in."""
 
 import json
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What the tests of this dialect share."""
+"""Fixtures of the Anthropic dialect's tests."""
 
 from collections.abc import Mapping
 

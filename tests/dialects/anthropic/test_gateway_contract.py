@@ -1,4 +1,4 @@
-"""What Claude Code asks of a gateway, item by item.
+"""Claude Code's requirements for a gateway, item by item.
 
 Source: https://code.claude.com/docs/en/llm-gateway-protocol. The bundled CLI is the client in one of the tests.
 """

@@ -1,4 +1,4 @@
-"""What the dialect says on the wire: keys, headers, limits, and JSON for whatever goes wrong."""
+"""The dialect over HTTP: keys, headers, limits, and JSON for every error."""
 
 import json
 import re

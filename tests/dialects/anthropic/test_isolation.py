@@ -149,7 +149,7 @@ def served(
 
 @pytest.fixture
 def run() -> str:
-    """What every sentinel of one test begins with."""
+    """Prefix of all sentinels of one test."""
     return f"sentinel-{uuid.uuid4().hex}"
 
 

@@ -24,5 +24,5 @@ async def async_client(gateway: GatewayProcess) -> AsyncIterator[openai.AsyncOpe
 
 
 def options(gateway: GatewayProcess) -> dict[str, Any]:
-    """What a user sets: the address, a key of ours. And no waiting for what tests are to see."""
+    """Client options: the address and a key, without retries."""
     return {"base_url": f"{gateway.base_url}/v1", "api_key": gateway.api_key, "max_retries": 0, "timeout": 60}

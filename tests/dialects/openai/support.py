@@ -1,4 +1,4 @@
-"""What the tests of this dialect share: short ways to translate, and upstream answers as events."""
+"""Helpers of the OpenAI dialect's tests: short translations, and upstream answers as events."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -153,6 +153,6 @@ def folded(events: Events) -> dict[str, Any]:
 
 
 def payloads(stream: bytes) -> list[Any]:
-    """What the events of a stream hold, in order; the end mark and comments left out."""
+    """Data of a stream's events, in order, without comments and the end mark."""
     lines = [line.removeprefix(b"data: ") for line in stream.split(b"\n") if line.startswith(b"data: ")]
     return [json.loads(line) for line in lines if line != b"[DONE]"]

@@ -1,4 +1,4 @@
-"""Whatever the `openai` package's types allow is either translated to what Anthropic's allow, or refused by name."""
+"""Every request that the `openai` package's types allow is translated to Anthropic's types, or rejected by name."""
 
 from typing import Any
 

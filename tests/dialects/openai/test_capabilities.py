@@ -1,4 +1,4 @@
-"""What a model takes is told from its id, wherever that id is from."""
+"""A model's capabilities follow from its id, in every provider's notation."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a client of the OpenAI API sees of every failure."""
+"""Every failure as a client of the OpenAI API sees it."""
 
 import json
 from typing import Any

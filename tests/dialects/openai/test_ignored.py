@@ -1,4 +1,4 @@
-"""What cannot be honoured is said in a header, or refused where the operator wants that."""
+"""Unsupported fields are listed in a header, or rejected in strict mode."""
 
 from typing import Any
 

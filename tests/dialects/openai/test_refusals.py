@@ -1,4 +1,4 @@
-"""What cannot be translated is a 400 that names the field."""
+"""A request that cannot be translated gets a 400 that names the field."""
 
 from typing import Any
 

@@ -50,7 +50,7 @@ def values_of(annotation: Any) -> Strategy:
 
 
 def misfit(value: object, annotation: Any, path: str = "") -> str | None:
-    """Where the value does not fit the annotation, None if it does. A key that the type does not have is a misfit."""
+    """Path at which the value does not fit the annotation; None if it fits. Unknown keys do not fit."""
     annotation = _bare(annotation)
     origin, arguments = te.get_origin(annotation), te.get_args(annotation)
     fits: bool

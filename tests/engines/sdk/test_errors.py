@@ -1,4 +1,4 @@
-"""What a failed turn means: the upstream's own status, type and words, whatever the CLI made of them."""
+"""A failed turn's error: the upstream's own status, type and message, regardless of the CLI's wording."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a worker process gets of this one: flags, an allow-list of variables, and a folder that goes with it."""
+"""A worker process gets flags, an allow-list of variables, and a folder that is removed with it."""
 
 import os
 import stat

@@ -68,7 +68,7 @@ def fake_cli(script: Callable[[str], Path], behaviour: str) -> Path:
 
 
 class TestReal:
-    """With the bundled CLI."""
+    """Tests with the bundled CLI."""
 
     async def test_a_successor_is_ready_before_a_worn_out_worker_goes(
         self, stand_in: StandInProcess, tmp_path: Path
@@ -140,7 +140,7 @@ class TestReal:
 
 
 class TestScripted:
-    """With executables that start quickly, or do what the bundled CLI never does."""
+    """Tests with executables that start quickly, or behave as the bundled CLI never does."""
 
     async def test_an_idle_worker_that_dies_is_replaced(self, tmp_path: Path, script: Callable[[str], Path]) -> None:
         cli = fake_cli(script, "good")

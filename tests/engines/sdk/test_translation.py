@@ -1,4 +1,4 @@
-"""From the CLI's messages to the upstream's events: nothing invented, nothing said too early, nothing lost."""
+"""Translation of the CLI's messages to the upstream's events: none invented, early or lost."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a worker does before its first turn, and that nobody but the worker hears of it."""
+"""A worker's warm-up before its first turn, which no other part sees."""
 
 import sys
 from pathlib import Path
