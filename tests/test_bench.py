@@ -41,12 +41,12 @@ _NUMBERS = st.lists(st.floats(0, 1e6), min_size=1, max_size=50)
     ("values", "fraction", "expected"),
     [([3.0], 0.9, 3.0), ([4.0, 1.0, 3.0, 2.0], 0.5, 2.5), ([1.0, 2.0], 1.0, 2.0), (list(range(11)), 0.9, 9.0)],
 )
-def test_a_percentile_lies_between_its_neighbours(values: list[float], fraction: float, expected: float) -> None:
+def test_put_percentile_between_its_neighbours(values: list[float], fraction: float, expected: float) -> None:
     assert percentile(values, fraction) == pytest.approx(expected)
 
 
 @given(values=_NUMBERS, fraction=st.floats(0, 1))
-def test_a_percentile_is_never_outside_of_the_values(values: list[float], fraction: float) -> None:
+def test_keep_percentile_within_values(values: list[float], fraction: float) -> None:
     assert min(values) <= percentile(values, fraction) <= max(values)
 
 
@@ -59,13 +59,13 @@ def test_seconds_are_reported_as_milliseconds() -> None:
     assert milliseconds([0.001, 0.002, 0.003]) == {"median": 2.0, "p90": 2.8, "min": 1.0, "n": 3}
 
 
-def test_a_ratio_over_nothing_is_none() -> None:
+def test_give_no_ratio_over_nothing() -> None:
     assert ratio(1.0, 0.0) is None
     assert ratio(1.0, 3.0) == 0.33
 
 
 @given(left=st.text(max_size=8), right=st.text(max_size=8))
-def test_the_first_difference_is_where_the_common_start_ends(left: str, right: str) -> None:
+def test_find_first_difference_after_common_start(left: str, right: str) -> None:
     at = first_difference(left, right)
     if at is None:
         assert left == right
@@ -103,7 +103,7 @@ def test_chunks_are_put_together_to_the_byte(parts: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"x\r\n", b"3\r\nabcd\r\n0\r\n\r\n", b"0\r\n\r\nrest"])
-def test_a_body_that_is_not_exactly_chunked_is_an_error(body: bytes) -> None:
+def test_reject_body_that_is_not_exactly_chunked(body: bytes) -> None:
     with pytest.raises(BadAnswerError):
         dechunk(body)
 
@@ -117,12 +117,12 @@ def test_a_body_that_is_not_exactly_chunked_is_an_error(body: bytes) -> None:
         b'event: error\ndata: {"type":"error"}\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n',
     ],
 )
-def test_a_stream_without_its_end_is_an_error(stream: bytes) -> None:
+def test_reject_stream_without_end(stream: bytes) -> None:
     with pytest.raises(BadAnswerError):
         events_of(stream)
 
 
-def test_a_wrong_character_in_an_answer_is_an_error() -> None:
+def test_reject_wrong_character_in_answer() -> None:
     question = questions.short(deltas=3)
     question.check("tok0 tok1 tok2 ")
     with pytest.raises(BadAnswerError, match="at 8"):
@@ -138,11 +138,11 @@ def test_flatten_conversation_like_gateways_over_query() -> None:
     assert questions.with_history(6).flat.count("Human: ") == 7
 
 
-def test_every_scenario_says_what_its_numbers_mean() -> None:
+def test_explain_numbers_of_every_scenario() -> None:
     assert all(scenario.meaning for scenario in SCENARIOS.values())
 
 
-async def test_a_scenario_that_fails_is_a_line_with_its_error(
+async def test_report_failed_scenario_as_line_with_error(
     monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     async def fails(stage: Stage) -> Line:
@@ -183,7 +183,7 @@ async def _asked_directly() -> AsyncIterator[tuple[HttpContestant, Recorder]]:
         questions.tool_result,
     ],
 )
-async def test_every_question_is_answered_as_expected(make: Callable[[], questions.Question]) -> None:
+async def test_answer_every_question_as_expected(make: Callable[[], questions.Question]) -> None:
     question = make()
     async with _asked_directly() as (contestant, _):
         took = await contestant.ask(question)
@@ -198,7 +198,7 @@ async def test_measure_first_token_when_it_arrives() -> None:
     assert took.total_s - took.first_token_s > 0.08
 
 
-async def test_an_error_of_the_server_is_an_error_of_the_benchmark() -> None:
+async def test_fail_on_error_of_server() -> None:
     async with _asked_directly() as (contestant, _):
         with pytest.raises(BadAnswerError, match="status 529"):
             await contestant.ask(questions.short(extra="[[status=529]]"))
@@ -246,7 +246,7 @@ async def test_alternate_contestants_and_separate_processor_time() -> None:
     assert samples["a"].cpu_ms_per_request() == samples["b"].cpu_ms_per_request() == {"part": 2000.0}
 
 
-async def test_a_silent_server_does_not_hold_the_next_request_up() -> None:
+async def test_give_up_silent_server() -> None:
     async with _asked_directly() as (contestant, _):
         silent: Awaitable[Took] = contestant.ask(questions.short(extra="[[silent]]"))
         with pytest.raises(TimeoutError):
@@ -254,7 +254,7 @@ async def test_a_silent_server_does_not_hold_the_next_request_up() -> None:
         await contestant.ask(questions.short())
 
 
-async def test_the_client_keeps_a_connection_for_the_next_request() -> None:
+async def test_keep_connection_for_next_request() -> None:
     accepted = 0
     gone = asyncio.Event()
 
@@ -279,7 +279,7 @@ async def test_the_client_keeps_a_connection_for_the_next_request() -> None:
     assert accepted == 1
 
 
-def test_the_text_of_a_stream_has_the_arguments_of_tool_calls() -> None:
+def test_include_arguments_of_tool_calls_in_text() -> None:
     deltas = [{"type": "text_delta", "text": "a"}, {"type": "input_json_delta", "partial_json": "{}"}]
     events = [{"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas]
     assert text_of_events(events) == "a{}"

@@ -50,7 +50,7 @@ def settings_table(declared: Iterable[Setting[object]]) -> list[str]:
     ]
 
 
-def test_the_settings_table_is_the_one_in_the_code() -> None:
+def test_match_settings_table_with_code() -> None:
     header = "| Variable | Default | What it may be | Meaning |"
     documented, declared = rows_under("docs/configuration.md", header), settings_table(TABLE)
     assert documented == declared, "\n".join(["the table must be:", *declared])
@@ -91,12 +91,12 @@ async def test_require_key_on_all_endpoints_but_open_ones(method: str, path: str
         assert response.json()["error"]
 
 
-def test_the_fault_matrix_is_what_the_tests_say() -> None:
+def test_match_fault_matrix_with_tests() -> None:
     declared = matrix.table()
     assert matrix.documented() == declared, "`make test ARGS=--fault-matrix` writes the table"
 
 
-def test_the_table_of_errors_is_the_one_in_the_code() -> None:
+def test_match_table_of_errors_with_code() -> None:
     rows = (row.split("|") for row in rows_under("docs/compatibility.md", "| Status | Type | When |"))
     documented = {(status.strip(), kind.strip(" `")) for _, status, kind, *_ in rows} - {("any", "the upstream's")}
     raised = {status_and_type(ProxyError(kind, "")) for kind in FailureKind if kind != FailureKind.CLIENT_DISCONNECT}
@@ -138,11 +138,11 @@ def test_document_only_existing_make_targets() -> None:
         assert named <= targets, document.name
 
 
-def test_the_version_is_the_same_everywhere() -> None:
+def test_name_same_version_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == VERSION
 
 
-def test_the_changelog_has_what_is_unreleased_on_top() -> None:
+def test_put_unreleased_changes_on_top() -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert headings[0] == "Unreleased"

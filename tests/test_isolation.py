@@ -7,12 +7,12 @@ from pathlib import Path
 from django.conf import settings
 
 
-def test_a_test_process_has_a_state_folder_of_its_own() -> None:
+def test_give_test_process_its_own_state_folder() -> None:
     assert settings.GATEWAY.state_dir.is_relative_to(tempfile.gettempdir())
     assert Path(settings.DATABASES["default"]["NAME"]).is_relative_to(tempfile.gettempdir())
 
 
-def test_no_credential_of_the_shell_reaches_the_tests() -> None:
+def test_keep_shell_credentials_out_of_tests() -> None:
     assert settings.GATEWAY.credential.kind == "demo"
     assert not [name for name in os.environ if name.startswith(("ANTHROPIC_", "CLAUDE_CODE_"))]
 

@@ -39,7 +39,7 @@ def settings_with(names: str, *, state_dir: Path, **env: str) -> dict[str, Any]:
         ({"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat01-hunter2"}, "Anthropic's terms"),
     ],
 )
-def test_a_wrong_setting_ends_the_start_with_one_line(env: dict[str, str], message: str, tmp_path: Path) -> None:
+def test_end_start_with_one_line_for_wrong_setting(env: dict[str, str], message: str, tmp_path: Path) -> None:
     ended = run("manage.py", "serve", state_dir=tmp_path, **env)
     assert ended.returncode == 1
     assert ended.stdout == ""
@@ -49,7 +49,7 @@ def test_a_wrong_setting_ends_the_start_with_one_line(env: dict[str, str], messa
     assert "hunter2" not in ended.stderr
 
 
-def test_a_fresh_state_folder_passes_djangos_own_checks(tmp_path: Path) -> None:
+def test_pass_djangos_checks_with_fresh_state_folder(tmp_path: Path) -> None:
     ended = run("manage.py", "check", "--fail-level", "WARNING", state_dir=tmp_path / "new")
     assert (ended.returncode, ended.stderr) == (0, "")
 

@@ -100,7 +100,7 @@ def test_times_are_compared_at_the_99th_percentile() -> None:
     ("header", "seconds"),
     [("queue;dur=12.5, worker;dur=1.0, first;dur=30.1", 0.0125), ("worker;dur=1", 0.0), ("", 0.0), (None, 0.0)],
 )
-def test_the_wait_for_a_slot_is_read_from_the_header(header: str | None, seconds: float) -> None:
+def test_read_wait_for_slot_from_header(header: str | None, seconds: float) -> None:
     assert queued_s(header) == pytest.approx(seconds)
 
 

@@ -50,7 +50,7 @@ def added(client: Client, **fields: object) -> str:
     return str(response.content.decode())
 
 
-def test_the_secret_of_a_new_key_is_shown_once_and_works(admin_client: Client) -> None:
+def test_show_secret_of_new_key_once(admin_client: Client) -> None:
     (secret,) = set(re.findall(r"sk-proxy-[0-9A-Za-z]{43}", added(admin_client)))
     found = async_to_sync(gateway().keyring.find)(secret)
     assert found is not None
@@ -91,14 +91,14 @@ def _unpacked(value: str) -> str:
     return " ".join(texts)
 
 
-def test_a_new_key_is_for_the_api_where_nothing_else_is_said(admin_client: Client) -> None:
+def test_default_new_key_to_api_scope(admin_client: Client) -> None:
     html = page(admin_client, f"{KEYS}add/")
     boxes = dict(re.findall(r'name="scopes"\s+value="(\w+)"([^>]*)', html))
     assert boxes["api"].endswith('" checked')
     assert not boxes["admin"].endswith('" checked')
 
 
-def test_a_name_is_text_in_the_message(admin_client: Client) -> None:
+def test_escape_name_in_message(admin_client: Client) -> None:
     assert "<script>alert" not in added(admin_client, name="<script>alert(1)</script>")
 
 
@@ -111,12 +111,12 @@ def test_lists_are_written_one_name_a_line(admin_client: Client) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"scopes": []}, {"allowed_models": "opus\nopus"}, {"name": "env"}, {"name": ""}])
-def test_a_key_that_makes_no_sense_is_not_saved(admin_client: Client, fields: dict[str, object]) -> None:
+def test_reject_inconsistent_key(admin_client: Client, fields: dict[str, object]) -> None:
     assert "sk-proxy-" not in added(admin_client, **fields)
     assert not ApiKey.objects.exists()
 
 
-def test_a_change_keeps_the_secret(admin_client: Client) -> None:
+def test_keep_secret_on_change(admin_client: Client) -> None:
     key, secret = async_to_sync(create_key)("ci")
     data = {"name": "renamed", "scopes": ["admin"], "allowed_models": "", "priority": "5", "digest": "0" * 64}
     data["budget_warn_percent"] = "90"

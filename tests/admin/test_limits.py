@@ -61,7 +61,7 @@ def test_usage_and_sessions_can_be_read_and_not_written(admin_client: Client) ->
     assert not Session.objects.exists()
 
 
-def test_a_budget_that_is_nearly_spent_is_marked_in_the_list(admin_client: Client) -> None:
+def test_mark_nearly_spent_budget_in_list(admin_client: Client) -> None:
     key = make_key(budget_day_usd=Decimal("1"))
     today = day_of(timezone.now().timestamp())
     Usage.objects.create(key_id=key.pk, key_label="k", model="m", day=today, cost_micro_usd=850_000)
@@ -71,7 +71,7 @@ def test_a_budget_that_is_nearly_spent_is_marked_in_the_list(admin_client: Clien
     assert "key-usage" in page
 
 
-def test_a_budget_that_is_not_nearly_spent_is_in_the_list_too(admin_client: Client) -> None:
+def test_list_budget_that_is_not_nearly_spent(admin_client: Client) -> None:
     key = make_key(budget_day_usd=Decimal("1"))
     today = day_of(timezone.now().timestamp())
     Usage.objects.create(key_id=key.pk, key_label="k", model="m", day=today, cost_micro_usd=250_000)
@@ -94,7 +94,7 @@ def test_refuse_key_actions_to_viewers(client: Client, django_user_model: Any) -
     assert (key.revoked_at, key.digest, key.name == "mine") == (None, digest, False)
 
 
-def test_a_keys_own_page_rotates_it(admin_client: Client) -> None:
+def test_rotate_key_on_its_own_page(admin_client: Client) -> None:
     key = make_key()
     digest = key.digest
     given = {"name": key.name, "scopes": ["api"], "priority": 0, "budget_warn_percent": 80}
@@ -145,7 +145,7 @@ def test_accept_both_secrets_until_overlap_ends() -> None:
     assert (find(old), find(new)) == (None, key.pk)
 
 
-def test_a_revoked_key_is_not_rotated(capsys: pytest.CaptureFixture[str]) -> None:
+def test_reject_rotation_of_revoked_key(capsys: pytest.CaptureFixture[str]) -> None:
     key = make_key()
     call_command("rotateapikey", key.name, "--overlap-hours=0", no_color=True)
     assert "sk-proxy-" in capsys.readouterr().out
@@ -154,7 +154,7 @@ def test_a_revoked_key_is_not_rotated(capsys: pytest.CaptureFixture[str]) -> Non
         call_command("rotateapikey", key.name)
 
 
-def test_a_key_is_for_the_dialects_that_it_names() -> None:
+def test_limit_key_to_its_dialects() -> None:
     key = ApiKey(name="narrow", allowed_dialects=["openai"])
     secret = set_new_secret(key)
     key.save()

@@ -41,7 +41,7 @@ def resolve(catalog: Catalog, name: str) -> ResolvedModel:
         ("claude-opus-4-8", "claude-opus-4-8"),
     ],
 )
-def test_a_family_name_means_its_newest_model(catalog: Catalog, name: str, model_id: str) -> None:
+def test_resolve_family_name_to_newest_model(catalog: Catalog, name: str, model_id: str) -> None:
     assert resolve(catalog, name).id == model_id
 
 
@@ -77,7 +77,7 @@ def test_list_models_newest_first_and_undated_before(catalog: Catalog) -> None:
     assert dates == unknown + sorted(known, reverse=True)
 
 
-def test_an_unknown_id_passes_through(catalog: Catalog) -> None:
+def test_pass_unknown_id_through(catalog: Catalog) -> None:
     model = resolve(catalog, "claude-opus-9[1m]")
     assert model.id == "claude-opus-9[1m]"
     assert model.max_output_tokens == DEFAULT_MAX_OUTPUT_TOKENS
@@ -86,7 +86,7 @@ def test_an_unknown_id_passes_through(catalog: Catalog) -> None:
     assert model.enabled
 
 
-def test_the_operators_aliases_come_first(catalog: Catalog, settings: Settings) -> None:
+def test_prefer_operators_aliases(catalog: Catalog, settings: Settings) -> None:
     aliases = {"opus": "claude-opus-4-8", "fast": "haiku", "lab": "claude-lab-1"}
     settings.GATEWAY = replace(settings.GATEWAY, model_aliases=aliases)
     assert resolve(catalog, "opus").id == "claude-opus-4-8"
@@ -96,9 +96,7 @@ def test_the_operators_aliases_come_first(catalog: Catalog, settings: Settings) 
     assert resolve(catalog, "lab").names == {"lab", "claude-lab-1"}
 
 
-def test_a_known_name_is_resolved_without_a_query(
-    catalog: Catalog, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_resolve_known_name_without_query(catalog: Catalog, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     with django_assert_num_queries(1):
         resolve(catalog, "opus")
     with django_assert_num_queries(0):
@@ -106,7 +104,7 @@ def test_a_known_name_is_resolved_without_a_query(
         resolve(catalog, "claude-unknown")
 
 
-def test_a_change_counts_at_once(catalog: Catalog) -> None:
+def test_apply_change_at_once(catalog: Catalog) -> None:
     row = Model.objects.get(pk=resolve(catalog, "opus").id)
     row.enabled = False
     row.save()
@@ -124,7 +122,7 @@ def test_see_change_of_another_process_after_cache_expiry(catalog: Catalog, cloc
     assert not resolve(catalog, "opus").enabled
 
 
-def test_a_name_has_one_meaning() -> None:
+def test_give_each_name_one_meaning() -> None:
     row = Model(pk="claude-lab-1", display_name="Lab", max_output_tokens=1, aliases=["opus"])
     with pytest.raises(ValidationError, match="opus"):
         row.full_clean()
@@ -144,14 +142,14 @@ def cost(catalog: Catalog, model: str, usage: Usage) -> float | None:
     return catalog.priced(model, usage).cost_usd
 
 
-def test_the_cost_of_a_run_is_the_sum_over_its_kinds_of_tokens(catalog: Catalog) -> None:
+def test_sum_cost_over_kinds_of_tokens(catalog: Catalog) -> None:
     resolve(catalog, "opus")
     # Opus 5.5: 4, 20, 5 and 0.20 USD per million.
     expected = (1_000 * 4 + 2_000 * 20 + 30_000 * 5 + 40_000 * 0.2) / 1_000_000
     assert cost(catalog, "claude-opus-5-5", USAGE) == pytest.approx(expected)
 
 
-def test_a_long_prompt_costs_more_where_the_model_says_so(catalog: Catalog) -> None:
+def test_charge_more_for_long_prompt_of_some_models(catalog: Catalog) -> None:
     resolve(catalog, "haiku")
     short = Usage(input_tokens=60_000, cache_read_input_tokens=40_000)
     long = Usage(input_tokens=60_000, cache_read_input_tokens=40_001)
@@ -161,9 +159,7 @@ def test_a_long_prompt_costs_more_where_the_model_says_so(catalog: Catalog) -> N
     assert cost(catalog, "claude-haiku-5-5", long) == pytest.approx(dear)
 
 
-def test_a_model_without_prices_has_no_cost(
-    catalog: Catalog, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_give_model_without_prices_no_cost(catalog: Catalog, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     resolve(catalog, "opus")
     Model.objects.create(pk="claude-lab-1", display_name="Lab", max_output_tokens=1)
     assert resolve(catalog, "claude-lab-1").prices is None
@@ -172,7 +168,7 @@ def test_a_model_without_prices_has_no_cost(
         assert cost(catalog, "claude-unknown", USAGE) is None
 
 
-def test_a_cost_is_known_while_the_table_is_being_read_again(catalog: Catalog) -> None:
+def test_know_cost_while_table_is_reloaded(catalog: Catalog) -> None:
     resolve(catalog, "opus")
     catalog.forget()
     assert cost(catalog, "claude-opus-5-5", USAGE) is not None

@@ -32,7 +32,7 @@ def pair() -> tuple[Gateway, Gateway]:
     return Gateway(settings.GATEWAY, services=[Heard]), Gateway(settings.GATEWAY, services=[Heard])
 
 
-def test_two_gateways_share_no_observers(pair: tuple[Gateway, Gateway]) -> None:
+def test_keep_observers_of_two_gateways_apart(pair: tuple[Gateway, Gateway]) -> None:
     first, second = (made.find(Heard) for made in pair)
     pair[0].observers.publish(make_turn(), Queued(0.0, 1))
     assert first is not None
@@ -40,7 +40,7 @@ def test_two_gateways_share_no_observers(pair: tuple[Gateway, Gateway]) -> None:
     assert (len(first.events), len(second.events)) == (1, 0)
 
 
-def test_two_gateways_throttle_apart(pair: tuple[Gateway, Gateway]) -> None:
+def test_throttle_two_gateways_apart(pair: tuple[Gateway, Gateway]) -> None:
     for _ in range(60):
         pair[0].wrong_keys.failed("192.0.2.1")
     assert [made.wrong_keys.wait_s("192.0.2.1") > 0 for made in pair] == [True, False]
@@ -59,7 +59,7 @@ def test_find_nothing_of_an_app_that_does_not_run() -> None:
 
 
 @pytest.mark.parametrize("part", ["accounting", "sessions", "keyring", "catalog", "runtime"])
-def test_two_gateways_own_their_parts(pair: tuple[Gateway, Gateway], part: str) -> None:
+def test_give_each_of_two_gateways_its_own_parts(pair: tuple[Gateway, Gateway], part: str) -> None:
     def own(made: Gateway) -> Any:
         return getattr(made, part)
 

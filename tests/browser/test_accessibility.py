@@ -56,7 +56,7 @@ def test_find_no_accessibility_issue_in_any_theme_and_width(page: Page, site: Si
     assert complaints(page) == []
 
 
-def test_a_request_that_failed_and_its_dump_are_without_fault(page: Page, site: Site) -> None:
+def test_find_no_fault_on_failed_request_and_its_dump(page: Page, site: Site) -> None:
     site.sign_in(page)
     call = Call(site, "[[status=529]]")
     call.over()

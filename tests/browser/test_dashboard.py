@@ -139,7 +139,7 @@ def test_cancel_ends_the_clients_stream(overview: Page, site: Site, watch: Watch
     assert watch.faults == []
 
 
-def test_a_request_is_cancelled_by_the_keyboard_alone(overview: Page, site: Site, watch: Watch) -> None:
+def test_cancel_request_by_keyboard_alone(overview: Page, site: Site, watch: Watch) -> None:
     call = Call(site, "[[n=2000]] [[gap=0.1]]")
     row = overview.locator("tr[data-run]")
     expect(row.locator(".d-chip")).to_have_text("streaming")
@@ -159,7 +159,7 @@ def test_a_request_is_cancelled_by_the_keyboard_alone(overview: Page, site: Site
     assert watch.faults == []
 
 
-def test_one_request_is_followed_until_it_is_over(overview: Page, site: Site, watch: Watch) -> None:
+def test_follow_request_to_its_end(overview: Page, site: Site, watch: Watch) -> None:
     call = Call(site, "[[n=80]] [[gap=0.05]]")
     overview.locator("tr[data-run] a.d-id").click()
     expect(overview.locator("[data-phase-chip]")).to_have_text("streaming")
@@ -170,7 +170,7 @@ def test_one_request_is_followed_until_it_is_over(overview: Page, site: Site, wa
     assert watch.faults == []
 
 
-def test_a_page_finds_the_line_again_after_a_restart(overview: Page, site: Site) -> None:
+def test_reconnect_page_after_restart(overview: Page, site: Site) -> None:
     site.gateway.stop()
     expect(overview.locator("#connection")).to_have_attribute("data-state", "offline")
     site.gateway.start()
@@ -181,7 +181,7 @@ def test_a_page_finds_the_line_again_after_a_restart(overview: Page, site: Site)
     expect(overview.locator("tr[data-run]")).to_have_count(0)
 
 
-def test_a_retired_worker_gives_way_to_another(page: Page, site: Site, watch: Watch) -> None:
+def test_replace_retired_worker(page: Page, site: Site, watch: Watch) -> None:
     site.sign_in(page)
     page.goto(f"{site.url}/dashboard/workers")
     row = page.locator("#workers tbody tr", has=page.locator("[data-state=idle]")).first
@@ -194,9 +194,7 @@ def test_a_retired_worker_gives_way_to_another(page: Page, site: Site, watch: Wa
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_has_a_title_fits_a_phone_and_asks_no_other_host(
-    page: Page, site: Site, watch: Watch, path: str
-) -> None:
+def test_give_page_title_phone_layout_and_no_foreign_host(page: Page, site: Site, watch: Watch, path: str) -> None:
     site.sign_in(page)
     page.set_viewport_size({"width": 375, "height": 812})
     response = page.goto(f"{site.url}{path}")

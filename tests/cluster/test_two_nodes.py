@@ -108,7 +108,7 @@ def shown_with_both(browser: httpx.Client, theirs: Hanging, own: Hanging) -> dic
     return snapshot if complete else {}
 
 
-def test_each_node_shows_what_all_do_and_ends_what_another_has(nodes: tuple[Node, Node]) -> None:
+def test_show_and_end_requests_of_both_nodes_on_each(nodes: tuple[Node, Node]) -> None:
     a, b = nodes
     prompt = "[[n=2]] [[midhang=1]]"
     theirs, own = Hanging(a, "load", prompt).wait_for_begin(), Hanging(b, "load", prompt).wait_for_begin()
@@ -157,7 +157,7 @@ def test_reject_revoked_key_in_every_process_within_5_s(nodes: tuple[Node, Node]
         client.close()
 
 
-def test_a_node_that_is_killed_costs_its_own_requests_only(nodes: tuple[Node, Node]) -> None:
+def test_lose_only_requests_of_killed_node(nodes: tuple[Node, Node]) -> None:
     a, b = nodes
     lost = [Hanging(a, "few", "[[n=2]] [[midhang=1]]").wait_for_begin() for _ in range(2)]
     kept = Hanging(b, "load", "[[n=60]] [[gap=0.2]]").wait_for_begin()

@@ -43,7 +43,7 @@ def told_failure(cli: RawCli, prompt: str, mark: str) -> ProxyError:
 
 
 @pytest.mark.parametrize(("status", "kind"), STATUSES.items())
-def test_an_upstream_error_keeps_its_status_type_and_request_id(
+def test_keep_status_type_and_request_id_of_upstream_error(
     warm_cli: RawCli, stand_in: StandInProcess, status: int, kind: str
 ) -> None:
     mark = sentinel()
@@ -61,7 +61,7 @@ def test_an_upstream_error_keeps_its_status_type_and_request_id(
 
 
 @pytest.mark.parametrize(("status", "kind"), STATUSES.items())
-def test_the_upstreams_own_words_can_be_told(warm_cli: RawCli, status: int, kind: str) -> None:
+def test_find_upstreams_own_message(warm_cli: RawCli, status: int, kind: str) -> None:
     message = f"{MESSAGE} {sentinel()}"
 
     error = told_failure(warm_cli, f"[[status={status}]] [[message={message}]]", message)
@@ -133,7 +133,7 @@ def test_end_broken_stream_synthetically_with_error_result(
     stand_in.only(mark)
 
 
-def test_an_error_event_in_a_stream_is_named_in_the_result(warm_cli: RawCli) -> None:
+def test_name_error_event_of_stream_in_result(warm_cli: RawCli) -> None:
     turn = warm_cli.turn(body(f"[[miderror=1]] [[type=overloaded_error]] [[message={MESSAGE}]]"))
 
     assert MESSAGE in str(turn.result["result"]) or MESSAGE in warm_cli.stderr
@@ -148,7 +148,7 @@ def test_garbage_in_a_stream_is_an_error_and_not_an_answer(warm_cli: RawCli, sta
     stand_in.only(mark)
 
 
-def test_an_html_error_of_a_balancer_keeps_its_status(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+def test_keep_status_of_balancers_html_error(warm_cli: RawCli, stand_in: StandInProcess) -> None:
     mark = sentinel()
 
     turn = warm_cli.turn(body(f"{mark} [[status=502]] [[html]]"))

@@ -67,9 +67,7 @@ FIELDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("fields", FIELDS.values(), ids=FIELDS.keys())
-def test_a_field_reaches_the_upstream_as_it_was_sent(
-    warm_cli: RawCli, stand_in: StandInProcess, fields: dict[str, Any]
-) -> None:
+def test_send_field_unchanged(warm_cli: RawCli, stand_in: StandInProcess, fields: dict[str, Any]) -> None:
     mark = sentinel()
     client_body = body(mark, **fields)
 
@@ -193,7 +191,7 @@ def test_pass_every_block_type_to_upstream_unchanged(warm_cli: RawCli, stand_in:
     assert upstream["tools"] == [TEXT_TOOL]
 
 
-def test_a_field_of_the_last_overlay_does_not_stay(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+def test_forget_field_of_last_overlay(warm_cli: RawCli, stand_in: StandInProcess) -> None:
     secret, mark = sentinel(), sentinel()
     full = body(secret, system=[{"type": "text", "text": secret}], tools=[{**TEXT_TOOL, "description": secret}])
     warm_cli.turn({**full, "metadata": {"user_id": secret}, "top_k": 7, "betas": ["context-1m-2025-08-07"]})
@@ -230,7 +228,7 @@ def test_set_requested_model_without_additions(warm_cli: RawCli, stand_in: Stand
     assert not {"temperature", "output_config", "thinking"} & upstream.keys()
 
 
-def test_a_system_prompt_of_200_kb_arrives_whole(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+def test_send_whole_system_prompt_of_200_kb(warm_cli: RawCli, stand_in: StandInProcess) -> None:
     mark = sentinel()
     system = [{"type": "text", "text": "ä" * 100_000 + str(number), "cache_control": EPHEMERAL} for number in range(2)]
 
@@ -241,7 +239,7 @@ def test_a_system_prompt_of_200_kb_arrives_whole(warm_cli: RawCli, stand_in: Sta
     assert upstream["system"] == [IDENTITY_BLOCK, *system]
 
 
-def test_an_image_of_5_mb_arrives_whole(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+def test_send_whole_image_of_5_mb(warm_cli: RawCli, stand_in: StandInProcess) -> None:
     mark = sentinel()
     data = "A" * (7 * 2**20)
     picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}

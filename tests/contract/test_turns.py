@@ -19,7 +19,7 @@ def sentinel() -> str:
     return f"sentinel-{uuid.uuid4().hex}"
 
 
-def test_the_stream_events_are_the_upstreams_own(warm_cli: RawCli) -> None:
+def test_pass_upstreams_own_stream_events(warm_cli: RawCli) -> None:
     turn = warm_cli.turn(body('[[n=3]] [[think=hm hm]] [[tool=look:{"at": [1]}]] [[read=11]]'))
 
     assert [event["type"] for event in turn.events] == [
@@ -36,7 +36,7 @@ def test_the_stream_events_are_the_upstreams_own(warm_cli: RawCli) -> None:
     assert turn.text == "tok0 tok1 tok2 "
 
 
-def test_the_cli_says_that_it_asks_before_the_upstream_answers(warm_cli: RawCli) -> None:
+def test_announce_request_before_upstream_answers(warm_cli: RawCli) -> None:
     for _ in range(3):
         turn = warm_cli.turn(body("[[n=1]]"))
 
@@ -46,7 +46,9 @@ def test_the_cli_says_that_it_asks_before_the_upstream_answers(warm_cli: RawCli)
 
 
 @pytest.mark.parametrize("stop", ["end_turn", "tool_use", "stop_sequence", "refusal", "pause_turn"])
-def test_no_second_call_follows_a_known_safe_stop_reason(warm_cli: RawCli, stand_in: StandInProcess, stop: str) -> None:
+def test_make_no_second_call_after_known_safe_stop_reason(
+    warm_cli: RawCli, stand_in: StandInProcess, stop: str
+) -> None:
     mark = sentinel()
     tool = '[[tool=look:{"at": 1}]]' if stop == "tool_use" else ""
 
@@ -179,7 +181,7 @@ def test_end_upstream_call_on_interrupt_before_first_byte(warm_cli: RawCli, stan
     assert not warm_cli.turn(body("[[n=1]]")).result["is_error"]
 
 
-def test_nothing_of_a_turn_enters_the_next_one(warm_cli: RawCli, stand_in: StandInProcess) -> None:
+def test_keep_turn_out_of_next_one(warm_cli: RawCli, stand_in: StandInProcess) -> None:
     secrets, mark = [sentinel() for _ in range(3)], sentinel()
     for secret in secrets:
         warm_cli.turn(body(f"[[say={secret}]]"))
@@ -190,7 +192,7 @@ def test_nothing_of_a_turn_enters_the_next_one(warm_cli: RawCli, stand_in: Stand
     assert not [secret for secret in secrets if secret in upstream]
 
 
-def test_the_process_ends_with_its_stdin(start_cli: StartCli) -> None:
+def test_end_process_with_its_stdin(start_cli: StartCli) -> None:
     cli = start_cli()
 
     cli.close_stdin()

@@ -26,7 +26,7 @@ def message_with(*content: JsonObject) -> JsonObject:
 
 
 @given(message=messages(), piece=st.integers(min_value=1, max_value=20), data=st.data())
-def test_the_fold_of_a_messages_stream_is_the_message(message: JsonObject, piece: int, data: DataObject) -> None:
+def test_fold_messages_stream_to_message(message: JsonObject, piece: int, data: DataObject) -> None:
     fold = MessageFold()
 
     for batch in data.draw(batches(stream_of(message, piece=piece))):
@@ -46,7 +46,7 @@ def test_pings_and_events_of_unknown_kinds_change_nothing(message: JsonObject, a
     assert fold.message == message
 
 
-def test_the_events_themselves_are_not_changed() -> None:
+def test_leave_events_unchanged() -> None:
     events = stream_of(message_with({"type": "text", "text": "hello", "citations": [{"cited_text": "x"}]}))
     before = json.dumps(events)
 

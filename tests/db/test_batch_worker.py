@@ -89,13 +89,13 @@ def test_refuse_or_count_overflow(work: Work, worker: BatchWorker[int], caplog: 
     assert "desk.dropped" in caplog.text
 
 
-def test_a_locked_database_is_asked_again(work: Work, worker: BatchWorker[int]) -> None:
+def test_retry_locked_database(work: Work, worker: BatchWorker[int]) -> None:
     failures = [OperationalError("database is locked"), OperationalError("database is locked")]
     work.fail = lambda jobs: failures.pop() if failures else None
     assert worker.call(1).result(WITHIN_S) == 10
 
 
-def test_one_bad_job_does_not_stop_the_others(work: Work, worker: BatchWorker[int]) -> None:
+def test_continue_after_bad_job(work: Work, worker: BatchWorker[int]) -> None:
     work.fail = lambda jobs: ValueError("bad") if 2 in jobs else None
     work.gate.clear()
     answers: list[Any] = [worker.call(number) for number in (1, 2, 3)]
@@ -112,13 +112,13 @@ def test_finish_leftovers_before_the_end(work: Work, worker: BatchWorker[int]) -
     assert sorted(job for batch in work.batches for job in batch) == [0, 1, 2, 3, 4]
 
 
-def test_a_desk_that_was_stopped_begins_again_with_the_next_job(worker: BatchWorker[int]) -> None:
+def test_restart_stopped_worker_with_next_job(worker: BatchWorker[int]) -> None:
     worker.submit(1)
     worker.stop(WITHIN_S)
     assert worker.call(2).result(WITHIN_S) == 20
 
 
-def test_a_flush_waits_for_what_is_there(work: Work, worker: BatchWorker[int]) -> None:
+def test_flush_waiting_jobs(work: Work, worker: BatchWorker[int]) -> None:
     worker.submit(7)
     assert worker.flush(WITHIN_S)
     assert work.batches == [[7]]

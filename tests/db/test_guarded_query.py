@@ -81,7 +81,7 @@ async def test_not_block_others_while_query_hangs(query_guard: QueryGuard, datab
     assert await ask(query_guard, database) == "answer"
 
 
-async def test_a_client_that_leaves_takes_nobodys_answer_away(query_guard: QueryGuard, database: Database) -> None:
+async def test_keep_answers_of_others_when_client_leaves(query_guard: QueryGuard, database: Database) -> None:
     database.hanging.clear()
     leaving = asyncio.create_task(ask(query_guard, database))
     await asyncio.sleep(0)
@@ -92,7 +92,7 @@ async def test_a_client_that_leaves_takes_nobodys_answer_away(query_guard: Query
     assert await ask(query_guard, database) == "answer"
 
 
-async def test_a_fault_of_ours_is_not_the_databases(query_guard: QueryGuard, database: Database) -> None:
+async def test_tell_own_fault_from_databases(query_guard: QueryGuard, database: Database) -> None:
     database.error = DataError("a bug")
     with pytest.raises(DataError):
         await query_guard.run(database.answer, what="it")

@@ -34,7 +34,7 @@ def only(pattern: str, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ACTING)
-def test_every_variable_that_a_file_names_is_a_setting(name: str) -> None:
+def test_name_only_variables_that_are_settings(name: str) -> None:
     named = set(re.findall(r"\b(?:CLAUDE_PROXY_[A-Z_]+|DATABASE_URL\w*|REDIS_URL\w*)\b", text(name)))
     assert named
     assert named <= KNOWN

@@ -60,7 +60,7 @@ def test_pass_events_through_and_end_call_on_disconnect(
     stand_in.ended(marker, within_s=10)
 
 
-def test_a_request_of_20_mb_passes(front: Front, behind: GatewayProcess) -> None:
+def test_pass_request_of_20_mb(front: Front, behind: GatewayProcess) -> None:
     text = "[[say=all of it]]" + " word" * (4 * _MEGABYTE)
     with front.client(**key_of(behind)) as client:
         response = client.post("/v1/messages", json=asked(text))
@@ -89,7 +89,7 @@ def test_record_real_client_address(front: Front, behind: GatewayProcess, admini
         assert browser.get(path).json()["clientIp"] == CLIENT_IP
 
 
-def test_the_dashboards_socket_opens_for_a_login_over_https(front: Front, administrator: tuple[str, str]) -> None:
+def test_open_dashboard_socket_for_login_over_https(front: Front, administrator: tuple[str, str]) -> None:
     with front.client(**FORGED) as browser:
         log_in(browser, front, administrator)
         cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())

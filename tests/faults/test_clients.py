@@ -153,7 +153,7 @@ def test_half_a_body_is_no_request(watched: Watched, expected: Expected) -> None
 @pytest.mark.fault(
     CLIENT, "sends its body a byte at a time", plain="408 timeout_error, closed", trace="none", after="at rest"
 )
-def test_a_body_that_comes_too_slowly_is_given_up(watched: Watched, expected: Expected) -> None:
+def test_give_up_body_that_arrives_too_slowly(watched: Watched, expected: Expected) -> None:
     with connect(watched) as connection:
         connection.sendall(head_of(watched, 1000))
         answer = drip(connection, b"{" + b" " * 900)
@@ -173,7 +173,7 @@ def test_headers_that_come_too_slowly_are_given_up(watched: Watched, expected: E
 
 
 @pytest.mark.fault(CLIENT, "sends the first line a byte at a time", plain="408, closed", trace="none", after="at rest")
-def test_a_first_line_that_comes_too_slowly_is_given_up(watched: Watched, expected: Expected) -> None:
+def test_give_up_first_line_that_arrives_too_slowly(watched: Watched, expected: Expected) -> None:
     with connect(watched) as connection:
         assert drip(connection, b"G" * 900).startswith(b"HTTP/1.1 408 ")
     assert watched.comes_to_rest() == expected.after
@@ -188,7 +188,7 @@ def test_restart_deadline_for_each_request_of_a_connection(watched: Watched) -> 
         assert len(connections) == 1
 
 
-def test_an_answer_may_take_longer_than_its_request(watched: Watched) -> None:
+def test_let_answer_take_longer_than_request(watched: Watched) -> None:
     assert str(watched.ask("[[n=3]] [[gap=0.5]]", stream=True)) == "200"
 
 

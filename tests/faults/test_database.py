@@ -207,7 +207,7 @@ def test_replace_closed_connections_inside_the_pool(on_postgres: OnPostgres, exp
         ),
     ]
 )  # fmt: skip
-def test_a_database_that_hangs_holds_no_request_for_long(
+def test_answer_soon_while_database_hangs(
     on_postgres: OnPostgres, road: Forwarder, all_expected: dict[str, Expected]
 ) -> None:
     for key in ("operator", "limited"):

@@ -75,7 +75,7 @@ def test_refuse_what_cannot_be_sent_without_the_breaker(watched: Watched, stand_
     assert watched.ask("[[n=1]]").status == 200
 
 
-def test_one_keys_500s_refuse_no_other_key(watched: Watched) -> None:
+def test_serve_other_keys_despite_one_keys_500s(watched: Watched) -> None:
     """`breaker-upstream-500-by-one-key`"""
     failed = [watched.ask("[[status=500]]", key="unused") for _ in range(FAILURES)]
     refused = watched.ask("[[n=1]]", key="unused")
@@ -87,7 +87,7 @@ def test_one_keys_500s_refuse_no_other_key(watched: Watched) -> None:
     assert watched.ask("[[n=1]]", key="unused").status == 200
 
 
-def test_a_slow_probe_holds_up_no_other_key(watched: Watched) -> None:
+def test_serve_other_keys_during_slow_probe(watched: Watched) -> None:
     """`breaker-slow-probe`"""
     for _ in range(FAILURES):
         watched.ask("[[status=500]]", key="unused")
@@ -110,7 +110,7 @@ def _passed(status: int) -> int:
     return 0 if status == 502 else status
 
 
-def test_one_key_cannot_fill_the_queue(watched: Watched) -> None:
+def test_keep_one_key_from_filling_queue(watched: Watched) -> None:
     """`queue-one-key`"""
     many = SLOTS + PLACES
 

@@ -170,7 +170,7 @@ def test_interrupt_and_release_everything_after_kill(watched: Watched, engine: E
         pytest.param(signal.SIGKILL, marks=ends("SIGKILL", "while a request waits for its worker", BROKEN, BROKEN)),
     ],
 )
-def test_a_signal_while_a_request_waits_for_its_worker(
+def test_signal_while_request_waits_for_worker(
     prepared: Prepared, tmp_path: Path, expected: Expected, number: signal.Signals
 ) -> None:
     process = unruly_gateway(prepared, tmp_path, {"CLAUDE_PROXY_DRAIN_TIMEOUT_MS": str(DRAIN_MS)}).start()

@@ -75,12 +75,12 @@ def keyed(target: Target) -> bytes:
         "a lone surrogate", "no UTF-8", "a key twice", "a byte order mark", "UTF-16", "a NUL at the end", "NUL alone",
     ],
 )  # fmt: skip
-def test_a_body_that_is_no_good_json_is_refused(target: Target, path: str, body: bytes) -> None:
+def test_reject_body_that_is_not_json(target: Target, path: str, body: bytes) -> None:
     asked(target, Request(b"POST", path.encode(), body=body), 400)
 
 
 @pytest.mark.parametrize("path", POSTED)
-def test_a_body_too_deep_for_us_alone_is_refused_too(target: Target, path: str) -> None:
+def test_reject_body_nested_beyond_own_limit(target: Target, path: str) -> None:
     deep = with_field(b'"messages":[{"role":"user","content":[' + b'{"a":' * 1_000 + b"1" + b"}" * 1_000 + b"]}]")
     asked(target, Request(b"POST", path.encode(), body=deep), 400)
 
@@ -95,7 +95,7 @@ def test_ignore_name_of_body(target: Target, kind: str) -> None:
     [(b"gzip", gzip.compress(GOOD)), (b"deflate", zlib.compress(GOOD)), (b"gzip", gzip.compress(b" " * LIMIT_BYTES))],
     ids=["gzip", "deflate", "a bomb"],
 )
-def test_a_packed_body_is_not_unpacked(target: Target, coding: bytes, packed: bytes) -> None:
+def test_reject_compressed_body(target: Target, coding: bytes, packed: bytes) -> None:
     asked(target, Request(b"POST", b"/v1/messages", headers=((b"content-encoding", coding),), body=packed), 400)
 
 
@@ -107,7 +107,7 @@ def test_reject_one_byte_over_limit_in_shape_of_its_path(target: Target, path: s
     assert fault_of(path, answer) is None, answer
 
 
-def test_the_limit_itself_is_not_over_it(target: Target) -> None:
+def test_accept_body_of_exactly_the_limit(target: Target) -> None:
     body = b" " * (LIMIT_BYTES - 2) + b"[]"
     answer = asked(target, Request(b"POST", b"/v1/chat/completions", body=body), 400)
 
@@ -209,7 +209,7 @@ def test_bound_a_length_with_leading_zeros(target: Target, digits: int, status: 
     ],
     ids=["many headers", "large headers", "one long header", "a long path", "a long query string"],
 )
-def test_a_flood_in_the_head_is_refused(target: Target, lines: list[bytes], address: bytes, status: int) -> None:
+def test_reject_flood_of_headers(target: Target, lines: list[bytes], address: bytes, status: int) -> None:
     refused(said(target, head(*lines, method=b"GET", target=address)), status)
 
 
@@ -237,13 +237,13 @@ def test_reject_non_http(target: Target, start: bytes) -> None:
 
 @pytest.mark.parametrize("query", [b"a=b&" * 2_000, b"limit=" + b"9" * 5_000, b"limit=%00", b"limit=\xd9\xa3"])
 @pytest.mark.parametrize("path", [b"/v1/models", b"/v1/usage"])
-def test_a_query_string_that_is_none_is_refused_or_ignored(target: Target, path: bytes, query: bytes) -> None:
+def test_reject_or_ignore_invalid_query_string(target: Target, path: bytes, query: bytes) -> None:
     query = query.replace(b"limit", b"days") if path == b"/v1/usage" else query
     asked(target, Request(b"GET", path + b"?" + query), 400)
 
 
 @pytest.mark.parametrize("method", [b"TRACE", b"PROPFIND", b"OPTIONS", b"HEAD", b"X", b"get", b"PUT"])
-def test_a_method_that_is_not_there_is_405(target: Target, method: bytes) -> None:
+def test_answer_405_to_unknown_method(target: Target, method: bytes) -> None:
     asked(target, Request(method, b"/v1/messages"), 405)
 
 
@@ -252,7 +252,7 @@ def test_a_method_that_is_not_there_is_405(target: Target, method: bytes) -> Non
     ["/static/%2e%2e/%2e%2e/etc/passwd", "/static/..%2f..%2fetc%2fpasswd", "/static/../proxy_site/settings.py",
      "/static/..%5c..%5cetc", "/v1/../debug/stats", "//v1//models", "/v1/models/..%2f..%2f..%2fetc%2fpasswd"],
 )  # fmt: skip
-def test_no_path_leads_out(target: Target, path: str) -> None:
+def test_keep_paths_within_site(target: Target, path: str) -> None:
     answer = asked(target, Request(b"GET", path.encode()), 404)
 
     assert b"root:" not in answer.body
@@ -267,7 +267,7 @@ def test_http_1_0_is_answered_whole(target: Target) -> None:
     assert answer.json()["type"] == "message"
 
 
-def test_a_client_that_waits_for_100_gets_it(target: Target) -> None:
+def test_send_100_continue_to_waiting_client(target: Target) -> None:
     key = b"x-api-key: " + target.keys["fuzz"].encode()
     waits = head(key, b"expect: 100-continue", b"content-length: %d" % len(GOOD), b"connection: close")
 
@@ -311,7 +311,7 @@ def test_there_are_no_sockets_but_the_dashboards(target: Target, path: bytes) ->
     assert answer.status not in (101, 500)
 
 
-def test_a_client_cannot_move_the_links_of_a_page(target: Target) -> None:
+def test_keep_client_from_changing_links_of_page(target: Target) -> None:
     answer = target.ask(Request(b"GET", b"/dashboard/", headers=((b"daphne-root-path", b"/evil"),)))
 
     assert answer.status == 302

@@ -27,7 +27,7 @@ async def test_reject_other_than_json_object(raw: bytes, words: str) -> None:
     assert refused.value.kind is FailureKind.INVALID_REQUEST
 
 
-async def test_the_refusal_does_not_repeat_the_body() -> None:
+async def test_keep_body_out_of_rejection() -> None:
     with pytest.raises(ProxyError) as refused:
         await read_json_object(b'{"key": "sk-secret" oops}')
 
@@ -35,7 +35,7 @@ async def test_the_refusal_does_not_repeat_the_body() -> None:
     assert refused.value.__cause__ is None
 
 
-async def test_a_body_over_the_limit_is_refused_before_it_is_parsed() -> None:
+async def test_reject_body_over_limit_before_parsing() -> None:
     with pytest.raises(ProxyError) as refused:
         await read_json_object(b" " * (MAX_BODY_BYTES + 1))
 
@@ -43,5 +43,5 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_parsed() -> None:
 
 
 @pytest.mark.parametrize("size", [10, 2**20], ids=["small", "parsed in a thread"])
-async def test_an_object_is_read_as_it_is(size: int) -> None:
+async def test_read_object_unchanged(size: int) -> None:
     assert await read_json_object(b'{"text": "%s"}' % (b"x" * size)) == {"text": "x" * size}

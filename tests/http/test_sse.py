@@ -16,7 +16,7 @@ objects = st.dictionaries(st.text(), json_values(), max_size=4)
 
 
 @given(data=objects)
-def test_the_official_client_reads_an_event_back(data: dict[str, Any]) -> None:
+def test_read_event_back_with_official_client(data: dict[str, Any]) -> None:
     stream = encode_event("content_block_delta", data) + encode_event("ping", {})
 
     first, second = SSEDecoder().iter_bytes(iter([stream]))

@@ -36,7 +36,7 @@ def refusal(headers: Mapping[str, str]) -> ProxyError:
 
 
 @pytest.mark.django_db
-def test_a_key_is_taken_from_either_header() -> None:
+def test_accept_key_from_either_header() -> None:
     key, secret = async_to_sync(create_key)("ci")
     for headers in (
         {"x-api-key": secret},
@@ -64,14 +64,14 @@ def test_without_a_key_the_answer_names_the_header(headers: dict[str, str]) -> N
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("headers", [{"x-api-key": "sk-proxy-wrong"}, {"authorization": "Bearer sk-proxy-wrong"}])
-def test_a_wrong_key_is_invalid(headers: dict[str, str]) -> None:
+def test_reject_wrong_key(headers: dict[str, str]) -> None:
     error = refusal(headers)
     assert error.kind is FailureKind.UNAUTHENTICATED
     assert error.message == "invalid x-api-key"
 
 
 @pytest.mark.django_db
-def test_a_digest_is_not_a_key() -> None:
+def test_reject_digest_as_key() -> None:
     _, secret = async_to_sync(create_key)("ci")
     assert refusal({"x-api-key": digest_of(secret)}).message == "invalid x-api-key"
 
@@ -81,7 +81,7 @@ def test_read_any_headers(headers: dict[str, str]) -> None:
     assert presented_secret(headers) == presented_secret(headers).strip()
 
 
-def test_a_scope_is_required_exactly() -> None:
+def test_require_exact_scope() -> None:
     require(principal(scopes=("api", "admin")), scope="admin")
     with pytest.raises(ProxyError) as caught:
         require(principal(scopes=("api",)), scope="admin")
@@ -106,7 +106,7 @@ def test_a_scope_is_required_exactly() -> None:
         (("opus-*",), False),
     ],
 )
-def test_a_key_may_use_the_models_in_its_list(allowed: tuple[str, ...], may: bool) -> None:
+def test_allow_models_in_list_of_key(allowed: tuple[str, ...], may: bool) -> None:
     assert may_use(principal(models=allowed), OPUS) is may
     if may:
         require_model(principal(models=allowed), OPUS)
@@ -122,7 +122,7 @@ def test_brackets_in_a_models_id_stand_for_themselves() -> None:
     assert may_use(principal(models=("claude-opus-5[1m]",)), long)
 
 
-def test_a_model_that_is_switched_off_is_not_found() -> None:
+def test_answer_not_found_to_disabled_model() -> None:
     off = ResolvedModel(id="claude-old", max_output_tokens=1, names=frozenset({"claude-old"}), enabled=False)
     with pytest.raises(ProxyError) as caught:
         require_model(principal(), off)
@@ -153,7 +153,7 @@ PROXIES = ("10.0.0.0/8", "192.0.2.1", "fd00::/8")
         ("unix:/run/proxy", "198.51.100.1", "unix:/run/proxy"),
     ],
 )
-def test_the_clients_address_is_told_by_trusted_proxies_only(peer: str, forwarded: str | None, client: str) -> None:
+def test_take_client_address_from_trusted_proxies_only(peer: str, forwarded: str | None, client: str) -> None:
     headers = {} if forwarded is None else {"x-forwarded-for": forwarded}
     assert client_ip(headers, peer=peer, trusted=PROXIES) == client
 
@@ -163,5 +163,5 @@ def test_without_trusted_proxies_the_peer_is_the_client() -> None:
 
 
 @given(forwarded=st.text())
-def test_no_header_breaks_the_reading_of_addresses(forwarded: str) -> None:
+def test_read_addresses_from_any_header(forwarded: str) -> None:
     assert client_ip({"x-forwarded-for": forwarded}, peer="10.0.0.1", trusted=PROXIES)

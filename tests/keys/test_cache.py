@@ -47,7 +47,7 @@ def ring(clock: Clock) -> Keyring:
     return Keyring(QueryGuard(monotonic=clock), clock=clock, monotonic=clock)
 
 
-def test_a_secret_is_found_as_what_its_key_says(ring: Keyring) -> None:
+def test_find_key_by_its_secret(ring: Keyring) -> None:
     expires = datetime(2200, 1, 1, tzinfo=UTC)
     key, secret = make(
         scopes=["api", "admin"], allowed_models=["opus"], priority=-3, store_bodies=True, expires_at=expires
@@ -66,7 +66,7 @@ def test_a_secret_is_found_as_what_its_key_says(ring: Keyring) -> None:
 @pytest.mark.parametrize(
     "presented", ["", "sk-proxy-", "sk-proxy-" + "x" * 43, "schlüssel", "\udc80\ud800", "x" * 100_000]
 )
-def test_an_unknown_secret_is_nobodys(ring: Keyring, presented: str) -> None:
+def test_find_no_key_for_unknown_secret(ring: Keyring, presented: str) -> None:
     make()
     assert find(ring, presented) is None
 
@@ -77,7 +77,7 @@ def test_find_no_secret_in_row(ring: Keyring) -> None:
     assert find(ring, key.prefix) is None
 
 
-def test_a_revoked_key_is_refused_at_once(ring: Keyring) -> None:
+def test_reject_revoked_key_at_once(ring: Keyring) -> None:
     key, secret = make()
     assert find(ring, secret) is not None
     key.revoked_at = datetime.now(UTC)
@@ -85,14 +85,14 @@ def test_a_revoked_key_is_refused_at_once(ring: Keyring) -> None:
     assert find(ring, secret) is None
 
 
-def test_a_deleted_key_is_refused_at_once(ring: Keyring) -> None:
+def test_reject_deleted_key_at_once(ring: Keyring) -> None:
     key, secret = make()
     assert find(ring, secret) is not None
     key.delete()
     assert find(ring, secret) is None
 
 
-def test_a_change_of_a_key_counts_at_once(ring: Keyring) -> None:
+def test_apply_change_of_key_at_once(ring: Keyring) -> None:
     key, secret = make()
     find(ring, secret)
     key.scopes = ["admin"]
@@ -112,33 +112,27 @@ def test_see_change_of_another_process_after_cache_expiry(ring: Keyring, clock: 
     assert find(ring, secret) is None
 
 
-def test_a_key_expires_while_it_is_in_memory(ring: Keyring, clock: Clock) -> None:
+def test_expire_key_in_memory(ring: Keyring, clock: Clock) -> None:
     _, secret = make(expires_at=datetime.fromtimestamp(clock.now + 1, tz=UTC))
     assert find(ring, secret) is not None
     clock.advance(1)
     assert find(ring, secret) is None
 
 
-def test_a_key_that_was_found_is_found_again_without_a_query(
-    ring: Keyring, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_find_known_key_without_query(ring: Keyring, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     _, secret = make()
     find(ring, secret)
     with django_assert_num_queries(0):
         assert find(ring, secret) is not None
 
 
-def test_an_unknown_secret_costs_one_query_each_time(
-    ring: Keyring, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_query_once_for_each_unknown_secret(ring: Keyring, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     with django_assert_num_queries(2):
         find(ring, "unknown")
         find(ring, "unknown")
 
 
-def test_a_row_that_was_read_before_a_change_is_not_kept(
-    ring: Keyring, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_drop_row_read_before_change(ring: Keyring, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     _, secret = make()
 
     async def change_while_reading() -> None:
@@ -167,7 +161,7 @@ def test_not_cache_read_older_than_committed_change(
         find(ring, secret)
 
 
-def test_the_memory_for_keys_is_bounded(
+def test_bound_memory_for_keys(
     ring: Keyring, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     monkeypatch.setattr(cache, "CACHE_MAX_KEYS", 2)
@@ -181,7 +175,7 @@ def test_the_memory_for_keys_is_bounded(
         find(ring, secrets[0])
 
 
-def test_the_last_use_is_written_at_most_once_a_minute(ring: Keyring, clock: Clock) -> None:
+def test_write_last_use_at_most_once_a_minute(ring: Keyring, clock: Clock) -> None:
     key, secret = make()
     start = clock.now
     for seconds, written in ((0.0, 0.0), (59.0, 0.0), (1.0, LAST_USED_INTERVAL_S)):
@@ -191,7 +185,7 @@ def test_the_last_use_is_written_at_most_once_a_minute(ring: Keyring, clock: Clo
         assert key.last_used_at == datetime.fromtimestamp(start + written, tz=UTC)
 
 
-def test_a_last_use_that_another_process_has_just_written_stays(ring: Keyring, clock: Clock) -> None:
+def test_keep_last_use_written_by_other_process(ring: Keyring, clock: Clock) -> None:
     key, secret = make()
     theirs = datetime.fromtimestamp(clock.now, tz=UTC) - timedelta(seconds=30)
     ApiKey.objects.filter(pk=key.pk).update(last_used_at=theirs)
@@ -200,16 +194,14 @@ def test_a_last_use_that_another_process_has_just_written_stays(ring: Keyring, c
     assert key.last_used_at == theirs
 
 
-def test_a_refused_key_is_not_marked_as_used(ring: Keyring, clock: Clock) -> None:
+def test_leave_last_use_of_rejected_key(ring: Keyring, clock: Clock) -> None:
     key, secret = make(expires_at=datetime.fromtimestamp(clock.now, tz=UTC))
     assert find(ring, secret) is None
     key.refresh_from_db()
     assert key.last_used_at is None
 
 
-def test_a_client_is_served_when_the_last_use_cannot_be_written(
-    ring: Keyring, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_serve_client_when_last_use_cannot_be_written(ring: Keyring, caplog: pytest.LogCaptureFixture) -> None:
     _, secret = make()
 
     def refuse_updates(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -252,7 +244,7 @@ def test_reject_revoked_key_during_database_outage(ring: Keyring, clock: Clock) 
         find(ring, secret)
 
 
-def test_a_key_expires_without_the_database_too(ring: Keyring, clock: Clock) -> None:
+def test_expire_key_without_database(ring: Keyring, clock: Clock) -> None:
     _, secret = make(expires_at=datetime.fromtimestamp(clock.now + 10, tz=UTC))
     assert find(ring, secret) is not None
     clock.advance(10)

@@ -24,7 +24,7 @@ def set_env_key(settings: Settings, secret: str | None) -> ApiKey | None:
     return async_to_sync(ensure_env_key)()
 
 
-def test_a_secret_is_a_prefix_and_43_base62_characters() -> None:
+def test_make_secret_of_prefix_and_43_base62_characters() -> None:
     secret = set_new_secret(ApiKey())
     assert secret.startswith("sk-proxy-")
     assert len(secret.removeprefix("sk-proxy-")) == 43
@@ -36,7 +36,7 @@ def test_secrets_differ() -> None:
 
 
 @given(name=st.text(max_size=100), models=st.lists(st.text()))
-def test_no_secret_is_in_its_key(name: str, models: list[str]) -> None:
+def test_keep_secret_out_of_key(name: str, models: list[str]) -> None:
     key = ApiKey(name=name, allowed_models=models)
     secret = set_new_secret(key)
     values = " ".join(str(getattr(key, field.attname)) for field in ApiKey._meta.concrete_fields)
@@ -46,7 +46,7 @@ def test_no_secret_is_in_its_key(name: str, models: list[str]) -> None:
 
 
 @pytest.mark.django_db
-def test_no_secret_is_in_its_row() -> None:
+def test_keep_secret_out_of_row() -> None:
     key, secret = async_to_sync(create_key)("ci")
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM apiproxy_apikey WHERE id = %s", [key.pk])
@@ -81,14 +81,14 @@ def test_at_most_a_quarter_of_an_operators_secret_is_kept(settings: Settings, se
         ("ci", {"budget_day_usd": -1}),
     ],
 )
-def test_a_key_that_makes_no_sense_is_not_made(name: str, fields: dict[str, object]) -> None:
+def test_reject_inconsistent_key(name: str, fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         async_to_sync(create_key)(name, **fields)  # type: ignore[arg-type]
     assert not ApiKey.objects.exists()
 
 
 @pytest.mark.django_db
-def test_a_name_is_free_again_when_its_key_is_revoked() -> None:
+def test_free_name_of_revoked_key() -> None:
     key, _ = async_to_sync(create_key)("ci")
     with pytest.raises(ValidationError, match="not revoked"):
         async_to_sync(create_key)("ci")
@@ -98,7 +98,7 @@ def test_a_name_is_free_again_when_its_key_is_revoked() -> None:
 
 
 @pytest.mark.django_db
-def test_the_environments_key_works_and_is_kept(settings: Settings) -> None:
+def test_create_and_keep_key_of_environment(settings: Settings) -> None:
     key = set_env_key(settings, "the operator's own secret")
     assert key is not None
     assert key.name == "env"
@@ -137,14 +137,14 @@ def test_keep_environment_key_revoked(settings: Settings) -> None:
 
 
 @pytest.mark.django_db
-def test_a_key_of_the_database_may_be_in_the_environment_too(settings: Settings) -> None:
+def test_accept_database_key_in_environment(settings: Settings) -> None:
     key, secret = async_to_sync(create_key)("ci")
     assert set_env_key(settings, secret) == key
     assert ApiKey.objects.get().name == "ci"
 
 
 @pytest.mark.django_db
-def test_only_keys_that_work_are_counted() -> None:
+def test_count_only_working_keys() -> None:
     count = async_to_sync(usable_keys)
     assert count() == 0
     key, _ = async_to_sync(create_key)("ci")

@@ -62,7 +62,7 @@ async def open_runs(key: ApiKey) -> int:
     return await Reservation.objects.filter(key_id=key.pk, settled_ms=None).acount()
 
 
-async def test_a_key_without_limits_costs_no_query(
+async def test_make_no_query_for_key_without_limits(
     usage_accounting: UsageAccounting, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker
 ) -> None:
     key, principal = await key_with()
@@ -84,7 +84,7 @@ async def test_a_key_without_limits_costs_no_query(
         (Cancelled(0.0, CancelReason.CLIENT_DISCONNECT, USED), 0),
     ],
 )
-async def test_every_ending_settles(usage_accounting: UsageAccounting, ending: Ending, failures: int) -> None:
+async def test_settle_at_every_ending(usage_accounting: UsageAccounting, ending: Ending, failures: int) -> None:
     key, principal = await key_with(tokens_per_minute=10_000)
     turn = turn_of(key)
     state = await usage_accounting.reserve(principal, turn)
@@ -112,7 +112,7 @@ async def test_charge_nothing_for_own_rejections(usage_accounting: UsageAccounti
     assert not await UsageRow.objects.filter(key_id=key.pk).aexists()
 
 
-async def test_a_run_that_the_drain_stopped_has_used_what_it_had_used(usage_accounting: UsageAccounting) -> None:
+async def test_charge_usage_of_run_stopped_by_drain(usage_accounting: UsageAccounting) -> None:
     key, principal = await key_with(requests_per_minute=1)
     turn = turn_of(key)
     await usage_accounting.reserve(principal, turn)
@@ -121,7 +121,7 @@ async def test_a_run_that_the_drain_stopped_has_used_what_it_had_used(usage_acco
     assert (await UsageRow.objects.aget(key_id=key.pk)).input_tokens == 100
 
 
-async def test_a_turn_that_was_not_started_gives_back_what_it_had(usage_accounting: UsageAccounting) -> None:
+async def test_return_reservation_of_turn_not_started(usage_accounting: UsageAccounting) -> None:
     key, principal = await key_with(requests_per_minute=1)
     turn = turn_of(key)
     await usage_accounting.reserve(principal, turn)
@@ -156,14 +156,14 @@ async def test_deny_permission_without_database(
     assert refused.value.kind is FailureKind.DATABASE_UNAVAILABLE
 
 
-async def test_a_model_without_a_price_is_not_for_a_key_with_a_budget(usage_accounting: UsageAccounting) -> None:
+async def test_reject_model_without_price_for_key_with_budget(usage_accounting: UsageAccounting) -> None:
     key, principal = await key_with(budget_total_usd=Decimal(1))
     with pytest.raises(LimitError) as refused:
         await usage_accounting.reserve(principal, turn_of(key, "no-such-model"))
     assert refused.value.kind is FailureKind.FORBIDDEN
 
 
-async def test_a_name_that_no_database_takes_is_kept_in_another_form(usage_accounting: UsageAccounting) -> None:
+async def test_store_name_that_no_database_accepts(usage_accounting: UsageAccounting) -> None:
     key, _ = await key_with()
     usage_accounting.on_event(turn_of(key, "a\x00b\ud800" + "x" * 300), FINISHED)
     assert await usage_accounting.flush()

@@ -47,7 +47,7 @@ def test_any_body_has_an_estimate(content: Any) -> None:
 
 
 @given(st.text(max_size=500), st.text(max_size=500))
-def test_the_estimate_is_not_below_what_the_stand_in_counts(prompt: str, system: str) -> None:
+def test_estimate_at_least_the_stand_ins_count(prompt: str, system: str) -> None:
     asked = body([{"type": "text", "text": prompt}], system=system)
     assert input_tokens(asked) >= count_tokens(asked)
 
@@ -152,12 +152,12 @@ def test_charge_an_untold_cached_prompt_as_written(cached: str) -> None:
     assert estimated_usage(body("x"), None).input_tokens == input_tokens(body("x"))
 
 
-def test_an_image_counts_for_the_largest_one_whatever_its_bytes() -> None:
+def test_estimate_largest_image_for_any_bytes() -> None:
     source = {"type": "base64", "media_type": "image/png", "data": "A" * 1_000_000}
     assert 5_000 <= input_tokens(body([{"type": "image", "source": source}])) < 6_000
 
 
-def test_no_request_has_more_than_the_model_can_read() -> None:
+def test_estimate_at_most_what_the_model_reads() -> None:
     assert input_tokens(body("x" * 1_000_000), context_window=200_000) == 200_000
 
 

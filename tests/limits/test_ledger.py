@@ -48,7 +48,7 @@ def test_release_unused_tokens_at_end_of_run(ledger: Ledger) -> None:
     assert answer.state.tokens.remaining == 0
 
 
-def test_a_run_that_has_ended_makes_room_for_another_at_once(ledger: Ledger) -> None:
+def test_admit_next_run_when_one_ends(ledger: Ledger) -> None:
     key = make_key(concurrent_runs=1)
     first, second = reserve(key), reserve(key)
     assert passed(ask(ledger, first, second)) == 1
@@ -120,7 +120,7 @@ def test_release_reservations_of_silent_process_only(
     assert passed(ask(ledger, reserve(key))) == 1
 
 
-def test_a_run_that_outlived_its_lease_is_settled_all_the_same(ledger: Ledger, clock: Clock) -> None:
+def test_settle_run_that_outlived_its_lease(ledger: Ledger, clock: Clock) -> None:
     key = make_key(tokens_per_minute=100)
     job = reserve(key, tokens=80)
     ask(ledger, job)
@@ -143,7 +143,7 @@ def test_forget_counts_that_no_limit_needs(ledger: Ledger, clock: Clock) -> None
     assert list(Reservation.objects.filter(key_id=key.pk).values_list("run_id", flat=True)) == [second.run_id]
 
 
-def test_a_change_of_the_limits_counts_for_the_next_request(ledger: Ledger) -> None:
+def test_apply_changed_limits_to_next_request(ledger: Ledger) -> None:
     key = make_key(requests_per_minute=1)
     assert passed(ask(ledger, reserve(key), reserve(key))) == 1
     key.requests_per_minute = 2
@@ -151,7 +151,7 @@ def test_a_change_of_the_limits_counts_for_the_next_request(ledger: Ledger) -> N
     assert passed(ask(ledger, reserve(key))) == 1
 
 
-def test_a_key_that_was_deleted_meanwhile_is_refused(ledger: Ledger) -> None:
+def test_reject_key_deleted_meanwhile(ledger: Ledger) -> None:
     key = make_key(requests_per_minute=1)
     job = reserve(key)
     key.delete()
@@ -177,7 +177,7 @@ def test_fifty_requests_cost_no_more_queries_than_one(
         ask(ledger, *(reserve(key) for _ in range(50)))
 
 
-def test_the_first_use_of_a_key_is_kept_with_its_address(ledger: Ledger) -> None:
+def test_record_first_use_of_key_with_its_address(ledger: Ledger) -> None:
     key = make_key(requests_per_minute=5)
     for address in ("192.0.2.1", "192.0.2.2"):
         job = reserve(key)
@@ -190,7 +190,7 @@ def test_the_first_use_of_a_key_is_kept_with_its_address(ledger: Ledger) -> None
     assert key.first_used_at < timezone.now()
 
 
-def test_a_clock_that_is_set_back_locks_no_key_out(ledger: Ledger, clock: Clock) -> None:
+def test_admit_keys_after_clock_is_set_back(ledger: Ledger, clock: Clock) -> None:
     key = make_key(requests_per_minute=1, tokens_per_minute=100)
     ended, running = reserve(key, tokens=90), reserve(key, tokens=10)
     ask(ledger, ended)

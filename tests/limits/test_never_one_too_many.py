@@ -76,7 +76,7 @@ async def test_tokens_per_minute(site: Site) -> None:
     assert 12 <= asked.passed <= 2000 // 120
 
 
-async def test_a_budget_of_a_hundred_requests(site: Site) -> None:
+async def test_admit_a_hundred_requests_for_their_budget(site: Site) -> None:
     secret = site.secrets["budget"]
     asked = await ask_many(site.gateways, secret, costing(), clients=CLIENTS, each=4)
     assert set(asked.statuses) <= {200, 402, 429}
@@ -91,7 +91,7 @@ async def test_a_budget_of_a_hundred_requests(site: Site) -> None:
     assert "is spent" in asked.responses[-1].text or "are left" in asked.responses[-1].text
 
 
-async def test_all_limits_together(site: Site, stand_in: StandInProcess) -> None:
+async def test_respect_all_limits_together(site: Site, stand_in: StandInProcess) -> None:
     secret = site.secrets["all"]
     prompt = costing("[[first=0.05]]")
     passed, statuses = 0, set[int]()
@@ -119,7 +119,7 @@ async def test_usage_and_traces_agree(site: Site) -> None:
 
 @pytest.mark.fault("SIGKILL", "while keys hold parts of their limits", after="given back at the next start")
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_a_kill_gives_back_what_was_reserved(
+def test_return_reservations_after_kill(
     database: str, request: pytest.FixtureRequest, stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     env = {"CLAUDE_PROXY_WARM_WORKERS": "0"}

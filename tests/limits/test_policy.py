@@ -25,7 +25,7 @@ def refused(key: KeyState, wanted: Cost | None = None) -> LimitError:
     return error
 
 
-def test_a_key_without_limits_is_never_refused() -> None:
+def test_admit_key_without_limits() -> None:
     assert KeyLimits().unlimited
     assert refusal(KeyState(limits=KeyLimits()), cost(micro_usd=None), now_ms=NOW) is None
 
@@ -34,14 +34,14 @@ def test_a_key_without_limits_is_never_refused() -> None:
     ("period", "wait_s"),
     [(Period.DAY, SIX_HOURS_S), (Period.MONTH, SIX_HOURS_S), (Period.TOTAL, None)],
 )
-def test_a_spent_budget_says_when_it_begins_anew(period: Period, wait_s: int | None) -> None:
+def test_tell_when_spent_budget_renews(period: Period, wait_s: int | None) -> None:
     error = refused(KeyState(limits=KeyLimits(budgets={period: 100}), spent={period: 100}))
     assert error.kind is FailureKind.BUDGET_SPENT
     assert error.retry_after_s == wait_s
     assert not error.retryable
 
 
-def test_a_budget_that_does_not_suffice_says_what_is_left() -> None:
+def test_tell_remainder_of_insufficient_budget() -> None:
     error = refused(
         KeyState(limits=KeyLimits(budgets={Period.DAY: 2_000_000}), spent={Period.DAY: 1_500_000}),
         cost(micro_usd=600_000),
@@ -50,7 +50,7 @@ def test_a_budget_that_does_not_suffice_says_what_is_left() -> None:
     assert "up to 0.60 USD, and 0.50 USD of this API key's daily budget are left" in error.message
 
 
-def test_a_budget_that_runs_hold_for_now_is_not_spent() -> None:
+def test_tell_reserved_budget_from_spent_one() -> None:
     running = WindowEntry(at_ms=NOW, micro_usd=95, day=TODAY)
     error = refused(KeyState(limits=KeyLimits(budgets={Period.TOTAL: 100}), entries=[running]))
     assert (error.kind, error.retry_after_s) == (FailureKind.RATE_LIMITED, RUNNING_WAIT_MS / 1000)
@@ -62,18 +62,18 @@ def test_exclude_yesterdays_reservation_from_todays_budget() -> None:
     assert refusal(KeyState(limits=KeyLimits(budgets={Period.MONTH: 100}), entries=[running]), cost(), now_ms=NOW)
 
 
-def test_a_model_without_a_price_is_not_for_a_key_with_a_budget() -> None:
+def test_reject_model_without_price_for_key_with_budget() -> None:
     error = refused(KeyState(limits=KeyLimits(budgets={Period.DAY: 100})), cost(micro_usd=None))
     assert error.kind is FailureKind.FORBIDDEN
     assert refusal(KeyState(limits=KeyLimits(requests_per_minute=1)), cost(micro_usd=None), now_ms=NOW) is None
 
 
-def test_a_request_that_can_never_pass_is_told_so() -> None:
+def test_tell_that_request_can_never_be_admitted() -> None:
     error = refused(KeyState(limits=KeyLimits(tokens_per_minute=100)), cost(tokens=101))
     assert (error.kind, error.retry_after_s, error.retryable) == (FailureKind.RATE_LIMITED, None, False)
 
 
-def test_the_longest_of_the_waits_is_told() -> None:
+def test_tell_longest_wait() -> None:
     limits = KeyLimits(requests_per_minute=1, tokens_per_minute=100, concurrent_runs=1)
     entries = [WindowEntry(at_ms=NOW - 50_000, tokens=95, settled_ms=NOW - 20_000), WindowEntry(at_ms=NOW, tokens=0)]
     error = refused(KeyState(limits=limits, entries=entries))
@@ -92,7 +92,7 @@ def test_count_concurrent_runs_for_their_whole_duration() -> None:
 
 
 @pytest.mark.parametrize(("spent", "warning"), [(79, ""), (80, "day 0.00008 of 0.0001 USD")])
-def test_a_budget_that_is_nearly_spent_warns(spent: int, warning: str) -> None:
+def test_warn_of_nearly_spent_budget(spent: int, warning: str) -> None:
     key = KeyState(limits=KeyLimits(budgets={Period.DAY: 100}), spent={Period.DAY: spent})
     assert limit_state(key, day=TODAY, now_ms=NOW).warning == warning
 

@@ -29,7 +29,7 @@ def admitted(gaps: list[int], limit: int) -> list[int]:
 
 
 @given(GAPS, LIMITS)
-def test_no_minute_ever_holds_more_requests_than_allowed(gaps: list[int], limit: int) -> None:
+def test_never_admit_more_requests_a_minute_than_allowed(gaps: list[int], limit: int) -> None:
     times = admitted(gaps, limit)
     for begin in times:
         assert sum(begin <= time < begin + WINDOW_MS for time in times) <= limit
@@ -47,7 +47,7 @@ def test_accept_request_exactly_at_retry_after(gaps: list[int], limit: int) -> N
 
 
 @given(GAPS, LIMITS)
-def test_the_gauge_agrees_with_the_wait(gaps: list[int], limit: int) -> None:
+def test_agree_between_gauge_and_wait(gaps: list[int], limit: int) -> None:
     entries = [WindowEntry(at_ms=time) for time in admitted(gaps, limit)]
     now = max((entry.at_ms for entry in entries), default=NOW)
     gauge = requests_gauge(entries, limit=limit, now_ms=now)
@@ -64,7 +64,7 @@ RUNS = st.lists(
 
 
 @given(RUNS, st.integers(1, 300))
-def test_no_minute_ever_holds_more_tokens_than_allowed(runs: list[tuple[int, int, int, int]], limit: int) -> None:
+def test_never_admit_more_tokens_a_minute_than_allowed(runs: list[tuple[int, int, int, int]], limit: int) -> None:
     """Each run: gap before it, duration, reserved tokens, and the used percentage of them."""
     taken: list[tuple[int, int, int, int]] = []  # begin, end, reserved, used
     now = NOW
@@ -85,7 +85,7 @@ def test_no_minute_ever_holds_more_tokens_than_allowed(runs: list[tuple[int, int
 
 
 @given(RUNS, st.integers(1, 300), st.integers(1, 300))
-def test_the_wait_for_tokens_is_exact_once_all_runs_have_ended(
+def test_tell_exact_wait_for_tokens_after_all_runs(
     runs: list[tuple[int, int, int, int]], limit: int, wanted: int
 ) -> None:
     entries, now = [], NOW

@@ -38,7 +38,7 @@ from apiproxy.models import Model
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_tested_sdk_is_the_one_that_the_project_pins() -> None:
+def test_name_sdk_version_that_project_pins() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert f"claude-agent-sdk=={TESTED_SDK}" in project["dependencies"]
 
@@ -61,7 +61,7 @@ def test_name_engines_and_their_problem() -> None:
     assert "sdk engine" in finding.hint
 
 
-def test_a_cli_that_does_not_run_is_a_failure() -> None:
+def test_fail_for_cli_that_does_not_run() -> None:
     finding = check_cli(sdk=TESTED_SDK, reported=None, problem="Exec format error")
     assert finding.level is Level.FAIL
     assert "Exec format error" in finding.message
@@ -78,13 +78,13 @@ def test_warn_about_demo_and_hide_credential() -> None:
     assert check_credential(Credential(kind="bedrock")).message == "bedrock"
 
 
-def test_a_private_folder_is_fine(tmp_path: Path) -> None:
+def test_pass_private_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     assert check_folder(Check.STATE, tmp_path).level is Level.OK
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_others_may_read_is_a_warning(tmp_path: Path) -> None:
+def test_warn_of_folder_that_others_may_read(tmp_path: Path) -> None:
     tmp_path.chmod(0o750)
     finding = check_folder(Check.STATE, tmp_path)
     assert finding.level is Level.WARN
@@ -92,20 +92,20 @@ def test_a_folder_that_others_may_read_is_a_warning(tmp_path: Path) -> None:
     assert "chmod 700" in finding.hint
 
 
-def test_a_folder_that_is_not_there_will_be_made(tmp_path: Path) -> None:
+def test_pass_folder_that_will_be_created(tmp_path: Path) -> None:
     finding = check_folder(Check.LOGS, tmp_path / "state" / "logs")
     assert finding.level is Level.OK
     assert "will be made" in finding.message
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_in_the_place_of_a_folder_is_a_failure(tmp_path: Path) -> None:
+def test_fail_for_file_in_place_of_folder(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     assert check_folder(Check.STATE, tmp_path / "state").level is Level.FAIL
     assert check_folder(Check.LOGS, tmp_path / "state" / "logs").level is Level.FAIL
 
 
-def test_a_database_is_reached_migrated_or_not() -> None:
+def test_report_database_migrated_or_not() -> None:
     assert check_database("sqlite", pending=[]).level is Level.OK
     assert check_database("sqlite", pending=["apiproxy.0001_initial"]).level is Level.WARN
     assert check_database("postgresql", pending=None, problem="refused").level is Level.FAIL
@@ -162,7 +162,7 @@ def test_memory_is_needed_for_every_worker_and_at_least_for_one() -> None:
     assert check_memory(available_bytes=WORKER_BYTES - 1, workers=7).level is Level.FAIL
 
 
-def test_a_containers_own_limit_counts(tmp_path: Path) -> None:
+def test_use_memory_limit_of_container(tmp_path: Path) -> None:
     (tmp_path / "memory.current").write_text("1000\n")
     (tmp_path / "memory.max").write_text("5000\n")
     assert available_memory(tmp_path) == 4000
@@ -171,7 +171,7 @@ def test_a_containers_own_limit_counts(tmp_path: Path) -> None:
     assert available_memory(tmp_path / "nothing") > 5000
 
 
-def test_a_live_turn_is_shown_with_its_time_or_its_error() -> None:
+def test_show_time_or_error_of_live_turn() -> None:
     assert "1.2 s" in check_live(answer="ready", seconds=1.23).message
     finding = check_live(answer=None, seconds=0, problem="invalid x-api-key")
     assert finding.level is Level.FAIL
@@ -191,7 +191,7 @@ def findings(lines: list[str]) -> dict[str, str]:
 
 
 @pytest.mark.django_db
-def test_the_command_says_a_line_for_each_check() -> None:
+def test_print_line_for_each_check() -> None:
     lines = report()
     found = findings(lines)
     assert list(found) == [check for check in Check if check is not Check.LIVE]
@@ -231,13 +231,13 @@ def test_make_live_turn_through_engine_of_model(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.django_db
-def test_a_live_turn_goes_through_the_real_cli() -> None:
+def test_run_live_turn_through_real_cli() -> None:
     lines = report("--live")
     assert findings(lines)["live turn"] == "ok"
 
 
 @pytest.mark.django_db
-def test_a_live_turn_is_made_with_the_model_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_live_turn_with_requested_model(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     async def live_turn(settings: GatewaySettings, model: str) -> str:
@@ -252,7 +252,7 @@ def test_a_live_turn_is_made_with_the_model_that_was_asked_for(monkeypatch: pyte
 
 
 @pytest.mark.django_db
-def test_a_failed_check_makes_the_exit_code_1(settings: Settings, tmp_path: Path) -> None:
+def test_exit_with_1_after_failed_check(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     settings.GATEWAY = replace(settings.GATEWAY, state_dir=tmp_path / "state")
     with pytest.raises(SystemExit) as caught:

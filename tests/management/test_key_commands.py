@@ -23,7 +23,7 @@ def run(*arguments: str) -> str:
     return output.getvalue()
 
 
-def test_the_secret_is_printed_and_works() -> None:
+def test_print_secret_that_works() -> None:
     output = run("ci")
     secret = next(word for word in output.split() if word.startswith("sk-proxy-"))
     found = async_to_sync(gateway().keyring.find)(secret)

@@ -112,7 +112,7 @@ def test_redirect_anonymous_user_to_login(client: Client, service: Service, path
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_script_without_a_login_gets_no_page_in_its_place(client: Client, service: Service, path: str) -> None:
+def test_answer_script_without_login_with_401(client: Client, service: Service, path: str) -> None:
     assert client.get(path, headers={"x-requested-with": "fetch"}).status_code == 401
 
 
@@ -131,7 +131,7 @@ def test_hide_pages_without_view_permission(
         assert client.post(path).status_code == 403
 
 
-def test_a_viewer_sees_everything_and_changes_nothing(viewer: Client, settings: Settings, gateway: Gateway) -> None:
+def test_let_viewer_see_everything_and_change_nothing(viewer: Client, settings: Settings, gateway: Gateway) -> None:
     set_demo(settings, True)
     for path in PAGES:
         text_of(viewer, path)
@@ -142,7 +142,7 @@ def test_a_viewer_sees_everything_and_changes_nothing(viewer: Client, settings: 
     assert not gateway.cancelled
 
 
-def test_an_operator_cancels_and_retires(client: Client, service: Service, gateway: Gateway) -> None:
+def test_let_operator_cancel_and_retire(client: Client, service: Service, gateway: Gateway) -> None:
     client.force_login(make_user(permissions=(*LOOK, "cancel_run")))
     assert client.post(ACTIONS[0]).status_code == 202
     assert gateway.cancelled == ["req_x"]
@@ -152,7 +152,7 @@ def test_an_operator_cancels_and_retires(client: Client, service: Service, gatew
     assert client.get(ACTIONS[0]).status_code == 405
 
 
-def test_an_action_without_the_pages_token_is_refused(service: Service, gateway: Gateway) -> None:
+def test_reject_action_without_csrf_token(service: Service, gateway: Gateway) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(make_user(superuser=True))
     assert strict.post(ACTIONS[0]).status_code == 403
@@ -183,7 +183,7 @@ async def test_demo_data_is_on_the_overview_at_once(service: Service, settings: 
     assert (await demo_filled(client))["error_rate"] is not None
 
 
-def test_an_empty_dashboard_says_what_to_do(admin: Client, settings: Settings) -> None:
+def test_explain_empty_dashboard(admin: Client, settings: Settings) -> None:
     assert "Create an API key" in text_of(admin, "/dashboard/")
     assert "No requests yet." in text_of(admin, "/dashboard/requests")
     assert "No requests match these filters." in text_of(admin, "/dashboard/requests?model=none")
@@ -205,7 +205,7 @@ def test_answer_missing_page_as_html_or_json_by_client(viewer: Client, path: str
     assert viewer.get(path).json()["error"]["message"] in ("Not Found", "Forbidden")
 
 
-def test_a_running_answer_has_not_come_to_its_closing_phase() -> None:
+def test_leave_closing_phase_of_running_answer_open() -> None:
     times = {"received": 10.0, "first_token": 11.0, "last_event": 12.0}
     bars = {bar.name: bar for bar in waterfall(times, now=14.0).bars}
     assert (bars["Streaming"].length_ms, bars["Streaming"].going) == (3000.0, True)
@@ -229,7 +229,7 @@ def test_page_history_completely_without_duplicates(admin: Client) -> None:
 
 
 @pytest.mark.parametrize("query", ["cursor=nonsense", "until=never", f"q={'x' * 300}", "q=%00"])
-def test_a_filter_that_cannot_be_read_is_refused(admin: Client, query: str) -> None:
+def test_reject_unreadable_filter(admin: Client, query: str) -> None:
     assert admin.get(f"/dashboard/requests?{query}").status_code == 400
 
 
@@ -302,7 +302,7 @@ def test_show_error_dump_and_timing_of_failed_request(admin: Client) -> None:
         assert shown in text
 
 
-def test_a_stored_body_can_be_copied_as_curl_without_a_secret(admin: Client) -> None:
+def test_copy_stored_body_as_curl_without_secret(admin: Client) -> None:
     trace_id = keep(*course(), store_bodies=True)
     text = text_of(admin, f"/dashboard/requests/{trace_id}")
     assert "curl http://testserver/v1/messages" in text
@@ -328,7 +328,7 @@ def test_neighbours_in_a_session_are_linked(admin: Client) -> None:
     assert "Turn 2" in text
 
 
-def test_an_unknown_request_says_so(admin: Client) -> None:
+def test_report_unknown_request(admin: Client) -> None:
     response = admin.get("/dashboard/requests/req_none")
     assert response.status_code == 404
     assert b"No request has the id" in response.content
@@ -426,6 +426,6 @@ def test_without_a_served_gateway_the_pages_say_so(client: Client, settings: Set
     assert client.get("/dashboard/").status_code == 503
 
 
-def test_an_inactive_user_is_nobody(viewer: Client) -> None:
+def test_treat_inactive_user_as_anonymous(viewer: Client) -> None:
     User.objects.update(is_active=False)
     assert viewer.get("/dashboard/").status_code == 302

@@ -70,7 +70,7 @@ def leave(gateway: Observed, text: str) -> str:
         return response.headers["request-id"]
 
 
-def test_every_outcome_leaves_the_trace_that_it_deserves(observed: Observed) -> None:
+def test_store_right_trace_for_every_outcome(observed: Observed) -> None:
     well = ask(observed, "[[n=12]]", stream=True).headers["request-id"]
     plain = ask(observed, "[[n=5]] [[tool=look:{}]]").headers["request-id"]
     overloaded = ask(observed, "[[status=429]] [[message=slow down]]")
@@ -136,7 +136,7 @@ def test_totals_of_statistics_metrics_and_rows_are_the_same(observed: Observed) 
     assert totals["usage"]["output_tokens"] == sum(row["usage"]["output_tokens"] for row in rows) == output
 
 
-def test_an_operator_ends_a_running_request(observed: Observed) -> None:
+def test_end_running_request_by_operator(observed: Observed) -> None:
     body = {"model": "sonnet", "max_tokens": 99, "stream": True}
     body["messages"] = [{"role": "user", "content": "[[n=5]] [[midhang=3]]"}]
     with observed.process.http() as client, client.stream("POST", "/v1/messages", json=body) as response:

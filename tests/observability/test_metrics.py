@@ -32,7 +32,7 @@ def make() -> tuple[Metrics, Recorder]:
     return metrics, Recorder([metrics], names=ModelNames(), on_gap=metrics.observe_gap)
 
 
-def test_a_run_is_counted_with_its_times_tokens_and_cost() -> None:
+def test_count_run_with_times_tokens_and_cost() -> None:
     metrics, recorder = make()
     turn = make_turn()
     for event in [*opening(), *answer(NOW, "a", "b", "c"), finished()]:
@@ -53,7 +53,7 @@ def test_a_run_is_counted_with_its_times_tokens_and_cost() -> None:
     assert found["inter_token_gap_seconds_count", ()] == 2
 
 
-def test_a_refused_request_is_counted_and_its_times_are_not() -> None:
+def test_count_rejected_request_without_times() -> None:
     metrics, recorder = make()
     recorder.on_event(make_turn(), refused())
     found = read(metrics)
@@ -63,7 +63,7 @@ def test_a_refused_request_is_counted_and_its_times_are_not() -> None:
     assert not [key for key in found if key[0] == "duration_seconds_count" and found[key]]
 
 
-def test_no_client_can_make_labels() -> None:
+def test_keep_labels_from_clients() -> None:
     metrics, recorder = make()
     for number in range(500):
         turn = make_turn(model=f"invented-{number}")

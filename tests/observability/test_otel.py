@@ -74,7 +74,7 @@ def test_nest_span_below_client_and_ignore_bad_traceparent() -> None:
     assert orphan.parent is None
 
 
-def test_a_failed_run_is_an_error_without_its_message() -> None:
+def test_mark_failed_run_without_its_message() -> None:
     (span,) = spans_of((make_turn(), False))
 
     assert span.status.status_code is StatusCode.ERROR
@@ -82,7 +82,7 @@ def test_a_failed_run_is_an_error_without_its_message() -> None:
     assert "quotes the prompt" not in span.to_json()
 
 
-def test_a_refused_request_is_a_span_too() -> None:
+def test_export_span_of_rejected_request() -> None:
     exporter = InMemorySpanExporter()
     export = SpanExport("http://127.0.0.1:9", version="1", exporter=exporter)
     Recorder([export], names=ModelNames()).on_event(make_turn(model="\ud800"), refused())
@@ -131,7 +131,7 @@ def test_spans_arrive_at_a_collector_over_http() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("on", [True, False])
-async def test_it_is_off_unless_an_endpoint_is_set(on: bool, tmp_path: Path) -> None:
+async def test_stay_off_without_endpoint(on: bool, tmp_path: Path) -> None:
     with collector() as (url, received):
         config = Config(log_dir=tmp_path, retention_days=1, otel_endpoint=url if on else None)
         service = Service(Gateway(), config)

@@ -118,7 +118,7 @@ async def test_show_active_request_until_it_ends(tmp_path: Path) -> None:
         await _reaches(turn.id, "completed")
 
 
-async def test_the_last_records_are_written_when_the_service_stops(tmp_path: Path) -> None:
+async def test_write_last_records_at_stop(tmp_path: Path) -> None:
     turn = make_turn()
     async with serving(tmp_path) as service:
         for event in course():
@@ -127,7 +127,7 @@ async def test_the_last_records_are_written_when_the_service_stops(tmp_path: Pat
     assert (await Trace.objects.aget(pk=turn.id)).status == "completed"
 
 
-async def test_nothing_is_heard_after_the_stop(tmp_path: Path) -> None:
+async def test_ignore_events_after_stop(tmp_path: Path) -> None:
     async with serving(tmp_path) as service:
         pass
     service.gateway.observers.publish(make_turn(), refused())
@@ -135,7 +135,7 @@ async def test_nothing_is_heard_after_the_stop(tmp_path: Path) -> None:
     assert not await Trace.objects.aexists()
 
 
-async def test_a_database_that_is_away_at_the_start_stops_nothing(
+async def test_start_while_database_is_unavailable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(service_module, "_START_S", 0.0)

@@ -31,7 +31,7 @@ def everything_stored() -> str:
     return json.dumps(rows, default=str)
 
 
-def test_the_row_of_a_run_that_goes_well_has_all_that_is_known() -> None:
+def test_fill_row_of_successful_run() -> None:
     body = {
         "messages": [{"role": "user", "content": "Hello there"}],
         "system": "Be kind",
@@ -102,7 +102,7 @@ def test_keep_dump_with_diagnostics_of_failed_run() -> None:
 
 
 @pytest.mark.parametrize("event", [refused(), left(), finished()], ids=["refused", "left", "finished"])
-def test_only_failures_leave_dumps(event: Event) -> None:
+def test_dump_only_failures(event: Event) -> None:
     make_store().write([Record(draft_of(make_turn(), [event]), final=True)])
 
     assert not ErrorDump.objects.exists()
@@ -140,7 +140,7 @@ def test_store_bodies_without_credentials_for_such_keys() -> None:
     assert kept.answer == {"content": [{"type": "text", "text": "Hello you"}], "cut": False}
 
 
-def test_a_body_that_is_too_large_is_not_kept() -> None:
+def test_omit_body_that_is_too_large() -> None:
     make_store().write([Record(draft_of(make_turn(store_bodies=True, body_bytes=3 * 2**20), course()), final=True)])
 
     assert StoredBody.objects.get().request is None

@@ -32,13 +32,13 @@ def test_send_api_key_to_anthropic_by_default() -> None:
     assert credential.env == {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "https://llm.example/base"}
 
 
-def test_an_api_key_can_come_from_a_file(tmp_path: Path) -> None:
+def test_read_api_key_from_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("from-the-file\n")
     credential = read_credential({"ANTHROPIC_API_KEY_FILE": str(tmp_path / "key")})
     assert credential.env["ANTHROPIC_API_KEY"] == "from-the-file"
 
 
-def test_a_gateway_token_goes_out_as_such() -> None:
+def test_send_gateway_token_unchanged() -> None:
     credential = read_credential({"ANTHROPIC_AUTH_TOKEN": "t", "ANTHROPIC_BASE_URL": "http://llm.example"})
     assert (credential.kind, credential.base_url) == ("gateway_token", "http://llm.example")
     assert credential.env == {"ANTHROPIC_AUTH_TOKEN": "t", "ANTHROPIC_BASE_URL": "http://llm.example"}
@@ -115,7 +115,7 @@ def test_foundry_needs_a_resource_or_an_address_and_gets_its_key() -> None:
     assert (credential.kind, credential.env) == ("foundry", given)
 
 
-def test_a_platform_that_is_switched_off_does_not_count() -> None:
+def test_ignore_disabled_platform() -> None:
     assert read_credential({"CLAUDE_CODE_USE_BEDROCK": "0"}).kind == "demo"
     assert "must be 1, true" in refused({"CLAUDE_CODE_USE_BEDROCK": "maybe"})
 
@@ -129,7 +129,7 @@ def test_a_platform_that_is_switched_off_does_not_count() -> None:
         {"ANTHROPIC_AUTH_TOKEN": "sk-ant-oat01-secret"},
     ],
 )
-def test_a_consumer_login_is_refused_with_the_reason(env: dict[str, str]) -> None:
+def test_reject_consumer_login_with_reason(env: dict[str, str]) -> None:
     message = refused(env)
     assert message.startswith(("CLAUDE_CODE_OAUTH_TOKEN is a login", f"{next(iter(env))} holds a login"))
     assert "Anthropic's terms" in message
@@ -137,21 +137,21 @@ def test_a_consumer_login_is_refused_with_the_reason(env: dict[str, str]) -> Non
     assert "secret" not in message
 
 
-def test_a_consumer_token_in_a_file_is_refused_too(tmp_path: Path) -> None:
+def test_reject_consumer_token_in_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("sk-ant-oat01-secret")
     assert "Anthropic's terms" in refused({"ANTHROPIC_API_KEY_FILE": str(tmp_path / "key")})
 
 
-def test_two_credentials_are_refused_by_name() -> None:
+def test_reject_two_credentials_by_name() -> None:
     message = refused({"ANTHROPIC_API_KEY": "k", "CLAUDE_CODE_USE_BEDROCK": "1"})
     assert "ANTHROPIC_API_KEY and CLAUDE_CODE_USE_BEDROCK" in message
 
 
-def test_an_address_without_a_credential_is_refused() -> None:
+def test_reject_address_without_credential() -> None:
     assert "without a credential" in refused({"ANTHROPIC_BASE_URL": "https://llm.example"})
 
 
-def test_a_bad_address_is_refused_with_what_is_allowed() -> None:
+def test_reject_bad_address_with_allowed_forms() -> None:
     message = refused({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "llm.example"})
     assert message.startswith(
         "ANTHROPIC_BASE_URL: 'llm.example' is not allowed; it must be an address such as https://"

@@ -18,14 +18,14 @@ from proxy_site.databases import (
 from proxy_site.env import SettingError
 
 
-def test_the_state_folder_is_made_for_this_user_only(tmp_path: Path) -> None:
+def test_create_state_folder_for_this_user_only(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     prepare_state_dir(folder)
     prepare_state_dir(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_name_state_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingError, match=r"CLAUDE_PROXY_STATE_DIR: .*file/state.* cannot be created"):
         prepare_state_dir(tmp_path / "file" / "state")
@@ -44,7 +44,7 @@ def test_starts_at_the_same_moment_agree_on_one_signing_key(tmp_path: Path) -> N
         assert len(set(pool.map(lambda _: kept_secret_key(tmp_path), range(32)))) == 1
 
 
-def test_an_empty_signing_key_is_refused(tmp_path: Path) -> None:
+def test_reject_empty_signing_key(tmp_path: Path) -> None:
     (tmp_path / "secret_key").touch()
     with pytest.raises(SettingError, match="is empty"):
         kept_secret_key(tmp_path)
@@ -60,12 +60,12 @@ def test_take_sqlite_write_lock_at_transaction_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "path"), [("sqlite:////srv/a%20b.db", Path("/srv/a b.db")), ("sqlite:///a.db", Path.cwd() / "a.db")]
 )
-def test_a_sqlite_url_names_a_path(url: str, path: Path) -> None:
+def test_take_path_from_sqlite_url(url: str, path: Path) -> None:
     assert parse_database_url(url)["NAME"] == str(path)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
-def test_a_postgres_url_gives_every_part_unquoted(scheme: str) -> None:
+def test_unquote_every_part_of_postgres_url(scheme: str) -> None:
     url = f"{scheme}://us%40er:p%2Fw@db.example:5433/name?sslmode=require"
     assert parse_database_url(url) == {
         "ENGINE": "django.db.backends.postgresql",

@@ -57,7 +57,7 @@ def test_accept_http_engine_with_other_credentials(kind: CredentialKind) -> None
     assert read({"CLAUDE_PROXY_ENGINE": "http"}, Credential(kind=kind)).engine == "http"
 
 
-def test_every_value_reaches_its_field() -> None:
+def test_set_field_of_every_variable() -> None:
     settings = read(
         {
             "CLAUDE_PROXY_HOST": "0.0.0.0",
@@ -79,7 +79,7 @@ def test_every_value_reaches_its_field() -> None:
     assert settings.trusted_proxies == ("10.0.0.0/8", "127.0.0.1/32")
 
 
-def test_an_empty_variable_counts_as_not_set() -> None:
+def test_treat_empty_variable_as_unset() -> None:
     assert read({"CLAUDE_PROXY_PORT": "", "CLAUDE_PROXY_STATE_DIR": " ", "CLAUDE_PROXY_STRICT": ""}) == read({})
 
 
@@ -111,7 +111,7 @@ def test_reject_bad_value_with_name_value_and_allowed(name: str, value: str, all
     assert allowed in message
 
 
-def test_a_secret_is_never_shown() -> None:
+def test_keep_secret_out_of_output() -> None:
     with pytest.raises(SettingError) as caught:
         read_site({"REDIS_URL": "http://user:hunter2@host"})
     assert "hunter2" not in str(caught.value)
@@ -119,7 +119,7 @@ def test_a_secret_is_never_shown() -> None:
     assert "hunter2" not in repr(read({"CLAUDE_PROXY_API_KEY": "hunter2"}))
 
 
-def test_a_secret_can_come_from_a_file(tmp_path: Path) -> None:
+def test_read_secret_from_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("from-the-file\n")
     assert read({"CLAUDE_PROXY_API_KEY_FILE": str(tmp_path / "key")}).api_key == "from-the-file"
 
@@ -133,7 +133,7 @@ def test_reject_missing_empty_or_duplicate_secret_file(tmp_path: Path) -> None:
     assert "both set" in refused({"CLAUDE_PROXY_API_KEY_FILE": "/x", "CLAUDE_PROXY_API_KEY": "y"})
 
 
-def test_a_misspelt_variable_is_refused_with_the_nearest_name() -> None:
+def test_suggest_nearest_name_for_misspelt_variable() -> None:
     message = refused({"CLAUDE_PROXY_MAX_CONCURENT": "3"})
     assert (
         message
@@ -142,12 +142,12 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name() -> None:
     assert refused({"CLAUDE_PROXY_": "3"}).startswith("CLAUDE_PROXY_ is not a setting of this gateway")
 
 
-def test_a_variable_without_secrets_has_no_file_form() -> None:
+def test_reject_file_form_of_variable_without_secret() -> None:
     assert "CLAUDE_PROXY_PORT_FILE is not a setting" in refused({"CLAUDE_PROXY_PORT_FILE": "/x"})
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:3456", "http://localhost:3456/"])
-def test_the_gateway_is_never_its_own_upstream(address: str) -> None:
+def test_reject_gateway_as_its_own_upstream(address: str) -> None:
     with pytest.raises(SettingError, match="is this gateway's own address"):
         read({}, Credential(kind="api_key", base_url=address))
     assert read({"CLAUDE_PROXY_PORT": "3457"}, Credential(kind="api_key", base_url=address)).port == 3457
@@ -192,7 +192,7 @@ def test_prefix_group_settings_without_a_variable_name() -> None:
         (checks.network(), "10.1.2.3/8", "10.0.0.0/8"),
     ],
 )
-def test_a_check_gives_the_value_in_its_usual_form(check: Check[object], raw: str, value: object) -> None:
+def test_normalize_value_of_check(check: Check[object], raw: str, value: object) -> None:
     assert check.parse(raw) == value
 
 
@@ -213,6 +213,6 @@ def test_convert_number_within_bounds_or_report_setting(raw: str) -> None:
 @given(
     st.text(), st.sampled_from([checks.url("http"), checks.origin(), checks.network(), checks.path(), checks.boolean()])
 )
-def test_no_text_makes_a_reader_fail_in_another_way(raw: str, check: Check[object]) -> None:
+def test_raise_only_setting_error_for_any_text(raw: str, check: Check[object]) -> None:
     with suppress(SettingError):
         read_value(Setting(name="V", check=check, default=None, description=""), {"V": raw})

@@ -26,7 +26,7 @@ async def get(middleware: StaticFiles, path: str, **headers: str) -> HttpRespons
     return response
 
 
-async def test_a_packages_file_is_served_with_its_type_and_age(middleware: StaticFiles) -> None:
+async def test_serve_packages_file_with_type_and_age(middleware: StaticFiles) -> None:
     response = await get(middleware, CSS)
     assert isinstance(response, HttpResponse)
     assert (response.status_code, response["content-type"]) == (200, 'text/css; charset="utf-8"')
@@ -34,14 +34,14 @@ async def test_a_packages_file_is_served_with_its_type_and_age(middleware: Stati
     assert len(response.content) == int(response["content-length"]) > 1000
 
 
-async def test_a_file_that_the_browser_has_is_not_sent_again(middleware: StaticFiles) -> None:
+async def test_answer_304_for_cached_file(middleware: StaticFiles) -> None:
     etag = (await get(middleware, CSS))["etag"]
     again = await get(middleware, CSS, **{"if-none-match": etag})
     assert isinstance(again, HttpResponse)
     assert (again.status_code, again.content) == (304, b"")
 
 
-async def test_a_part_of_a_file_can_be_asked_for(middleware: StaticFiles) -> None:
+async def test_serve_part_of_file(middleware: StaticFiles) -> None:
     part = await get(middleware, CSS, range="bytes=2-5")
     whole = await get(middleware, CSS)
     assert isinstance(part, HttpResponse)

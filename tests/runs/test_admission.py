@@ -60,7 +60,7 @@ async def in_order(waiters: list[Waiter], first: Slot) -> list[Waiter]:
     return order
 
 
-async def test_a_free_slot_is_given_at_once() -> None:
+async def test_give_free_slot_at_once() -> None:
     line = admission(slots=2)
 
     first, second = Waiter(line), Waiter(line)
@@ -71,7 +71,7 @@ async def test_a_free_slot_is_given_at_once() -> None:
     assert line.snapshot() == QueueSnapshot(active=2, waiting=0, max=2)
 
 
-async def test_one_more_waits_until_a_slot_is_released() -> None:
+async def test_wait_until_slot_is_released() -> None:
     line = admission()
     slot = await Waiter(line).slot()
     waiter = Waiter(line)
@@ -86,7 +86,7 @@ async def test_one_more_waits_until_a_slot_is_released() -> None:
     assert line.snapshot() == QueueSnapshot(active=1, waiting=0, max=1)
 
 
-async def test_a_slot_that_is_released_twice_is_one_slot() -> None:
+async def test_count_slot_released_twice_once() -> None:
     line = admission()
     slot = await Waiter(line).slot()
 
@@ -118,7 +118,7 @@ async def test_take_turns_between_keys() -> None:
     assert [order.index(waiter) for waiter in few] == [0, 2]
 
 
-async def test_the_lower_the_priority_the_sooner() -> None:
+async def test_prefer_lower_priority_value() -> None:
     line = admission()
     slot = await Waiter(line).slot()
     waiters = {priority: Waiter(line, key=priority, priority=priority) for priority in (5, 0, -3, 9)}
@@ -152,7 +152,7 @@ async def refused(waiter: Waiter) -> str:
     return refusal.value.message
 
 
-async def test_a_full_queue_is_shared_between_keys() -> None:
+async def test_share_full_queue_between_keys() -> None:
     line = admission(places=10)
     slot = await Waiter(line, key=1).slot()
     many = [Waiter(line, key=1) for _ in range(10)]
@@ -167,7 +167,7 @@ async def test_a_full_queue_is_shared_between_keys() -> None:
     assert len(await in_order(many[:5] + few[:5], slot)) == 10
 
 
-async def test_two_keys_do_not_take_each_others_place_by_turns() -> None:
+async def test_keep_two_keys_from_evicting_each_other() -> None:
     line = admission(places=1)
     await Waiter(line, key=3).slot()
     first = Waiter(line, key=1)
@@ -206,7 +206,7 @@ async def test_leave_a_full_queue_while_giving_way() -> None:
     assert len(await in_order([staying, newcomer], slot)) == 2
 
 
-async def test_a_queue_without_places_takes_whom_it_can_serve_at_once() -> None:
+async def test_serve_at_once_without_queue_places() -> None:
     line = admission(places=0)
     await Waiter(line).slot()
 

@@ -70,7 +70,7 @@ async def test_open_breaker_after_n_failures_in_a_row(clock: Clock) -> None:
     assert (found.state, found.failures, found.opened, found.retry_after_s) == (BreakerState.OPEN, 3, 1, 10)
 
 
-async def test_a_success_between_them_begins_the_count_anew(clock: Clock) -> None:
+async def test_restart_count_after_success(clock: Clock) -> None:
     breaker = breaker_of(clock)
     for failed in (True, True, False, True, True):
         attempt(breaker, failed=failed)
@@ -105,7 +105,7 @@ async def test_when_its_time_is_over_one_attempt_of_a_key_tries(clock: Clock) ->
     assert breaker.snapshot().failures == 0
 
 
-async def test_a_slow_try_holds_up_no_other_key_and_its_own_for_a_time(clock: Clock) -> None:
+async def test_hold_up_only_own_key_during_slow_probe(clock: Clock) -> None:
     breaker = opened(clock)
     clock.now += 10
     slow = breaker.enter(1)
@@ -121,7 +121,7 @@ async def test_a_slow_try_holds_up_no_other_key_and_its_own_for_a_time(clock: Cl
     assert breaker.snapshot().state is BreakerState.CLOSED
 
 
-async def test_one_key_alone_is_refused_alone(clock: Clock) -> None:
+async def test_reject_only_the_one_failing_key(clock: Clock) -> None:
     breaker = breaker_of(clock)
     for _ in range(50):
         if not is_refused(breaker, 1):
@@ -132,7 +132,7 @@ async def test_one_key_alone_is_refused_alone(clock: Clock) -> None:
     assert not is_refused(breaker, 1)
 
 
-async def test_a_second_key_that_fails_too_is_enough(clock: Clock) -> None:
+async def test_open_when_second_key_fails_too(clock: Clock) -> None:
     breaker = breaker_of(clock)
     for _ in range(3):
         attempt(breaker, failed=True, key=1)
@@ -141,7 +141,7 @@ async def test_a_second_key_that_fails_too_is_enough(clock: Clock) -> None:
     assert breaker.snapshot().opened == 1
 
 
-async def test_the_failed_tries_of_one_key_keep_it_open_for_no_other(clock: Clock) -> None:
+async def test_ignore_failed_probes_of_one_key_for_others(clock: Clock) -> None:
     breaker = opened(clock)
     for _ in range(5):
         clock.now += 10
@@ -152,7 +152,7 @@ async def test_the_failed_tries_of_one_key_keep_it_open_for_no_other(clock: Cloc
     assert is_refused(breaker, 4)
 
 
-async def test_the_attempts_of_a_request_are_one_failure(clock: Clock) -> None:
+async def test_count_attempts_of_request_as_one_failure(clock: Clock) -> None:
     breaker = breaker_of(clock)
     for request in ("a", "a", "a", "b", "b"):
         attempt(breaker, failed=True, request=request)
@@ -160,7 +160,7 @@ async def test_the_attempts_of_a_request_are_one_failure(clock: Clock) -> None:
     assert not is_refused(breaker)
 
 
-async def test_the_request_that_opens_it_keeps_its_retry(clock: Clock) -> None:
+async def test_let_opening_request_keep_its_retry(clock: Clock) -> None:
     breaker = breaker_of(clock)
     for request in ("a", "b", "c"):
         attempt(breaker, failed=True, request=request)
@@ -179,7 +179,7 @@ async def test_restart_pause_after_failed_probe(clock: Clock) -> None:
     assert not is_refused(breaker)
 
 
-async def test_a_try_that_says_nothing_leaves_the_next_one_to_try(clock: Clock) -> None:
+async def test_leave_probe_without_verdict_to_next_one(clock: Clock) -> None:
     breaker = opened(clock)
     clock.now += 10
     attempt(breaker, failed=None)
@@ -210,7 +210,7 @@ async def test_with_no_number_of_failures_it_never_opens(clock: Clock) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([True, False, None]), st.integers(0, 20)), max_size=60))
-async def test_it_never_refuses_for_longer_than_its_time(steps: Sequence[tuple[int, bool | None, int]]) -> None:
+async def test_never_reject_longer_than_limit(steps: Sequence[tuple[int, bool | None, int]]) -> None:
     clock = Clock()
     breaker = breaker_of(clock)
     for key, failed, pause_s in steps:
@@ -223,7 +223,7 @@ async def test_it_never_refuses_for_longer_than_its_time(steps: Sequence[tuple[i
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), max_size=60))
-async def test_one_key_can_never_have_another_refused(steps: Sequence[tuple[bool, int]]) -> None:
+async def test_never_let_one_key_block_another(steps: Sequence[tuple[bool, int]]) -> None:
     clock = Clock()
     breaker = breaker_of(clock)
     held = []
@@ -290,7 +290,7 @@ async def test_close_breaker_after_next_success(pool: Pool, clock: Clock) -> Non
     assert breaker.snapshot().state is BreakerState.CLOSED
 
 
-async def test_a_try_whose_client_leaves_is_left_to_the_next(pool: Pool, clock: Clock) -> None:
+async def test_pass_probe_on_when_its_client_leaves(pool: Pool, clock: Clock) -> None:
     breaker = opened(clock)
     clock.now += 10
     started = RunDesk(pool, breaker=breaker).start(turn_of("[[silent]]"))
@@ -302,7 +302,7 @@ async def test_a_try_whose_client_leaves_is_left_to_the_next(pool: Pool, clock: 
     assert not is_refused(breaker)
 
 
-async def test_a_try_without_a_worker_is_left_to_the_next(clock: Clock, tmp_path: Path) -> None:
+async def test_pass_probe_on_without_worker(clock: Clock, tmp_path: Path) -> None:
     cli = tmp_path / "cli"
     cli.write_text("#!/bin/sh\nexit 1\n")
     cli.chmod(0o755)

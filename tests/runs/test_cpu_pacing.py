@@ -109,7 +109,7 @@ async def test_count_settling_run_as_at_work(monkeypatch: pytest.MonkeyPatch) ->
     await third.slot()
 
 
-async def test_a_stream_as_slow_as_models_are_is_no_work(clock: Clock) -> None:
+async def test_count_slow_stream_as_no_work(clock: Clock) -> None:
     slot = await new_slot()
     slot.started()
     clock.now += FOREVER_S
@@ -122,7 +122,7 @@ async def test_a_stream_as_slow_as_models_are_is_no_work(clock: Clock) -> None:
     assert at_work_s == pytest.approx(0.05)
 
 
-async def test_a_stream_that_comes_at_once_is_work_all_the_time(clock: Clock) -> None:
+async def test_count_immediate_stream_as_work(clock: Clock) -> None:
     slot = await new_slot()
     slot.started()
     clock.now += FOREVER_S
@@ -135,7 +135,7 @@ async def test_a_stream_that_comes_at_once_is_work_all_the_time(clock: Clock) ->
     assert slot.busy_until < clock.now, "it stops with the stream"
 
 
-async def test_a_stream_never_makes_a_run_less_at_work_than_it_is(clock: Clock) -> None:
+async def test_never_count_busy_stream_as_less_work(clock: Clock) -> None:
     slot = await new_slot()
     before = slot.busy_until
 

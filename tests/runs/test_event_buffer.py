@@ -29,7 +29,7 @@ async def test_events_come_out_together_and_in_order() -> None:
     assert await box.take(SOON_S) == [batch(1), batch(2), ending]
 
 
-async def test_a_taker_waits_for_the_first_event() -> None:
+async def test_wait_for_first_event() -> None:
     box = EventBuffer()
     taking = asyncio.create_task(box.take(60))
     assert await is_waiting(taking)
@@ -47,7 +47,7 @@ async def test_without_events_the_time_is_told_by_an_empty_handful() -> None:
     assert 0.02 <= time.monotonic() - started < SOON_S
 
 
-async def test_each_wait_has_its_own_timeout() -> None:
+async def test_give_each_wait_its_own_timeout() -> None:
     box = EventBuffer()
     for timeout_s in (0.2, 60, 0.05, 0.1):  # each ends before the timer of the one before, or after it
         taking = asyncio.create_task(box.take(timeout_s))
@@ -60,7 +60,7 @@ async def test_each_wait_has_its_own_timeout() -> None:
     assert await box.take(0.01) == []
 
 
-async def test_a_run_waits_while_the_client_is_too_far_behind() -> None:
+async def test_pause_run_while_client_is_behind() -> None:
     box = EventBuffer()
     for number in range(event_buffer._MAX_BATCHES):
         assert not box.full
@@ -76,7 +76,7 @@ async def test_a_run_waits_while_the_client_is_too_far_behind() -> None:
         await waiting
 
 
-async def test_an_ending_is_never_refused() -> None:
+async def test_accept_ending_always() -> None:
     box = EventBuffer()
     for number in range(event_buffer._MAX_BATCHES):
         box.put(batch(number))

@@ -78,20 +78,20 @@ async def test_delay_failing_key_two_seconds_at_most(clock: Clock) -> None:
     await bad.slot()
 
 
-async def test_a_key_that_fails_alone_does_not_wait(clock: Clock) -> None:
+async def test_delay_no_single_failing_key(clock: Clock) -> None:
     queue = line()
     for _ in range(20):
         await run_of(queue, BAD, failed=True)
 
 
-async def test_one_failure_in_three_is_no_failing_key(clock: Clock) -> None:
+async def test_tolerate_one_failure_in_three(clock: Clock) -> None:
     queue = line()
     for turn in range(30):
         await run_of(queue, GOOD, failed=False)
         await run_of(queue, BAD, failed=turn % 3 == 0)
 
 
-async def test_a_key_whose_runs_succeed_again_does_not_wait_any_more(clock: Clock) -> None:
+async def test_stop_delaying_key_whose_runs_succeed(clock: Clock) -> None:
     queue = line()
     await failed_often(queue, clock)
     for _ in range(4):
@@ -101,7 +101,7 @@ async def test_a_key_whose_runs_succeed_again_does_not_wait_any_more(clock: Cloc
     await run_of(queue, BAD, failed=False)
 
 
-async def test_a_failing_key_does_not_hold_up_a_later_priority(clock: Clock) -> None:
+async def test_serve_later_priority_beside_failing_key(clock: Clock) -> None:
     queue = line()
     await failed_often(queue, clock)
     bad, later = Waiter(queue, key=BAD), Waiter(queue, key=3, priority=5)

@@ -198,9 +198,7 @@ class TestRetries:
         stand_in.only(sent)
 
     @pytest.mark.parametrize("fault", ["[[cut=2]] [[gap=0.05]]", "[[miderror=2]]"])
-    async def test_nothing_is_tried_again_after_the_first_byte(
-        self, desk: RunDesk, stand_in: StandInProcess, fault: str
-    ) -> None:
+    async def test_retry_nothing_after_first_byte(self, desk: RunDesk, stand_in: StandInProcess, fault: str) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[n=5]] {fault}"))
 
@@ -208,9 +206,7 @@ class TestRetries:
         assert started.events
         stand_in.only(sent)
 
-    async def test_a_stop_during_the_pause_before_a_retry_ends_the_run(
-        self, desk: RunDesk, stand_in: StandInProcess
-    ) -> None:
+    async def test_end_run_stopped_during_pause_before_retry(self, desk: RunDesk, stand_in: StandInProcess) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[status=529]]"), limits(upstream_retries=100))
         await eventually_async(lambda: started.last(Retrying))
@@ -223,9 +219,7 @@ class TestRetries:
 
 class TestLimits:
     @pytest.mark.parametrize("prompt", ["[[n=5]] [[midhang=2]]", "[[silent]]", "[[hang]]"])
-    async def test_an_upstream_that_falls_silent_is_a_stall(
-        self, desk: RunDesk, stand_in: StandInProcess, prompt: str
-    ) -> None:
+    async def test_detect_stall_of_silent_upstream(self, desk: RunDesk, stand_in: StandInProcess, prompt: str) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} {prompt}"), limits(stall_timeout_s=1.5))
 
@@ -236,7 +230,7 @@ class TestLimits:
         assert stand_in.ended(sent, within_s=FREE_WITHIN_S).closed_by_client
         assert desk.free()
 
-    async def test_an_upstream_that_is_slow_but_not_silent_is_no_stall(self, desk: RunDesk) -> None:
+    async def test_tolerate_slow_upstream(self, desk: RunDesk) -> None:
         started = desk.start(turn_of("[[n=14]] [[gap=0.25]]"), limits(stall_timeout_s=3))
 
         assert isinstance(await started.read_to_the_end(), Finished)
@@ -247,7 +241,7 @@ class TestLimits:
 
         assert isinstance(await started.read_to_the_end(), Finished)
 
-    async def test_a_run_that_takes_too_long_ends(self, desk: RunDesk, stand_in: StandInProcess) -> None:
+    async def test_end_run_over_maximum_duration(self, desk: RunDesk, stand_in: StandInProcess) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[n=10000]] [[gap=0.01]]"), limits(max_duration_s=0.5))
 
@@ -260,7 +254,7 @@ class TestLimits:
     @pytest.mark.parametrize(
         "answer", ["[[n=10000]] [[gap=0.005]]", '[[tool=f:{"x": "aaaaaaaaaaaaaaaa"}]] [[gap=0.05]]']
     )
-    async def test_an_answer_that_is_too_long_ends(self, desk: RunDesk, stand_in: StandInProcess, answer: str) -> None:
+    async def test_end_answer_over_maximum_output(self, desk: RunDesk, stand_in: StandInProcess, answer: str) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} {answer}"), limits(max_output_chars=10))
 
@@ -270,7 +264,7 @@ class TestLimits:
         assert stand_in.ended(sent, within_s=FREE_WITHIN_S).closed_by_client
         assert desk.free()
 
-    async def test_a_run_that_waits_too_long_for_a_slot_is_refused(self, pool: Pool) -> None:
+    async def test_reject_run_that_waits_too_long_for_slot(self, pool: Pool) -> None:
         desk = RunDesk(pool, slots=1, wait_limit_s=0.1)
         running = desk.start(turn_of("[[n=5]] [[midhang=2]]"))
         await running.read_until(Streamed)
@@ -310,7 +304,7 @@ class TestStops:
         assert stand_in.ended(sent, within_s=FREE_WITHIN_S).closed_by_client
         assert desk.free()
 
-    async def test_a_stop_in_the_queue_is_heard_at_once(self, pool: Pool) -> None:
+    async def test_stop_queued_run_at_once(self, pool: Pool) -> None:
         desk = RunDesk(pool, slots=1)
         running = desk.start(turn_of("[[n=5]] [[midhang=2]]"))
         await running.read_until(Streamed)
@@ -325,9 +319,7 @@ class TestStops:
         running.run.stop(CancelReason.OPERATOR)
         await running.over()
 
-    async def test_a_stop_before_the_owner_has_begun_starts_nothing(
-        self, desk: RunDesk, stand_in: StandInProcess
-    ) -> None:
+    async def test_start_nothing_after_early_stop(self, desk: RunDesk, stand_in: StandInProcess) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[silent]]"))
 
@@ -338,7 +330,7 @@ class TestStops:
         assert not stand_in.recorded(containing=sent)
         assert desk.free()
 
-    async def test_a_stop_after_the_end_changes_nothing(self, desk: RunDesk) -> None:
+    async def test_ignore_stop_after_end(self, desk: RunDesk) -> None:
         started = desk.start(turn_of("[[n=1]]"))
         await started.read_to_the_end()
 
@@ -346,7 +338,7 @@ class TestStops:
 
         assert isinstance(started.ending, Finished)
 
-    async def test_a_stop_by_an_error_is_a_failure_with_that_error(self, desk: RunDesk) -> None:
+    async def test_fail_with_error_of_stop(self, desk: RunDesk) -> None:
         started = desk.start(turn_of("[[n=5]] [[midhang=2]]"))
         await started.read_until(Streamed)
         draining = ProxyError(FailureKind.DRAINING, "going down")
@@ -367,7 +359,7 @@ class TestSlowClients:
         assert isinstance(await started.read_to_the_end(), Finished)
         assert started.text == "".join(f"tok{number} " for number in range(20_000))
 
-    async def test_a_client_that_reads_nothing_loses_its_slot(self, desk: RunDesk, stand_in: StandInProcess) -> None:
+    async def test_free_slot_of_client_that_reads_nothing(self, desk: RunDesk, stand_in: StandInProcess) -> None:
         sent = mark()
         started = desk.start(turn_of(f"{sent} [[n=20000]]"), limits(stall_timeout_s=0.5))
 
@@ -390,7 +382,7 @@ class BrokenEngine:
 
 
 class TestFaults:
-    async def test_a_bug_is_an_internal_error_and_the_slot_comes_back(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_report_bug_as_internal_error_and_free_slot(self, caplog: pytest.LogCaptureFixture) -> None:
         desk = RunDesk(BrokenEngine(RuntimeError("secret detail")))
 
         error = failure(await desk.start(turn_of("hi")).read_to_the_end())
@@ -400,7 +392,7 @@ class TestFaults:
         assert "secret detail" in caplog.text
         assert desk.free()
 
-    async def test_an_engine_without_workers_is_a_failure(self) -> None:
+    async def test_fail_without_workers(self) -> None:
         desk = RunDesk(BrokenEngine(ProxyError(FailureKind.WORKER_UNAVAILABLE, "none")))
 
         started = desk.start(turn_of("hi"))

@@ -42,7 +42,7 @@ async def test_telling_twice_lets_one_more_start_and_not_two() -> None:
     assert [waiter.task.done() for waiter in waiters] == [True, False]
 
 
-async def test_a_run_that_ends_before_it_has_asked_lets_the_next_start() -> None:
+async def test_start_next_run_when_one_ends_unsent() -> None:
     line = admission()
     slot, waiter = await Waiter(line).slot(), Waiter(line)
 
@@ -51,7 +51,7 @@ async def test_a_run_that_ends_before_it_has_asked_lets_the_next_start() -> None
     await waiter.slot()
 
 
-async def test_a_start_that_takes_long_does_not_hold_the_others_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_start_others_during_slow_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slot_module, "BUSY_LIMIT_S", 0.01)
     line = admission()
 
@@ -87,7 +87,7 @@ async def test_start_better_priority_first() -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_run_that_waits_for_the_upstream_lets_the_next_start(pool: Pool) -> None:
+async def test_start_next_run_while_one_waits_for_upstream(pool: Pool) -> None:
     desk = RunDesk(pool, starting=1)
     desk.start(turn_of("[[n=1]]"))  # a worker's first turn may start slowly
     await eventually_async(desk.free, within_s=20)

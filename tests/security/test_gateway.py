@@ -86,7 +86,7 @@ def test_text_is_text_to_the_cli_whatever_it_looks_like(
     ],
 )
 @pytest.mark.parametrize("declared", [True, False])
-def test_a_tool_call_goes_to_the_client_and_nothing_is_done_here(
+def test_pass_tool_call_to_client_without_running_it(
     client: httpx.Client, target: Target, listener: "Listener", name: str, arguments: dict[str, str], declared: bool
 ) -> None:
     file = target.gateway.state_dir / f"touched-{uuid.uuid4().hex}"
@@ -184,7 +184,7 @@ def test_addresses_in_a_body_are_the_upstreams_to_fetch(
 # One client's things and another's
 
 
-def test_a_conversation_and_a_response_are_their_keys_alone(target: Target, client: httpx.Client) -> None:
+def test_keep_conversations_and_responses_to_their_key(target: Target, client: httpx.Client) -> None:
     name = uuid.uuid4().hex
     with open_client(target, "neighbour") as neighbour:
         client.post(
@@ -235,7 +235,7 @@ def test_reject_insufficient_key_even_with_a_login(target: Target, client: httpx
     assert cancel.status_code == 403  # no CSRF token
 
 
-def test_only_a_trusted_proxy_says_who_the_client_is(target: Target, client: httpx.Client) -> None:
+def test_take_client_address_from_trusted_proxy_only(target: Target, client: httpx.Client) -> None:
     answer = client.post("/v1/messages", json={}, headers={"x-forwarded-for": "203.0.113.7"})
     with open_client(target, "operator") as operator:
         path = f"/debug/traces/{answer.headers['request-id']}"
@@ -248,7 +248,7 @@ def test_only_a_trusted_proxy_says_who_the_client_is(target: Target, client: htt
 # Logs
 
 
-def test_a_client_writes_no_line_of_its_own_into_the_log(target: Target, client: httpx.Client) -> None:
+def test_keep_client_from_writing_own_log_lines(target: Target, client: httpx.Client) -> None:
     evil = b'evil\\n{"level":"info","event":"forged"}\\r\\x1b[2J\\u202e'.decode("unicode_escape")
     sent = evil.replace("\n", " ").replace("\r", " ").encode()
     client.post(

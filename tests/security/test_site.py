@@ -57,7 +57,7 @@ def site(settings: Settings) -> Client:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/admin/login/", "/dashboard/", "/static/observability/theme.css", "/static/none"])
-def test_every_page_has_the_headers_that_keep_it_to_itself(site: Client, path: str) -> None:
+def test_send_protective_headers_with_every_page(site: Client, path: str) -> None:
     headers = site.get(path).headers
 
     for rule in ("default-src 'none'", "frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'"):
@@ -70,14 +70,14 @@ def test_every_page_has_the_headers_that_keep_it_to_itself(site: Client, path: s
 
 
 @pytest.mark.django_db
-def test_a_form_without_its_token_is_refused(site: Client) -> None:
+def test_reject_form_without_token(site: Client) -> None:
     strict = Client(enforce_csrf_checks=True)
 
     assert strict.post("/admin/login/", {"username": "a", "password": "b"}).status_code == 403
 
 
 @pytest.mark.django_db
-def test_the_login_leads_to_no_other_site(site: Client, admin_user: object) -> None:
+def test_redirect_login_within_site_only(site: Client, admin_user: object) -> None:
     form = {"username": "admin", "password": "password", "next": "//evil.example/"}
 
     assert site.post("/admin/login/?next=//evil.example/", form).headers["Location"].startswith("/")

@@ -39,7 +39,7 @@ def test_after_a_burst_of_failures_there_is_one_now_and_then(guesses: Throttle, 
     assert guesses.wait_s("198.51.100.1", "wrong") == pytest.approx(10)
 
 
-def test_an_address_is_never_shut_out_for_good(guesses: Throttle, clock: Clock) -> None:
+def test_never_lock_address_out_for_good(guesses: Throttle, clock: Clock) -> None:
     fail(guesses, "198.51.100.1")
     for _ in range(1_000):
         guesses.failed("198.51.100.1")
@@ -65,14 +65,14 @@ def test_count_successes_elsewhere_not_for_attacker(guesses: Throttle) -> None:
     assert guesses.wait_s("198.51.100.1", "good") > 0
 
 
-def test_the_addresses_of_one_ipv6_network_are_one(guesses: Throttle) -> None:
+def test_treat_ipv6_network_as_one_address(guesses: Throttle) -> None:
     fail(guesses, "2001:db8::1")
     assert guesses.wait_s("2001:db8::ffff:1", "wrong") > 0
     assert guesses.wait_s("2001:db8:0:1::1", "wrong") == 0
     assert network_of("unix:/run/x") == "unix:/run/x"
 
 
-def test_a_flood_of_addresses_takes_bounded_memory(guesses: Throttle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bound_memory_for_flood_of_addresses(guesses: Throttle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(login_throttle, "MAX_ADDRESSES", 10)
     monkeypatch.setattr(login_throttle, "MAX_PROVEN", 10)
     for number in range(100):

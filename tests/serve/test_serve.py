@@ -123,7 +123,7 @@ def test_sweep_state_folder_of_killed_server_at_start(stand_in: StandInProcess, 
     assert not list((second.state_dir / "workers").iterdir())
 
 
-def test_a_port_that_is_taken_is_said_and_ends_the_start(tmp_path: Path) -> None:
+def test_report_taken_port_and_end(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -118,7 +118,7 @@ def test_leave_the_end_to_the_reactor(connected: Connected) -> None:
     assert connected.received() == b"bye"
 
 
-def test_nothing_written_is_nothing_to_send(connected: Connected) -> None:
+def test_send_nothing_for_empty_write(connected: Connected) -> None:
     connected.transport.hold()
     connected.transport.send()
     assert connected.reactor.writers == []

@@ -37,11 +37,11 @@ def labelled(block: str) -> str:
         ({}, None, None),
     ],
 )
-def test_the_id_is_found(headers: dict[str, str], body: dict[str, Any] | None, found: str | None) -> None:
+def test_find_conversation_id(headers: dict[str, str], body: dict[str, Any] | None, found: str | None) -> None:
     assert conversation_id(headers, body) == found
 
 
-def test_only_the_last_message_of_the_user_is_asked_for_a_label() -> None:
+def test_look_for_label_in_users_last_message_only() -> None:
     first = {"role": "user", "content": [{"type": "text", "text": labelled('{"sender_id": "old"}')}]}
     answer = {"role": "assistant", "content": labelled('{"sender_id": "mine"}')}
     assert conversation_id({}, {"messages": [first, answer]}) == "old"
@@ -74,7 +74,7 @@ def test_accept_any_body(content: Any) -> None:
 
 
 @given(st.text())
-def test_a_block_of_any_text_is_no_error(text: str) -> None:
+def test_accept_label_block_of_any_text(text: str) -> None:
     conversation_id({}, asked("Conversation info ```json " + text))
     conversation_id({}, asked(user_id="{" + text))
 

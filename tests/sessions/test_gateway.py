@@ -36,7 +36,7 @@ def sessions(site: Site, key: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_only_what_is_new_is_sent_and_the_upstream_gets_all(site: Site, stand_in: StandInProcess) -> None:
+def test_send_whole_conversation_for_new_messages(site: Site, stand_in: StandInProcess) -> None:
     conversation = secrets.token_hex(8)
     append = {"x_conversation_id": conversation, "x_conversation_mode": "append"}
     for turn in range(3):
@@ -50,7 +50,7 @@ def test_only_what_is_new_is_sent_and_the_upstream_gets_all(site: Site, stand_in
     assert (session["turnCount"], session["resumeCount"], session["messageCount"]) == (3, 2, 5)
 
 
-def test_two_keys_with_the_same_conversation_id_never_meet(site: Site, stand_in: StandInProcess) -> None:
+def test_keep_same_conversation_id_of_two_keys_apart(site: Site, stand_in: StandInProcess) -> None:
     conversation = secrets.token_hex(8)
     append = {"x_conversation_id": conversation, "x_conversation_mode": "append"}
     assert ask(site, "storing", body(f"mine {conversation}"), **append).status_code == 200
@@ -93,7 +93,7 @@ def test_reject_unappendable(site: Site, key: str, headers: dict[str, str], reas
     assert reason in answer.json()["error"]["message"]
 
 
-def test_a_conversation_is_known_by_its_metadata(site: Site) -> None:
+def test_recognize_conversation_by_metadata(site: Site) -> None:
     session = "6f0c2a4e-0000-4d5e-9a51-1f2b3c4d5e6f"
     given = body("hi", metadata={"user_id": f"user_0a_account__session_{session}"})
     assert ask(site, "plain", given).status_code == 200

@@ -76,7 +76,7 @@ def test_recognise_edit_undo_and_fork_in_thirty_turns() -> None:
     assert conversation.turn(history(26)) == Comparison(Change.REPEAT)
 
 
-def test_two_branches_that_go_on_in_turns_are_both_resumed() -> None:
+def test_resume_two_alternating_branches() -> None:
     conversation = Conversation()
     trunk = [user("a"), assistant("b"), user("c")]
     one, other = [*trunk, assistant("1"), user("1")], [*trunk, assistant("2"), user("2")]
@@ -173,7 +173,7 @@ def test_more_of_the_same_is_a_resume_and_less_of_it_an_undo(texts: list[str], m
 
 
 @given(TEXTS, st.data())
-def test_a_reset_names_the_first_message_that_differs(texts: list[str], data: st.DataObject) -> None:
+def test_name_first_differing_message_of_reset(texts: list[str], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(texts) - 1))
     edited = [user(text) for text in texts]
     known = followed(None, chain_of(edited))
@@ -193,7 +193,7 @@ def test_name_message_only_in_resets(histories: list[list[str]]) -> None:
 
 
 @given(st.lists(st.integers(0, 3), max_size=8), st.lists(st.integers(0, 3), max_size=8))
-def test_the_common_length_is_that_of_the_common_beginning(one: list[int], other: list[int]) -> None:
+def test_measure_common_beginning(one: list[int], other: list[int]) -> None:
     expected = 0
     while expected < min(len(one), len(other)) and one[expected] == other[expected]:
         expected += 1

@@ -81,7 +81,7 @@ def test_turns_are_counted_with_what_they_used(store: SessionStore, clock: Clock
     assert (session.input_tokens, session.cache_read_tokens, session.cost_micro_usd) == (20, 60, 10)
 
 
-def test_two_keys_with_the_same_conversation_id_never_meet(store: SessionStore, clock: Clock) -> None:
+def test_keep_same_conversation_id_of_two_keys_apart(store: SessionStore, clock: Clock) -> None:
     store.do([note(clock, "mine", key=1), note(clock, "theirs", key=2), note(clock, "theirs", "too", key=2)])
     assert [only(1).last_change, only(2).last_change] == ["first", "resume"]
     mine, theirs, all_of_them = [run(account.listing, it) for it in (principal(1), principal(2), principal(3, "admin"))]
@@ -93,7 +93,7 @@ def test_two_keys_with_the_same_conversation_id_never_meet(store: SessionStore, 
     assert Session.objects.count() == 1
 
 
-def test_the_list_has_the_names_that_scripts_read(store: SessionStore, clock: Clock) -> None:
+def test_name_fields_of_list_as_scripts_do(store: SessionStore, clock: Clock) -> None:
     store.do([note(clock, "a"), note(clock, "a", "b")])
     answer = run(account.listing, principal(1))
     (session,) = answer["sessions"]
@@ -105,7 +105,7 @@ def test_the_list_has_the_names_that_scripts_read(store: SessionStore, clock: Cl
     assert (stats["hitRate"], stats["cacheHitRate"], stats["totalFailures"]) == (0.5, 0.75, 0)
 
 
-def test_a_session_begins_anew_when_its_time_is_over(store: SessionStore, clock: Clock) -> None:
+def test_restart_expired_session(store: SessionStore, clock: Clock) -> None:
     store.do([note(clock, "a")])
     clock.advance(DAY_S + 1)
     store.do([note(clock, "a", "b")])
@@ -126,7 +126,7 @@ def test_of_too_many_sessions_the_ones_used_longest_ago_go(
     assert Session.objects.filter(key_id=2).count() == 1
 
 
-def test_a_clean_up_of_one_key_leaves_the_others_alone(store: SessionStore, clock: Clock) -> None:
+def test_clean_up_sessions_of_one_key_only(store: SessionStore, clock: Clock) -> None:
     store.do([note(clock, "a", key=1), note(clock, "a", key=2)])
     Session.objects.update(last_used_at="2001-01-01T00:00:00Z")
     assert run(account.clean_up, principal(1)) == {"evicted": 1, "remaining": 0}
@@ -134,7 +134,9 @@ def test_a_clean_up_of_one_key_leaves_the_others_alone(store: SessionStore, cloc
     assert run(account.clean_up, principal(3, "admin")) == {"evicted": 1, "remaining": 0}
 
 
-def test_the_command_cleans_up_all(store: SessionStore, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_up_all_sessions_by_command(
+    store: SessionStore, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
     store.do([note(clock, "a")])
     Session.objects.update(last_used_at="2001-01-01T00:00:00Z")
     call_command("cleanupsessions")
@@ -159,7 +161,7 @@ def test_messages_are_kept_up_to_the_answer_and_come_back(store: SessionStore, c
     assert recalled(store).messages is None
 
 
-def test_only_a_stored_response_of_the_same_key_is_forgotten(store: SessionStore, clock: Clock) -> None:
+def test_delete_only_stored_response_of_same_key(store: SessionStore, clock: Clock) -> None:
     message, form = {"id": "msg_1", "content": [{"type": "text", "text": "b"}]}, {"created": 3}
     kept: dict[str, Any] = {"message": message, "store": True}
     store.do([note(clock, "a", **kept), note(clock, "a", conversation="r", form=form, **kept)])
@@ -176,7 +178,7 @@ def test_without_the_bodies_a_turn_is_counted_all_the_same(store: SessionStore, 
     assert (only().turns, only().last_change) == (2, "first")
 
 
-def test_a_turn_costs_few_queries(
+def test_record_turn_with_few_queries(
     store: SessionStore, clock: Clock, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     store.do([note(clock, "a")])

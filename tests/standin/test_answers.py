@@ -47,7 +47,7 @@ async def test_call_named_tool_with_valid_arguments(client: anthropic.AsyncAnthr
     assert message.stop_reason == "tool_use"
 
 
-async def test_a_tool_result_is_told_and_the_tool_is_not_called_again(client: anthropic.AsyncAnthropic) -> None:
+async def test_answer_tool_result_without_second_call(client: anthropic.AsyncAnthropic) -> None:
     first = await ask(client, "get_weather, please", tools=[WEATHER])
     result: Any = {"type": "tool_result", "tool_use_id": tool_of(first).id, "content": "21 °C; get_weather is happy"}
     messages: Any = [
@@ -63,13 +63,13 @@ async def test_a_tool_result_is_told_and_the_tool_is_not_called_again(client: an
 
 
 @pytest.mark.parametrize("prompt", ["What is the weather?", "forget_weathers"])
-async def test_a_tool_that_nobody_names_is_not_called(client: anthropic.AsyncAnthropic, prompt: str) -> None:
+async def test_call_only_tools_that_are_named(client: anthropic.AsyncAnthropic, prompt: str) -> None:
     message = await ask(client, prompt, tools=[WEATHER])
 
     assert [block.type for block in message.content] == ["text"]
 
 
-async def test_a_tool_choice_is_obeyed(client: anthropic.AsyncAnthropic) -> None:
+async def test_obey_tool_choice(client: anthropic.AsyncAnthropic) -> None:
     other: Any = {"name": "other", "input_schema": {"type": "object"}}
 
     forced = await ask(client, "Hi", tools=[other, WEATHER], tool_choice={"type": "tool", "name": "get_weather"})
@@ -105,14 +105,14 @@ async def test_structured_output_fits_its_schema(client: anthropic.AsyncAnthropi
     assert text_of(message) == '{"city":"demo"}'
 
 
-async def test_an_answer_that_is_too_long_ends_at_max_tokens(client: anthropic.AsyncAnthropic) -> None:
+async def test_end_long_answer_at_max_tokens(client: anthropic.AsyncAnthropic) -> None:
     message = await ask(client, "Hi", max_tokens=5)
 
     assert message.stop_reason == "max_tokens"
     assert text_of(message) == INTRODUCTION[:20]
 
 
-async def test_a_cached_prompt_is_written_once_and_then_read(client: anthropic.AsyncAnthropic) -> None:
+async def test_write_cached_prompt_once_then_read_it(client: anthropic.AsyncAnthropic) -> None:
     system: Any = [{"type": "text", "text": "You are kind. " * 100, "cache_control": {"type": "ephemeral"}}]
 
     first = (await ask(client, "one", system=system)).usage
@@ -135,7 +135,7 @@ async def test_a_cached_prompt_is_written_once_and_then_read(client: anthropic.A
         ({"extra_body": {"max_tokens": "many"}}, "max_tokens: Input should be a valid integer"),
     ],
 )
-async def test_a_body_that_is_no_request_is_refused(
+async def test_reject_body_that_is_no_request(
     client: anthropic.AsyncAnthropic, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(anthropic.BadRequestError, match=message):
@@ -156,7 +156,7 @@ async def test_models_are_listed_and_found(client: anthropic.AsyncAnthropic) -> 
         await client.models.retrieve("unheard-of")
 
 
-async def test_a_stream_adds_up_to_the_same_message(client: anthropic.AsyncAnthropic) -> None:
+async def test_stream_same_message_as_whole_answer(client: anthropic.AsyncAnthropic) -> None:
     whole = await ask(client, "Use get weather", tools=[WEATHER])
     async with client.messages.stream(
         model=MODEL, max_tokens=1000, messages=[{"role": "user", "content": "Use get weather"}], tools=[WEATHER]
@@ -169,7 +169,7 @@ async def test_a_stream_adds_up_to_the_same_message(client: anthropic.AsyncAnthr
     assert streamed.usage.to_dict() == whole.usage.to_dict()
 
 
-async def test_a_stop_sequence_ends_the_text_before_it(client: anthropic.AsyncAnthropic) -> None:
+async def test_end_text_before_stop_sequence(client: anthropic.AsyncAnthropic) -> None:
     message = await ask(client, "one two three two", stop_sequences=["three", "two"])
 
     assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "two")
@@ -179,7 +179,7 @@ async def test_a_stop_sequence_ends_the_text_before_it(client: anthropic.AsyncAn
 @pytest.mark.parametrize(
     "prompt", ["[[status=500]]", "[[drop]]", "[[silent]]", "[[flaky=k:9:529]]", "[[say=x]]", "[[n=x]]"]
 )
-async def test_a_prompt_cannot_control_the_demo(client: anthropic.AsyncAnthropic, prompt: str) -> None:
+async def test_keep_prompt_from_controlling_demo(client: anthropic.AsyncAnthropic, prompt: str) -> None:
     message = await ask(client, prompt)
     counted = await client.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": prompt}])
 

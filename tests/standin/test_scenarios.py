@@ -90,7 +90,7 @@ async def test_rate_limited_is_a_429_with_retry_after() -> None:
     }
 
 
-async def test_a_script_of_the_caller_is_played() -> None:
+async def test_play_callers_script() -> None:
     async with client_of(lambda body: Script(blocks=[text_block([body["messages"][0]["content"]])])) as client:
         message = await ask(client, [{"role": "user", "content": "exactly this"}])
 

@@ -40,14 +40,14 @@ POINT = {"type": "object", "properties": {"x": {"type": "number"}}, "required": 
         (True, None),
     ],
 )
-def test_the_smallest_value_that_fits_is_made(schema: Any, value: Any) -> None:
+def test_make_smallest_valid_value(schema: Any, value: Any) -> None:
     made = minimal(schema)
 
     assert made == value
     assert type(made) is type(value)
 
 
-def test_a_schema_that_requires_itself_comes_to_an_end() -> None:
+def test_end_on_schema_that_requires_itself() -> None:
     schema = {"type": "object", "properties": {"child": {"$ref": "#"}}, "required": ["child"]}
 
     assert str(minimal(schema)).count("child") < 20

@@ -36,7 +36,7 @@ async def exchange_bytes(port: int, *pieces: bytes) -> bytes:
     return answer
 
 
-async def test_a_connection_serves_requests_one_after_the_other() -> None:
+async def test_serve_requests_of_connection_in_turn() -> None:
     server = await start(recorder=(recorder := Recorder()))
     async with httpx.AsyncClient(base_url=server.base_url) as http:
         for _ in range(3):
@@ -58,7 +58,7 @@ async def test_answer_requests_in_one_piece_or_many() -> None:
     assert apart.count(b"HTTP/1.1 200 OK") >= 1
 
 
-async def test_a_body_of_thirty_megabytes_is_taken() -> None:
+async def test_accept_body_of_thirty_megabytes() -> None:
     server = await start(recorder=(recorder := Recorder()))
     body = REQUEST[:-1] + b', "padding": "' + b"x" * 30_000_000 + b'"}'
     async with httpx.AsyncClient(base_url=server.base_url, timeout=30) as http:
@@ -104,7 +104,7 @@ async def test_closing_ends_open_connections_and_is_quick() -> None:
     await server.close()
 
 
-async def test_a_taken_port_is_an_error() -> None:
+async def test_raise_for_taken_port() -> None:
     server = await start()
 
     with pytest.raises(OSError, match="Address already in use"):
@@ -113,7 +113,7 @@ async def test_a_taken_port_is_an_error() -> None:
     await server.close()
 
 
-def test_a_recorder_forgets_the_oldest_by_number_and_by_size() -> None:
+def test_forget_oldest_recordings_by_number_and_size() -> None:
     scope = {"method": "POST", "path": "/", "query_string": b"", "headers": [(b"a", b"b")]}
     few, small = Recorder(max_exchanges=2), Recorder(max_bytes=10)
 
@@ -140,7 +140,7 @@ def test_show_recorded_requests_and_forget_them(stand_in: StandInProcess) -> Non
     assert stand_in.mark() == 0
 
 
-def test_the_process_shows_nothing_unless_it_records(tmp_path: Path) -> None:
+def test_expose_recordings_only_if_recording(tmp_path: Path) -> None:
     process = LoggedProcess(["-m", "tests.upstream"], log=tmp_path / "log", env=clean_environment())
     address = process.wait_for_line("listening on ", within_s=20)
 
@@ -150,7 +150,7 @@ def test_the_process_shows_nothing_unless_it_records(tmp_path: Path) -> None:
     assert process.stop(within_s=5) == 0
 
 
-def test_the_process_ends_with_whoever_started_it(tmp_path: Path) -> None:
+def test_end_process_with_its_parent(tmp_path: Path) -> None:
     log = tmp_path / "log"
     process = LoggedProcess(["-m", "tests.upstream", "--until-eof"], log=log, env=clean_environment())
     process.wait_for_line("listening on ", within_s=20)

@@ -32,7 +32,7 @@ async def client() -> AsyncIterator[anthropic.AsyncAnthropic]:
         "[[stop=refusal]] [[n=1]]",
     ],
 )
-async def test_a_stream_adds_up_to_the_same_message(client: anthropic.AsyncAnthropic, prompt: str) -> None:
+async def test_stream_same_message_as_whole_answer(client: anthropic.AsyncAnthropic, prompt: str) -> None:
     whole = await ask(client, prompt)
     async with client.messages.stream(
         model=MODEL, max_tokens=1000, messages=[{"role": "user", "content": prompt}]
@@ -46,7 +46,7 @@ async def test_a_stream_adds_up_to_the_same_message(client: anthropic.AsyncAnthr
     assert comparable(streamed) == comparable(whole)
 
 
-async def test_a_stop_sequence_ends_the_text_before_it(client: anthropic.AsyncAnthropic) -> None:
+async def test_end_text_before_stop_sequence(client: anthropic.AsyncAnthropic) -> None:
     message = await ask(client, "[[say=one two three two]]", stop_sequences=["three", "two"])
 
     assert (message.stop_reason, message.stop_sequence, text_of(message)) == ("stop_sequence", "two", "one ")
@@ -72,7 +72,7 @@ async def test_exact_usage_stands_in_both_events(client: anthropic.AsyncAnthropi
 
 
 @pytest.mark.parametrize("status", ERROR_TYPES)
-async def test_an_error_has_the_clients_own_class(client: anthropic.AsyncAnthropic, status: int) -> None:
+async def test_raise_clients_class_for_error(client: anthropic.AsyncAnthropic, status: int) -> None:
     with pytest.raises(anthropic.APIStatusError) as caught:
         await ask(client, f"[[status={status}]] [[message=no luck]] [[retry_after=7]]")
 
@@ -85,6 +85,6 @@ async def test_an_error_has_the_clients_own_class(client: anthropic.AsyncAnthrop
     assert caught.value.response.headers["retry-after"] == "7"
 
 
-async def test_an_invalid_directive_is_a_bad_request(client: anthropic.AsyncAnthropic) -> None:
+async def test_answer_400_to_invalid_directive(client: anthropic.AsyncAnthropic) -> None:
     with pytest.raises(anthropic.BadRequestError, match="directive n: "):
         await ask(client, "[[n=x]]")

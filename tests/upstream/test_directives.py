@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.upstream.directives import DirectiveError, Directives, Flaky, parse
 
 
-def test_a_text_without_directives_asks_for_nothing() -> None:
+def test_find_no_directives_in_plain_text() -> None:
     assert parse("Hello, what is [1, [2, 3]] and [[wiki]] and [[a=b]]?") == Directives()
 
 
@@ -20,7 +20,7 @@ def test_several_directives_in_a_text_are_all_found() -> None:
     assert found == Directives(given=True, n=50, gap_s=0.01, first_s=0.2, stop="max_tokens", echo=True, hang=True)
 
 
-def test_a_value_may_be_any_text_up_to_the_closing_brackets() -> None:
+def test_accept_any_value_up_to_closing_brackets() -> None:
     assert parse("[[say=one = two [3]\nfour]]").say == "one = two [3]\nfour"
 
 
@@ -30,7 +30,7 @@ def test_parse_repeated_tools_with_braces_in_json() -> None:
     assert found.tools == (("look", {"at": [[1], [2]]}), ("ping", {}), ("say", {"text": "]]"}))
 
 
-def test_a_block_is_taken_literally() -> None:
+def test_take_block_literally() -> None:
     assert parse('[[block={"type": "x", "a": [[]]}]] [[n=1]]').blocks == ({"type": "x", "a": [[]]},)
 
 
@@ -61,14 +61,14 @@ def test_parse_usage_keeps_any_json_value() -> None:
         ("[[flaky=k:1:silent]]", Flaky("k", 1, "silent")),
     ],
 )
-def test_a_flaky_upstream_has_a_key_a_number_and_a_fault(text: str, flaky: Flaky) -> None:
+def test_parse_key_number_and_fault_of_flaky_upstream(text: str, flaky: Flaky) -> None:
     assert parse(text).flaky == flaky
 
 
 @pytest.mark.parametrize(
     "text", ["[[n=many]]", "[[gap=]]", "[[tool=look:{]]", "[[block=3]]x{", "[[flaky=k]]", "[[in=x]]", "[[usage={]]"]
 )
-def test_a_value_that_does_not_fit_is_named(text: str) -> None:
+def test_name_value_that_does_not_fit(text: str) -> None:
     with pytest.raises(DirectiveError, match="directive"):
         parse(text)
 

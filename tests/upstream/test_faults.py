@@ -56,7 +56,7 @@ async def test_close_connection_after_exactly_n_deltas(upstream: Upstream) -> No
     assert not upstream.recorder.exchanges[-1].closed_by_client
 
 
-async def test_a_drop_closes_the_connection_before_the_headers(upstream: Upstream) -> None:
+async def test_close_connection_before_headers(upstream: Upstream) -> None:
     with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
         await upstream.post("[[drop]]")
 
@@ -88,7 +88,7 @@ async def test_pause_stream_for_client_that_stops_reading(upstream: Upstream) ->
     await eventually_async(lambda: upstream.recorder.exchanges[-1].closed_by_client, within_s=2)
 
 
-async def test_a_complete_answer_is_not_counted_as_left(upstream: Upstream) -> None:
+async def test_count_complete_answer_as_read(upstream: Upstream) -> None:
     assert (await upstream.post("[[n=3]]")).text.endswith('data: {"type":"message_stop"}\n\n')
 
     exchange = upstream.recorder.exchanges[-1]
@@ -96,7 +96,7 @@ async def test_a_complete_answer_is_not_counted_as_left(upstream: Upstream) -> N
     assert exchange.ended_at is not None
 
 
-async def test_an_error_event_ends_the_stream(upstream: Upstream) -> None:
+async def test_end_stream_with_error_event(upstream: Upstream) -> None:
     text = (await upstream.post("[[n=9]] [[miderror=2]] [[type=api_error]] [[message=oh]]")).text
 
     assert text.endswith('event: error\ndata: {"type":"error","error":{"type":"api_error","message":"oh"}}\n\n')
@@ -123,7 +123,7 @@ async def test_pings_come_between_deltas(upstream: Upstream) -> None:
     assert text.count("event: ping\n") == 1 + 3
 
 
-async def test_a_split_stream_is_the_same_stream_in_small_pieces(upstream: Upstream) -> None:
+async def test_split_stream_into_small_pieces(upstream: Upstream) -> None:
     sent: list[Message] = []
     app = DirectedStandIn()
 
@@ -143,7 +143,7 @@ async def test_twenty_thousand_deltas_take_a_few_hundred_sends(upstream: Upstrea
     assert b"".join(message.get("body", b"") for message in sent).count(b"text_delta") == 20_000
 
 
-async def test_a_flaky_upstream_fails_so_many_times_and_then_answers(upstream: Upstream) -> None:
+async def test_fail_given_times_then_answer(upstream: Upstream) -> None:
     prompt = "[[flaky=one:2:529]] [[say=here]]"
 
     statuses = [(await upstream.post(prompt)).status_code for _ in range(3)]
@@ -153,7 +153,7 @@ async def test_a_flaky_upstream_fails_so_many_times_and_then_answers(upstream: U
     assert other == 500
 
 
-async def test_a_flaky_upstream_can_drop_connections(upstream: Upstream) -> None:
+async def test_drop_connections_given_times(upstream: Upstream) -> None:
     prompt = "[[flaky=three:1:drop]] [[say=here]]"
 
     with pytest.raises(httpx.RemoteProtocolError):
@@ -162,7 +162,7 @@ async def test_a_flaky_upstream_can_drop_connections(upstream: Upstream) -> None
     assert (await upstream.post(prompt)).status_code == 200
 
 
-async def test_a_flaky_upstream_can_be_silent(upstream: Upstream) -> None:
+async def test_stay_silent_given_times(upstream: Upstream) -> None:
     prompt = "[[flaky=four:1:silent]] [[say=here]]"
 
     assert await upstream.received(prompt, timeout_s=0.3) == b""
@@ -170,13 +170,13 @@ async def test_a_flaky_upstream_can_be_silent(upstream: Upstream) -> None:
     assert (await upstream.post(prompt)).status_code == 200
 
 
-async def test_an_error_can_be_a_web_page(upstream: Upstream) -> None:
+async def test_answer_with_web_page_as_error(upstream: Upstream) -> None:
     response = await upstream.post("[[status=502]] [[html]]")
 
     assert (response.status_code, response.headers["content-type"]) == (502, "text/html")
 
 
-async def test_an_error_can_have_no_body_at_all(upstream: Upstream) -> None:
+async def test_answer_error_without_body(upstream: Upstream) -> None:
     response = await upstream.post("[[status=503]] [[bare]]")
     assert (response.status_code, response.content) == (503, b"")
 
@@ -200,7 +200,7 @@ async def test_any_json_can_come_as_an_event(upstream: Upstream) -> None:
     assert "event: message_stop" in lines
 
 
-async def test_a_split_stream_can_drip(upstream: Upstream) -> None:
+async def test_drip_split_stream(upstream: Upstream) -> None:
     started = time.monotonic()
     whole = (await upstream.post("[[n=1]] [[split=100]] [[drip=0.02]]")).text
     assert "event: message_stop" in whole
@@ -230,7 +230,7 @@ async def test_reject_invalid_json(upstream: Upstream) -> None:
     assert response.json()["error"]["type"] == "invalid_request_error"
 
 
-async def test_a_drop_ends_the_application_before_it_sends_anything() -> None:
+async def test_end_application_before_it_sends() -> None:
     sent: list[Message] = []
 
     await DirectedStandIn()(scope(), messages_in(body("[[drop]]")), recording(sent))

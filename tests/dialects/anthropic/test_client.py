@@ -51,7 +51,7 @@ def text_of(message: Message) -> str:
 
 
 class TestCreate:
-    def test_an_answer_is_a_whole_message(self, client: anthropic.Anthropic) -> None:
+    def test_return_whole_message(self, client: anthropic.Anthropic) -> None:
         message = ask(client, "[[say=Good day to you]] [[in=12]] [[out=5]] [[read=3]] [[write=4]]")
 
         assert message.id.startswith("msg_")
@@ -63,7 +63,7 @@ class TestCreate:
         assert message._request_id is not None
         assert message._request_id.startswith("req_")
 
-    def test_a_long_answer_is_exact_to_the_character(self, client: anthropic.Anthropic) -> None:
+    def test_return_long_answer_exactly(self, client: anthropic.Anthropic) -> None:
         assert text_of(ask(client, "[[n=3000]]")) == "".join(f"tok{number} " for number in range(3000))
 
     @pytest.mark.parametrize("stop", ["max_tokens", "refusal", "pause_turn", "model_context_window_exceeded"])
@@ -78,14 +78,14 @@ class TestCreate:
         assert text_of(message) == "tok0 tok1 "
         stand_in.only(sent)
 
-    def test_a_stop_sequence_is_named(self, client: anthropic.Anthropic) -> None:
+    def test_name_stop_sequence(self, client: anthropic.Anthropic) -> None:
         message = ask(client, "[[say=one two STOP three]]", stop_sequences=["STOP"])
 
         assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", "STOP")
         assert text_of(message) == "one two "
 
     @pytest.mark.parametrize("alias", ["sonnet", "opus", "haiku"])
-    def test_an_alias_means_a_full_id_upstream(
+    def test_resolve_alias_to_full_id_upstream(
         self, client: anthropic.Anthropic, stand_in: StandInProcess, alias: str
     ) -> None:
         sent = mark()
@@ -94,9 +94,7 @@ class TestCreate:
 
         assert stand_in.only(sent).body["model"].startswith(f"claude-{alias}-")
 
-    def test_an_unknown_model_is_the_upstreams_to_judge(
-        self, client: anthropic.Anthropic, stand_in: StandInProcess
-    ) -> None:
+    def test_leave_unknown_model_to_upstream(self, client: anthropic.Anthropic, stand_in: StandInProcess) -> None:
         sent = mark()
 
         ask(client, f"{sent} [[n=1]]", model="model-of-tomorrow")
@@ -124,7 +122,7 @@ class TestCreate:
 
 
 class TestStream:
-    def test_the_helper_gives_texts_and_the_final_message(self, client: anthropic.Anthropic) -> None:
+    def test_give_stream_helper_texts_and_final_message(self, client: anthropic.Anthropic) -> None:
         with client.messages.stream(
             model=MODEL, max_tokens=100, messages=[{"role": "user", "content": "[[n=5]] [[out=77]]"}]
         ) as stream:
@@ -137,7 +135,7 @@ class TestStream:
         assert stream.request_id is not None
         assert stream.request_id.startswith("req_")
 
-    def test_the_events_come_in_the_documented_order(self, client: anthropic.Anthropic) -> None:
+    def test_send_events_in_documented_order(self, client: anthropic.Anthropic) -> None:
         events = stream_events(client, '[[think=hm]] [[tool=get_weather:{"city": "Rome"}]] [[n=1]]')
 
         kinds = [event.type for event in events]
@@ -147,7 +145,7 @@ class TestStream:
         stopped = [event.index for event in events if event.type == "content_block_stop"]
         assert started == stopped == [0, 1, 2]
 
-    def test_a_stream_and_a_whole_answer_are_the_same_message(self, client: anthropic.Anthropic) -> None:
+    def test_stream_same_message_as_whole_answer(self, client: anthropic.Anthropic) -> None:
         prompt = '[[think=hm]] [[say=hello]] [[cite=the source]] [[tool=get_weather:{"city": "Rome"}]] [[out=3]]'
         whole = ask(client, prompt)
         with client.messages.stream(
@@ -161,7 +159,7 @@ class TestStream:
         theirs["content"][0].pop("parsed_output", None)
         assert json.loads(json.dumps(ours)) == json.loads(json.dumps(theirs))
 
-    async def test_the_async_client_streams(self, gateway: GatewayProcess) -> None:
+    async def test_stream_with_async_client(self, gateway: GatewayProcess) -> None:
         async with (
             anthropic.AsyncAnthropic(api_key=gateway.api_key, base_url=gateway.base_url, max_retries=0) as client,
             client.messages.stream(
@@ -183,7 +181,7 @@ class TestStream:
 
 
 class TestBlocks:
-    def test_a_tool_loop_with_parallel_calls_goes_round(
+    def test_complete_tool_loop_with_parallel_calls(
         self, client: anthropic.Anthropic, stand_in: StandInProcess
     ) -> None:
         cities = ["Rome", "Zürich"]
@@ -223,7 +221,7 @@ class TestBlocks:
         assert len(parts) > 2
         assert json.loads("".join(parts)) == wanted
 
-    def test_a_tool_call_cut_off_by_max_tokens_is_an_answer(self, client: anthropic.Anthropic) -> None:
+    def test_return_tool_call_cut_off_by_max_tokens(self, client: anthropic.Anthropic) -> None:
         message = ask(client, '[[tool=get_weather:{"city": "Rome"}]] [[stop=max_tokens]]', tools=[WEATHER])
 
         assert message.stop_reason == "max_tokens"
@@ -257,7 +255,7 @@ class TestBlocks:
         assert block.citations is not None
         assert block.citations[0].cited_text == "The grass is green."
 
-    def test_a_server_tools_result_is_in_the_answer(self, client: anthropic.Anthropic) -> None:
+    def test_return_server_tool_result(self, client: anthropic.Anthropic) -> None:
         used = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "weather"}}
         found = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
 
@@ -265,9 +263,7 @@ class TestBlocks:
 
         assert [block.type for block in message.content] == ["text", "server_tool_use", "web_search_tool_result"]
 
-    def test_a_beta_call_carries_its_names_to_the_upstream(
-        self, client: anthropic.Anthropic, stand_in: StandInProcess
-    ) -> None:
+    def test_send_beta_names_of_beta_call_upstream(self, client: anthropic.Anthropic, stand_in: StandInProcess) -> None:
         sent = mark()
 
         client.beta.messages.create(

@@ -45,7 +45,7 @@ UPSTREAM = [
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize(("status", "kind", "error_type"), UPSTREAM)
-def test_an_upstreams_error_is_the_clients_error(
+def test_raise_upstream_error_in_client(
     gateway: GatewayProcess, status: int, kind: type[APIStatusError], error_type: str, stream: bool
 ) -> None:
     with pytest.raises(kind) as failed:
@@ -57,7 +57,7 @@ def test_an_upstreams_error_is_the_clients_error(
     assert failed.value.request_id.startswith("req_")
 
 
-def test_a_429_of_the_upstream_is_the_clients_to_retry(gateway: GatewayProcess, stand_in: StandInProcess) -> None:
+def test_leave_retry_of_upstream_429_to_client(gateway: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
 
     message = ask(gateway.client(max_retries=1), f"[[flaky={sent}:1:429]] [[n=1]]")
@@ -68,9 +68,7 @@ def test_a_429_of_the_upstream_is_the_clients_to_retry(gateway: GatewayProcess, 
 
 @pytest.mark.fault("The upstream", "fails once by 500, 529 or a lost connection", plain="200")
 @pytest.mark.parametrize("fault", ["500", "529", "drop"])
-def test_a_fault_that_passes_is_not_seen_by_the_client(
-    gateway: GatewayProcess, stand_in: StandInProcess, fault: str
-) -> None:
+def test_hide_temporary_fault_from_client(gateway: GatewayProcess, stand_in: StandInProcess, fault: str) -> None:
     sent = mark()
 
     assert ask(gateway.client(), f"[[flaky={sent}:1:{fault}]] [[n=1]]").content[0].text == "tok0 "
@@ -79,7 +77,7 @@ def test_a_fault_that_passes_is_not_seen_by_the_client(
 
 
 @pytest.mark.parametrize("fault", ["[[drop]]", "[[cut=2]]"])
-def test_a_lost_connection_to_the_upstream_is_a_502(gateway: GatewayProcess, fault: str) -> None:
+def test_answer_502_to_lost_upstream_connection(gateway: GatewayProcess, fault: str) -> None:
     with pytest.raises(anthropic.InternalServerError) as failed:
         ask(gateway.client(), fault)
 
@@ -126,7 +124,7 @@ def test_answer_error_status_on_error_in_plain_answer(gateway: GatewayProcess) -
         ({"model": ""}, "model: "),
     ],
 )
-def test_a_wrong_field_is_named(gateway: GatewayProcess, fields: dict[str, Any], message: str) -> None:
+def test_name_wrong_field(gateway: GatewayProcess, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(anthropic.BadRequestError) as failed:
         ask(gateway.client(), "hi", **fields)
 
@@ -135,16 +133,14 @@ def test_a_wrong_field_is_named(gateway: GatewayProcess, fields: dict[str, Any],
     assert said.startswith(message)
 
 
-def test_a_wrong_key_is_an_authentication_error(gateway: GatewayProcess) -> None:
+def test_raise_authentication_error_for_wrong_key(gateway: GatewayProcess) -> None:
     with pytest.raises(anthropic.AuthenticationError) as failed:
         ask(gateway.client(api_key="sk-wrong"), "hi")
 
     assert error_of(failed.value) == ("authentication_error", "invalid x-api-key")
 
 
-def test_a_model_that_the_key_may_not_use_is_a_permission_error(
-    gateway: GatewayProcess, secrets: Mapping[str, str]
-) -> None:
+def test_raise_permission_error_for_forbidden_model(gateway: GatewayProcess, secrets: Mapping[str, str]) -> None:
     limited = gateway.client(api_key=secrets["haiku only"])
 
     with pytest.raises(anthropic.PermissionDeniedError) as failed:
@@ -154,7 +150,7 @@ def test_a_model_that_the_key_may_not_use_is_a_permission_error(
     assert ask(limited, "[[n=1]]", model="haiku").content[0].text == "tok0 "
 
 
-def test_a_body_over_32_mb_is_too_large(gateway: GatewayProcess) -> None:
+def test_raise_too_large_error_over_32_mb(gateway: GatewayProcess) -> None:
     with pytest.raises(anthropic.RequestTooLargeError) as failed:
         ask(gateway.client(), "x" * (33 * 2**20))
 

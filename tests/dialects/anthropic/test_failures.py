@@ -39,7 +39,7 @@ DOCUMENTED = {
 
 
 @pytest.mark.parametrize("kind", FailureKind)
-def test_every_kind_of_failure_has_a_status_and_a_type(kind: FailureKind) -> None:
+def test_give_every_failure_kind_status_and_type(kind: FailureKind) -> None:
     status, error_type = status_and_type(ProxyError(kind, "words"))
 
     assert 400 <= status < 600
@@ -48,7 +48,7 @@ def test_every_kind_of_failure_has_a_status_and_a_type(kind: FailureKind) -> Non
 
 
 @pytest.mark.parametrize(("status", "error_type"), [(400, "invalid_request_error"), (529, "overloaded_error")])
-def test_an_upstreams_error_keeps_its_status_and_type(status: int, error_type: str) -> None:
+def test_keep_status_and_type_of_upstream_error(status: int, error_type: str) -> None:
     upstream = UpstreamError(status=status, type=error_type)
 
     response = error_response(ProxyError(FailureKind.UPSTREAM_ERROR, "its words", upstream=upstream), "req_1")
@@ -61,7 +61,7 @@ def test_an_upstreams_error_keeps_its_status_and_type(status: int, error_type: s
     }
 
 
-def test_the_official_client_can_read_the_error_object() -> None:
+def test_give_error_object_that_official_client_reads() -> None:
     error = error_object(ProxyError(FailureKind.STALL, "late"), "req_1")
 
     read = anthropic.types.ErrorResponse.model_validate(error)

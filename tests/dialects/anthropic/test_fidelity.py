@@ -352,14 +352,14 @@ def check(gateway: GatewayProcess, stand_in: StandInProcess, sent: str, body: Js
 
 
 @pytest.mark.parametrize("name", USER_BLOCKS)
-def test_a_users_blocks_arrive_as_they_were_sent(gateway: GatewayProcess, stand_in: StandInProcess, name: str) -> None:
+def test_send_users_blocks_unchanged(gateway: GatewayProcess, stand_in: StandInProcess, name: str) -> None:
     sent = mark()
 
     check(gateway, stand_in, sent, {"max_tokens": 4000, "messages": [user(*USER_BLOCKS[name], text(sent))]})
 
 
 @pytest.mark.parametrize("name", CONVERSATIONS)
-def test_a_conversation_arrives_as_it_was_sent(gateway: GatewayProcess, stand_in: StandInProcess, name: str) -> None:
+def test_send_conversation_unchanged(gateway: GatewayProcess, stand_in: StandInProcess, name: str) -> None:
     sent = mark()
     messages = [user(text(sent)), assistant(text("Yes?")), *CONVERSATIONS[name]]
 
@@ -367,14 +367,14 @@ def test_a_conversation_arrives_as_it_was_sent(gateway: GatewayProcess, stand_in
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_field_arrives_as_it_was_sent(gateway: GatewayProcess, stand_in: StandInProcess, name: str) -> None:
+def test_send_field_unchanged(gateway: GatewayProcess, stand_in: StandInProcess, name: str) -> None:
     sent = mark()
 
     check(gateway, stand_in, sent, {"max_tokens": 4000, "messages": [user(text(sent))], **FIELDS[name]})
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_a_text_arrives_as_it_was_written(gateway: GatewayProcess, stand_in: StandInProcess, name: str) -> None:
+def test_send_text_unchanged(gateway: GatewayProcess, stand_in: StandInProcess, name: str) -> None:
     sent, words = mark(), TEXTS[name]
     tools = [tool("f", description=words)]
     messages = [
@@ -406,7 +406,7 @@ def test_translate_old_name_of_structured_output(gateway: GatewayProcess, stand_
     assert stand_in.only(sent).body == {**expected({"model": MODEL, **body}), "output_config": {"format": wanted}}
 
 
-def test_an_output_config_of_null_is_left_out(gateway: GatewayProcess, stand_in: StandInProcess) -> None:
+def test_leave_out_output_config_of_null(gateway: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
     body = {"max_tokens": 4000, "messages": [user(text(sent))]}
 
@@ -437,7 +437,7 @@ def test_stream_from_upstream_for_plain_answers_too(gateway: GatewayProcess, sta
         ("a , b,, a", "a,b,a"),
     ],
 )
-def test_the_beta_header_is_the_clients_alone(
+def test_send_only_clients_beta_header(
     gateway: GatewayProcess, stand_in: StandInProcess, header: str, upstream: str
 ) -> None:
     sent = mark()
@@ -447,21 +447,21 @@ def test_the_beta_header_is_the_clients_alone(
     assert stand_in.only(sent).headers["anthropic-beta"] == upstream
 
 
-def test_a_system_prompt_of_200_kb_arrives_whole(gateway: GatewayProcess, stand_in: StandInProcess) -> None:
+def test_send_whole_system_prompt_of_200_kb(gateway: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
     system = [text(letter * 100_000, cache_control=EPHEMERAL) for letter in "aä"]
 
     check(gateway, stand_in, sent, {"max_tokens": 4000, "messages": [user(text(sent))], "system": system})
 
 
-def test_an_image_of_5_mb_arrives_whole(gateway: GatewayProcess, stand_in: StandInProcess) -> None:
+def test_send_whole_image_of_5_mb(gateway: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
     picture = image({"type": "base64", "media_type": "image/png", "data": "QUJD" * (5 * 2**20 // 3)})
 
     check(gateway, stand_in, sent, {"max_tokens": 4000, "messages": [user(picture, text(sent))]})
 
 
-def test_a_conversation_of_2000_messages_arrives_whole(gateway: GatewayProcess, stand_in: StandInProcess) -> None:
+def test_send_whole_conversation_of_2000_messages(gateway: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
     turns = [turn for n in range(1000) for turn in (user(text(f"question {n}")), assistant(text(f"answer {n}")))]
 

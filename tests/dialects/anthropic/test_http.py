@@ -50,7 +50,7 @@ def said_over(gateway: GatewayProcess, head: str, *chunks: bytes) -> bytes:
 
 class TestKeys:
     @pytest.mark.parametrize("form", ["x-api-key", "bearer", "beta"])
-    def test_a_key_is_taken_in_every_form(self, gateway: GatewayProcess, form: str) -> None:
+    def test_accept_key_in_every_form(self, gateway: GatewayProcess, form: str) -> None:
         headers = {"authorization": f"Bearer {gateway.api_key}"} if form == "bearer" else {"x-api-key": gateway.api_key}
         path = "/v1/messages?beta=true" if form == "beta" else "/v1/messages"
 
@@ -97,7 +97,7 @@ class TestKeys:
 
 class TestHeaders:
     @pytest.mark.parametrize("prompt", ["[[n=1]]", "[[status=400]]"])
-    def test_every_answer_has_the_ids_and_the_version(self, gateway: GatewayProcess, prompt: str) -> None:
+    def test_add_ids_and_version_to_every_answer(self, gateway: GatewayProcess, prompt: str) -> None:
         response = post(gateway, prompt)
 
         assert response.headers["request-id"].startswith("req_")
@@ -105,26 +105,26 @@ class TestHeaders:
         assert response.headers["anthropic-version"] == "2023-06-01"
 
     @pytest.mark.parametrize("path", ["/v1/messages", "/v1/nothing", "/healthz"])
-    def test_the_clients_own_request_id_is_kept(self, gateway: GatewayProcess, path: str) -> None:
+    def test_keep_clients_own_request_id(self, gateway: GatewayProcess, path: str) -> None:
         response = post(gateway, "[[n=1]]", path, **{"x-request-id": "trace.1:2-3_4"})
 
         assert response.headers["x-request-id"] == "trace.1:2-3_4"
         assert response.headers["request-id"] != "trace.1:2-3_4"
 
     @pytest.mark.parametrize("given", ["a b", "x" * 129, "ä", "<script>"])
-    def test_an_id_that_could_do_harm_is_not(self, gateway: GatewayProcess, given: str) -> None:
+    def test_replace_harmful_request_id(self, gateway: GatewayProcess, given: str) -> None:
         with gateway.http() as client:
             response = client.get("/healthz", headers={b"x-request-id": given.encode()})
 
         assert response.headers["x-request-id"] == response.headers["request-id"]
 
-    def test_an_answer_says_where_its_time_went(self, gateway: GatewayProcess) -> None:
+    def test_report_times_in_answer(self, gateway: GatewayProcess) -> None:
         parts = post(gateway, "[[n=1]]").headers["server-timing"].split(", ")
 
         assert [part.partition(";")[0] for part in parts] == ["queue", "worker", "first"]
         assert all(float(part.partition("dur=")[2]) >= 0 for part in parts)
 
-    def test_a_stream_is_neither_cached_nor_buffered_nor_compressed(self, gateway: GatewayProcess) -> None:
+    def test_forbid_caching_buffering_and_compressing_stream(self, gateway: GatewayProcess) -> None:
         with (
             gateway.http(**{"accept-encoding": "gzip, br"}) as client,
             client.stream("POST", "/v1/messages", json=body_of("[[n=1]]", stream=True)) as response,
@@ -140,7 +140,7 @@ class TestHeaders:
 
 
 class TestPaths:
-    def test_the_paths_work_without_v1(self, gateway: GatewayProcess) -> None:
+    def test_serve_paths_without_v1(self, gateway: GatewayProcess) -> None:
         assert post(gateway, "[[n=1]]", "/messages").json()["content"] == [{"type": "text", "text": "tok0 "}]
 
     @pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/v1/messages/", "/v1/models/no-such-model", "/v1"])
@@ -160,7 +160,7 @@ class TestPaths:
             ("GET", "/v1/messages/count_tokens"),
         ],
     )
-    def test_a_method_that_is_not_there_is_405_in_json(self, gateway: GatewayProcess, method: str, path: str) -> None:
+    def test_answer_405_in_json_to_unknown_method(self, gateway: GatewayProcess, method: str, path: str) -> None:
         with gateway.http() as client:
             response = client.request(method, path)
 
@@ -177,16 +177,14 @@ class TestBodies:
         assert response.status_code == 400
         assert error_of(response)["type"] == "invalid_request_error"
 
-    def test_the_content_type_does_not_matter(self, gateway: GatewayProcess) -> None:
+    def test_ignore_content_type(self, gateway: GatewayProcess) -> None:
         with gateway.http(**{"content-type": "text/plain"}) as client:
             response = client.post("/v1/messages", content=json.dumps(body_of("[[n=1]]")))
 
         assert response.status_code == 200
 
     @pytest.mark.parametrize(("depth", "status"), [(300, 200), (1000, 400), (100_000, 400)])
-    def test_a_deeply_nested_body_reaches_the_upstream_or_is_refused(
-        self, gateway: GatewayProcess, depth: int, status: int
-    ) -> None:
+    def test_pass_or_reject_deeply_nested_body(self, gateway: GatewayProcess, depth: int, status: int) -> None:
         content = json.dumps(body_of("[[n=1]]"))[:-1] + ',"deep":' + "[" * depth + "]" * depth + "}"
 
         with gateway.http() as client:
@@ -194,9 +192,7 @@ class TestBodies:
 
         assert response.status_code == status
 
-    def test_a_body_of_almost_32_mb_reaches_the_upstream(
-        self, gateway: GatewayProcess, stand_in: StandInProcess
-    ) -> None:
+    def test_pass_body_of_almost_32_mb(self, gateway: GatewayProcess, stand_in: StandInProcess) -> None:
         sent = mark()
         body = body_of(f"{sent} [[n=1]]", padding="x" * (LIMIT_BYTES - 1000))
 
@@ -227,7 +223,7 @@ class TestBodies:
         assert received.startswith(b"HTTP/1.1 413 ")
         assert json.loads(received.partition(b"\r\n\r\n")[2])["error"]["type"] == "request_too_large"
 
-    def test_a_chunked_body_within_the_limit_is_answered(self, gateway: GatewayProcess) -> None:
+    def test_answer_chunked_body_within_limit(self, gateway: GatewayProcess) -> None:
         content = json.dumps(body_of("[[n=1]]")).encode()
 
         with gateway.http() as client:

@@ -163,9 +163,7 @@ def wire_of(exchange: Exchange) -> str:
     return f"{exchange.path}?{exchange.query} {json.dumps(dict(exchange.headers))} {exchange.raw.decode()}"
 
 
-async def test_no_request_and_no_answer_holds_a_word_of_another(
-    served: Served, stand_in: StandInProcess, run: str
-) -> None:
+async def test_keep_words_of_requests_and_answers_apart(served: Served, stand_in: StandInProcess, run: str) -> None:
     asked = [Asked(run, number) for number in range(REQUESTS)]
 
     answers = await ask_all(served.gateway, served.secrets, asked)
@@ -185,7 +183,7 @@ async def test_no_request_and_no_answer_holds_a_word_of_another(
         assert exchange.headers.get("anthropic-beta") == one.headers.get("anthropic-beta")
 
 
-async def test_no_key_of_the_gateway_reaches_the_upstream(served: Served, stand_in: StandInProcess, run: str) -> None:
+async def test_send_no_gateway_key_upstream(served: Served, stand_in: StandInProcess, run: str) -> None:
     answers = await ask_all(served.gateway, served.secrets, [Asked(run, number) for number in (0, 5, 6, 11)])
 
     assert {response.status_code for _, response in answers} == {200}

@@ -151,7 +151,7 @@ def open_connections(gateway: GatewayProcess, client: socket.socket) -> list[Any
 
 
 @pytest.mark.fault("The client", "reads slowly", streamed="200, every character")
-def test_a_client_that_reads_slowly_gets_every_character(own: GatewayProcess) -> None:
+def test_give_slow_reader_every_character(own: GatewayProcess) -> None:
     connection = connect(own, body_of("[[n=30000]]", stream=True), receive_buffer=4096)
     received = bytearray()
     with connection:

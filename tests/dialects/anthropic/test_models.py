@@ -50,7 +50,7 @@ def ids(answer: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.django_db
-def test_a_listed_model_has_the_fields_of_the_models_api() -> None:
+def test_give_listed_model_fields_of_models_api() -> None:
     (item,) = listing(models=("opus",))["data"]
     assert item == {
         "type": "model",
@@ -93,7 +93,7 @@ def test_tell_the_capabilities_of_a_known_model(model_id: str, efforts: set[str]
 
 
 @pytest.mark.django_db
-def test_an_administrators_description_is_listed() -> None:
+def test_list_administrators_description() -> None:
     Model.objects.filter(pk="claude-opus-5").update(description="", capabilities={"batch": {"supported": False}})
     gateway().catalog.forget()
 
@@ -110,12 +110,12 @@ def test_reject_capabilities_of_another_shape(value: object) -> None:
 
 
 @pytest.mark.django_db
-def test_an_unknown_release_date_is_the_epoch() -> None:
+def test_list_unknown_release_date_as_epoch() -> None:
     assert one("claude-fable-5-2")["created_at"] == "1970-01-01T00:00:00Z"
 
 
 @pytest.mark.django_db
-def test_the_pages_together_are_the_list() -> None:
+def test_join_pages_to_whole_list() -> None:
     whole = listing("limit=1000")
     assert whole["has_more"] is False
     assert (whole["first_id"], whole["last_id"]) == (ids(whole)[0], ids(whole)[-1])
@@ -132,7 +132,7 @@ def test_the_pages_together_are_the_list() -> None:
 
 
 @pytest.mark.django_db
-def test_a_page_before_a_model_ends_with_the_one_just_before_it() -> None:
+def test_end_page_before_model_just_before_it() -> None:
     whole = ids(listing("limit=1000"))
     answer = listing(f"limit=2&before_id={whole[5]}")
     assert ids(answer) == whole[3:5]
@@ -141,7 +141,7 @@ def test_a_page_before_a_model_ends_with_the_one_just_before_it() -> None:
 
 
 @pytest.mark.django_db
-def test_a_page_has_twenty_models_where_nothing_else_is_said() -> None:
+def test_list_twenty_models_by_default() -> None:
     for number in range(20):
         Model.objects.create(pk=f"claude-lab-{number}", display_name="Lab", max_output_tokens=1)
     answer = listing()
@@ -185,7 +185,7 @@ def test_retired_models_are_listed_only_when_asked_for() -> None:
 
 
 @pytest.mark.django_db
-def test_a_key_sees_its_own_models_only() -> None:
+def test_list_only_models_of_key() -> None:
     assert set(ids(listing(models=("opus", "claude-sonnet-*")))) == {
         *("claude-opus-5-5", "claude-sonnet-5-5", "claude-sonnet-5", "claude-sonnet-4-6", "claude-sonnet-4-5-20250929"),
     }
@@ -195,7 +195,7 @@ def test_a_key_sees_its_own_models_only() -> None:
 
 
 @pytest.mark.django_db
-def test_a_model_that_is_switched_off_is_not_there() -> None:
+def test_hide_disabled_model() -> None:
     row = Model.objects.get(pk="claude-opus-5-5")
     row.enabled = False
     row.save()
@@ -207,7 +207,7 @@ def test_a_model_that_is_switched_off_is_not_there() -> None:
 
 
 @pytest.mark.django_db
-def test_an_alias_is_answered_with_its_model() -> None:
+def test_answer_alias_with_its_model() -> None:
     assert one("sonnet")["id"] == "claude-sonnet-5-5"
     assert one("claude-haiku-4-5")["id"] == "claude-haiku-4-5-20251001"
 
@@ -242,7 +242,7 @@ def models(count: int) -> list[CatalogModel]:
 
 
 @given(count=st.integers(1, 30), limit=st.integers(1, 40), data=st.data())
-def test_a_page_after_and_a_page_before_meet_at_their_model(count: int, limit: int, data: st.DataObject) -> None:
+def test_join_pages_after_and_before_model(count: int, limit: int, data: st.DataObject) -> None:
     whole = models(count)
     at = data.draw(st.integers(0, count - 1))
     later, more_later = page(whole, PageRequest(limit=limit, after_id=f"m{at}"))

@@ -7,7 +7,7 @@ import pytest
 from tests.support.gateway import GatewayProcess
 
 
-def test_the_anthropic_client_pages_through_the_models(gateway: GatewayProcess) -> None:
+def test_page_through_models_with_anthropic_client(gateway: GatewayProcess) -> None:
     client = gateway.client()
     listed = [model.id for model in client.models.list(limit=5)]
     assert len(listed) == len(set(listed)) > 10
@@ -17,7 +17,7 @@ def test_the_anthropic_client_pages_through_the_models(gateway: GatewayProcess) 
     assert [model.id for model in deprecated] == ["claude-sonnet-4-5-20250929"]
 
 
-def test_the_anthropic_client_retrieves_a_model_by_its_alias(gateway: GatewayProcess) -> None:
+def test_retrieve_model_by_alias_with_anthropic_client(gateway: GatewayProcess) -> None:
     model = gateway.client().models.retrieve("opus")
     assert (model.id, model.display_name, model.max_tokens) == ("claude-opus-5-5", "Claude Opus 5.5", 128_000)
     with pytest.raises(anthropic.NotFoundError, match="claude-unknown") as caught:
@@ -25,7 +25,7 @@ def test_the_anthropic_client_retrieves_a_model_by_its_alias(gateway: GatewayPro
     assert caught.value.type == "not_found_error"
 
 
-def test_the_openai_client_reads_the_same_list(gateway: GatewayProcess) -> None:
+def test_read_same_list_with_openai_client(gateway: GatewayProcess) -> None:
     with openai.OpenAI(api_key=gateway.api_key, base_url=f"{gateway.base_url}/v1", max_retries=0) as client:
         models = {model.id: model for model in client.models.list()}
         assert models["claude-opus-5-5"].owned_by == "anthropic"
@@ -43,7 +43,7 @@ def test_tokens_are_counted_by_the_upstream(gateway: GatewayProcess) -> None:
         )
 
 
-def test_nothing_is_told_without_a_key(gateway: GatewayProcess) -> None:
+def test_reveal_nothing_without_key(gateway: GatewayProcess) -> None:
     with pytest.raises(anthropic.AuthenticationError, match="invalid x-api-key"):
         gateway.client(api_key="sk-proxy-wrong").models.list()
     with gateway.http(**{"x-api-key": ""}) as http:

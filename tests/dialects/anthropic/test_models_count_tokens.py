@@ -51,7 +51,7 @@ async def counted(credential: Credential, body: Mapping[str, Any], **options: An
         await counter.aclose()
 
 
-async def test_the_upstream_receives_body_betas_and_key_as_they_are() -> None:
+async def test_send_body_betas_and_key_upstream_unchanged() -> None:
     recorder = Recorder()
     sent = {"anthropic-beta": "one-2026-01-01 ,two", "anthropic-version": "2026-10-21", "user-agent": "theirs"}
     body = prompt("é" * 100, tools=[{"name": "t", "input_schema": {}}], some_new_field={"x": [1.5, None, True]})
@@ -80,7 +80,7 @@ async def test_send_gateway_token_as_bearer_with_custom_headers() -> None:
     assert "x-api-key" not in exchange.headers
 
 
-async def test_an_error_of_the_upstream_keeps_status_type_and_message() -> None:
+async def test_keep_status_type_and_message_of_upstream_error() -> None:
     async with upstream() as base_url:
         with pytest.raises(ProxyError) as caught:
             await counted(api_key(base_url), prompt("[[status=429]] [[message=slow down]] [[retry_after=7]]"))
@@ -92,7 +92,7 @@ async def test_an_error_of_the_upstream_keeps_status_type_and_message() -> None:
     assert error.upstream.headers["retry-after"] == "7"
 
 
-async def test_an_error_that_is_not_json_keeps_its_status() -> None:
+async def test_keep_status_of_error_that_is_not_json() -> None:
     async with upstream() as base_url:
         with pytest.raises(ProxyError) as caught:
             await counted(api_key(base_url), prompt("[[status=503]] [[html]]"))
@@ -108,7 +108,7 @@ async def test_fall_back_to_estimate_without_count_endpoint() -> None:
             await counted(api_key(base_url), prompt("[[status=404]]"))
 
 
-async def test_a_lost_connection_is_said_to_be_one() -> None:
+async def test_report_lost_connection() -> None:
     async with upstream() as base_url:
         with pytest.raises(ProxyError) as caught:
             await counted(api_key(base_url), prompt("[[drop]]"))
@@ -118,7 +118,7 @@ async def test_a_lost_connection_is_said_to_be_one() -> None:
     assert caught.value.kind is FailureKind.CONNECTION_LOST
 
 
-async def test_an_upstream_that_stays_silent_is_given_up() -> None:
+async def test_give_up_silent_upstream() -> None:
     async with upstream() as base_url:
         counter = TokenCounter(api_key(base_url), timeout_s=0.05)
         with pytest.raises(ProxyError) as caught:
@@ -159,7 +159,7 @@ def test_mark_count_as_estimate_without_upstream(settings: Settings) -> None:
 
 
 @pytest.mark.django_db
-def test_an_alias_reaches_the_upstream_as_the_models_id(settings: Settings) -> None:
+def test_send_models_id_for_alias(settings: Settings) -> None:
     recorder = Recorder()
     request = RequestFactory().post(
         "/v1/messages/count_tokens", orjson.dumps(prompt("hello", model="sonnet")), content_type="application/json"
@@ -190,20 +190,20 @@ def test_an_alias_reaches_the_upstream_as_the_models_id(settings: Settings) -> N
         ({"model": 1, "messages": []}, "model: "),
     ],
 )
-def test_a_body_that_cannot_be_counted_is_refused(body: object, message: str) -> None:
+def test_reject_body_that_cannot_be_counted(body: object, message: str) -> None:
     with pytest.raises(ProxyError, match=message) as caught:
         ask(body)
     assert caught.value.kind is FailureKind.INVALID_REQUEST
 
 
 @pytest.mark.django_db
-def test_a_key_counts_for_its_own_models_only() -> None:
+def test_count_only_for_models_of_key() -> None:
     with pytest.raises(ProxyError) as caught:
         ask(prompt("hello"), principal=replace(PRINCIPAL, allowed_models=("haiku",)))
     assert caught.value.kind is FailureKind.FORBIDDEN
 
 
-def test_an_image_counts_as_an_image_and_not_as_its_base64() -> None:
+def test_count_image_and_not_its_base64() -> None:
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 1_000_000}}
     document = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "A" * 9999}}
     assert estimate_tokens({"messages": [{"role": "user", "content": [image]}]}) < 2_000
@@ -211,7 +211,7 @@ def test_an_image_counts_as_an_image_and_not_as_its_base64() -> None:
 
 
 @given(text=st.text(), more=st.text(min_size=10))
-def test_a_longer_prompt_never_has_fewer_tokens(text: str, more: str) -> None:
+def test_never_count_fewer_tokens_for_longer_prompt(text: str, more: str) -> None:
     assert 1 <= estimate_tokens(prompt(text)) < estimate_tokens(prompt(text + more))
     assert estimate_tokens(prompt(text)) < estimate_tokens(prompt(text, system=[{"type": "text", "text": more}]))
     assert estimate_tokens(prompt(text)) < estimate_tokens(prompt(text, tools=[{"name": more}]))

@@ -81,7 +81,7 @@ def test_accept_what_the_cli_can_send(fields: dict[str, Any]) -> None:
         ({"metadata": "me"}, "metadata"),
     ],
 )
-def test_a_field_of_the_wrong_kind_is_refused_by_its_name(fields: dict[str, Any], param: str) -> None:
+def test_reject_field_of_wrong_type_by_name(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(ProxyError) as refused:
         check_body(GOOD | fields)
 
@@ -91,14 +91,14 @@ def test_a_field_of_the_wrong_kind_is_refused_by_its_name(fields: dict[str, Any]
 
 
 @pytest.mark.parametrize("name", ["model", "messages"])
-def test_a_missing_field_is_named_as_the_api_names_it(name: str) -> None:
+def test_name_missing_field_as_api_does(name: str) -> None:
     with pytest.raises(ProxyError) as refused:
         check_body({field: value for field, value in GOOD.items() if field != name})
 
     assert refused.value.message == f"{name}: Field required"
 
 
-def test_a_refusal_does_not_repeat_what_was_sent() -> None:
+def test_keep_body_out_of_rejection() -> None:
     with pytest.raises(ProxyError) as refused:
         check_body(GOOD | {"system": 12345678})
 
@@ -114,7 +114,7 @@ def test_without_max_tokens_the_models_own_maximum_is_filled_in(given: dict[str,
     assert body == {"model": "m", **given}
 
 
-def test_the_clients_max_tokens_is_kept() -> None:
+def test_keep_clients_max_tokens() -> None:
     assert with_default_max_tokens({"max_tokens": 0}, max_output_tokens=64_000) == {"max_tokens": 0}
 
 
@@ -128,7 +128,7 @@ def test_the_clients_max_tokens_is_kept() -> None:
         (" a , , b ,", ("a", "b")),
     ],
 )
-def test_the_beta_header_is_a_list_of_names(header: str | None, names: tuple[str, ...]) -> None:
+def test_split_beta_header_into_names(header: str | None, names: tuple[str, ...]) -> None:
     assert beta_names(header) == names
 
 

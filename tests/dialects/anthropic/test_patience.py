@@ -111,14 +111,14 @@ def test_end_stalled_stream_with_error_event(impatient: GatewayProcess, stand_in
 
 
 @pytest.mark.parametrize("prompt", ["[[silent]]", "[[n=9]] [[midhang=2]]"])
-def test_a_stall_of_an_answer_that_is_not_streamed_is_a_504(impatient: GatewayProcess, prompt: str) -> None:
+def test_answer_504_to_stall_of_whole_answer(impatient: GatewayProcess, prompt: str) -> None:
     response = whole(impatient, prompt)
 
     assert response.status_code == 504
     assert response.json()["error"]["type"] == "timeout_error"
 
 
-def test_a_stall_before_the_first_byte_of_a_stream_is_a_real_504(impatient: GatewayProcess) -> None:
+def test_answer_504_to_stall_before_first_byte_of_stream(impatient: GatewayProcess) -> None:
     with impatient.http() as client:
         response = client.post("/v1/messages", json=body_of("[[silent]]", stream=True))
 
@@ -131,7 +131,7 @@ def test_a_stall_before_the_first_byte_of_a_stream_is_a_real_504(impatient: Gate
     streamed="200, error event timeout_error",
     after="upstream call ended",
 )
-def test_a_run_that_takes_too_long_is_an_error_event(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
+def test_send_error_event_for_run_over_maximum_duration(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
 
     name, data = streamed(impatient, f"{sent} [[n=1000]] [[gap=0.1]]")[-1]
@@ -143,7 +143,7 @@ def test_a_run_that_takes_too_long_is_an_error_event(impatient: GatewayProcess, 
 @pytest.mark.fault(
     "The upstream", "answers with more than the longest answer", plain="502 api_error", after="upstream call ended"
 )
-def test_an_answer_that_is_too_long_is_a_502(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
+def test_answer_502_to_answer_over_maximum_output(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
 
     response = whole(impatient, f"{sent} [[n=20000]] [[gap=0.0001]]")
@@ -167,7 +167,7 @@ def test_answer_529_with_retry_after_on_queue_timeout(impatient: GatewayProcess,
 
 
 @pytest.mark.fault("The client", "finds the queue full", plain="529 overloaded_error")
-def test_one_more_than_may_wait_is_refused_at_once(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
+def test_reject_at_once_when_queue_is_full(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
     statuses: list[int] = []
 
     def ask() -> None:
@@ -187,7 +187,7 @@ def test_one_more_than_may_wait_is_refused_at_once(impatient: GatewayProcess, st
     assert statuses == [529]
 
 
-def test_a_client_that_leaves_the_line_makes_room(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
+def test_free_queue_place_when_client_leaves(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
     with Busy(impatient, stand_in), impatient.http() as client:
         with pytest.raises(httpx.ReadTimeout):

@@ -71,7 +71,7 @@ def comparable(value: Any) -> Any:
 
 @SOME
 @hypothesis.given(answers(), st.booleans(), st.sampled_from([None, "json_answer"]), st.integers(1, 9))
-def test_the_clients_fold_of_the_chunks_is_the_plain_completion(
+def test_fold_chunks_to_plain_completion_in_client(
     events: Events, reasoning: bool, answer_tool: str | None, size: int
 ) -> None:
     reply = Reply(reasoning=reasoning, answer_tool=answer_tool, include_usage=True)

@@ -32,7 +32,7 @@ def plain(events: Events, **reply: Any) -> dict[str, Any]:
     return completion(folded(events), Reply(**reply), created=7)
 
 
-def test_a_text_is_streamed_as_chunks_of_one_completion() -> None:
+def test_stream_text_as_chunks_of_one_completion() -> None:
     chunks = streamed(answer(TEXT, pieces=2))
     assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
         {"role": "assistant", "content": ""},
@@ -53,7 +53,7 @@ def test_a_text_is_streamed_as_chunks_of_one_completion() -> None:
     ] * len(chunks)
 
 
-def test_a_whole_answer_is_a_chat_completion() -> None:
+def test_return_whole_answer_as_chat_completion() -> None:
     assert plain(answer(TEXT, service_tier="standard")) == {
         "id": "chatcmpl-01Abc",
         "object": "chat.completion",
@@ -116,7 +116,7 @@ def test_calls_alone_come_without_content_in_both_forms() -> None:
         ([JSON_ANSWER, CALL], "tool_use", "tool_calls"),
     ],
 )
-def test_the_reason_to_stop_has_an_equivalent(blocks: list[Any], stop_reason: str, finish_reason: str) -> None:
+def test_translate_stop_reason(blocks: list[Any], stop_reason: str, finish_reason: str) -> None:
     events = answer(*blocks, stop_reason=stop_reason)
     assert plain(events, answer_tool="json_answer")["choices"][0]["finish_reason"] == finish_reason
     assert streamed(events, answer_tool="json_answer")[-1]["choices"][0]["finish_reason"] == finish_reason
@@ -131,7 +131,7 @@ def test_return_answer_tool_arguments_without_surrounding_text() -> None:
     assert json.loads(text) == {"a": [1, None]}
 
 
-def test_a_refusal_is_told_in_its_own_field() -> None:
+def test_return_refusal_in_its_own_field() -> None:
     events = answer(TEXT, stop_reason="refusal")
     assert plain(events)["choices"][0]["message"] == {
         "role": "assistant",
@@ -170,7 +170,7 @@ def test_thinking_is_shown_only_when_asked_for() -> None:
     assert blocks == [{"index": 0, **THOUGHT}, {"index": 1, "type": "redacted_thinking", "data": "x"}]
 
 
-def test_the_token_counts_come_last_and_only_when_asked_for() -> None:
+def test_send_token_counts_last_and_only_if_requested() -> None:
     events = answer(TEXT, cache_read_input_tokens=7, cache_creation_input_tokens=3, output_tokens=9)
     assert all("usage" not in chunk for chunk in streamed(events))
     chunks = streamed(events, include_usage=True)
@@ -210,7 +210,7 @@ def test_send_error_object_without_end_mark() -> None:
     assert b"[DONE]" not in data
 
 
-def test_a_sign_of_life_is_a_comment() -> None:
+def test_send_ping_as_comment() -> None:
     assert ChatStream(Reply(), created=7).ping() == b": ping\n\n"
 
 

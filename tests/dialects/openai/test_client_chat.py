@@ -39,7 +39,7 @@ def mark() -> str:
     return f"mark-{secrets.token_hex(8)}"
 
 
-def test_a_plain_answer(client: openai.OpenAI) -> None:
+def test_return_plain_answer(client: openai.OpenAI) -> None:
     completion = client.chat.completions.create(model=MODEL, messages=ask("[[say=Hello there]][[in=12]][[out=3]]"))
     assert completion.id.startswith("chatcmpl-")
     assert completion.choices[0].message.content == "Hello there"
@@ -48,7 +48,7 @@ def test_a_plain_answer(client: openai.OpenAI) -> None:
     assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (12, 3)
 
 
-def test_a_streamed_answer_with_its_token_counts(client: openai.OpenAI) -> None:
+def test_stream_answer_with_token_counts(client: openai.OpenAI) -> None:
     with client.chat.completions.create(
         model=MODEL, messages=ask("[[n=20]][[read=5]]"), stream=True, stream_options={"include_usage": True}
     ) as stream:
@@ -62,7 +62,7 @@ def test_a_streamed_answer_with_its_token_counts(client: openai.OpenAI) -> None:
     assert chunks[-1].usage.prompt_tokens_details.cached_tokens == 5
 
 
-async def test_the_asynchronous_client_streamed_and_not(async_client: openai.AsyncOpenAI) -> None:
+async def test_answer_async_client_streamed_and_plain(async_client: openai.AsyncOpenAI) -> None:
     whole = await async_client.chat.completions.create(model=MODEL, messages=ask("[[say=whole]]"))
     stream = await async_client.chat.completions.create(model=MODEL, messages=ask("[[say=in pieces]]"), stream=True)
     async with stream:
@@ -71,7 +71,7 @@ async def test_the_asynchronous_client_streamed_and_not(async_client: openai.Asy
     assert "".join(pieces) == "in pieces"
 
 
-def test_the_stream_helper_ends_with_what_a_plain_request_gets(client: openai.OpenAI) -> None:
+def test_end_stream_helper_with_plain_completion(client: openai.OpenAI) -> None:
     messages = ask('[[say=I look.]][[tool=get_weather:{"city":"Rome"}]]')
     with client.chat.completions.stream(model=MODEL, messages=messages, tools=[WEATHER]) as stream:
         kinds = {event.type for event in stream}
@@ -92,15 +92,13 @@ class Sum(BaseModel):
 
 
 @pytest.mark.parametrize("model", [MODEL, "claude-opus-4-6"])
-def test_the_parse_helper_gets_an_instance_of_its_model(client: openai.OpenAI, model: str, mark: str) -> None:
+def test_give_parse_helper_instance_of_its_model(client: openai.OpenAI, model: str, mark: str) -> None:
     said = json.dumps({"a": 3, "terms": ["1", "2"]})
     completion = client.chat.completions.parse(model=model, messages=ask(f"{mark}[[say={said}]]"), response_format=Sum)
     assert completion.choices[0].message.parsed == Sum(a=3, terms=["1", "2"])
 
 
-def test_a_schema_reaches_the_upstream_as_its_output_format(
-    client: openai.OpenAI, stand_in: StandInProcess, mark: str
-) -> None:
+def test_send_schema_as_output_format(client: openai.OpenAI, stand_in: StandInProcess, mark: str) -> None:
     with client.chat.completions.stream(model=MODEL, messages=ask(mark), response_format=Sum) as stream:
         parsed = stream.get_final_completion().choices[0].message.parsed
     assert isinstance(parsed, Sum)
@@ -124,7 +122,7 @@ def test_carry_any_json_object_in_hidden_tool(client: openai.OpenAI, stream: boo
     assert choice.finish_reason == "stop"
 
 
-def test_a_tool_loop_with_two_parallel_calls(client: openai.OpenAI, stand_in: StandInProcess, mark: str) -> None:
+def test_complete_tool_loop_with_two_parallel_calls(client: openai.OpenAI, stand_in: StandInProcess, mark: str) -> None:
     calls = '[[tool=get_weather:{"city":"Rome"}]][[tool=get_weather:{"city":"Oslo"}]]'
     messages: list[Any] = ask(f"{mark} {calls}")
     first = client.chat.completions.create(model=MODEL, messages=messages, tools=[WEATHER]).choices[0]
@@ -146,7 +144,7 @@ class GetWeather(BaseModel):
     city: str
 
 
-def test_a_pydantic_model_as_a_strict_tool(client: openai.OpenAI, stand_in: StandInProcess, mark: str) -> None:
+def test_send_pydantic_model_as_strict_tool(client: openai.OpenAI, stand_in: StandInProcess, mark: str) -> None:
     completion = client.chat.completions.parse(
         model=MODEL,
         messages=ask(f'{mark}[[tool=GetWeather:{{"city":"Rome"}}]]'),
@@ -158,7 +156,7 @@ def test_a_pydantic_model_as_a_strict_tool(client: openai.OpenAI, stand_in: Stan
     assert stand_in.only(mark).body["tools"][0]["strict"] is True
 
 
-def test_an_image_reaches_the_upstream(client: openai.OpenAI, stand_in: StandInProcess, mark: str) -> None:
+def test_send_image_upstream(client: openai.OpenAI, stand_in: StandInProcess, mark: str) -> None:
     parts: Any = [{"type": "text", "text": mark}, {"type": "image_url", "image_url": {"url": PNG}}]
     completion = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": parts}])
     assert "You sent 1 image" in (completion.choices[0].message.content or "")
@@ -216,7 +214,7 @@ def test_raise_in_parse_helper_for_truncated_answer(client: openai.OpenAI, stop:
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_upstreams_error_is_the_clients_exception(
+def test_raise_clients_exception_for_upstream_error(
     client: openai.OpenAI, status: int, expected: type[openai.APIStatusError], code: str | None, stream: bool
 ) -> None:
     with pytest.raises(expected) as caught:
@@ -225,7 +223,7 @@ def test_an_upstreams_error_is_the_clients_exception(
     assert caught.value.code == code
 
 
-def test_a_field_at_fault_is_named_in_the_clients_exception(client: openai.OpenAI) -> None:
+def test_name_wrong_field_in_clients_exception(client: openai.OpenAI) -> None:
     messages: Any = [*ask("hi"), {"role": "tool", "tool_call_id": "call_9", "content": "x"}]
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model=MODEL, messages=messages)
@@ -233,7 +231,7 @@ def test_a_field_at_fault_is_named_in_the_clients_exception(client: openai.OpenA
     assert caught.value.type == "invalid_request_error"
 
 
-def test_a_wrong_key_is_an_authentication_error(gateway: GatewayProcess) -> None:
+def test_raise_authentication_error_for_wrong_key(gateway: GatewayProcess) -> None:
     wrong = {**options(gateway), "api_key": "sk-wrong"}
     with openai.OpenAI(**wrong) as stranger, pytest.raises(openai.AuthenticationError) as caught:
         stranger.chat.completions.create(model=MODEL, messages=ask("hi"))
@@ -241,7 +239,7 @@ def test_a_wrong_key_is_an_authentication_error(gateway: GatewayProcess) -> None
 
 
 @pytest.mark.parametrize("fault", ["miderror=3", "cut=3"])
-def test_an_error_in_the_middle_of_a_stream_is_raised(client: openai.OpenAI, fault: str) -> None:
+def test_raise_error_in_middle_of_stream(client: openai.OpenAI, fault: str) -> None:
     seen: list[Any] = []
     stream = client.chat.completions.create(model=MODEL, messages=ask(f"[[n=50]][[gap=0.1]] [[{fault}]]"), stream=True)
     with stream, pytest.raises(openai.APIError):
@@ -251,7 +249,7 @@ def test_an_error_in_the_middle_of_a_stream_is_raised(client: openai.OpenAI, fau
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v1/chat", "/chat"])
-def test_the_models_can_be_listed(gateway: GatewayProcess, path: str) -> None:
+def test_list_models(gateway: GatewayProcess, path: str) -> None:
     there = {**options(gateway), "base_url": gateway.base_url + path}
     with openai.OpenAI(**there) as client:
         assert MODEL.removesuffix("-20251001") in " ".join(model.id for model in client.models.list())

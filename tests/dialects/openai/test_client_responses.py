@@ -32,7 +32,7 @@ def mark() -> str:
     return f"mark-{secrets.token_hex(8)}"
 
 
-def test_a_plain_answer(client: openai.OpenAI) -> None:
+def test_return_plain_answer(client: openai.OpenAI) -> None:
     response = client.responses.create(
         model=MODEL, instructions="be brief", input="[[say=Hello there]][[in=9]][[out=3]]"
     )
@@ -54,7 +54,7 @@ def test_streamed_events_end_with_the_whole_response(client: openai.OpenAI) -> N
     assert text.split() == [f"tok{number}" for number in range(10)]
 
 
-async def test_the_asynchronous_client_streamed_and_not(async_client: openai.AsyncOpenAI) -> None:
+async def test_answer_async_client_streamed_and_plain(async_client: openai.AsyncOpenAI) -> None:
     whole = await async_client.responses.create(model=MODEL, input="[[say=whole]]")
     async with async_client.responses.stream(model=MODEL, input="[[say=in pieces]]") as stream:
         streamed = await stream.get_final_response()
@@ -63,7 +63,7 @@ async def test_the_asynchronous_client_streamed_and_not(async_client: openai.Asy
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_helpers_get_an_instance_of_their_model(client: openai.OpenAI, stream: bool) -> None:
+def test_give_helpers_instance_of_their_model(client: openai.OpenAI, stream: bool) -> None:
     asked: Any = {"model": MODEL, "input": '[[say={"a": 3, "terms": ["1"]}]]', "text_format": Sum}
     if stream:
         with client.responses.stream(**asked) as events:
@@ -73,7 +73,7 @@ def test_the_helpers_get_an_instance_of_their_model(client: openai.OpenAI, strea
     assert parsed == Sum(a=3, terms=["1"])
 
 
-def test_a_tool_loop_with_two_parallel_calls(client: openai.OpenAI, stand_in: StandInProcess, mark: str) -> None:
+def test_complete_tool_loop_with_two_parallel_calls(client: openai.OpenAI, stand_in: StandInProcess, mark: str) -> None:
     calls = '[[tool=get_weather:{"city":"Rome"}]][[tool=get_weather:{"city":"Oslo"}]]'
     items: list[Any] = [{"role": "user", "content": f"{mark} {calls}"}]
     with client.responses.stream(model=MODEL, input=items, tools=[WEATHER]) as stream:
@@ -114,7 +114,7 @@ def test_thinking_is_carried_by_the_client_from_turn_to_turn(
     assert sent["messages"][1]["content"][0]["thinking"] == "Hm."
 
 
-def test_an_image_reaches_the_upstream(client: openai.OpenAI, stand_in: StandInProcess, mark: str) -> None:
+def test_send_image_upstream(client: openai.OpenAI, stand_in: StandInProcess, mark: str) -> None:
     parts: Any = [
         {"type": "input_text", "text": mark},
         {"type": "input_image", "image_url": PNG, "detail": "auto"},
@@ -123,7 +123,7 @@ def test_an_image_reaches_the_upstream(client: openai.OpenAI, stand_in: StandInP
     assert stand_in.only(mark).body["messages"][0]["content"][1]["source"]["media_type"] == "image/png"
 
 
-def test_an_answer_that_was_cut_short_is_incomplete(client: openai.OpenAI) -> None:
+def test_mark_truncated_answer_incomplete(client: openai.OpenAI) -> None:
     response = client.responses.create(model=MODEL, input="[[say=x]][[stop=max_tokens]]")
     assert response.status == "incomplete"
     assert response.incomplete_details is not None
@@ -136,7 +136,7 @@ def test_reject_store_dependent_field_by_name(client: openai.OpenAI) -> None:
     assert caught.value.param == "previous_response_id"
 
 
-def test_an_upstreams_error_is_the_clients_exception(client: openai.OpenAI) -> None:
+def test_raise_clients_exception_for_upstream_error(client: openai.OpenAI) -> None:
     with pytest.raises(openai.RateLimitError):
         client.responses.create(model=MODEL, input="[[status=429]]")
 

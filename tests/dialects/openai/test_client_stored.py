@@ -51,7 +51,7 @@ def test_continue_response_from_previous_one_with_forks(keeping: openai.OpenAI, 
     ]
 
 
-def test_a_tool_loop_needs_to_send_the_results_alone(keeping: openai.OpenAI) -> None:
+def test_continue_tool_loop_with_results_alone(keeping: openai.OpenAI) -> None:
     asked: Any = {"model": MODEL, "tools": [WEATHER]}
     with keeping.responses.stream(input="[[tool=get_weather:{}]]", **asked) as stream:
         first = stream.get_final_response()
@@ -70,7 +70,7 @@ def as_sent(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_stored_response_is_fetched_as_it_was_and_deleted(keeping: openai.OpenAI, streamed: bool) -> None:
+def test_retrieve_and_delete_stored_response(keeping: openai.OpenAI, streamed: bool) -> None:
     asked: Any = {"model": MODEL, "tools": [WEATHER], "instructions": "Be brief.", "metadata": {"ticket": "7"}}
     asked["input"] = "[[think=let me see]] [[say=it is 5]] [[tool=get_weather:{}]] [[in=7]] [[out=9]]"
     if streamed:

@@ -39,12 +39,12 @@ SEEN = {
 
 
 @pytest.mark.parametrize("kind", FailureKind)
-def test_every_kind_has_a_status_a_type_and_a_code(kind: FailureKind) -> None:
+def test_give_every_kind_status_type_and_code(kind: FailureKind) -> None:
     seen = failure(ProxyError(kind, "x"))
     assert (seen.status, seen.type, seen.code) == SEEN[kind]
 
 
-def test_an_unknown_model_has_the_code_that_clients_look_for() -> None:
+def test_give_unknown_model_the_code_clients_look_for() -> None:
     assert failure(ProxyError(FailureKind.NOT_FOUND, "x", param="model")).code == "model_not_found"
 
 
@@ -59,15 +59,13 @@ def test_an_unknown_model_has_the_code_that_clients_look_for() -> None:
         (418, "teapot_error", "short and stout", None),
     ],
 )
-def test_an_upstreams_error_keeps_its_status_type_and_message(
-    status: int, kind: str, message: str, code: str | None
-) -> None:
+def test_keep_status_type_and_message_of_upstream_error(status: int, kind: str, message: str, code: str | None) -> None:
     error = ProxyError(FailureKind.UPSTREAM_ERROR, message, upstream=UpstreamError(status=status, type=kind))
     assert failure(error).status == status
     assert error_object(error) == {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
-def test_the_response_holds_the_object_and_when_to_come_again() -> None:
+def test_return_error_object_and_retry_after() -> None:
     error = ProxyError(FailureKind.INVALID_REQUEST, "n: wrong", param="n", retry_after_s=0.2)
     response = error_response(error)
     body: Any = json.loads(response.content)
@@ -77,6 +75,6 @@ def test_the_response_holds_the_object_and_when_to_come_again() -> None:
     assert "Retry-After" not in error_response(ProxyError(FailureKind.INTERNAL, "x"))
 
 
-def test_a_missing_key_is_told_in_this_apis_terms() -> None:
+def test_report_missing_key_in_openai_shape() -> None:
     message = error_object(ProxyError(FailureKind.UNAUTHENTICATED, "x-api-key header is required"))["error"]["message"]
     assert "Authorization: Bearer" in message

@@ -53,7 +53,7 @@ def test_defaults_and_nulls_need_no_word_in_strict_mode_either(body: dict[str, A
     assert chat(body, strict=True).ignored == ()
 
 
-def test_each_is_named_once_and_no_more_than_a_header_can_hold() -> None:
+def test_name_each_field_once_within_header_limit() -> None:
     names = {"name": "ann"}
     assert chat({"messages": [{**user("a"), **names}, {**user("b"), **names}]}).ignored == ("messages.name",)
     said = chat({f"field_{number}": 1 for number in range(MAX_NAMED + 5)}).ignored
@@ -61,6 +61,6 @@ def test_each_is_named_once_and_no_more_than_a_header_can_hold() -> None:
     assert said[-1] == "and 5 more"
 
 
-def test_a_refusal_in_strict_mode_tells_why() -> None:
+def test_give_reason_for_rejection_in_strict_mode() -> None:
     with pytest.raises(ProxyError, match="seed: not supported, and the gateway is in strict mode"):
         chat({"seed": 1}, strict=True)

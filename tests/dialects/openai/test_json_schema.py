@@ -51,7 +51,7 @@ def test_describe_unsupported_constraints_in_description() -> None:
     }
 
 
-def test_one_of_is_any_of_and_comments_are_left_out() -> None:
+def test_turn_one_of_into_any_of_without_comments() -> None:
     schema = {"$schema": "x", "oneOf": [{"const": 1}, {"type": "null"}], "examples": [1]}
     assert strict(schema) == {"anyOf": [{"const": 1}, {"type": "null"}]}
 
@@ -130,6 +130,6 @@ def test_support_pydantic_schemas_of_openai_package() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["type", "anyOf", "items", "properties", "enum", "$ref", "format"]), JSON))
-def test_no_schema_makes_it_fail_in_another_way(schema: dict[str, Any]) -> None:
+def test_raise_only_no_strict_form_error(schema: dict[str, Any]) -> None:
     with contextlib.suppress(NoStrictFormError):
         assert isinstance(strict(schema), dict)

@@ -7,7 +7,7 @@ import pytest
 from tests.dialects.openai.support import PDF, PNG, call, chat, tool_turn, user
 
 
-def test_a_plain_conversation_keeps_its_words_and_order() -> None:
+def test_keep_words_and_order_of_plain_conversation() -> None:
     translated = chat(
         {
             "messages": [
@@ -150,7 +150,7 @@ def test_consecutive_tool_messages_become_one_user_message() -> None:
     ]
 
 
-def test_a_tool_may_return_images() -> None:
+def test_accept_images_from_tool() -> None:
     parts = [{"type": "text", "text": "here"}, {"type": "image_url", "image_url": {"url": PNG}}]
     result = chat({"messages": tool_turn(("call_1", parts))}).body["messages"][-1]["content"][0]
     assert [block["type"] for block in result["content"]] == ["text", "image"]

@@ -77,7 +77,7 @@ def test_service_tiers_have_equivalents(tier: str, sent: str) -> None:
         ({"user": "u-17", "metadata": {"user_id": "m-17"}}, "u-17"),
     ],
 )
-def test_the_user_becomes_the_user_id(given: dict[str, Any], user_id: str) -> None:
+def test_send_user_as_user_id(given: dict[str, Any], user_id: str) -> None:
     assert chat(given).body["metadata"] == {"user_id": user_id}
 
 

@@ -19,7 +19,7 @@ def asked(model: str, **body: Any) -> tuple[Any, Any, tuple[str, ...]]:
 
 @pytest.mark.parametrize("effort", BUDGET_TOKENS)
 @pytest.mark.parametrize("max_tokens", [None, 2100, 5000, 20_000])
-def test_an_effort_is_a_budget_that_leaves_room_for_the_answer(effort: str, max_tokens: int | None) -> None:
+def test_leave_room_for_answer_in_budget_of_effort(effort: str, max_tokens: int | None) -> None:
     thinking, sent_effort, said = asked(BUDGET_MODEL, reasoning_effort=effort, max_tokens=max_tokens)
     room = max_tokens or MAX_OUTPUT_TOKENS
     assert thinking["type"] == "enabled"
@@ -51,7 +51,7 @@ def test_without_room_there_is_no_thinking_and_that_is_said() -> None:
         ("claude-opus-5-5", "none", (None, "low", ("reasoning_effort (this model always thinks: sent as low)",))),
     ],
 )
-def test_an_effort_takes_the_form_that_the_model_knows(model: str, effort: str, expected: object) -> None:
+def test_send_effort_in_the_models_form(model: str, effort: str, expected: object) -> None:
     assert asked(model, reasoning_effort=effort) == expected
 
 

@@ -94,18 +94,18 @@ def file(**given: str) -> dict[str, Any]:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_field_at_fault_is_named(param: str, body: dict[str, Any]) -> None:
+def test_name_wrong_field(param: str, body: dict[str, Any]) -> None:
     assert refusal(body).param == param
 
 
 @pytest.mark.parametrize("body", [None, [], "text", 3])
-def test_a_body_that_is_no_object_is_refused(body: object) -> None:
+def test_reject_body_that_is_no_object(body: object) -> None:
     with pytest.raises(ProxyError) as caught:
         read_chat(body)
     assert caught.value.param == "body"
 
 
-def test_the_model_is_required_and_not_empty() -> None:
+def test_require_model_that_is_not_empty() -> None:
     bodies: list[dict[str, Any]] = [{"messages": []}, {"messages": [], "model": ""}]
     for body in bodies:
         with pytest.raises(ProxyError) as caught:

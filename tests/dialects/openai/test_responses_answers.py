@@ -51,14 +51,14 @@ def test_emit_text_events_in_documented_order() -> None:
     }
 
 
-def test_every_event_has_its_name() -> None:
+def test_name_every_event() -> None:
     encoder = ResponsesStream(responses({}).reply, created=7)
     stream = encoder.encode(answer(TEXT)) + encoder.finish()
     names = [line.removeprefix(b"event: ").decode() for line in stream.split(b"\n") if line.startswith(b"event: ")]
     assert names == [payload["type"] for payload in payloads(stream)]
 
 
-def test_a_whole_answer_is_a_response_object() -> None:
+def test_return_whole_answer_as_response_object() -> None:
     response = plain(answer(TEXT, service_tier="standard"), instructions="be brief")
     assert (response["id"], response["object"], response["status"]) == ("resp_01Abc", "response", "completed")
     assert (response["model"], response["created_at"], response["service_tier"]) == (MODEL, 7, "default")
@@ -81,7 +81,7 @@ def test_a_whole_answer_is_a_response_object() -> None:
     }
 
 
-def test_a_call_without_arguments_has_an_empty_object() -> None:
+def test_give_call_without_arguments_an_empty_object() -> None:
     events = streamed(answer(CALL, stop_reason="tool_use"))
     assert [event["arguments"] for event in events if event["type"].endswith("arguments.done")] == ["{}"]
     assert plain(answer(CALL, stop_reason="tool_use"))["output"] == [
@@ -117,14 +117,14 @@ def test_summarise_or_seal_thinking_as_requested() -> None:
         ("refusal", "content_filter"),
     ],
 )
-def test_an_answer_that_was_cut_short_is_incomplete(stop_reason: str, reason: str) -> None:
+def test_mark_truncated_answer_incomplete(stop_reason: str, reason: str) -> None:
     events = answer(TEXT, stop_reason=stop_reason)
     assert streamed(events)[-1]["type"] == "response.incomplete"
     assert plain(events)["status"] == "incomplete"
     assert plain(events)["incomplete_details"] == {"reason": reason}
 
 
-def test_a_refusal_is_a_part_of_its_own() -> None:
+def test_return_refusal_as_its_own_part() -> None:
     events = answer(TEXT, stop_reason="refusal")
     assert plain(events)["output"][-1]["content"] == [{"type": "refusal", "refusal": "No, sorry."}]
     assert "response.refusal.done" in [event["type"] for event in streamed(events)]
@@ -150,10 +150,10 @@ def test_fail_response_and_raise_on_error_in_stream(kind: FailureKind, code: str
     assert [failed["sequence_number"], error["sequence_number"]] == [len(before), len(before) + 1]
 
 
-def test_an_error_before_the_first_event_is_told_alone() -> None:
+def test_send_only_error_before_first_event() -> None:
     data = ResponsesStream(responses({}).reply, created=7).failure(ProxyError(FailureKind.STALL, "x"))
     assert [payload["type"] for payload in payloads(data)] == ["error"]
 
 
-def test_a_sign_of_life_is_a_comment() -> None:
+def test_send_ping_as_comment() -> None:
     assert ResponsesStream(responses({}).reply, created=7).ping() == b": ping\n\n"

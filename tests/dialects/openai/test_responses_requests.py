@@ -100,7 +100,7 @@ def test_reasoning_is_asked_for_and_shown_as_a_summary() -> None:
     assert translated.reply.reasoning
 
 
-def test_a_tool_loop_without_its_thinking_goes_on_without() -> None:
+def test_continue_tool_loop_without_its_thinking() -> None:
     question = {"role": "user", "content": "hi"}
     thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": encode_thinking(THOUGHT)}
     body = {"reasoning": {"effort": "low"}}
@@ -165,11 +165,11 @@ def test_name_ignored_parameter_and_reject_in_strict_mode(body: dict[str, Any], 
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_field_at_fault_is_named(param: str, body: dict[str, Any]) -> None:
+def test_name_wrong_field(param: str, body: dict[str, Any]) -> None:
     assert refusal(body).param == param
 
 
-def test_the_answer_repeats_what_was_asked() -> None:
+def test_repeat_request_fields_in_answer() -> None:
     echo = responses({"metadata": {"user_id": "u"}, "tools": [FUNCTION], "temperature": 0.5, "user": "u"}).reply.echo
     assert echo["metadata"] == {"user_id": "u"}
     assert echo["tools"] == [FUNCTION]
@@ -196,7 +196,7 @@ def test_continue_kept_conversation_with_tool_results() -> None:
     )
 
 
-def test_an_answer_that_a_tool_carried_is_text_in_what_follows() -> None:
+def test_turn_answer_of_tool_into_text_of_history() -> None:
     carried: dict[str, Any] = {"type": "tool_use", "id": "toolu_1", "name": "json_answer", "input": {"a": 1}}
     history: list[dict[str, Any]] = [{"role": "user", "content": "a?"}, {"role": "assistant", "content": [carried]}]
     messages = responses({"input": "and b?"}, stored=StoredHistory(response_id="resp_2", history=history)).body[

@@ -26,14 +26,14 @@ def asked(answer: dict[str, Any], model: str = CURRENT, **body: Any) -> Any:
 
 
 @pytest.mark.parametrize("model", [CURRENT, UNFORCED])
-def test_a_schema_is_an_output_format(model: str) -> None:
+def test_turn_schema_into_output_format(model: str) -> None:
     translated = asked(schema(CLOSED), model)
     assert translated.body["output_config"] == {"format": {"type": "json_schema", "schema": CLOSED}}
     assert "tools" not in translated.body
     assert translated.ignored == ()
 
 
-def test_a_format_stands_beside_an_effort_and_tools() -> None:
+def test_combine_format_with_effort_and_tools() -> None:
     body = asked(schema(CLOSED), "claude-opus-4-6", reasoning_effort="low", tools=[function("f")]).body
     assert body["output_config"]["effort"] == "low"
     assert body["output_config"]["format"]["schema"] == CLOSED
@@ -91,7 +91,7 @@ def test_thinking_by_budget_leaves_no_forced_tool() -> None:
     assert translated.ignored == ("response_format (requested in the prompt, not enforced)",)
 
 
-def test_only_an_object_can_be_the_arguments_of_a_tool() -> None:
+def test_reject_answer_schema_that_is_no_object() -> None:
     assert refusal({"response_format": schema({"type": "array"})}, model=OLD).param == (
         "response_format.json_schema.schema.type"
     )

@@ -35,7 +35,7 @@ def test_functions_are_tools_with_an_input_schema() -> None:
         ({"type": "function", "function": {"name": "g"}}, {"type": "tool", "name": "g"}),
     ],
 )
-def test_the_choice_has_an_equivalent(choice: object, sent: object) -> None:
+def test_translate_tool_choice(choice: object, sent: object) -> None:
     assert chat({"tools": TOOLS, "tool_choice": choice}).body.get("tool_choice") == sent
 
 
@@ -97,7 +97,7 @@ def test_report_unforced_tool_where_unsupported(model: str, schema: dict[str, An
     assert translated.ignored == (said,)
 
 
-def test_no_more_tools_are_strict_than_the_api_allows() -> None:
+def test_limit_strict_tools_to_number_of_api() -> None:
     tools = [function(f"f{number}", CITY, strict=True) for number in range(MAX_STRICT_TOOLS + 1)]
     translated = chat({"tools": tools})
     assert sum("strict" in tool for tool in translated.body["tools"]) == MAX_STRICT_TOOLS
@@ -112,6 +112,6 @@ def test_call_legacy_functions_one_at_a_time() -> None:
     assert chat({"functions": [{"name": "f"}], "function_call": "none"}).body["tool_choice"] == {"type": "none"}
 
 
-def test_a_cache_mark_on_a_tool_passes() -> None:
+def test_pass_cache_mark_of_tool() -> None:
     tool = {**function("f"), "cache_control": {"type": "ephemeral"}}
     assert chat({"tools": [tool]}).body["tools"][0]["cache_control"] == {"type": "ephemeral"}

@@ -61,7 +61,7 @@ def as_values(error: ProxyError | None) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize(("text", "message"), FRAMED)
-def test_the_frame_around_the_upstreams_message_is_taken_off(text: str, message: str) -> None:
+def test_remove_frame_around_upstreams_message(text: str, message: str) -> None:
     assert framed_message(text) == message
 
 
@@ -116,13 +116,13 @@ def test_stderr_of_another_status_is_not_about_this_turn() -> None:
         (529, "overloaded_error"),
     ],
 )
-def test_a_status_without_a_type_gets_the_documented_one(status: int, kind: str) -> None:
+def test_give_status_without_type_the_documented_one(status: int, kind: str) -> None:
     error = failure_of(result(api_error_status=status, result="API Error: boom"), None, model="m")
 
     assert as_values(error) == as_values(upstream(status, kind, "boom"))
 
 
-def test_an_error_that_says_nothing_is_called_by_its_type() -> None:
+def test_name_error_without_message_by_its_type() -> None:
     error = failure_of(result(api_error_status=500, api_error_type="api_error", result=""), None, model="m")
 
     assert error.message == "api_error"
@@ -200,7 +200,7 @@ def test_tell_a_request_that_was_never_sent_by_its_line(said: str, kind: Failure
     assert failure_of(result(result=f"API Error: {said}"), exact, model="m") is exact
 
 
-def test_a_lost_connection_has_been_asked() -> None:
+def test_count_lost_connection_as_sent() -> None:
     assert error_in("[ERROR] API error (attempt 1/1): undefined Connection error.") is None
 
 
@@ -217,7 +217,7 @@ def test_read_a_line_that_was_cut(order: tuple[str, str]) -> None:
     assert len(error.message) < 16_100
 
 
-def test_a_long_page_keeps_its_status() -> None:
+def test_keep_status_of_long_page() -> None:
     error = error_in("[ERROR] API error (attempt 1/1): 502 502 <html>" + "x" * 60_000, cut=True)
 
     assert error is not None

@@ -57,21 +57,21 @@ def test_everything_that_a_worker_writes_lies_in_its_own_folder(tmp_path: Path, 
     assert list(folder.cwd.iterdir()) == []
 
 
-def test_the_clis_own_clocks_never_strike_before_the_gateways(tmp_path: Path, folder: WorkerFolder) -> None:
+def test_set_cli_timeouts_above_gateways(tmp_path: Path, folder: WorkerFolder) -> None:
     environment = spec(tmp_path).environment(folder, {})
 
     assert int(environment["API_TIMEOUT_MS"]) >= 3_600_000
     assert int(environment["CLAUDE_STREAM_IDLE_TIMEOUT_MS"]) > 400_000
 
 
-def test_no_secret_is_on_the_command_line_or_in_the_repr(tmp_path: Path) -> None:
+def test_keep_secrets_out_of_command_line_and_repr(tmp_path: Path) -> None:
     launch = spec(tmp_path, ANTHROPIC_API_KEY="sk-upstream")
 
     assert "sk-upstream" not in " ".join(launch.command())
     assert "sk-upstream" not in repr(launch)
 
 
-def test_the_bundled_cli_is_there_and_can_be_run() -> None:
+def test_find_bundled_cli_that_runs() -> None:
     assert os.access(bundled_cli(), os.X_OK)
 
 
@@ -84,7 +84,7 @@ def test_create_private_worker_folder_and_remove_it_all(folder: WorkerFolder) ->
     assert not folder.path.exists()
 
 
-def test_the_sweep_takes_the_folders_of_dead_servers_alone(tmp_path: Path, folder: WorkerFolder) -> None:
+def test_sweep_only_folders_of_dead_servers(tmp_path: Path, folder: WorkerFolder) -> None:
     dead = tmp_path / "4194305-abc"  # above the kernel's highest process id
     (dead / "tmp").mkdir(parents=True)
     other = tmp_path / "not-ours"

@@ -32,7 +32,7 @@ async def test_messages_come_out_together_and_in_order() -> None:
     assert await message_buffer.take() == [event(1), event(2), event(3)]
 
 
-async def test_a_taker_waits_for_the_first_message() -> None:
+async def test_wait_for_first_message() -> None:
     message_buffer = MessageBuffer(limit_bytes=100)
     taking = asyncio.create_task(message_buffer.take())
     assert await is_waiting(taking)
@@ -43,7 +43,7 @@ async def test_a_taker_waits_for_the_first_message() -> None:
         assert await taking == [event(1)]
 
 
-async def test_the_reader_waits_while_more_than_the_limit_lies_there() -> None:
+async def test_pause_reader_over_limit() -> None:
     message_buffer = MessageBuffer(limit_bytes=100)
     await message_buffer.put([event(1)], 100)
     putting = asyncio.create_task(message_buffer.put([event(2)], 1))
@@ -55,7 +55,7 @@ async def test_the_reader_waits_while_more_than_the_limit_lies_there() -> None:
         await putting
 
 
-async def test_a_wake_gives_an_empty_handful() -> None:
+async def test_return_nothing_after_wake() -> None:
     message_buffer = MessageBuffer(limit_bytes=100)
     taking = asyncio.create_task(message_buffer.take())
     assert await is_waiting(taking)
@@ -77,7 +77,7 @@ async def test_after_the_end_what_is_left_comes_out_and_then_none() -> None:
     assert await message_buffer.take() is None
 
 
-async def test_a_taker_that_waits_hears_of_the_end() -> None:
+async def test_tell_waiting_taker_of_end() -> None:
     message_buffer = MessageBuffer(limit_bytes=100)
     taking = asyncio.create_task(message_buffer.take())
     assert await is_waiting(taking)
@@ -89,7 +89,7 @@ async def test_a_taker_that_waits_hears_of_the_end() -> None:
 
 
 @pytest.mark.parametrize("end", [MessageBuffer.discard, MessageBuffer.close])
-async def test_a_reader_that_waits_goes_on_when_nobody_takes_any_more(end: Any) -> None:
+async def test_release_waiting_reader_when_abandoned(end: Any) -> None:
     message_buffer = MessageBuffer(limit_bytes=100)
     putting = asyncio.create_task(message_buffer.put([event(1)], 1000))
     assert await is_waiting(putting)

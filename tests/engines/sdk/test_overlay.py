@@ -58,7 +58,7 @@ def test_without_a_system_prompt_the_identity_line_stands_alone(system: object) 
     assert overlay({})["system"] == [IDENTITY_BLOCK]
 
 
-def test_a_system_text_becomes_a_block_after_the_identity_line() -> None:
+def test_put_system_text_after_identity_line() -> None:
     assert overlay({"system": "Be brief."})["system"] == [IDENTITY_BLOCK, {"type": "text", "text": "Be brief."}]
 
 
@@ -105,7 +105,7 @@ def test_send_client_metadata_or_none_instead_of_device_id() -> None:
 
 
 @given(body=bodies)
-def test_a_turn_is_two_lines_whatever_is_in_the_body(body: dict[str, Any]) -> None:
+def test_write_turn_as_two_lines_for_any_body(body: dict[str, Any]) -> None:
     body["text"] = "a\nb\r\n\u2028\x85"
 
     lines = turn_lines(overlay(body), headers=HEADERS, control_id="c", message_uuid="u").split(b"\n")

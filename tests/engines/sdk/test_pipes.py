@@ -22,7 +22,7 @@ def test_lines_are_what_split_gives(chunks: list[bytes]) -> None:
     assert found == [line.decode(errors="replace") for line in ended if line]
 
 
-def test_a_line_keeps_its_start_alone() -> None:
+def test_keep_only_start_of_line() -> None:
     lines = Lines()
     assert lines.feed(b"a" * LINE_BYTES + b"b") == []
     assert lines.long is None

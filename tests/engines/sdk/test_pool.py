@@ -70,9 +70,7 @@ def fake_cli(script: Callable[[str], Path], behaviour: str) -> Path:
 class TestReal:
     """Tests with the bundled CLI."""
 
-    async def test_a_successor_is_ready_before_a_worn_out_worker_goes(
-        self, stand_in: StandInProcess, tmp_path: Path
-    ) -> None:
+    async def test_start_successor_before_worn_out_worker_ends(self, stand_in: StandInProcess, tmp_path: Path) -> None:
         pool = pool_in(tmp_path, upstream=stand_in.base_url, max_busy=1, spares=1, max_turns=3)
         async with opened(pool):
             assert await pool.warm()
@@ -142,7 +140,7 @@ class TestReal:
 class TestScripted:
     """Tests with executables that start quickly, or behave as the bundled CLI never does."""
 
-    async def test_an_idle_worker_that_dies_is_replaced(self, tmp_path: Path, script: Callable[[str], Path]) -> None:
+    async def test_replace_idle_worker_that_dies(self, tmp_path: Path, script: Callable[[str], Path]) -> None:
         cli = fake_cli(script, "good")
         async with opened(pool_in(tmp_path, upstream=NOWHERE, cli=cli)) as pool:
             assert await pool.warm()
@@ -166,9 +164,7 @@ class TestScripted:
             await eventually_async(lambda: set(states(pool)) == {"idle"}, within_s=SOON_S)
             assert len(pool.snapshot()) <= 7
 
-    async def test_an_operators_retire_replaces_an_idle_worker(
-        self, tmp_path: Path, script: Callable[[str], Path]
-    ) -> None:
+    async def test_replace_idle_worker_on_operators_retire(self, tmp_path: Path, script: Callable[[str], Path]) -> None:
         cli = fake_cli(script, "good")
         async with opened(pool_in(tmp_path, upstream=NOWHERE, cli=cli)) as pool:
             assert await pool.warm()
@@ -180,7 +176,7 @@ class TestScripted:
             assert (await play(pool, engine_request("hi"))).pid != worker.pid
             assert not pool.retire("unknown")
 
-    async def test_an_operators_retire_lets_a_busy_worker_finish(
+    async def test_let_busy_worker_finish_on_operators_retire(
         self, tmp_path: Path, script: Callable[[str], Path]
     ) -> None:
         cli = fake_cli(script, "good")
@@ -206,7 +202,7 @@ class TestScripted:
             assert refused.value.kind is FailureKind.WORKER_UNAVAILABLE
             assert pool.start_failures >= 1
 
-    async def test_a_state_folder_that_cannot_be_written_is_no_crash(self, tmp_path: Path) -> None:
+    async def test_survive_state_folder_that_cannot_be_written(self, tmp_path: Path) -> None:
         blocked = tmp_path / "file"
         blocked.write_text("")
         async with opened(pool_in(blocked, upstream=NOWHERE)) as pool:
@@ -215,7 +211,7 @@ class TestScripted:
 
             assert refused.value.kind is FailureKind.WORKER_UNAVAILABLE
 
-    async def test_a_pool_that_could_not_start_tries_again_by_itself(
+    async def test_retry_start_of_pool_by_itself(
         self, tmp_path: Path, script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(pool_module, "_RESTART_PAUSE_S", 0.05)
@@ -228,7 +224,7 @@ class TestScripted:
             await eventually_async(lambda: pool.ready, within_s=SOON_S)
 
     @pytest.mark.fault("The CLI", "starts and never answers", trace="worker_unavailable", after="killed")
-    async def test_a_cli_that_never_answers_is_given_up_and_killed(
+    async def test_kill_cli_that_never_answers(
         self, tmp_path: Path, script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(worker_module, "START_TIMEOUT_S", 0.3)
@@ -248,7 +244,7 @@ class TestScripted:
             ("does-not-rewind", None),
         ],
     )
-    async def test_a_worker_that_cannot_be_trusted_is_ended_and_replaced(
+    async def test_replace_worker_that_cannot_be_trusted(
         self, tmp_path: Path, script: Callable[[str], Path], behaviour: str, act: str | None
     ) -> None:
         cli = fake_cli(script, behaviour)
@@ -277,9 +273,7 @@ class TestScripted:
             assert isinstance(turn.outcome, Broken)
             assert turn.outcome.error.kind is FailureKind.WORKER_DIED
 
-    async def test_a_worker_above_the_memory_limit_is_replaced(
-        self, tmp_path: Path, script: Callable[[str], Path]
-    ) -> None:
+    async def test_replace_worker_above_memory_limit(self, tmp_path: Path, script: Callable[[str], Path]) -> None:
         cli = fake_cli(script, "good")
         async with opened(pool_in(tmp_path, upstream=NOWHERE, cli=cli, max_rss_bytes=1)) as pool:
             first = (await play(pool, engine_request("hi"))).pid
@@ -325,6 +319,6 @@ class TestScripted:
             assert (await play(pool, engine_request("hi"))).text == "hello"
 
 
-def test_no_test_has_left_a_fake_cli_behind() -> None:
+def test_leave_no_fake_cli_behind() -> None:
     mine = psutil.Process().children(recursive=True)
     assert not [process for process in mine if FAKE_CLI.name in " ".join(process.cmdline())]

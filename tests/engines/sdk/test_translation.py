@@ -63,7 +63,7 @@ def feed(translation: Translation, lines: Iterable[JsonObject]) -> list[StreamEv
     message=messages(),
     asides=st.lists(st.tuples(st.integers(min_value=0, max_value=60), st.sampled_from(ASIDES)), max_size=6),
 )
-def test_the_events_of_a_complete_message_are_the_upstreams_own(
+def test_pass_upstreams_own_events_of_complete_message(
     message: JsonObject, asides: list[tuple[int, JsonObject]]
 ) -> None:
     events = stream_of(message)
@@ -79,7 +79,7 @@ def test_the_events_of_a_complete_message_are_the_upstreams_own(
 
 
 @given(message=messages())
-def test_the_end_of_a_message_is_held_back_until_the_result(message: JsonObject) -> None:
+def test_hold_message_end_until_result(message: JsonObject) -> None:
     translation = Translation(model="m")
 
     early = feed(translation, map(as_line, stream_of(message)))
@@ -89,14 +89,14 @@ def test_the_end_of_a_message_is_held_back_until_the_result(message: JsonObject)
     assert [event["type"] for event in translation.feed(GOOD_RESULT)] == ["message_delta", "message_stop"]
 
 
-def test_all_other_events_go_on_at_once() -> None:
+def test_pass_all_other_events_at_once() -> None:
     translation = Translation(model="m")
     events = stream_of(answer())
 
     assert [translation.feed(as_line(event)) for event in events[:-2]] == [[event] for event in events[:-2]]
 
 
-def test_a_second_message_ends_the_turn_with_the_first() -> None:
+def test_end_turn_with_first_of_two_messages() -> None:
     translation = Translation(model="m")
     events = stream_of(answer("max_tokens"))
 
@@ -145,7 +145,7 @@ def test_hide_synthetic_end_of_broken_stream() -> None:
     assert translation.outcome.usage.input_tokens == 11
 
 
-def test_an_upstream_error_before_the_first_event_is_the_outcome() -> None:
+def test_return_upstream_error_before_first_event() -> None:
     exact = ProxyError(FailureKind.UPSTREAM_ERROR, "no", upstream=UpstreamError(status=400, type="invalid"))
     translation = Translation(model="m")
 
@@ -179,7 +179,7 @@ def test_usage_is_the_last_that_the_upstream_said_of_each_count() -> None:
     assert translation.usage() == replace(counts, service_tier="standard", server_tools=(("web_search_requests", 1),))
 
 
-def test_a_turn_that_was_stopped_keeps_what_was_counted() -> None:
+def test_keep_counts_of_stopped_turn() -> None:
     translation = Translation(model="m")
     feed(translation, map(as_line, stream_of(answer())[:3]))
 

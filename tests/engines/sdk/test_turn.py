@@ -44,13 +44,13 @@ async def test_pass_upstream_events_and_count_them(pool: Pool) -> None:
     assert usage.cache_creation_input_tokens == 7
 
 
-async def test_a_long_answer_is_exact_to_the_character(pool: Pool) -> None:
+async def test_return_long_answer_exactly(pool: Pool) -> None:
     turn = await play(pool, engine_request("[[n=5000]]"))
 
     assert turn.text == "".join(f"tok{number} " for number in range(5000))
 
 
-async def test_a_delta_of_a_megabyte_is_one_event(pool: Pool) -> None:
+async def test_return_delta_of_a_megabyte_as_one_event(pool: Pool) -> None:
     turn = await play(pool, engine_request("[[huge=1000000]]"))
 
     assert turn.text == "x" * 1_000_000
@@ -83,7 +83,7 @@ async def test_idle_worker_keeps_nothing_of_its_last_turn(pool: Pool) -> None:
     assert kept() is None
 
 
-async def test_a_worker_answers_one_turn_after_the_other(pool: Pool, stand_in: StandInProcess) -> None:
+async def test_answer_turns_one_after_the_other(pool: Pool, stand_in: StandInProcess) -> None:
     sent = mark()
 
     turns = [await play(pool, engine_request(f"{sent} [[n=1]]")) for _ in range(10)]
@@ -122,7 +122,7 @@ async def test_report_upstream_error_and_keep_worker(
 
 
 @pytest.mark.parametrize("prompt", ["[[drop]]", "[[cut=2]]", "[[garbage=2]]"])
-async def test_a_broken_connection_is_not_an_answer(pool: Pool, prompt: str) -> None:
+async def test_reject_broken_connection_as_answer(pool: Pool, prompt: str) -> None:
     failed = await play(pool, engine_request(prompt))
 
     assert isinstance(failed.outcome, Broken)
@@ -161,7 +161,7 @@ async def test_close_upstream_call_on_stop_before_first_byte(pool: Pool, stand_i
     assert stand_in.ended(sent, within_s=FREE_WITHIN_S).closed_by_client
 
 
-async def test_a_stop_at_the_very_start_leaves_no_upstream_call_open(pool: Pool, stand_in: StandInProcess) -> None:
+async def test_close_upstream_call_on_stop_at_start(pool: Pool, stand_in: StandInProcess) -> None:
     sent = mark()
     answer = await pool.begin(engine_request(f"{sent} [[hang]]"))
 
@@ -175,7 +175,7 @@ async def test_a_stop_at_the_very_start_leaves_no_upstream_call_open(pool: Pool,
     assert after.text == "tok0 "
 
 
-async def test_a_stop_after_the_end_changes_nothing(pool: Pool) -> None:
+async def test_ignore_stop_after_end(pool: Pool) -> None:
     answer = await pool.begin(engine_request("[[n=1]]"))
     while await answer.next_batch() is not None:
         pass
@@ -234,7 +234,7 @@ async def test_hold_upstream_for_client_not_reading(pool: Pool) -> None:
     assert isinstance(rest.outcome, Completed)
 
 
-async def test_a_body_that_is_nested_deeply_reaches_the_upstream(pool: Pool, stand_in: StandInProcess) -> None:
+async def test_pass_deeply_nested_body(pool: Pool, stand_in: StandInProcess) -> None:
     sent, deep = mark(), {"leaf": 1}
     for _ in range(300):
         deep = {"d": deep}  # type: ignore[dict-item]  # nested as deep as it is meant to be

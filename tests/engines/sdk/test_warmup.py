@@ -14,7 +14,7 @@ from tests.support.stand_in import StandInProcess
 START_S = 20.0
 
 
-async def test_a_worker_rehearses_without_a_call_to_the_upstream(tmp_path: Path, stand_in: StandInProcess) -> None:
+async def test_warm_up_without_upstream_call(tmp_path: Path, stand_in: StandInProcess) -> None:
     before, sent = stand_in.mark(), mark()
     async with opened(pool_in(tmp_path, upstream=stand_in.base_url)) as pool:
         assert await pool.warm()
@@ -28,7 +28,7 @@ async def test_a_worker_rehearses_without_a_call_to_the_upstream(tmp_path: Path,
         assert "warm-up" not in only.raw.decode()
 
 
-async def test_a_worker_yields_to_the_server(tmp_path: Path, stand_in: StandInProcess) -> None:
+async def test_run_worker_at_lower_priority_than_server(tmp_path: Path, stand_in: StandInProcess) -> None:
     async with opened(pool_in(tmp_path, upstream=stand_in.base_url)) as pool:
         assert await pool.warm()
 
@@ -39,7 +39,7 @@ async def test_a_worker_yields_to_the_server(tmp_path: Path, stand_in: StandInPr
 
 
 @pytest.mark.parametrize("behaviour", ["dies-in-rehearsal", "keeps-rehearsal"])
-async def test_a_worker_whose_rehearsal_fails_is_not_used(tmp_path: Path, behaviour: str) -> None:
+async def test_discard_worker_whose_warm_up_fails(tmp_path: Path, behaviour: str) -> None:
     cli = tmp_path / "cli"
     cli.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FAKE_CLI}" {behaviour}\n')
     cli.chmod(0o755)

@@ -38,7 +38,7 @@ def fitting(events: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_stream_of_the_api_fits_and_so_does_what_is_new_in_it() -> None:
+def test_accept_api_stream_and_new_parts_of_it() -> None:
     new = [
         {"type": "message_hint", "hint": 1},
         {"type": "content_block_start", "index": 3, "content_block": {"type": "hologram", "light": {}}},

@@ -91,7 +91,7 @@ def test_interrupt_requests_of_unknown_processes_at_start() -> None:
     assert Trace.objects.filter(status="active").count() == len(kept)
 
 
-def test_one_that_was_taken_for_dead_comes_back_and_knows_it() -> None:
+def test_rejoin_after_being_taken_for_dead() -> None:
     a = make_registry("a", node="elsewhere")
     a.join()
     assert not a.heartbeat("", allow_eviction=True).disowned

@@ -12,7 +12,7 @@ from tests.observability.builders import Gateway
 from tests.support.waiting import eventually_async
 
 
-def test_the_last_two_minutes_are_remembered() -> None:
+def test_remember_last_two_minutes() -> None:
     history = LoadHistory()
     for number in range(STEPS + 5):
         history.record({"active": number, "waiting": 2 * number, "max": 4})
@@ -29,7 +29,7 @@ def test_sum_newest_values_of_several_processes() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_page_that_opens_is_told_what_was_before(tmp_path: Path) -> None:
+async def test_send_history_to_new_page(tmp_path: Path) -> None:
     service = Service(Gateway(), Config(log_dir=tmp_path, retention_days=30))
     await service.start()
     try:

@@ -137,7 +137,7 @@ def test_statistics_have_the_names_that_scripts_read(get: Callable[[str], Any], 
     assert found["traces"]["dropped"] == 0
 
 
-def test_an_active_request_has_the_names_that_scripts_read(get: Callable[[str], Any], service: Service) -> None:
+def test_name_fields_of_active_request_as_scripts_do(get: Callable[[str], Any], service: Service) -> None:
     trace_id = begin(service)
     found = get("/debug/active")
     (active,) = found["activeRequests"]
@@ -152,7 +152,7 @@ def test_an_active_request_has_the_names_that_scripts_read(get: Callable[[str], 
     assert get(f"/debug/traces/{trace_id}")["status"] == "active"
 
 
-def test_a_trace_has_the_names_that_scripts_read(get: Callable[[str], Any]) -> None:
+def test_name_fields_of_trace_as_scripts_do(get: Callable[[str], Any]) -> None:
     first = draft_of(make_turn(conversation_id="c"), course())
     second = draft_of(make_turn(at=1_790_000_100.0, conversation_id="c"), course(1_790_000_100.0))
     store(first, second)
@@ -264,7 +264,7 @@ def test_filters_narrow_the_list(get: Callable[[str], Any]) -> None:
     ["limit=x", "limit=-1", "cursor=nonsense", "since=yesterday", "since=1e400", "model=" + "x" * 201, "session=%00",
      "minDurationMs=1.5", "limit=9999999999999"],
 )  # fmt: skip
-def test_a_parameter_that_makes_no_sense_is_a_400_that_names_it(query: str, get: Callable[..., Any]) -> None:
+def test_answer_400_naming_invalid_parameter(query: str, get: Callable[..., Any]) -> None:
     assert query.split("=")[0] in get(f"/debug/traces?{query}", 400)["error"]
 
 
@@ -302,7 +302,7 @@ def test_logs_are_listed_and_their_ends_read(get: Callable[[str], Any], tmp_path
     ["../secret", "..%2f..%2fetc%2fpasswd", "%2e%2e/x", "/etc/passwd", "proxy-2026-01-02.log/../x", "secret.txt",
      "proxy-2026-01-02.log%00", "proxy-٢٠٢٦-01-02.log"],
 )  # fmt: skip
-def test_no_name_leads_out_of_the_folder_of_the_logs(name: str, get: Callable[..., Any], tmp_path: Path) -> None:
+def test_keep_names_within_log_folder(name: str, get: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("not a log")
 
     assert get(f"/debug/logs/{name}", 400)["error"] == "Not a log file name"
@@ -352,7 +352,7 @@ def test_cancelling_needs_the_right_to_change(gateway: Gateway, caller: Caller, 
     assert gateway.cancelled == ["req_1", "req_2"]
 
 
-def test_a_login_cancels_with_a_csrf_token_only(gateway: Gateway, caller: Caller, service: Service) -> None:
+def test_require_csrf_token_for_cancel_by_login(gateway: Gateway, caller: Caller, service: Service) -> None:
     gateway.cancellable = {"req_1"}
     caller.operator = Operator(name="staff", by="login", may_change=True)
     client = Client(enforce_csrf_checks=True)
@@ -389,7 +389,7 @@ def test_where_nobody_can_say_who_asks_another_try_may_help(
     assert (response.status_code, response["Retry-After"], response.json()) == (status, "2", {"error": "Not now."})
 
 
-def test_a_process_that_serves_nothing_says_so(client: Client, settings: Settings) -> None:
+def test_report_process_that_serves_nothing(client: Client, settings: Settings) -> None:
     settings.ALLOWED_HOSTS = ["testserver"]
 
     assert client.get("/debug/stats").status_code == 503
@@ -411,9 +411,7 @@ def test_a_process_that_serves_nothing_says_so(client: Client, settings: Setting
         ("/metrics", 1),
     ],
 )
-def test_each_answer_takes_a_fixed_number_of_queries(
-    address: str, count: int, service: Service, client: Client
-) -> None:
+def test_answer_with_fixed_number_of_queries(address: str, count: int, service: Service, client: Client) -> None:
     store(*(draft_of(make_turn(), [*opening(), failed()]) for _ in range(15)))
     with CaptureQueriesContext(connection) as captured:
         response: HttpResponse = client.get(address)  # type: ignore[assignment]
@@ -422,7 +420,7 @@ def test_each_answer_takes_a_fixed_number_of_queries(
     assert len(captured) == count
 
 
-def test_a_trace_with_a_session_takes_two_queries(service: Service, client: Client) -> None:
+def test_query_twice_for_trace_with_session(service: Service, client: Client) -> None:
     draft = draft_of(make_turn(conversation_id="c"), course())
     store(draft)
     with CaptureQueriesContext(connection) as captured:
@@ -432,5 +430,5 @@ def test_a_trace_with_a_session_takes_two_queries(service: Service, client: Clie
 
 
 @pytest.mark.parametrize("address", ["/debug/traces/a%00b", "/debug/errors/%00", "/debug/traces/" + "x" * 5_000])
-def test_an_id_that_no_database_takes_is_not_found(address: str, get: Callable[..., Any]) -> None:
+def test_answer_not_found_to_id_no_database_accepts(address: str, get: Callable[..., Any]) -> None:
     assert get(address, 404)["error"]

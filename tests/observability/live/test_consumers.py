@@ -86,13 +86,11 @@ async def test_refuse_socket_without_valid_login(service: Service) -> None:
 @pytest.mark.parametrize(
     "origin", [None, b"http://evil.example", b"http://localhost:8000", b"null", b"http://localhost.evil.example", b""]
 )
-async def test_a_page_of_another_origin_is_refused(cookie: bytes, origin: bytes | None) -> None:
+async def test_reject_page_of_other_origin(cookie: bytes, origin: bytes | None) -> None:
     assert await refused(page(cookie, origin=origin))
 
 
-async def test_an_expired_login_is_refused_and_ends_an_open_socket(
-    cookie: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_reject_expired_login_and_close_its_socket(cookie: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumers, "LOGIN_CHECK_S", 0.05)
     opened = page(cookie)
     assert (await opened.connect(timeout=10))[0]
@@ -101,9 +99,7 @@ async def test_an_expired_login_is_refused_and_ends_an_open_socket(
     assert await refused(page(cookie))
 
 
-async def test_a_user_who_loses_the_right_to_look_loses_the_socket(
-    cookie: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_close_socket_of_user_who_lost_permission(cookie: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumers, "LOGIN_CHECK_S", 0.05)
     opened = page(cookie)
     assert (await opened.connect(timeout=10))[0]
@@ -119,7 +115,7 @@ async def ended(socket: WebsocketCommunicator, code: int) -> None:
     await socket.wait()
 
 
-async def test_a_page_gets_a_snapshot_and_then_what_changes(service: Service, cookie: bytes) -> None:
+async def test_send_snapshot_then_changes(service: Service, cookie: bytes) -> None:
     turn, earlier = make_turn(at=time.time()), make_turn(at=time.time())
     service.recorder.on_event(earlier, Queued(time.time(), 0))
     socket = page(cookie)
@@ -190,7 +186,7 @@ def drain(socket: WebsocketCommunicator) -> Iterator[dict[str, Any]]:
         yield socket.output_queue.get_nowait()
 
 
-async def test_a_page_that_missed_something_catches_up(service: Service, cookie: bytes) -> None:
+async def test_catch_up_page_that_missed_messages(service: Service, cookie: bytes) -> None:
     socket = page(cookie)
     await socket.connect(timeout=10)
     await heard(socket)
@@ -214,7 +210,7 @@ async def test_anything_else_from_a_page_ends_its_socket(socket: WebsocketCommun
             pass
 
 
-async def test_the_table_has_a_limit_and_says_how_many_are_left_out(service: Service, cookie: bytes) -> None:
+async def test_limit_table_and_count_omitted_rows(service: Service, cookie: bytes) -> None:
     for _ in range(MAX_ROWS + 7):
         service.recorder.on_event(make_turn(at=time.time()), Queued(time.time(), 1))
     socket = page(cookie)

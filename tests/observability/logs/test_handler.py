@@ -76,7 +76,7 @@ def test_write_one_json_line_to_stderr_and_day_file(start: Any, tmp_path: Path) 
     assert (second["event"], second["level"], second["big"]) == ("also.tried", "warning", 2**70)
 
 
-def test_a_client_cannot_make_lines_or_move_the_terminals_cursor(start: Any, tmp_path: Path) -> None:
+def test_escape_line_breaks_and_cursor_codes_of_client(start: Any, tmp_path: Path) -> None:
     evil = 'x\n{"level":"info","event":"forged"}\r\x1b[2J\x1b]0;title\x07\u2028\u202e\x9b31m\x00'
     terminal = Terminal()
     state, _ = start(stream=terminal)
@@ -95,7 +95,7 @@ def test_a_client_cannot_make_lines_or_move_the_terminals_cursor(start: Any, tmp
         assert sequence not in shown
 
 
-def test_a_terminal_gets_colours_and_a_file_none(start: Any, tmp_path: Path) -> None:
+def test_colour_lines_on_terminal_only(start: Any, tmp_path: Path) -> None:
     terminal = Terminal()
     state, _ = start(stream=terminal)
     logger.warning("proxy.tried", extra={"answer": 42})
@@ -136,7 +136,7 @@ def test_secrets_are_taken_out_of_every_field(start: Any, tmp_path: Path) -> Non
         assert secret not in raw
 
 
-def test_the_level_is_obeyed_and_debug_overrides_it(start: Any, tmp_path: Path) -> None:
+def test_obey_level_unless_debug(start: Any, tmp_path: Path) -> None:
     state, _ = start(level="WARNING")
     logger.info("not.seen")
     logger.warning("seen")
@@ -150,7 +150,7 @@ def test_the_level_is_obeyed_and_debug_overrides_it(start: Any, tmp_path: Path) 
     assert [line["event"] for line in today(tmp_path)] == ["seen", "seen.too"]
 
 
-def test_a_full_queue_drops_lines_and_counts_them() -> None:
+def test_drop_and_count_lines_when_queue_is_full() -> None:
     buffer = LineBuffer(3)
     for number in range(5):
         buffer.handle(logging.makeLogRecord({"msg": f"line {number}"}))
@@ -160,7 +160,7 @@ def test_a_full_queue_drops_lines_and_counts_them() -> None:
     assert buffer.take() == []
 
 
-def test_a_folder_that_cannot_be_written_disturbs_nobody(start: Any, tmp_path: Path) -> None:
+def test_survive_folder_that_cannot_be_written(start: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     stream = io.StringIO()
     state = configure("INFO", tmp_path / "file" / "logs", False, stream=stream)
@@ -172,7 +172,7 @@ def test_a_folder_that_cannot_be_written_disturbs_nobody(start: Any, tmp_path: P
     state.stop()
 
 
-def test_a_new_day_gets_a_new_file_and_old_ones_are_deleted(tmp_path: Path) -> None:
+def test_start_new_file_each_day_and_delete_old_ones(tmp_path: Path) -> None:
     for age in (1, 13, 15, 400):
         day = datetime.now(UTC) - timedelta(days=age)
         (tmp_path / f"proxy-{day:%Y-%m-%d}.log").write_text("old\n")
@@ -191,7 +191,7 @@ def test_a_new_day_gets_a_new_file_and_old_ones_are_deleted(tmp_path: Path) -> N
     assert (tmp_path / "notes.txt").exists()
 
 
-def test_a_days_file_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limit_size_of_days_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_files, "MAX_FILE_BYTES", 20)
     file = DailyFile(tmp_path)
     for _ in range(5):
@@ -205,7 +205,7 @@ def test_a_days_file_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     "name", ["proxy-2026-01-02.log\n", "proxy-2026-1-2.log", "../proxy-2026-01-02.log", "", "proxy-2026-01-02.log.gz"]
 )
-def test_only_the_names_of_log_files_are_names_of_log_files(name: str, tmp_path: Path) -> None:
+def test_accept_only_names_of_log_files(name: str, tmp_path: Path) -> None:
     assert not log_files.is_log_name(name)
     with pytest.raises(ValueError):  # noqa: PT011 - the name is all there is to say
         log_files.tail(tmp_path, name, 10)

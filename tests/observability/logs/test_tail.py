@@ -24,7 +24,7 @@ def test_read_lines_from_end_across_any_block_boundary(lines: list[bytes], ended
         assert tail.LineCounts().count(file, len(data)) == len(expected)
 
 
-def test_the_end_of_a_large_file_is_read_without_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_end_of_large_file_without_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "proxy-2026-01-02.log"
     path.write_text("".join(f'{{"level":"info","event":"line {number}"}}\n' for number in range(40_000)))
     read: list[int] = []

@@ -70,7 +70,7 @@ def test_sums_and_averages_are_those_of_the_runs() -> None:
 
 
 @pytest.mark.parametrize("window_s", [60, 300, 3_600, 2 * 3_600, 5 * 3_600, 86_400, 3 * 86_400])
-def test_a_window_holds_what_ended_within_it_to_the_minute(window_s: int) -> None:
+def test_sum_window_to_the_minute(window_s: int) -> None:
     dice = random.Random(window_s)
     ages = [0.0, *(dice.uniform(0, 1.5 * window_s) for _ in range(150))]
     add(*(NOW - age for age in ages))
@@ -129,7 +129,7 @@ def test_keys_are_summed_by_id_and_shown_by_label() -> None:
 
 
 @pytest.mark.parametrize(("window_s", "step_s"), [(300, 10), (3_600, 60), (86_400, 900), (7 * 86_400, 3_600)])
-def test_a_chart_has_every_step_and_all_requests_once(window_s: int, step_s: int) -> None:
+def test_chart_every_step_and_each_request_once(window_s: int, step_s: int) -> None:
     dice = random.Random(step_s)
     add(*(NOW - dice.uniform(0, window_s) for _ in range(60)))
     points = series(NOW - window_s, step_s, now=NOW)
@@ -141,7 +141,7 @@ def test_a_chart_has_every_step_and_all_requests_once(window_s: int, step_s: int
     assert busy.percentiles["ttft"]["p50"] == pytest.approx(400, rel=0.12)
 
 
-def test_a_chart_by_key_has_each_keys_steps() -> None:
+def test_chart_steps_by_key() -> None:
     add(NOW - 3_600, NOW, NOW, key_id=1)
     add(NOW, key_id=2)
     found = group_series(Dimension.KEY, NOW - 7_200, 3_600)

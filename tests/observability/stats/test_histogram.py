@@ -10,7 +10,7 @@ from observability.stats.histogram import GROWTH, MAX_BUCKET, bucket_of, edges, 
 
 
 @given(st.floats(min_value=0, max_value=10 * 86_400_000))
-def test_a_duration_lies_between_the_edges_of_its_bucket(milliseconds: float) -> None:
+def test_put_duration_between_edges_of_its_bucket(milliseconds: float) -> None:
     low, high = edges(bucket_of(milliseconds))
 
     assert low * (1 - 1e-6) <= milliseconds <= high * (1 + 1e-6)
@@ -21,7 +21,7 @@ def test_buckets_end_somewhere() -> None:
 
 
 @given(st.lists(st.integers(1, 3_600_000), min_size=1, max_size=300), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
-def test_a_percentile_is_within_a_bucket_of_the_exact_one(durations: list[int], share: float) -> None:
+def test_estimate_percentile_within_one_bucket(durations: list[int], share: float) -> None:
     exact = sorted(durations)[math.ceil(share * len(durations)) - 1]
     (found,) = percentiles(merge((bucket_of(one), 1) for one in durations), [share])
 
@@ -36,5 +36,5 @@ def test_estimate_percentiles_within_six_percent() -> None:
         assert found == pytest.approx(share * 100_000, rel=0.06)
 
 
-def test_nothing_observed_has_no_percentiles() -> None:
+def test_give_no_percentiles_without_observations() -> None:
     assert percentiles({}, [0.5, 0.99]) == [None, None]

@@ -118,7 +118,7 @@ async def test_reject_forged_cursor_or_ignore_it(cursor: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "count"), [("none", 1), ("key", 1), ("session", 1), ("many", 2), ("slow", 2)])
-def test_a_page_takes_a_fixed_number_of_queries(name: str, count: int) -> None:
+def test_load_page_with_fixed_number_of_queries(name: str, count: int) -> None:
     fill(50)
     with CaptureQueriesContext(connection) as captured:
         async_to_sync(queries.page)(FILTERS[name][0], limit=7)

@@ -76,7 +76,7 @@ def test_listeners_hear_of_each_phase_once_and_of_no_batch() -> None:
     assert recorder.active() == []
 
 
-def test_a_refused_request_is_told_of_once() -> None:
+def test_report_rejected_request_once() -> None:
     listener = RecordingListener()
     make_recorder(listener).on_event(make_turn(), refused())
 
@@ -106,7 +106,7 @@ def test_ignore_late_events_and_second_endings() -> None:
     assert [what for what, _, _ in listener.heard].count("ended") == 1
 
 
-def test_a_turn_whose_beginning_was_missed_is_left_alone() -> None:
+def test_ignore_turn_whose_start_was_missed() -> None:
     listener = RecordingListener()
     recorder = make_recorder(listener)
     recorder.on_event(make_turn(), Streamed(NOW, [text_delta("x")]))
@@ -114,7 +114,7 @@ def test_a_turn_whose_beginning_was_missed_is_left_alone() -> None:
     assert (recorder.active(), listener.heard) == ([], [])
 
 
-def test_a_listener_that_raises_keeps_nothing_from_the_others(caplog: pytest.LogCaptureFixture) -> None:
+def test_call_listeners_after_one_that_raises(caplog: pytest.LogCaptureFixture) -> None:
     listener, turn = RecordingListener(), make_turn()
     recorder = make_recorder(Broken(), listener)
     with caplog.at_level(logging.CRITICAL, logger="observability.tracing.recorder"):
@@ -142,7 +142,7 @@ def test_count_silent_upstream_at_every_check() -> None:
     assert ("stalled", silent.id, Phase.WORKER_READY) in listener.heard
 
 
-def test_the_number_of_turns_under_way_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bound_number_of_active_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_module, "MAX_ACTIVE", 2)
     recorder = make_recorder()
     for _ in range(3):
@@ -172,7 +172,7 @@ def test_label_model_only_after_upstream_accepted_it() -> None:
     assert [draft.model_label for draft in listener.drafts] == [OTHER_MODEL, "new", "new", OTHER_MODEL]
 
 
-def test_no_more_models_are_named_than_the_limit() -> None:
+def test_name_no_more_models_than_limit() -> None:
     names = ModelNames(limit=2)
     for model in ("a", "b", "c"):
         names.learn(model)
@@ -180,7 +180,7 @@ def test_no_more_models_are_named_than_the_limit() -> None:
     assert [names.label(model) for model in ("a", "b", "c")] == ["a", "b", OTHER_MODEL]
 
 
-def test_the_observer_fits_where_the_gateway_publishes() -> None:
+def test_accept_events_as_gateway_publishes_them() -> None:
     observers, listener, turn = Observers(), RecordingListener(), make_turn()
     observers.register(make_recorder(listener))
     for event in course():
@@ -189,7 +189,7 @@ def test_the_observer_fits_where_the_gateway_publishes() -> None:
     assert listener.heard[-1][0] == "ended"
 
 
-def test_a_flood_of_refusals_of_unknown_callers_fills_no_disk() -> None:
+def test_bound_disk_use_of_anonymous_rejections() -> None:
     now, listener = [0.0], RecordingListener()
     limit = RejectionSampler(listener, rows_per_s=2, burst=3, clock=lambda: now[0])
     for _ in range(10):

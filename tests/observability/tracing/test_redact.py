@@ -57,7 +57,7 @@ def test_redact_value_with_a_telling_name(place: str) -> None:
     assert "plainword" not in Redactor().text(place.format("plainword"))
 
 
-def test_the_secrets_that_the_process_knows_are_found_literally() -> None:
+def test_redact_known_secrets_literally() -> None:
     redactor = Redactor(["correct horse battery", "abc"])
 
     assert redactor.text("said correct horse battery, abc") == f"said {MASK}, abc"
@@ -115,7 +115,7 @@ def test_values_too_deep_or_too_many_are_cut_off() -> None:
     ["a-" * 16_000, "token_" * 5_000, "auth-" * 6_000, "input_value=" * 3_000, "eyJ-" * 8_000, "://a:" * 6_000],
     ids=lambda text: text[:8],
 )
-def test_no_text_takes_long(text: str) -> None:
+def test_redact_any_text_quickly(text: str) -> None:
     started = time.process_time()
     Redactor(["abcdefgh"]).text(text)
 
@@ -134,18 +134,18 @@ PROMPT = 'The merger with Initech is announced on 2031-05-17.\nTell "nobody" bef
         "the words: ZX-81-QUARTZ and 2031-05-17",
     ],
 )
-def test_no_quote_of_the_prompt_is_left(text: str) -> None:
+def test_remove_every_quote_of_prompt(text: str) -> None:
     redacted = Redactor().text(text, prompt=Prompt([PROMPT]))
 
     for word in ("merger", "Initech", "announced", "2031-05-17", "QUARTZ"):
         assert word not in redacted
 
 
-def test_a_short_prompt_is_found_whole() -> None:
+def test_find_whole_short_prompt() -> None:
     assert "hunter two" not in Redactor().text("it said hunter two!", prompt=Prompt(["hunter two"]))
 
 
-def test_a_text_that_quotes_nothing_stays_as_it_is() -> None:
+def test_leave_text_without_quotes() -> None:
     text = "messages.0.content: Field required"
 
     assert Redactor().text(text, prompt=Prompt([PROMPT, "x" * 100_000])) == text
@@ -177,7 +177,7 @@ def test_store_within_limit_in_every_database(text: str, limit: int) -> None:
     stored.encode()
 
 
-def test_a_stored_body_is_whole_but_for_credentials() -> None:
+def test_remove_only_credentials_from_stored_body() -> None:
     body = {
         "messages": [{"role": "user", "content": "my key is sk-ant-abcdefghijkl and my words are mine"}],
         "tools": [{"input_schema": {"properties": {"password": {"type": "string"}}}}],

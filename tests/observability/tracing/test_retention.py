@@ -65,7 +65,7 @@ def test_prune_fine_sums_in_hours_and_minutes_in_days() -> None:
         assert sum(row.count for row in buckets) == requests(resolution)
 
 
-def test_it_works_in_steps_and_stops_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delete_in_steps_until_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "_CHUNK", 2)
     store(*[40.0] * 7)
 
@@ -73,7 +73,7 @@ def test_it_works_in_steps_and_stops_when_told(monkeypatch: pytest.MonkeyPatch) 
     assert prune(trace_days=30, now=NOW).traces == 5
 
 
-def test_the_command_deletes_and_says_how_much() -> None:
+def test_report_number_of_deleted_rows() -> None:
     store((NOW - time.time()) / DAY + 40)
     out = StringIO()
     call_command("prunetraces", stdout=out)

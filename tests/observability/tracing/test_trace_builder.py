@@ -94,7 +94,7 @@ def test_tool_calls_of_every_kind_are_counted() -> None:
 
 
 @pytest.mark.parametrize("kind", list(FailureKind))
-def test_every_kind_of_failure_has_an_end_reason_and_a_status(kind: FailureKind) -> None:
+def test_give_every_failure_kind_end_reason_and_status(kind: FailureKind) -> None:
     assert isinstance(status_of(end_reason_of(kind)), Status)
 
 
@@ -112,7 +112,7 @@ def test_every_kind_of_failure_has_an_end_reason_and_a_status(kind: FailureKind)
         (FailureKind.DRAINING, EndReason.INTERRUPTED),
     ],
 )
-def test_a_failed_run_says_why_and_after_which_phase(kind: FailureKind, reason: EndReason) -> None:
+def test_record_reason_and_phase_of_failed_run(kind: FailureKind, reason: EndReason) -> None:
     draft = draft_of(make_turn(), [*opening(), failed(kind=kind)])
 
     assert draft.end_reason is reason
@@ -123,7 +123,7 @@ def test_a_failed_run_says_why_and_after_which_phase(kind: FailureKind, reason: 
 @pytest.mark.parametrize(
     "kind", [FailureKind.UNAUTHENTICATED, FailureKind.INVALID_REQUEST, FailureKind.RATE_LIMITED, FailureKind.QUEUE_FULL]
 )
-def test_a_refused_request_is_refused_and_never_ran(kind: FailureKind) -> None:
+def test_record_rejected_request_as_never_run(kind: FailureKind) -> None:
     draft = draft_of(make_turn(), [refused(kind=kind)])
 
     assert (draft.status, draft.end_reason) == (Status.REFUSED, EndReason.REFUSED)
@@ -140,7 +140,7 @@ def test_tell_disconnect_from_operator_cancel() -> None:
     assert gone.status is cancelled.status is Status.CANCELLED
 
 
-def test_an_ending_without_counts_leaves_those_of_the_stream() -> None:
+def test_keep_counts_of_stream_if_ending_has_none() -> None:
     said: list[Event] = [
         Streamed(NOW + 1, [message_start(input_tokens=11, cache_read_input_tokens=5, output_tokens=1)]),
         Streamed(NOW + 2, [{"type": "message_delta", "delta": {}, "usage": {"output_tokens": 9}}]),
@@ -151,7 +151,7 @@ def test_an_ending_without_counts_leaves_those_of_the_stream() -> None:
     assert draft.usage == Usage(11, 9, 5, 0)
 
 
-def test_a_second_attempt_forgets_what_the_first_one_brought() -> None:
+def test_forget_first_attempt_at_second_one() -> None:
     lost = ProxyError(FailureKind.CONNECTION_LOST, "lost")
     draft = draft_of(make_turn(), [*opening(), *answer(), Retrying(NOW + 0.6, lost)])
 
@@ -227,7 +227,7 @@ def test_phases_are_in_order_for_any_clock(times: list[float]) -> None:
     assert known == sorted(known)
 
 
-def test_a_body_can_be_let_go_of_and_its_measures_stay() -> None:
+def test_keep_measures_of_dropped_body() -> None:
     body = {
         "messages": [
             {"role": "user", "content": [{"type": "text", "text": "four"}]},
@@ -248,5 +248,5 @@ def test_a_body_can_be_let_go_of_and_its_measures_stay() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["messages", "system", "tools", "thinking", "model"]), _garbage))
-def test_a_body_of_any_shape_can_be_measured(body: dict[str, Any]) -> None:
+def test_measure_body_of_any_shape(body: dict[str, Any]) -> None:
     assert ActiveTrace(make_turn(body=body)).body_stats.prompt_chars >= 0

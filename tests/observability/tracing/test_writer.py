@@ -69,7 +69,7 @@ def test_records_are_written_soon_and_together() -> None:
     assert len(sink.batches) <= 2
 
 
-def test_a_short_turn_is_written_once_in_its_last_form() -> None:
+def test_write_short_turn_once_in_final_form() -> None:
     sink = Sink()
     with running(Writer(sink)) as writer:
         draft = ended()
@@ -97,7 +97,7 @@ def test_drop_starts_before_endings_when_buffer_is_full() -> None:
     assert writer.pending == 0
 
 
-def test_a_database_that_is_away_is_tried_again_until_it_is_back() -> None:
+def test_retry_until_database_is_back() -> None:
     away = threading.Event()
     away.set()
 
@@ -137,7 +137,7 @@ def test_write_other_records_when_database_rejects_one() -> None:
     assert writer.dropped == 1
 
 
-def test_the_end_waits_for_the_last_records_but_not_for_ever() -> None:
+def test_wait_for_last_records_up_to_limit() -> None:
     def refuse(records: Sequence[Record]) -> None:
         raise OperationalError("gone")
 
@@ -162,7 +162,7 @@ def test_write_leftovers_at_end() -> None:
     assert len(sink.ids) == 1_200
 
 
-def test_a_failed_turns_body_waits_for_the_writer_and_no_longer() -> None:
+def test_release_body_of_failed_turn_after_writing() -> None:
     sink = Sink()
     bodies: list[bool] = []
     sink.before = lambda records: bodies.extend(record.draft.body is not None for record in records)
