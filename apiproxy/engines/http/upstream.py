@@ -107,7 +107,7 @@ class Upstream:
 
 def _read_in_small_parts(response: aiohttp.ClientResponse) -> None:
     transport = response.connection.transport if response.connection is not None else None
-    if hasattr(transport, "max_size"):  # asyncio's for plain sockets; aiohttp has no setting for it
+    if transport is not None and hasattr(transport, "max_size"):  # plain sockets; aiohttp has no setting for it
         transport.max_size = _READ_BYTES
 
 
