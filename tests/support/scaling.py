@@ -23,7 +23,8 @@ from apiproxy.core.prices import Prices, PriceTable
 from apiproxy.dialects.anthropic.parse import check_body, with_default_max_tokens
 from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
 from apiproxy.dialects.openai.responses.content import encode_thinking
-from apiproxy.dialects.openai.responses.parse import StoredHistory, read_responses, translate_responses
+from apiproxy.dialects.openai.responses.parse import read_responses, translate_responses
+from apiproxy.dialects.openai.responses.reply import StoredHistory
 from apiproxy.dialects.openai.responses.store import stored_form
 from apiproxy.dialects.openai.translate.media import file_block
 from apiproxy.dialects.openai.translate.messages_body import Target

@@ -1,16 +1,18 @@
-"""Field types shared by the request models.
+"""Field types and base classes shared by the request models.
 
 Lists are validated item by item up to the first error.
 """
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, FailFast, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, TypeAdapter
 
 from apiproxy.core.turns import MAX_TOKENS_LIMIT
 
 _ItemT = TypeVar("_ItemT")
 
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+ToolMode = Literal["none", "auto", "required"]
 MaxTokens = Annotated[int, Field(ge=1, le=MAX_TOKENS_LIMIT)]
 
 
@@ -43,3 +45,16 @@ def checked(adapter: TypeAdapter[Any]) -> AfterValidator:
         return item
 
     return AfterValidator(check)
+
+
+class Accepted(BaseModel):
+    """Base model: no type coercion, unknown fields are accepted."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True)
+
+
+class Cacheable(Accepted):
+    """Part that may end a cached prefix, in OpenAI's or Anthropic's notation."""
+
+    cache_control: dict[str, Any] | None = None
+    prompt_cache_breakpoint: dict[str, Any] | None = None

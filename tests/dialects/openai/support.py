@@ -10,12 +10,8 @@ from anthropic.types.message_create_params import MessageCreateParamsNonStreamin
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.message import MessageFold
 from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
-from apiproxy.dialects.openai.responses.parse import (
-    ResponsesTranslation,
-    StoredHistory,
-    read_responses,
-    translate_responses,
-)
+from apiproxy.dialects.openai.responses.parse import read_responses, translate_responses
+from apiproxy.dialects.openai.responses.reply import ResponsesTranslation, StoredHistory
 from apiproxy.dialects.openai.translate.capabilities import Sampling, capabilities
 from apiproxy.dialects.openai.translate.messages_body import Target, Translation
 from tests.dialects.openai.typed import misfit

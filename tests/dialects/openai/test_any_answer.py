@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from apiproxy.dialects.openai.chat.completion import completion
 from apiproxy.dialects.openai.chat.stream import ChatStream
-from apiproxy.dialects.openai.responses.parse import ResponsesReply
+from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.stream import ResponsesStream
 from apiproxy.dialects.openai.translate.messages_body import Reply

@@ -6,7 +6,7 @@ import pytest
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.dialects.openai.responses.content import encode_thinking
-from apiproxy.dialects.openai.responses.parse import StoredHistory
+from apiproxy.dialects.openai.responses.reply import StoredHistory
 from tests.dialects.openai.support import PDF, PNG, responses
 
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "sig"}

@@ -1,30 +1,24 @@
 """Translation of Chat Completions requests to Messages bodies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from apiproxy.core.json_values import ValueBudget
 from apiproxy.dialects.openai.chat.schemas import (
     MESSAGE,
-    TOOL,
-    AllowedToolChoice,
     AssistantMessage,
     ChatRequest,
-    CustomTool,
-    CustomToolChoice,
     FunctionMessage,
-    FunctionTool,
     JsonObjectFormat,
     JsonSchemaFormat,
     Message,
-    Named,
-    NamedToolChoice,
     SystemMessage,
     ToolMessage,
     UserMessage,
 )
+from apiproxy.dialects.openai.chat.tools import tool_choice, tool_specs
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
-from apiproxy.dialects.openai.translate.content import Block, cache_mark, content_blocks, text_blocks
+from apiproxy.dialects.openai.translate.content import Block, content_blocks, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 from apiproxy.dialects.openai.translate.messages_body import (
@@ -38,7 +32,6 @@ from apiproxy.dialects.openai.translate.messages_body import (
 from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest
 from apiproxy.dialects.openai.translate.sampling import stop_sequences
 from apiproxy.dialects.openai.translate.structured_output import OutputRequest
-from apiproxy.dialects.openai.translate.tools import Choice, ToolSpec
 from apiproxy.dialects.openai.translate.validation import read
 
 _DEFAULTS = {
@@ -80,8 +73,8 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         system=system,
         messages=messages,
         max_tokens=request.max_completion_tokens or request.max_tokens,
-        tools=_tool_specs(request),
-        choice=_function_choice(request) if legacy else _choice(request),
+        tools=tool_specs(request),
+        choice=tool_choice(request),
         parallel=request.parallel_tool_calls is not False and not legacy,
         reasoning=_reasoning_request(request),
         output=_output_request(request),
@@ -167,64 +160,6 @@ def _add_assistant(
         legacy = message.function_call
         arguments = json_object(legacy.arguments, f"{field}.function_call.arguments", conversation.values)
         conversation.add_call(_FUNCTION_CALL_ID_PREFIX + legacy.name, legacy.name, arguments, f"{field}.function_call")
-
-
-def _tool_specs(request: ChatRequest) -> Iterator[ToolSpec]:
-    if request.functions is not None and request.tools is not None:
-        raise invalid_field("functions", "must not be given together with `tools`")
-    for index, tool in enumerate(map(TOOL.validate_python, request.tools or ())):
-        if isinstance(tool, CustomTool):
-            raise invalid_field(f"tools.{index}.type", "free-form tools are not supported: declare a function")
-        yield _spec(tool, f"tools.{index}.function")
-    for index, function in enumerate(request.functions or ()):
-        yield _spec(FunctionTool(type="function", function=function), f"functions.{index}")
-
-
-def _spec(tool: FunctionTool, field: str) -> ToolSpec:
-    function = tool.function
-    return ToolSpec(
-        name=function.name,
-        description=function.description,
-        parameters=function.parameters,
-        strict=bool(function.strict),
-        field=field,
-        cache=cache_mark(tool),
-    )
-
-
-def _choice(request: ChatRequest) -> Choice | None:
-    match request.tool_choice:
-        case None:
-            return None
-        case str() as mode:
-            return Choice(field="tool_choice", mode=mode)
-        case NamedToolChoice() as named:
-            return Choice(field="tool_choice", name=named.function.name)
-        case CustomToolChoice():
-            raise invalid_field("tool_choice.type", "free-form tools are not supported: declare a function")
-        case AllowedToolChoice(allowed_tools=allowed):
-            return Choice(field="tool_choice", mode=allowed.mode, only=allowed_names(allowed.tools, "tool_choice"))
-
-
-def allowed_names(tools: Sequence[dict[str, Any]], field: str) -> frozenset[str]:
-    """Names in a list of allowed tools, in the format of either API."""
-    names = set()
-    for tool in tools:
-        name = tool.get("function", tool).get("name") if isinstance(tool.get("function", tool), dict) else None
-        if not isinstance(name, str):
-            raise invalid_field(field, "every allowed tool must be a function with a name")
-        names.add(name)
-    return frozenset(names)
-
-
-def _function_choice(request: ChatRequest) -> Choice | None:
-    match request.function_call:
-        case None:
-            return None
-        case Named(name=name):
-            return Choice(field="function_call", name=name)
-        case mode:
-            return Choice(field="function_call", mode=mode)
 
 
 def _reasoning_request(request: ChatRequest) -> ReasoningRequest:

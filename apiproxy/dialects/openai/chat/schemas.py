@@ -6,25 +6,10 @@ Only fields that the translation reads are validated. Known but unsupported fiel
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator
 
-from apiproxy.dialects.openai.fields import FIRST_ERROR, Each, MaxTokens, checked
-
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-ToolMode = Literal["none", "auto", "required"]
-
-
-class Accepted(BaseModel):
-    """Base model: no type coercion, unknown fields are accepted."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True)
-
-
-class Cacheable(Accepted):
-    """Part that may end a cached prefix, in OpenAI's or Anthropic's notation."""
-
-    cache_control: dict[str, Any] | None = None
-    prompt_cache_breakpoint: dict[str, Any] | None = None
+from apiproxy.dialects.openai.chat.tool_schemas import TOOL, FunctionDefinition, Named, ToolChoice
+from apiproxy.dialects.openai.fields import FIRST_ERROR, Accepted, Cacheable, Each, Effort, MaxTokens, checked
 
 
 class TextPart(Cacheable):
@@ -156,70 +141,6 @@ class FunctionMessage(Accepted):
 AnyMessage = SystemMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
 Message = Annotated[AnyMessage, Field(discriminator="role")]
 MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
-
-
-class FunctionDefinition(Accepted):
-    """Function that the model may call. parameters: a JSON schema."""
-
-    name: str
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class FunctionTool(Cacheable):
-    """Function tool."""
-
-    type: Literal["function"]
-    function: FunctionDefinition
-
-
-class CustomTool(Accepted):
-    """Free-form tool: parsed only to be rejected by name."""
-
-    type: Literal["custom"]
-
-
-Tool = Annotated[FunctionTool | CustomTool, Field(discriminator="type")]
-TOOL: TypeAdapter[Tool] = TypeAdapter(Tool)
-
-
-class Named(Accepted):
-    """Object with a name."""
-
-    name: str
-
-
-class NamedToolChoice(Accepted):
-    """Choice that forces one function."""
-
-    type: Literal["function"]
-    function: Named
-
-
-class CustomToolChoice(Accepted):
-    """Choice that forces one free-form tool."""
-
-    type: Literal["custom"]
-
-
-class AllowedTools(Accepted):
-    """Subset of the declared tools."""
-
-    mode: Literal["auto", "required"]
-    tools: Each[dict[str, Any]]
-
-
-class AllowedToolChoice(Accepted):
-    """Choice limited to a subset of the tools."""
-
-    type: Literal["allowed_tools"]
-    allowed_tools: AllowedTools
-
-
-ToolChoice = (
-    ToolMode | Annotated[NamedToolChoice | AllowedToolChoice | CustomToolChoice, Field(discriminator="type")] | None
-)
 
 
 class TextFormat(Accepted):

@@ -8,7 +8,7 @@ from typing import Any
 from apiproxy.core.json_encoding import dumps
 from apiproxy.core.json_values import ValueBudget
 from apiproxy.dialects.openai.chat.schemas import AudioPart, RefusalPart
-from apiproxy.dialects.openai.responses.schemas import InputFile, InputImage, InputText
+from apiproxy.dialects.openai.responses.item_schemas import InputFile, InputImage, InputText
 from apiproxy.dialects.openai.translate import media
 from apiproxy.dialects.openai.translate.content import Block, cache_mark, is_blank, text_block, text_blocks
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field

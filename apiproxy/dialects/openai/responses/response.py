@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from apiproxy.dialects.openai.responses.content import encode_thinking
-from apiproxy.dialects.openai.responses.parse import ResponsesReply
+from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.translate.answer import (
     THINKING_TYPES,
     arguments,

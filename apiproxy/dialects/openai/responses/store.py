@@ -13,7 +13,7 @@ from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import new_id
-from apiproxy.dialects.openai.responses.parse import ResponsesReply, StoredHistory
+from apiproxy.dialects.openai.responses.reply import ResponsesReply, StoredHistory
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
 from apiproxy.dialects.openai.translate.ignored import invalid_field

@@ -12,7 +12,7 @@ from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import StreamEvent
 from apiproxy.core.json_encoding import dumps
 from apiproxy.dialects.openai.errors import error_object, failure
-from apiproxy.dialects.openai.responses.parse import ResponsesReply
+from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.responses.response import (
     Item,
     block_item,

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from apiproxy.dialects.openai.chat.schemas import AudioPart, Cacheable, FilePart, ImagePart, RefusalPart, TextPart
+from apiproxy.dialects.openai.chat.schemas import AudioPart, FilePart, ImagePart, RefusalPart, TextPart
+from apiproxy.dialects.openai.fields import Cacheable
 from apiproxy.dialects.openai.translate import media
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 

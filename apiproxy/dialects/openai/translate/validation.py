@@ -5,7 +5,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
-from apiproxy.dialects.openai.chat.schemas import Accepted
+from apiproxy.dialects.openai.fields import Accepted
 from apiproxy.dialects.openai.translate.ignored import invalid_field
 
 RequestT = TypeVar("RequestT", bound=Accepted)

@@ -1,0 +1,109 @@
+"""Models of the input items of POST /v1/responses.
+
+Source: the request types of the `openai` package.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, TypeAdapter
+
+from apiproxy.dialects.openai.chat.schemas import AudioPart, RefusalPart
+from apiproxy.dialects.openai.fields import Accepted, Cacheable, Each
+
+
+class InputText(Cacheable):
+    """Text part; `output_text` is from an earlier answer."""
+
+    type: Literal["input_text", "output_text"]
+    text: str
+
+
+class InputImage(Cacheable):
+    """Image: an http(s) or data URL, or the id of an uploaded file."""
+
+    type: Literal["input_image"]
+    image_url: str | None = None
+    file_id: str | None = None
+    detail: str | None = None
+
+
+class InputFile(Cacheable):
+    """Document: its content, its URL, or the id of an uploaded file."""
+
+    type: Literal["input_file"]
+    file_data: str | None = None
+    file_url: str | None = None
+    file_id: str | None = None
+    filename: str | None = None
+    detail: str | None = None
+
+
+InputPart = Annotated[InputText | InputImage | InputFile | RefusalPart | AudioPart, Field(discriminator="type")]
+
+
+class MessageItem(Accepted):
+    """Message of any role."""
+
+    type: Literal["message"] = "message"
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | Each[InputPart]
+
+
+class FunctionCallItem(Accepted):
+    """Function call of the model."""
+
+    type: Literal["function_call"]
+    call_id: str
+    name: str
+    arguments: str
+
+
+class CustomCallItem(Accepted):
+    """Call of a free-form tool, from a conversation with another model."""
+
+    type: Literal["custom_tool_call"]
+    call_id: str
+    name: str
+    input: str
+
+
+class CallOutputItem(Accepted):
+    """Result of a function or free-form tool."""
+
+    type: Literal["function_call_output", "custom_tool_call_output"]
+    call_id: str
+    output: str | Each[InputPart]
+
+
+class ReasoningItem(Accepted):
+    """Thinking. encrypted_content: as this gateway returned it with an earlier answer."""
+
+    type: Literal["reasoning"]
+    encrypted_content: str | None = None
+
+
+class ReferenceItem(Accepted):
+    """Reference to an item by id: parsed only to be rejected by name."""
+
+    id: str
+
+
+def _item_type(item: object) -> str | None:
+    if not isinstance(item, dict):
+        return "message"  # whose validation reports that it is not an object
+    kind = item.get("type")
+    if kind is None:
+        kind = "message" if "role" in item else "item_reference"
+    return {"custom_tool_call_output": "function_call_output"}.get(kind, kind) if isinstance(kind, str) else None
+
+
+Item = Annotated[
+    Annotated[MessageItem, Tag("message")]
+    | Annotated[FunctionCallItem, Tag("function_call")]
+    | Annotated[CustomCallItem, Tag("custom_tool_call")]
+    | Annotated[CallOutputItem, Tag("function_call_output")]
+    | Annotated[ReasoningItem, Tag("reasoning")]
+    | Annotated[ReferenceItem, Tag("item_reference")],
+    Discriminator(_item_type),
+]
+ITEM: TypeAdapter[Item] = TypeAdapter(Item)
