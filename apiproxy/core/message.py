@@ -63,7 +63,7 @@ class MessageFold:
                 block[name] = (block.get(name) or "") + "".join(pieces)
         text = "".join(self._json.pop(index, ()))
         if text:
-            block["input"] = _tool_input(text)
+            block["input"] = tool_input(text)
 
     def _finish(self, event: StreamEvent) -> None:
         self.message.update(event["delta"])
@@ -102,8 +102,8 @@ def _block_start(block: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     return dict(block), None
 
 
-def _tool_input(text: str) -> Any:
-    """Parse a tool input.
+def tool_input(text: str) -> Any:
+    """Parse the JSON text of a tool input.
 
     If `max_tokens` truncated it, returns the part that the official client returns too. Not with
     orjson, which changes large numbers and rejects lone surrogates.

@@ -13,6 +13,8 @@ _ItemT = TypeVar("_ItemT")
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 ToolMode = Literal["none", "auto", "required"]
+MAX_TOOL_NAME_CHARS = 256
+"""Limit of names that are made shorter for the upstream."""
 MaxTokens = Annotated[int, Field(ge=1, le=MAX_TOKENS_LIMIT)]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from apiproxy.dialects.openai.translate import free_form
 from apiproxy.dialects.openai.translate.answer import (
     SYSTEM_FINGERPRINT,
     THINKING_TYPES,
@@ -13,11 +14,15 @@ from apiproxy.dialects.openai.translate.answer import (
     refusal_text,
     service_tier,
 )
+from apiproxy.dialects.openai.translate.called_tools import ToolKind
+from apiproxy.dialects.openai.translate.forced_call import with_call
 from apiproxy.dialects.openai.translate.messages_body import Reply
 
 
 def completion(message: Mapping[str, Any], reply: Reply, *, created: int) -> dict[str, Any]:
     """Convert an upstream message to a chat completion. created: Unix time in seconds."""
+    if reply.forced_call is not None:
+        message = with_call(message, reply.forced_call)
     blocks: Sequence[Mapping[str, Any]] = message["content"]
     uses = [block for block in blocks if block["type"] == "tool_use"]
     calls = [use for use in uses if use["name"] != reply.answer_tool]
@@ -54,19 +59,24 @@ def _message(
         "content": "".join(texts) if texts or not (calls or refused) else None,
         "refusal": refusal_text(message.get("stop_details")) if refused else None,
     }
-    functions = [{"name": call["name"], "arguments": arguments(call)} for call in calls]
-    if reply.legacy_function and functions:
-        result["function_call"] = functions[0]
-    elif functions:
-        result["tool_calls"] = [
-            {"id": call["id"], "type": "function", "function": function}
-            for call, function in zip(calls, functions, strict=True)
-        ]
+    if reply.legacy_function and calls:
+        result["function_call"] = {"name": calls[0]["name"], "arguments": arguments(calls[0])}
+    elif calls:
+        result["tool_calls"] = [_call(call, reply) for call in calls]
     thoughts = [block for block in blocks if block["type"] in THINKING_TYPES]
     if reply.reasoning and thoughts:
         result["reasoning_content"] = "".join(block.get("thinking", "") for block in thoughts)
         result["thinking_blocks"] = [{"index": index, **block} for index, block in enumerate(thoughts)]
     return result
+
+
+def _call(tool_use: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
+    tool = reply.called.get(tool_use["name"])
+    if tool is not None and tool.kind is ToolKind.CUSTOM:
+        custom = {"name": tool.name, "input": free_form.free_form_input(tool_use.get("input"))}
+        return {"id": tool_use["id"], "type": "custom", "custom": custom}
+    function = {"name": tool_use["name"], "arguments": arguments(tool_use)}
+    return {"id": tool_use["id"], "type": "function", "function": function}
 
 
 def _text(block: Mapping[str, Any], reply: Reply) -> str | None:

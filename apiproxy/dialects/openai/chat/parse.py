@@ -16,8 +16,10 @@ from apiproxy.dialects.openai.chat.schemas import (
     ToolMessage,
     UserMessage,
 )
-from apiproxy.dialects.openai.chat.tools import tool_choice, tool_specs
+from apiproxy.dialects.openai.chat.tools import declared_tools, tool_choice
+from apiproxy.dialects.openai.translate import free_form
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
+from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
 from apiproxy.dialects.openai.translate.content import Block, content_blocks, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
@@ -64,30 +66,33 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         ignored.add("n", "one choice")
     if request.stream_options is not None and request.stream_options.include_obfuscation:
         ignored.add("stream_options.include_obfuscation")
+    declared = declared_tools(request, ignored)
     conversation = Conversation(ignored)
-    for index, message in enumerate(request.messages):
-        _add_message(conversation, MESSAGE.validate_python(message), f"messages.{index}", index, ignored)
+    for index, message in enumerate(map(MESSAGE.validate_python, request.messages)):
+        _add_message(conversation, message, f"messages.{index}", declared.names, ignored)
     system, messages = conversation.finish("messages")
-    legacy = request.functions is not None
+    legacy = bool(request.functions)
     parts = Parts(
         system=system,
         messages=messages,
         max_tokens=request.max_completion_tokens or request.max_tokens,
-        tools=tool_specs(request),
-        choice=tool_choice(request),
+        tools=declared.specs,
+        choice=tool_choice(request, declared),
         parallel=request.parallel_tool_calls is not False and not legacy,
         reasoning=_reasoning_request(request),
         output=_output_request(request),
         stop=stop_sequences(request.stop, ignored),
     )
-    chat_body, answer_tool = assemble(request, parts, target=target, ignored=ignored)
+    assembled = assemble(request, parts, target=target, ignored=ignored)
     reply = Reply(
-        answer_tool=answer_tool,
+        answer_tool=assembled.answer_tool,
+        forced_call=assembled.forced_call,
+        called=declared.names.called,
         reasoning=bool(request.include_reasoning),
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
         legacy_function=legacy,
     )
-    return Translation(body=chat_body, ignored=ignored.names, reply=reply, stream=bool(request.stream))
+    return Translation(body=assembled.body, ignored=ignored.names, reply=reply, stream=bool(request.stream))
 
 
 def json_object(text: str, field: str, values: ValueBudget) -> dict[str, Any]:
@@ -120,7 +125,9 @@ def thinking_blocks(given: Sequence[dict[str, Any]] | None, field: str) -> list[
     return blocks
 
 
-def _add_message(conversation: Conversation, message: Message, field: str, index: int, ignored: IgnoredFields) -> None:
+def _add_message(
+    conversation: Conversation, message: Message, field: str, names: ToolNames, ignored: IgnoredFields
+) -> None:
     if not isinstance(message, ToolMessage | FunctionMessage) and message.name:
         ignored.add("messages.name")
     match message:
@@ -130,7 +137,7 @@ def _add_message(conversation: Conversation, message: Message, field: str, index
             content = f"{field}.content"
             conversation.add_user(content_blocks(message.content, content, ignored), content)
         case AssistantMessage():
-            _add_assistant(conversation, message, field, index, ignored)
+            _add_assistant(conversation, message, field, names, ignored)
         case ToolMessage():
             blocks = content_blocks(message.content, f"{field}.content", ignored)
             conversation.add_result(message.tool_call_id, blocks, f"{field}.tool_call_id")
@@ -141,7 +148,7 @@ def _add_message(conversation: Conversation, message: Message, field: str, index
 
 
 def _add_assistant(
-    conversation: Conversation, message: AssistantMessage, field: str, index: int, ignored: IgnoredFields
+    conversation: Conversation, message: AssistantMessage, field: str, names: ToolNames, ignored: IgnoredFields
 ) -> None:
     if message.audio is not None:
         ignored.add("messages.audio")
@@ -150,7 +157,8 @@ def _add_assistant(
     for position, call in enumerate(message.tool_calls or ()):
         where = f"{field}.tool_calls.{position}"
         if call.type == "custom" and call.custom is not None:
-            conversation.add_call(call.id, call.custom.name, {"input": call.custom.input}, f"{where}.id")
+            name = names.of_call(CalledTool(kind=ToolKind.CUSTOM, name=call.custom.name))
+            conversation.add_call(call.id, name, {free_form.PARAMETER: call.custom.input}, f"{where}.id")
         elif call.type == "function" and call.function is not None:
             arguments = json_object(call.function.arguments, f"{where}.function.arguments", conversation.values)
             conversation.add_call(call.id, call.function.name, arguments, f"{where}.id")

@@ -26,6 +26,9 @@ from apiproxy.dialects.openai.translate.answer import (
     refusal_text,
     service_tier,
 )
+from apiproxy.dialects.openai.translate.called_tools import ToolKind
+from apiproxy.dialects.openai.translate.forced_call import CallEvents
+from apiproxy.dialects.openai.translate.free_form import FreeFormDecoder
 from apiproxy.dialects.openai.translate.messages_body import Reply
 
 _DONE = b"data: [DONE]\n\n"
@@ -42,7 +45,10 @@ class _Kind(Enum):
 
 @dataclass(slots=True)
 class _Block:
-    """Open content block. head, tail: bytes before and after the JSON of each delta."""
+    """Open content block.
+
+    head, tail: bytes before and after the JSON of each delta. decoder: of the arguments of a free-form call.
+    """
 
     kind: _Kind
     content: Mapping[str, Any]
@@ -51,6 +57,7 @@ class _Block:
     empty: bool = True
     thinking: list[str] = field(default_factory=list)
     signature: list[str] = field(default_factory=list)
+    decoder: FreeFormDecoder | None = None
 
 
 class ChatStream:
@@ -70,10 +77,13 @@ class ChatStream:
         self._has_text = False
         self._head = b""
         self._tail = b""
+        self._call_events = CallEvents(reply.forced_call) if reply.forced_call is not None else None
 
     def encode(self, events: Sequence[StreamEvent]) -> bytes:
         """Chunks for upstream events; thinking only if it was requested."""
         out: list[bytes] = []
+        if self._call_events is not None:
+            events = self._call_events.rewrite(events)
         for event in events:
             if event["type"] == "content_block_delta":
                 self._on_delta(event["index"], event["delta"], out)
@@ -127,6 +137,8 @@ class ChatStream:
                 text = delta["text"]
             case "input_json_delta" if block.kind in (_Kind.CALL, _Kind.ANSWER):
                 text = delta["partial_json"]
+                if block.decoder is not None:
+                    text = block.decoder.decode(text)
             case "thinking_delta" if block.kind is _Kind.THINKING:
                 text = delta["thinking"]
                 block.thinking.append(text)
@@ -181,19 +193,21 @@ class ChatStream:
             self._emit({**content, "function_call": {"name": name, "arguments": ""}}, out)
             block.head, block.tail = self._delta_frame({"function_call": {"arguments": None}})
         else:
-            call = {"index": self._calls, "id": call_id, "type": "function"}
-            self._emit({**content, "tool_calls": [{**call, "function": {"name": name, "arguments": ""}}]}, out)
-            around = {"index": self._calls, "function": {"arguments": None}}
-            block.head, block.tail = self._delta_frame({"tool_calls": [around]})
+            tool = self._reply.called.get(name)
+            kind, argument = "function", "arguments"
+            if tool is not None and tool.kind is ToolKind.CUSTOM:
+                kind, argument, name, block.decoder = "custom", "input", tool.name, FreeFormDecoder()
+            call = {"index": self._calls, "id": call_id, "type": kind, kind: {"name": name, argument: ""}}
+            self._emit({**content, "tool_calls": [call]}, out)
+            block.head, block.tail = self._delta_frame({"tool_calls": [{"index": self._calls, kind: {argument: None}}]})
         self._calls += 1
 
     def _on_block_stop(self, block: _Block, out: list[bytes]) -> None:
         if block.kind is _Kind.THINKING:
             self._emit({"thinking_blocks": [{"index": self._thoughts - 1, **_complete_thinking(block)}]}, out)
-        elif block.empty and block.kind in (_Kind.CALL, _Kind.ANSWER):
-            # The upstream streams nothing for empty arguments, but clients expect JSON.
+        elif block.kind in (_Kind.CALL, _Kind.ANSWER) and (text := _left(block)):
             out.append(block.head)
-            out.append(dumps(arguments(block.content)))
+            out.append(dumps(text))
             out.append(block.tail)
 
     def _on_message_delta(self, event: StreamEvent, out: list[bytes]) -> None:
@@ -219,6 +233,14 @@ class ChatStream:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
         before, _, after = orjson.dumps(choice).partition(b"null")
         return self._head + b"[" + before, after + b"]" + self._tail
+
+
+def _left(block: _Block) -> str:
+    """What remains to be sent of a call's arguments."""
+    if block.decoder is not None:
+        return block.decoder.finish()
+    # The upstream streams nothing for empty arguments, but clients expect JSON.
+    return arguments(block.content) if block.empty else ""
 
 
 def _complete_thinking(block: _Block) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
-from apiproxy.dialects.openai.fields import Accepted, Cacheable, Each, ToolMode
+from apiproxy.dialects.openai.fields import MAX_TOOL_NAME_CHARS, Accepted, Cacheable, Each, ToolMode
 
 
 class FunctionDefinition(Accepted):
@@ -23,13 +23,42 @@ class FunctionTool(Cacheable):
     function: FunctionDefinition
 
 
-class CustomTool(Accepted):
-    """Free-form tool: parsed only to be rejected by name."""
+class CustomDefinition(Accepted):
+    """Tool whose input is text. format: a grammar for it."""
+
+    name: str = Field(max_length=MAX_TOOL_NAME_CHARS)
+    description: str | None = None
+    format: dict[str, Any] | None = None
+
+
+class CustomTool(Cacheable):
+    """Free-form tool."""
 
     type: Literal["custom"]
+    custom: CustomDefinition
 
 
-Tool = Annotated[FunctionTool | CustomTool, Field(discriminator="type")]
+class UnknownTool(Accepted):
+    """Tool of another type, which the upstream cannot get."""
+
+    type: str
+
+
+def _tool_type(tool: object) -> str | None:
+    if not isinstance(tool, dict):
+        return "function"  # whose validation reports that it is not an object
+    kind = tool.get("type")
+    if not isinstance(kind, str):
+        return None
+    return kind if kind in ("function", "custom") else "unknown"
+
+
+Tool = Annotated[
+    Annotated[FunctionTool, Tag("function")]
+    | Annotated[CustomTool, Tag("custom")]
+    | Annotated[UnknownTool, Tag("unknown")],
+    Discriminator(_tool_type),
+]
 TOOL: TypeAdapter[Tool] = TypeAdapter(Tool)
 
 
@@ -50,6 +79,7 @@ class CustomToolChoice(Accepted):
     """Choice that forces one free-form tool."""
 
     type: Literal["custom"]
+    custom: Named
 
 
 class AllowedTools(Accepted):

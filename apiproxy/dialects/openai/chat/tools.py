@@ -1,6 +1,7 @@
 """Tools, legacy functions and tool choice of chat requests."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from apiproxy.dialects.openai.chat.schemas import ChatRequest
@@ -12,62 +13,111 @@ from apiproxy.dialects.openai.chat.tool_schemas import (
     FunctionTool,
     Named,
     NamedToolChoice,
+    UnknownTool,
 )
+from apiproxy.dialects.openai.translate import free_form
+from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames, plain_function
 from apiproxy.dialects.openai.translate.content import cache_mark
-from apiproxy.dialects.openai.translate.ignored import invalid_field
+from apiproxy.dialects.openai.translate.ignored import IgnoredFields, header_safe, invalid_field
 from apiproxy.dialects.openai.translate.tools import Choice, ToolSpec
 
 
-def tool_specs(request: ChatRequest) -> Iterator[ToolSpec]:
+@dataclass(frozen=True, slots=True)
+class DeclaredTools:
+    """Tools of one request, and the types of those that the upstream does not get."""
+
+    names: ToolNames
+    specs: list[ToolSpec] = field(default_factory=list)
+    unsupported: set[str] = field(default_factory=set)
+
+
+def declared_tools(request: ChatRequest, ignored: IgnoredFields) -> DeclaredTools:
     """Tools of the request, or its legacy functions."""
-    if request.functions is not None and request.tools is not None:
+    if request.functions and request.tools:
         raise invalid_field("functions", "must not be given together with `tools`")
+    declared = DeclaredTools(ToolNames(_function_names(request.tools or ())))
     for index, tool in enumerate(map(TOOL.validate_python, request.tools or ())):
-        if isinstance(tool, CustomTool):
-            raise invalid_field(f"tools.{index}.type", "free-form tools are not supported: declare a function")
-        yield _spec(tool, f"tools.{index}.function")
+        match tool:
+            case FunctionTool():
+                declared.specs.append(_function(tool, declared.names, f"tools.{index}.function"))
+            case CustomTool():
+                declared.specs.append(_custom(tool, declared.names, f"tools.{index}.custom"))
+            case UnknownTool():
+                declared.unsupported.add(tool.type)
+                ignored.add(f"tools.{index}", header_safe(tool.type))
     for index, function in enumerate(request.functions or ()):
-        yield _spec(FunctionTool(type="function", function=function), f"functions.{index}")
+        tool = FunctionTool(type="function", function=function)
+        declared.specs.append(_function(tool, declared.names, f"functions.{index}"))
+    return declared
 
 
-def _spec(tool: FunctionTool, field: str) -> ToolSpec:
-    function = tool.function
-    return ToolSpec(
-        name=function.name,
-        description=function.description,
-        parameters=function.parameters,
-        strict=bool(function.strict),
-        field=field,
-        cache=cache_mark(tool),
-    )
-
-
-def tool_choice(request: ChatRequest) -> Choice | None:
+def tool_choice(request: ChatRequest, declared: DeclaredTools) -> Choice | None:
     """Tool choice of the request, also of one with legacy functions."""
-    if request.functions is not None:
+    if request.functions:
         return _function_choice(request)
     match request.tool_choice:
         case None:
             return None
         case str() as mode:
+            if mode == "required" and not declared.specs and declared.unsupported:
+                kinds = ", ".join(sorted(declared.unsupported))
+                reason = f"a call cannot be forced: the gateway does not support tools of the type {kinds}"
+                raise invalid_field("tool_choice", reason)
             return Choice(field="tool_choice", mode=mode)
         case NamedToolChoice() as named:
             return Choice(field="tool_choice", name=named.function.name)
-        case CustomToolChoice():
-            raise invalid_field("tool_choice.type", "free-form tools are not supported: declare a function")
+        case CustomToolChoice() as named:
+            return Choice(field="tool_choice", name=_upstream_name(declared.names, named.custom.name, ToolKind.CUSTOM))
         case AllowedToolChoice(allowed_tools=allowed):
-            return Choice(field="tool_choice", mode=allowed.mode, only=allowed_names(allowed.tools, "tool_choice"))
+            only = _allowed_names(allowed.tools, declared.names)
+            return Choice(field="tool_choice", mode=allowed.mode, only=only)
 
 
-def allowed_names(tools: Sequence[dict[str, Any]], field: str) -> frozenset[str]:
-    """Names in a list of allowed tools, in the format of either API."""
-    names = set()
+def _function_names(tools: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    return (tool["function"]["name"] for tool in tools if tool["type"] == ToolKind.FUNCTION)
+
+
+def _function(tool: FunctionTool, names: ToolNames, where: str) -> ToolSpec:
+    function = tool.function
+    return ToolSpec(
+        name=names.add(plain_function(function.name)),
+        description=function.description,
+        parameters=function.parameters,
+        strict=bool(function.strict),
+        field=where,
+        cache=cache_mark(tool),
+    )
+
+
+def _custom(tool: CustomTool, names: ToolNames, where: str) -> ToolSpec:
+    custom = tool.custom
+    return ToolSpec(
+        name=names.add(CalledTool(kind=ToolKind.CUSTOM, name=custom.name)),
+        description=free_form.description(custom.description, custom.format),
+        parameters=free_form.SCHEMA,
+        strict=False,
+        field=where,
+        cache=cache_mark(tool),
+    )
+
+
+def _allowed_names(tools: Sequence[dict[str, Any]], names: ToolNames) -> frozenset[str]:
+    found = set()
     for tool in tools:
-        name = tool.get("function", tool).get("name") if isinstance(tool.get("function", tool), dict) else None
+        kind = ToolKind.CUSTOM if tool.get("type") == ToolKind.CUSTOM else ToolKind.FUNCTION
+        given = tool.get(kind, tool)
+        name = given.get("name") if isinstance(given, dict) else None
         if not isinstance(name, str):
-            raise invalid_field(field, "every allowed tool must be a function with a name")
-        names.add(name)
-    return frozenset(names)
+            raise invalid_field("tool_choice", "every allowed tool must have a name")
+        found.add(_upstream_name(names, name, kind))
+    return frozenset(found)
+
+
+def _upstream_name(names: ToolNames, name: str, kind: ToolKind) -> str:
+    found = names.named(name, kind=kind, namespace=None)
+    if found is None:
+        raise invalid_field("tool_choice", f"no tool named {name!r} is declared")
+    return found
 
 
 def _function_choice(request: ChatRequest) -> Choice | None:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from apiproxy.core.message import tool_input
+from apiproxy.dialects.openai.responses.call_items import Item, call_item
 from apiproxy.dialects.openai.responses.event_writer import EventWriter, delta_head
 from apiproxy.dialects.openai.responses.output_items import (
-    Item,
     block_item,
-    call_item,
     message_item,
     reasoning_item,
     summary_part,
@@ -16,9 +16,11 @@ from apiproxy.dialects.openai.responses.output_items import (
 )
 from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.translate.answer import arguments
+from apiproxy.dialects.openai.translate.free_form import FreeFormDecoder
 
 _TEXT = "response.output_text"
 _ARGUMENTS = "response.function_call_arguments"
+_INPUT = "response.custom_tool_call_input"
 _SUMMARY = "response.reasoning_summary_text"
 _DELTAS: Mapping[str, str] = {"text_delta": "text", "input_json_delta": "partial_json", "thinking_delta": "thinking"}
 
@@ -95,6 +97,14 @@ class ItemEncoder:
         """Send what precedes the complete item, and return the item."""
         raise NotImplementedError
 
+    def call_item(self, text: str) -> Item:
+        """Item of a call. text: its arguments as JSON."""
+        tool_use = self.place.content
+        called = self.place.reply.called.get(tool_use["name"])
+        if called is not None and text:
+            tool_use = {**tool_use, "input": tool_input(text)}
+        return call_item(self.place.message_id, self.place.index, tool_use, called, text)
+
 
 class TextEncoder(ItemEncoder):
     """Text of a message: a text block, or the arguments of the tool that carries the answer."""
@@ -127,8 +137,52 @@ class FunctionCallEncoder(ItemEncoder):
     def finish(self) -> Item:
         if not self.pieces:
             self.send(arguments(self.place.content))  # as for text
-        item = call_item(self.place.message_id, self.place.index, self.place.content, self.text)
+        item = self.call_item(self.text)
         self.writer.emit(f"{_ARGUMENTS}.done", {**self.ids, "name": item["name"], "arguments": item["arguments"]})
+        return item
+
+
+class FreeFormCallEncoder(ItemEncoder):
+    """Input of a free-form call, decoded from the JSON of the function's arguments."""
+
+    def __init__(self, place: Place, begun: Item, writer: EventWriter) -> None:
+        super().__init__(place, begun, writer)
+        self._decoder = FreeFormDecoder()
+
+    def delta_head(self) -> bytes:
+        self.begun = {**self.begun, "status": "in_progress", "input": ""}
+        return delta_head(f"{_INPUT}.delta", self.ids)
+
+    def send(self, text: str) -> None:
+        self._send_decoded(self._decoder.decode(text))
+
+    def finish(self) -> Item:
+        self._send_decoded(self._decoder.finish())
+        text = self.text
+        self.writer.emit(f"{_INPUT}.done", {**self.ids, "input": text})
+        return {**self.call_item(""), "input": text}
+
+    def _send_decoded(self, text: str) -> None:
+        if text:
+            super().send(text)
+
+
+class WholeCallEncoder(ItemEncoder):
+    """Call whose item has no form for an unfinished input: announced when it is complete."""
+
+    def delta_head(self) -> bytes:
+        return b""
+
+    def start(self) -> None:
+        """Announce nothing yet."""
+
+    def send(self, text: str) -> None:
+        self.pieces.append(text)
+
+    def finish(self) -> Item:
+        item = self.call_item(self.text)
+        begun = {**item, "status": "in_progress"}
+        self.writer.emit("response.output_item.added", {"output_index": self.place.output_index, "item": begun})
         return item
 
 
@@ -177,6 +231,11 @@ def item_encoder(place: Place, writer: EventWriter) -> ItemEncoder | None:
 _ENCODERS: Mapping[str, type[ItemEncoder]] = {
     "message": TextEncoder,
     "function_call": FunctionCallEncoder,
+    "custom_tool_call": FreeFormCallEncoder,
+    "tool_search_call": WholeCallEncoder,
+    "local_shell_call": WholeCallEncoder,
+    "shell_call": WholeCallEncoder,
+    "apply_patch_call": WholeCallEncoder,
     "reasoning": ReasoningEncoder,
 }
 """By type of the output item."""

@@ -9,6 +9,17 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from apiproxy.dialects.openai.chat.schemas import AudioPart, RefusalPart
 from apiproxy.dialects.openai.fields import Accepted, Cacheable, Each
+from apiproxy.dialects.openai.responses.client_item_schemas import (
+    AdditionalToolsItem,
+    LocalShellCallItem,
+    LocalShellOutputItem,
+    PatchCallItem,
+    PatchOutputItem,
+    ShellCallItem,
+    ShellOutputItem,
+    ToolSearchCallItem,
+    ToolSearchOutputItem,
+)
 
 
 class InputText(Cacheable):
@@ -55,15 +66,17 @@ class FunctionCallItem(Accepted):
     type: Literal["function_call"]
     call_id: str
     name: str
+    namespace: str | None = None
     arguments: str
 
 
 class CustomCallItem(Accepted):
-    """Call of a free-form tool, from a conversation with another model."""
+    """Call of a free-form tool."""
 
     type: Literal["custom_tool_call"]
     call_id: str
     name: str
+    namespace: str | None = None
     input: str
 
 
@@ -82,6 +95,12 @@ class ReasoningItem(Accepted):
     encrypted_content: str | None = None
 
 
+class HostedItem(Accepted):
+    """Item of a tool that OpenAI runs; the upstream has no counterpart."""
+
+    type: str
+
+
 class ReferenceItem(Accepted):
     """Reference to an item by id: parsed only to be rejected by name."""
 
@@ -94,16 +113,42 @@ def _item_type(item: object) -> str | None:
     kind = item.get("type")
     if kind is None:
         kind = "message" if "role" in item else "item_reference"
-    return {"custom_tool_call_output": "function_call_output"}.get(kind, kind) if isinstance(kind, str) else None
+    if not isinstance(kind, str):
+        return None
+    if kind not in _KINDS and (kind in _HOSTED or kind.endswith(("_call", "_call_output"))):
+        return "hosted"
+    return {"custom_tool_call_output": "function_call_output"}.get(kind, kind)
 
+
+_HOSTED = frozenset({"mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "program", "program_output"})
+"""Types of items of tools that OpenAI runs, besides those that end in `_call` or `_call_output`."""
+_KINDS = frozenset({"function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"}) | {
+    "local_shell_call",
+    "local_shell_call_output",
+    "shell_call",
+    "shell_call_output",
+    "apply_patch_call",
+    "apply_patch_call_output",
+    "tool_search_call",
+}
 
 Item = Annotated[
     Annotated[MessageItem, Tag("message")]
     | Annotated[FunctionCallItem, Tag("function_call")]
     | Annotated[CustomCallItem, Tag("custom_tool_call")]
     | Annotated[CallOutputItem, Tag("function_call_output")]
+    | Annotated[LocalShellCallItem, Tag("local_shell_call")]
+    | Annotated[LocalShellOutputItem, Tag("local_shell_call_output")]
+    | Annotated[ShellCallItem, Tag("shell_call")]
+    | Annotated[ShellOutputItem, Tag("shell_call_output")]
+    | Annotated[PatchCallItem, Tag("apply_patch_call")]
+    | Annotated[PatchOutputItem, Tag("apply_patch_call_output")]
+    | Annotated[ToolSearchCallItem, Tag("tool_search_call")]
+    | Annotated[ToolSearchOutputItem, Tag("tool_search_output")]
+    | Annotated[AdditionalToolsItem, Tag("additional_tools")]
     | Annotated[ReasoningItem, Tag("reasoning")]
-    | Annotated[ReferenceItem, Tag("item_reference")],
+    | Annotated[ReferenceItem, Tag("item_reference")]
+    | Annotated[HostedItem, Tag("hosted")],
     Discriminator(_item_type),
 ]
 ITEM: TypeAdapter[Item] = TypeAdapter(Item)

@@ -4,32 +4,39 @@ from collections.abc import Sequence
 from typing import Any
 
 from apiproxy.dialects.openai.chat.parse import json_object, thinking_blocks
+from apiproxy.dialects.openai.responses.client_items import ClientItem, ClientItems
 from apiproxy.dialects.openai.responses.content import blocks, decode_thinking
 from apiproxy.dialects.openai.responses.item_schemas import (
     ITEM,
     CallOutputItem,
     CustomCallItem,
     FunctionCallItem,
-    Item,
+    HostedItem,
     MessageItem,
     ReasoningItem,
     ReferenceItem,
 )
 from apiproxy.dialects.openai.responses.reply import StoredHistory
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
+from apiproxy.dialects.openai.translate import free_form
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
+from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
 from apiproxy.dialects.openai.translate.content import Block, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
-from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
+from apiproxy.dialects.openai.translate.ignored import IgnoredFields, header_safe, invalid_field
 from apiproxy.dialects.openai.translate.structured_output import ANSWER_TOOL
+
+OtherItem = (
+    MessageItem | FunctionCallItem | CustomCallItem | CallOutputItem | ReasoningItem | ReferenceItem | HostedItem
+)
 
 
 def conversation(
-    request: ResponsesRequest, stored: StoredHistory | None, ignored: IgnoredFields
+    request: ResponsesRequest, stored: StoredHistory | None, names: ToolNames, ignored: IgnoredFields
 ) -> tuple[list[Block], list[dict[str, Any]]]:
     """System blocks and messages of the request, after the stored messages.
 
-    Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    names: upstream names of its tools. Raises ProxyError (INVALID_REQUEST) naming the invalid field.
     """
     found = Conversation(ignored)
     found.add_system(text_blocks(request.instructions), "instructions")
@@ -38,25 +45,36 @@ def conversation(
     if isinstance(request.input, str):
         found.add_user(text_blocks(request.input), "input")
     else:
-        for index, item in enumerate(request.input):
-            _add_item(found, ITEM.validate_python(item), f"input.{index}", ignored)
+        client_items = ClientItems(found, names)
+        for index, item in enumerate(map(ITEM.validate_python, request.input)):
+            if isinstance(item, ClientItem):
+                client_items.add(item, f"input.{index}")
+            else:
+                _add_item(found, item, f"input.{index}", names, ignored)
     return found.finish("input")
 
 
-def _add_item(conversation: Conversation, item: Item, field: str, ignored: IgnoredFields) -> None:
+def _add_item(
+    conversation: Conversation, item: OtherItem, field: str, names: ToolNames, ignored: IgnoredFields
+) -> None:
     match item:
         case MessageItem():
             _add_message(conversation, item, field, ignored)
         case FunctionCallItem():
+            tool = CalledTool(kind=ToolKind.FUNCTION, name=item.name, namespace=item.namespace)
             arguments = json_object(item.arguments, f"{field}.arguments", conversation.values)
-            conversation.add_call(item.call_id, item.name, arguments, f"{field}.call_id")
+            conversation.add_call(item.call_id, names.of_call(tool), arguments, f"{field}.call_id")
         case CustomCallItem():
-            conversation.add_call(item.call_id, item.name, {"input": item.input}, f"{field}.call_id")
+            tool = CalledTool(kind=ToolKind.CUSTOM, name=item.name, namespace=item.namespace)
+            arguments = {free_form.PARAMETER: item.input}
+            conversation.add_call(item.call_id, names.of_call(tool), arguments, f"{field}.call_id")
         case CallOutputItem():
             found = blocks(item.output, f"{field}.output", ignored)
             conversation.add_result(item.call_id, found, f"{field}.call_id")
         case ReasoningItem():
             _add_reasoning(conversation, item, field, ignored)
+        case HostedItem():
+            ignored.add(field, header_safe(item.type))
         case ReferenceItem():
             raise invalid_field(f"{field}.type", "items are not stored here: send the full item")
 

@@ -1,14 +1,13 @@
 """Output items of Responses objects, for streamed and other answers."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
+from apiproxy.dialects.openai.responses.call_items import Item, Status, call_item, item_id_for
 from apiproxy.dialects.openai.responses.content import encode_thinking
 from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.translate.answer import arguments
 
-Status = Literal["in_progress", "completed", "incomplete", "failed"]
-Item = dict[str, Any]
 Block = Mapping[str, Any]
 
 
@@ -24,18 +23,6 @@ def message_item(message_id: str, index: int, content: list[Item], status: Statu
     return {"id": item_id, "type": "message", "status": status, "role": "assistant", "content": content}
 
 
-def call_item(message_id: str, index: int, tool_use: Block, text: str, status: Status = "completed") -> Item:
-    """Function call item. text: arguments as JSON."""
-    return {
-        "id": item_id_for("fc", message_id, index),
-        "type": "function_call",
-        "status": status,
-        "call_id": tool_use["id"],
-        "name": tool_use["name"],
-        "arguments": text,
-    }
-
-
 def reasoning_item(message_id: str, index: int, block: Block, reply: ResponsesReply) -> Item:
     """Reasoning item, with its summary and its `encrypted_content` if requested."""
     text = block.get("thinking") or ""
@@ -47,11 +34,6 @@ def reasoning_item(message_id: str, index: int, block: Block, reply: ResponsesRe
     if reply.encrypted:
         item["encrypted_content"] = encode_thinking(block)
     return item
-
-
-def item_id_for(prefix: str, message_id: str, index: int) -> str:
-    """Id of the item for the block at this index; the same whether streamed or not."""
-    return f"{prefix}_{message_id.removeprefix('msg_')}_{index}"
 
 
 def text_part(text: str) -> Item:
@@ -79,7 +61,7 @@ def _tool_use(message_id: str, index: int, block: Block, reply: ResponsesReply) 
     text = arguments(block)
     if block["name"] == reply.answer_tool:
         return message_item(message_id, index, [text_part(text)])
-    return call_item(message_id, index, block, text)
+    return call_item(message_id, index, block, reply.called.get(block["name"]), text)
 
 
 def _thinking(message_id: str, index: int, block: Block, reply: ResponsesReply) -> Item | None:

@@ -6,7 +6,8 @@ from apiproxy.dialects.openai.chat.schemas import JsonObjectFormat
 from apiproxy.dialects.openai.responses.items import calls_lack_thinking, conversation
 from apiproxy.dialects.openai.responses.reply import ResponsesReply, ResponsesTranslation, StoredHistory
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest, SchemaFormat
-from apiproxy.dialects.openai.responses.tools import tool_choice, tool_specs
+from apiproxy.dialects.openai.responses.tool_choice import tool_choice
+from apiproxy.dialects.openai.responses.tools import declared_tools
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 from apiproxy.dialects.openai.translate.messages_body import Parts, Target, assemble, report_unknown_fields
 from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest
@@ -38,15 +39,16 @@ def translate_responses(
     ignored = IgnoredFields(strict=strict)
     _reject_unstored_features(request, stored)
     _report_ignored(request, stored, ignored)
-    system, messages = conversation(request, stored, ignored)
+    declared = declared_tools(request, ignored)
+    system, messages = conversation(request, stored, declared.names, ignored)
     config = request.reasoning
     shown = config is not None and (config.summary or config.generate_summary) is not None
     parts = Parts(
         system=system,
         messages=messages,
         max_tokens=request.max_output_tokens,
-        tools=tool_specs(request),
-        choice=tool_choice(request),
+        tools=declared.specs,
+        choice=tool_choice(request, declared, ignored),
         parallel=request.parallel_tool_calls is not False,
         reasoning=ReasoningRequest(
             field="reasoning.effort",
@@ -57,15 +59,17 @@ def translate_responses(
         ),
         output=_output_request(request),
     )
-    body, answer_tool = assemble(request, parts, target=target, ignored=ignored)
+    assembled = assemble(request, parts, target=target, ignored=ignored)
     reply = ResponsesReply(
-        answer_tool=answer_tool,
+        answer_tool=assembled.answer_tool,
+        forced_call=assembled.forced_call,
+        called=declared.names.called,
         reasoning=shown,
         encrypted=ENCRYPTED_REASONING in (request.include or ()),
         response_id=stored.response_id if stored is not None else None,
         echo=_echo(request, stored=stored is not None and request.store is not False),
     )
-    return ResponsesTranslation(body=body, ignored=ignored.names, reply=reply, stream=bool(request.stream))
+    return ResponsesTranslation(body=assembled.body, ignored=ignored.names, reply=reply, stream=bool(request.stream))
 
 
 def _reject_unstored_features(request: ResponsesRequest, stored: StoredHistory | None) -> None:

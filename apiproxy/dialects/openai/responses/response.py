@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from apiproxy.dialects.openai.responses.output_items import Item, block_item, message_item, refusal_part
+from apiproxy.dialects.openai.responses.call_items import Item
+from apiproxy.dialects.openai.responses.output_items import block_item, message_item, refusal_part
 from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.translate.answer import input_tokens, reasoning_tokens, refusal_text, service_tier
+from apiproxy.dialects.openai.translate.forced_call import with_call
 
 _INCOMPLETE: Mapping[str, str] = {
     "max_tokens": "max_output_tokens",
@@ -16,6 +18,8 @@ _INCOMPLETE: Mapping[str, str] = {
 
 def response_object(message: Mapping[str, Any], reply: ResponsesReply, *, created: int) -> dict[str, Any]:
     """Responses object for an upstream message. created: Unix time in seconds."""
+    if reply.forced_call is not None:
+        message = with_call(message, reply.forced_call)
     items = [
         item
         for index, block in enumerate(message["content"])

@@ -10,7 +10,6 @@ from pydantic import Field
 from apiproxy.dialects.openai.chat.schemas import JsonObjectFormat, Sampled, StreamOptions, TextFormat
 from apiproxy.dialects.openai.fields import FIRST_ERROR, Accepted, Each, Effort, MaxTokens, ToolMode, checked
 from apiproxy.dialects.openai.responses.item_schemas import ITEM
-from apiproxy.dialects.openai.responses.tool_schemas import AllowedFunctions, NamedFunction
 
 
 class SchemaFormat(Accepted):
@@ -47,7 +46,7 @@ class ResponsesRequest(Sampled):
     instructions: str | None = None
     max_output_tokens: MaxTokens | None = None
     tools: Each[dict[str, Any]] | None = None
-    tool_choice: ToolMode | Annotated[NamedFunction | AllowedFunctions, Field(discriminator="type")] | None = None
+    tool_choice: ToolMode | dict[str, Any] | None = None
     text: TextConfig | None = None
     reasoning: ReasoningConfig | None = None
     include: Each[str] | None = None

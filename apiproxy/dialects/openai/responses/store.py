@@ -16,6 +16,7 @@ from apiproxy.core.turns import new_id
 from apiproxy.dialects.openai.responses.reply import ResponsesReply, StoredHistory
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
+from apiproxy.dialects.openai.translate.called_tools import from_stored
 from apiproxy.dialects.openai.translate.ignored import invalid_field
 from apiproxy.gateway import gateway
 
@@ -76,7 +77,7 @@ async def retrieve(principal: Principal, response_id: str, *, request_id: str) -
     if answer is None:
         raise _not_found(response_id)
     form = answer["form"]
-    return response_object(answer["message"], ResponsesReply(**form["reply"]), created=form["created"])
+    return response_object(answer["message"], _reply(form["reply"]), created=form["created"])
 
 
 async def delete(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:
@@ -87,6 +88,10 @@ async def delete(principal: Principal, response_id: str, *, request_id: str) -> 
     if not await gateway().sessions.forget(principal.key_id, response_id, request_id=request_id):
         raise _not_found(response_id)
     return {"id": response_id, "object": "response", "deleted": True}
+
+
+def _reply(stored: Mapping[str, Any]) -> ResponsesReply:
+    return ResponsesReply(**{**stored, "called": from_stored(stored.get("called") or {})})
 
 
 def _not_found(response_id: str) -> ProxyError:

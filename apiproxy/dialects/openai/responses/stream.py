@@ -9,12 +9,14 @@ from typing import Any
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import StreamEvent
 from apiproxy.dialects.openai.errors import error_object, failure
+from apiproxy.dialects.openai.responses.call_items import Item, item_id_for
 from apiproxy.dialects.openai.responses.event_writer import EventWriter
 from apiproxy.dialects.openai.responses.item_encoders import ItemEncoder, Place, item_encoder
-from apiproxy.dialects.openai.responses.output_items import Item, item_id_for, message_item, refusal_part
+from apiproxy.dialects.openai.responses.output_items import message_item, refusal_part
 from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.responses.response import finished_response, initial_response
 from apiproxy.dialects.openai.translate.answer import merged_usage, refusal_text
+from apiproxy.dialects.openai.translate.forced_call import CallEvents
 
 _PING = b": ping\n\n"
 _FAILURE_CODES: Mapping[int, str] = {400: "invalid_prompt", 413: "invalid_prompt", 429: "rate_limit_exceeded"}
@@ -37,8 +39,11 @@ class ResponsesStream:
         self._usage: dict[str, Any] = {}
         self._end: Mapping[str, Any] = {}
         self._writer = EventWriter()
+        self._call_events = CallEvents(reply.forced_call) if reply.forced_call is not None else None
 
     def encode(self, events: Sequence[StreamEvent]) -> bytes:
+        if self._call_events is not None:
+            events = self._call_events.rewrite(events)
         for event in events:
             match event["type"]:
                 case "content_block_delta":

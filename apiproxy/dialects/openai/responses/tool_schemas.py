@@ -1,30 +1,65 @@
-"""Models of tools and `tool_choice` of POST /v1/responses."""
+"""Models of tools and `tool_choice` of POST /v1/responses.
 
-from typing import Any, Literal
+Source: the request types of the `openai` package.
+"""
 
-from apiproxy.dialects.openai.fields import Accepted, Each
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from apiproxy.dialects.openai.fields import MAX_TOOL_NAME_CHARS, Accepted, Cacheable, Each
+
+ToolName = Annotated[str, Field(max_length=MAX_TOOL_NAME_CHARS)]
 
 
-class ResponsesFunction(Accepted):
+class ResponsesFunction(Cacheable):
     """Function that the model may call."""
 
-    type: Literal["function"]
     name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class NamedFunction(Accepted):
-    """Choice that forces one function."""
+class FreeFormTool(Cacheable):
+    """Tool whose input is text. format: a grammar for it."""
 
-    type: Literal["function"]
+    name: ToolName
+    description: str | None = None
+    format: dict[str, Any] | None = None
+
+
+class Namespace(Accepted):
+    """Functions and free-form tools under a common name."""
+
+    name: ToolName
+    description: str | None = None
+    tools: Each[dict[str, Any]]
+
+
+class ToolSearch(Accepted):
+    """Search for further tools. parameters: of a search by the client."""
+
+    execution: str = "server"
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Shell(Accepted):
+    """Shell; without an environment, or in a local one, the client's."""
+
+    environment: dict[str, Any] | None = None
+
+
+class NamedTool(Accepted):
+    """Choice that forces one function or free-form tool, or an entry of the allowed ones."""
+
     name: str
+    namespace: str | None = None
 
 
-class AllowedFunctions(Accepted):
-    """Choice limited to a subset of the functions."""
+class AllowedTools(Accepted):
+    """Choice limited to a subset of the tools."""
 
-    type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
     tools: Each[dict[str, Any]]

@@ -109,7 +109,7 @@ class Conversation:
         self._pending[call_id] = pending
         self.add_assistant([{"type": "tool_use", "id": pending.id, "name": sanitized_name(name), "input": arguments}])
 
-    def add_result(self, call_id: str, blocks: list[Block], field: str) -> None:
+    def add_result(self, call_id: str, blocks: list[Block], field: str, *, failed: bool = False) -> None:
         """Add a tool result to the message that follows the call. field: path of its id."""
         pending = self._pending.pop(call_id, None)
         if pending is None:
@@ -118,6 +118,8 @@ class Conversation:
         result: Block = {"type": "tool_result", "tool_use_id": pending.id}
         if blocks:
             result["content"] = blocks[0]["text"] if _is_plain_text(blocks) else blocks
+        if failed:
+            result["is_error"] = True
         pending.results.append(result)
 
     def finish(self, field: str) -> tuple[list[Block], list[dict[str, Any]]]:

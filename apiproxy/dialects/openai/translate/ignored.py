@@ -37,7 +37,7 @@ class IgnoredFields:
             raise invalid_field(
                 field, f"not supported{f' ({note})' if note else ''}, and the gateway is in strict mode"
             )
-        name = f"{_header_safe(field)} ({note})" if note else _header_safe(field)
+        name = f"{header_safe(field)} ({note})" if note else header_safe(field)
         if len(self._names) < _MAX_TRACKED:
             self._names[name] = None
         elif name not in self._names:
@@ -51,6 +51,6 @@ class IgnoredFields:
         return names if more <= 0 else (*names[:MAX_NAMED], f"and {more} more")
 
 
-def _header_safe(field: str) -> str:
+def header_safe(field: str) -> str:
     """The name, unless it must not appear in a header."""
     return field if _HEADER_SAFE_NAME.fullmatch(field) else "(a field with an unusual name)"

@@ -1,16 +1,17 @@
 """Assembly of Messages bodies for Chat Completions and Responses."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from apiproxy.dialects.openai.chat.schemas import Sampled
+from apiproxy.dialects.openai.translate.called_tools import CalledTool
 from apiproxy.dialects.openai.translate.capabilities import capabilities
 from apiproxy.dialects.openai.translate.content import Block, drop_early_breakpoints, text_block
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields
 from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest, plan_reasoning
 from apiproxy.dialects.openai.translate.sampling import sampling_fields, service_tier, user_metadata
-from apiproxy.dialects.openai.translate.structured_output import OutputPlan, OutputRequest, plan_output
+from apiproxy.dialects.openai.translate.structured_output import OutputRequest, plan_output
 from apiproxy.dialects.openai.translate.tools import Choice, ToolPlan, ToolSpec, plan_tools
 
 
@@ -26,11 +27,14 @@ class Target:
 class Reply:
     """Format of the answer.
 
-    answer_tool: tool whose arguments are the answer's text. reasoning: include the thinking. include_usage: end a
-    stream with token counts. legacy_function: return calls as `function_call`, not `tool_calls`.
+    answer_tool: tool whose arguments are the answer's text. forced_call: tool of which the answer's text is a call.
+    called: the client's tools by upstream name, but for plain functions. reasoning: include the thinking.
+    include_usage: end a stream with token counts. legacy_function: return calls as `function_call`, not `tool_calls`.
     """
 
     answer_tool: str | None = None
+    forced_call: str | None = None
+    called: Mapping[str, CalledTool] = field(default_factory=dict)
     reasoning: bool = False
     include_usage: bool = False
     legacy_function: bool = False
@@ -64,22 +68,24 @@ class Parts:
     stop: Sequence[str] = ()
 
 
-def assemble(
-    request: Sampled, parts: Parts, *, target: Target, ignored: IgnoredFields
-) -> tuple[dict[str, Any], str | None]:
-    """Return the Messages body, and the tool that carries the answer, if any.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """Messages body, and the tool that carries the answer or that the answer is a call of: see `Reply`."""
 
-    Raises ProxyError.
-    """
+    body: dict[str, Any]
+    answer_tool: str | None
+    forced_call: str | None
+
+
+def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: IgnoredFields) -> Assembled:
+    """Assemble the Messages body. Raises ProxyError (INVALID_REQUEST) naming the invalid field."""
     capable = capabilities(target.model)
     max_tokens = parts.max_tokens or target.max_output_tokens
     tools = plan_tools(parts.tools, parts.choice, parallel=parts.parallel, capable=capable, ignored=ignored)
     reasoning = plan_reasoning(
         parts.reasoning, capable=capable, max_tokens=max_tokens, tool_forced=tools.forced, ignored=ignored
     )
-    output = OutputPlan()
-    if parts.output is not None:
-        output = plan_output(parts.output, tools, capable=capable, thinking=reasoning.active, ignored=ignored)
+    output = plan_output(parts.output, tools, capable=capable, thinking=reasoning.active, ignored=ignored)
     if output.instruction is not None:
         parts.system.append(text_block(output.instruction))
     drop_early_breakpoints(_cacheable(tools, parts), ignored)
@@ -101,7 +107,8 @@ def assemble(
         **service_tier(request.service_tier, ignored),
         **user_metadata(request, ignored),
     }
-    return body, output.answer_tool
+    call = tools.forced_call
+    return Assembled(body=body, answer_tool=output.answer_tool, forced_call=call.name if call is not None else None)
 
 
 def report_unknown_fields(request: Sampled, defaults: Mapping[str, object], ignored: IgnoredFields) -> None:

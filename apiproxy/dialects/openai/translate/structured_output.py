@@ -45,12 +45,21 @@ class OutputPlan:
 
 
 def plan_output(
-    wanted: OutputRequest, tools: ToolPlan, *, capable: Capabilities, thinking: bool, ignored: IgnoredFields
+    wanted: OutputRequest | None, tools: ToolPlan, *, capable: Capabilities, thinking: bool, ignored: IgnoredFields
 ) -> OutputPlan:
     """Choose how to get a JSON answer from a model; may add a tool to `tools`.
 
-    thinking: the request asks for thinking. Raises ProxyError for a strict schema that cannot be enforced.
+    wanted: None for text, unless the tools need JSON for a forced call. thinking: the request asks for thinking. Raises
+    ProxyError for a strict schema that cannot be enforced.
     """
+    if tools.forced_call is not None:
+        return OutputPlan(format={"type": "json_schema", "schema": tools.forced_call.schema})
+    if wanted is None:
+        return OutputPlan()
+    if tools.relaxed:
+        # With a format, the model could not call the tool that the client waits for.
+        ignored.add(wanted.field, "the answer is to be a call")
+        return OutputPlan()
     why = "any JSON object is accepted"
     if wanted.schema is not None:
         try:

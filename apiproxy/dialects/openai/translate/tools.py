@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apiproxy.dialects.openai.translate.capabilities import Capabilities
+from apiproxy.dialects.openai.translate.forced_call import ForcedCall, answer_schema
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 from apiproxy.dialects.openai.translate.json_schema import NoStrictFormError, StrictBudget, strict_form
 
@@ -49,12 +50,16 @@ class Choice:
 class ToolPlan:
     """`tools` and `tool_choice` of the Messages body.
 
-    choice: None if it equals the API's default. strict: number of strict tools.
+    choice: None if it equals the API's default. forced: the upstream forces a call. forced_call: the only call that the
+    answer may be, instead of tools. relaxed: the request forces a call, and the upstream does not. strict: number of
+    strict tools.
     """
 
     tools: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     choice: dict[str, Any] | None = None
     forced: bool = False
+    forced_call: ForcedCall | None = None
+    relaxed: bool = False
     strict: int = 0
     budget: StrictBudget = dataclasses.field(default_factory=StrictBudget)
 
@@ -73,12 +78,15 @@ def plan_tools(
     """
     if choice is not None:
         specs = _select_tools(list(specs), choice)
+        if choice.forced and (call := forced_call(specs, choice, capable)) is not None:
+            return ToolPlan(forced_call=call)
     plan = ToolPlan()
     for spec in specs:
         plan.tools.append(_tool(spec, plan, capable=capable, ignored=ignored))
     if not plan.tools:
         return plan
     if choice is not None and choice.forced and not capable.forced_tools:
+        plan.relaxed = True
         choice = _relax_choice(choice, plan, ignored)
     plan.choice = _tool_choice(choice)
     plan.forced = choice is not None and choice.forced
@@ -92,6 +100,22 @@ def check_name(name: str, field: str) -> str:
     if not _NAME.fullmatch(name):
         raise invalid_field(field, "must be 1 to 128 letters, digits, underscores or hyphens")
     return name
+
+
+def forced_call(specs: Sequence[ToolSpec], choice: Choice, capable: Capabilities) -> ForcedCall | None:
+    """The only call that the choice allows, if the model rejects forced tools but an output format can enforce it.
+
+    docs/decisions/0020-forced-calls.md.
+    """
+    if capable.forced_tools or not capable.structured_outputs:
+        return None
+    candidates = [spec for spec in specs if choice.name in (None, spec.name)]
+    if len(candidates) != 1:
+        return None
+    spec = candidates[0]
+    check_name(spec.name, f"{spec.field}.name")
+    schema = answer_schema(spec.name, spec.description, _input_schema(spec))
+    return ForcedCall(name=spec.name, schema=schema) if schema is not None else None
 
 
 def _select_tools(specs: Sequence[ToolSpec], choice: Choice) -> list[ToolSpec]:
