@@ -8,8 +8,9 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import orjson
@@ -41,6 +42,7 @@ from apiproxy.sessions.lineage import chain_of
 from observability.tracing.body_stats import measure_body, strings_of
 from observability.tracing.prompt_masking import Prompt
 from observability.tracing.redact import Redactor
+from tests.support.tool_shapes import CHAT_TOOLS, RESPONSES_TOOLS
 
 FACTOR, MOST = 10, 20
 """Quadratic time would be FACTOR squared."""
@@ -50,6 +52,8 @@ _FLOOR_S = 0.001
 
 Body = dict[str, Any]
 _TARGET = Target(model="claude-sonnet-4-5-20250929", max_output_tokens=1_000)
+_NEW_TARGET = replace(_TARGET, model="claude-sonnet-5-5")
+"""One that rejects forced tools."""
 _QUOTING = "messages.0: an error that quotes 'Conversation info' and hello hello 12345678 of the prompt " * 10
 _LIMITLESS = 10**9
 _ATTEMPTS = 9
@@ -362,9 +366,9 @@ def _chat_turn(body: Body) -> object:
     return translate_chat(read_chat(body), target=_TARGET, strict=False)
 
 
-def _responses_turn(body: Body) -> object:
+def _responses_turn(body: Body, target: Target = _TARGET) -> object:
     stored = StoredHistory(response_id="resp_1", history=[{"role": "assistant", "content": "hello"}])
-    translation = translate_responses(read_responses(body), target=_TARGET, strict=False, stored=stored)
+    translation = translate_responses(read_responses(body), target=target, strict=False, stored=stored)
     return stored_form(translation.reply, created=1)
 
 
@@ -439,8 +443,9 @@ READERS: dict[str, Reader] = {
     "unpriced fields": Reader(lambda body: unpriced_fields(body, _PRICES, _TABLE), POLICY),
     "stored body": Reader(Redactor(["known secret"]).body, MESSAGES),
     "redacted value": Reader(Redactor(["known secret"]).value, MESSAGES),
-    "chat": Reader(_chat_turn, CHAT),
-    "responses": Reader(_responses_turn, RESPONSES),
+    "chat": Reader(_chat_turn, CHAT | CHAT_TOOLS),
+    "responses": Reader(_responses_turn, RESPONSES | RESPONSES_TOOLS),
+    "responses of a new model": Reader(partial(_responses_turn, target=_NEW_TARGET), RESPONSES_TOOLS),
     "files": Reader(lambda data: file_block(data, "a.txt", "file"), FILES),
 }
 

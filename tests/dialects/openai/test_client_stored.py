@@ -61,6 +61,36 @@ def test_continue_tool_loop_with_results_alone(keeping: openai.OpenAI) -> None:
     assert "it is sunny" in second.output_text
 
 
+def test_continue_with_the_result_of_a_forced_call(keeping: openai.OpenAI) -> None:
+    asked: Any = {
+        "model": "claude-sonnet-5-5",
+        "tools": [WEATHER | {"parameters": {"type": "object", "properties": {}}}],
+    }
+    choice: Any = {"type": "function", "name": "get_weather"}
+    first = keeping.responses.create(input="[[say={}]]", tool_choice=choice, **asked)
+    call: Any = first.output[0]
+    assert call.type == "function_call"
+    assert keeping.responses.retrieve(first.id).output == first.output
+    result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "it is sunny"}
+    second = keeping.responses.create(input=[result], previous_response_id=first.id, **asked)
+    assert "it is sunny" in second.output_text
+
+
+def test_retrieve_calls_of_other_kinds_as_they_were(keeping: openai.OpenAI) -> None:
+    inner: Any = {"type": "custom", "name": "edit"}
+    tools: Any = [{"type": "namespace", "name": "files", "description": "d", "tools": [inner]}, {"type": "shell"}]
+    calls = '[[tool=files__edit:{"input": "x"}]][[tool=shell:{"commands": ["ls"]}]]'
+    made = keeping.responses.create(model=MODEL, tools=tools, input=calls)
+    assert [item.type for item in made.output] == ["custom_tool_call", "shell_call"]
+    assert as_sent(keeping.responses.retrieve(made.id)) == as_sent(made)
+    ran: Any = [
+        {"type": "custom_tool_call_output", "call_id": getattr(made.output[0], "call_id", ""), "output": "edited"},
+        {"type": "shell_call_output", "call_id": getattr(made.output[1], "call_id", ""), "output": []},
+    ]
+    last = keeping.responses.create(model=MODEL, tools=tools, input=ran, previous_response_id=made.id)
+    assert "edited" in last.output_text
+
+
 def as_sent(value: Any) -> Any:
     """A Responses object as JSON, without what the client's streams add to it."""
     value = value.model_dump(mode="json", warnings=False) if hasattr(value, "model_dump") else value

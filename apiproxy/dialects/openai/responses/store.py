@@ -5,7 +5,7 @@ id, so that several requests can continue the same one. The upstream's message i
 response is retrieved.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,7 @@ from apiproxy.dialects.openai.responses.reply import ResponsesReply, StoredHisto
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
 from apiproxy.dialects.openai.translate.called_tools import from_stored
+from apiproxy.dialects.openai.translate.forced_call import call_content
 from apiproxy.dialects.openai.translate.ignored import invalid_field
 from apiproxy.gateway import gateway
 
@@ -44,7 +45,27 @@ async def load_history(
     )
     if history is None:
         raise invalid_field("previous_response_id", "no such response, or it has expired")
-    return StoredHistory(response_id=response_id, history=history.messages, size_bytes=history.size_bytes)
+    messages = history.messages
+    if _has_results(request):
+        messages = await _with_forced_call(messages, principal, previous, request_id=request_id)
+    return StoredHistory(response_id=response_id, history=messages, size_bytes=history.size_bytes)
+
+
+def _has_results(request: ResponsesRequest) -> bool:
+    return not isinstance(request.input, str) and any(
+        str(item.get("type")).endswith("_output") for item in request.input
+    )
+
+
+async def _with_forced_call(
+    messages: Sequence[dict[str, Any]], principal: Principal, response_id: str, *, request_id: str
+) -> Sequence[dict[str, Any]]:
+    """Stored messages, with the last answer as the call that the client got, if it was a forced one."""
+    answer = await gateway().sessions.answer(principal.key_id, response_id, request_id=request_id)
+    name = answer["form"]["reply"].get("forced_call") if answer is not None else None
+    if answer is None or name is None:
+        return messages
+    return [*messages[:-1], {"role": "assistant", "content": call_content(answer["message"], name)}]
 
 
 async def _has_room(request: ResponsesRequest, principal: Principal, *, request_id: str, body_bytes: int) -> bool:

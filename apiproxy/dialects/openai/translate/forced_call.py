@@ -54,6 +54,11 @@ def with_call(message: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {**message, "content": content, "stop_reason": _stop_reason(message.get("stop_reason"), called)}
 
 
+def call_content(message: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Content of the message with its text as a call, as the client sends it back."""
+    return [block for block in with_call(message, name)["content"] if block["type"] != _HIDDEN]
+
+
 class CallEvents:
     """Rewrites the events of a stream as `with_call` does the whole message."""
 
