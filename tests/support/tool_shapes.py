@@ -50,6 +50,12 @@ def _built_in(number: int) -> list[Body]:
     ]
 
 
+_BUILT_IN = ("shell", "local_shell", "apply_patch", "tool_search", "shell ")
+_SPECIAL: list[Body] = [
+    {"type": "tool_search", "execution": "client"},
+    {"type": "shell", "environment": {"type": "container_auto"}},
+]
+
 RESPONSES_TOOLS: dict[str, Shape] = {
     "many free-form tools": lambda size: _asked(tools=_many(size, _custom)),
     "many namespaces": lambda size: _asked(tools=_many(size, _namespace)),
@@ -67,8 +73,7 @@ RESPONSES_TOOLS: dict[str, Shape] = {
     ),
     "many unknown tools": lambda size: _asked(tools=_many(size, lambda n: {"type": f"kind{n}"})),
     "built-in tools": lambda size: _asked(
-        tools=_many(size, lambda n: {"type": ("shell", "local_shell", "apply_patch", "tool_search", "shell ")[n % 5]})
-        + [{"type": "tool_search", "execution": "client"}, {"type": "shell", "environment": {"type": "container_auto"}}]
+        tools=[*_many(size, lambda n: {"type": _BUILT_IN[n % len(_BUILT_IN)]}), *_SPECIAL],
     ),
     "many allowed tools": lambda size: _asked(
         tools=[_namespace(0), _custom(0), {"type": "file_search"}],

@@ -105,7 +105,7 @@ def check_name(name: str, field: str) -> str:
 def forced_call(specs: Sequence[ToolSpec], choice: Choice, capable: Capabilities) -> ForcedCall | None:
     """The only call that the choice allows, if the model rejects forced tools but an output format can enforce it.
 
-    docs/decisions/0020-forced-calls.md.
+    docs/decisions/0022-tools-of-every-kind.md.
     """
     if capable.forced_tools or not capable.structured_outputs:
         return None
