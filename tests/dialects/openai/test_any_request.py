@@ -121,6 +121,85 @@ def test_translate_real_client_requests(answer: dict[str, Any], body: dict[str, 
     assert budget is None or 1024 <= budget < translated["max_tokens"]
 
 
+NAMES = st.sampled_from(["f", "edit", "apply_patch", "é.x", "n" * 64])
+FUNCTIONS = st.fixed_dictionaries(
+    {"type": st.just("function"), "name": st.sampled_from(["f", "edit", "shell", "n" * 64])},
+    optional={"parameters": SCHEMAS, "strict": st.booleans(), "defer_loading": st.booleans()},
+)
+CUSTOMS = st.fixed_dictionaries(
+    {"type": st.just("custom"), "name": NAMES},
+    optional={"format": st.just({"type": "grammar", "syntax": "lark", "definition": "start: WORD"})},
+)
+NAMESPACES = st.fixed_dictionaries(
+    {
+        "type": st.just("namespace"),
+        "name": st.sampled_from(["mcp__a", "a.b", "x" * 64]),
+        "description": st.text(max_size=3),
+        "tools": st.lists(FUNCTIONS | CUSTOMS, max_size=3, unique_by=lambda tool: (tool["type"], tool["name"])),
+    }
+)
+BUILT_IN = st.sampled_from(
+    [
+        {"type": "local_shell"},
+        {"type": "shell"},
+        {"type": "apply_patch"},
+        {"type": "tool_search", "execution": "client"},
+        {"type": "file_search", "vector_store_ids": []},
+    ]
+)
+
+
+def unlike(tool: dict[str, Any]) -> tuple[Any, ...]:
+    """What no two declared tools share."""
+    return tool["type"], tool.get("name")
+
+
+TOOL_LISTS = st.lists(FUNCTIONS | CUSTOMS | NAMESPACES | BUILT_IN, max_size=6, unique_by=unlike)
+
+
+@st.composite
+def calls_with_results(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Calls of every kind and their results, in any order of the results."""
+    calls, results = [], []
+    for number in range(draw(st.integers(0, 5))):
+        named = {"call_id": f"call {number}", "name": draw(NAMES)}
+        if draw(st.booleans()):
+            named["namespace"] = draw(st.sampled_from(["mcp__a", "a.b", "x" * 64]))
+        found = {"tools": draw(st.lists(FUNCTIONS | NAMESPACES, max_size=2, unique_by=unlike))}
+        run = {"type": "exec", "command": ["ls"], "env": {}}
+        kinds: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+            "function_call": ({**named, "arguments": "{}"}, {"output": draw(st.text(max_size=3))}),
+            "custom_tool_call": ({**named, "input": draw(st.text(max_size=3))}, {"output": "done"}),
+            "local_shell_call": ({"id": f"id {number}", "action": run}, {"id": f"id {number}", "output": "{}"}),
+            "shell_call": ({"action": {"commands": ["ls"]}}, {"output": [{"stdout": "", "stderr": ""}]}),
+            "apply_patch_call": ({"operation": {"type": "delete_file", "path": "a"}}, {"status": "failed"}),
+            "tool_search_call": ({"arguments": {"query": "x"}, "execution": "client"}, found),
+        }
+        kind = draw(st.sampled_from(sorted(kinds)))
+        call, result = kinds[kind]
+        output = "tool_search_output" if kind == "tool_search_call" else f"{kind}_output"
+        calls.append({"call_id": f"call {number}", **call, "type": kind})
+        results.append({"call_id": f"call {number}", **result, "type": output})
+    return [*calls, *draw(st.permutations(results))]
+
+
+@MANY
+@hypothesis.given(TOOL_LISTS, calls_with_results(), st.sampled_from(MODELS))
+def test_translate_tools_and_calls_of_every_kind(
+    tools: list[dict[str, Any]], items: list[dict[str, Any]], model: str
+) -> None:
+    translation = responses({"tools": tools, "input": [user("hi"), *items, user("go on")]}, model=model)
+    body, called = translation.body, translation.reply.called
+    names = [tool["name"] for tool in body.get("tools", ())]
+    assert len(set(names)) == len(names)
+    assert called.keys() <= set(names)
+    plain = {tool["name"] for tool in tools if tool["type"] == "function"}
+    loaded = {it["name"] for item in items for it in item.get("tools", ()) if it["type"] == "function"}
+    assert set(names) - called.keys() == plain | loaded
+    calls, results = blocks_of(body, "tool_use"), blocks_of(body, "tool_result")
+    assert sorted(block["id"] for block in calls) == sorted(block["tool_use_id"] for block in results)
+
+
 def blocks_of(body: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     contents = [message["content"] for message in body["messages"] if isinstance(message["content"], list)]
     return [block for content in contents for block in content if block["type"] == kind]
