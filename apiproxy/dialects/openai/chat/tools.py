@@ -64,10 +64,10 @@ def tool_choice(request: ChatRequest, declared: DeclaredTools) -> Choice | None:
                 reason = f"a call cannot be forced: the gateway does not support tools of the type {kinds}"
                 raise invalid_field("tool_choice", reason)
             return Choice(field="tool_choice", mode=mode)
-        case NamedToolChoice() as named:
-            return Choice(field="tool_choice", name=named.function.name)
-        case CustomToolChoice() as named:
-            return Choice(field="tool_choice", name=_upstream_name(declared.names, named.custom.name, ToolKind.CUSTOM))
+        case NamedToolChoice(function=function):
+            return Choice(field="tool_choice", name=function.name)
+        case CustomToolChoice(custom=custom):
+            return Choice(field="tool_choice", name=_upstream_name(declared.names, custom.name, ToolKind.CUSTOM))
         case AllowedToolChoice(allowed_tools=allowed):
             only = _allowed_names(allowed.tools, declared.names)
             return Choice(field="tool_choice", mode=allowed.mode, only=only)
