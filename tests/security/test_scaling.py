@@ -61,7 +61,7 @@ _NOT_WALKERS = {
 _COVERED_BY_OTHER_TESTS = {
     "uploaded_file_block", "document_url_block", "_file_block", "_file", "_image", "_guess_type", "_extended",
     "_occurrences", "_masked", "image_block", "_convert_to_text", "_relax_choice", "_instruction", "_add_answer_tool",
-    "_refuse_what_needs_a_store", "_promote_system", "_is_telling",
+    "_cannot_force", "from_stored", "_refuse_what_needs_a_store", "_promote_system", "_is_telling",
 }  # fmt: skip
 """Functions that do a fixed amount of work with one element, or with text of ours."""
 

@@ -121,6 +121,11 @@ def test_translate_real_client_requests(answer: dict[str, Any], body: dict[str, 
     assert budget is None or 1024 <= budget < translated["max_tokens"]
 
 
+def unlike(tool: Any) -> tuple[Any, ...]:
+    """What no two declared tools share."""
+    return tool["type"], tool.get("name")
+
+
 NAMES = st.sampled_from(["f", "edit", "apply_patch", "é.x", "n" * 64])
 FUNCTIONS = st.fixed_dictionaries(
     {"type": st.just("function"), "name": st.sampled_from(["f", "edit", "shell", "n" * 64])},
@@ -135,7 +140,7 @@ NAMESPACES = st.fixed_dictionaries(
         "type": st.just("namespace"),
         "name": st.sampled_from(["mcp__a", "a.b", "x" * 64]),
         "description": st.text(max_size=3),
-        "tools": st.lists(FUNCTIONS | CUSTOMS, max_size=3, unique_by=lambda tool: (tool["type"], tool["name"])),
+        "tools": st.lists(FUNCTIONS | CUSTOMS, max_size=3, unique_by=unlike),
     }
 )
 BUILT_IN = st.sampled_from(
@@ -147,11 +152,6 @@ BUILT_IN = st.sampled_from(
         {"type": "file_search", "vector_store_ids": []},
     ]
 )
-
-
-def unlike(tool: dict[str, Any]) -> tuple[Any, ...]:
-    """What no two declared tools share."""
-    return tool["type"], tool.get("name")
 
 
 TOOL_LISTS = st.lists(FUNCTIONS | CUSTOMS | NAMESPACES | BUILT_IN, max_size=6, unique_by=unlike)

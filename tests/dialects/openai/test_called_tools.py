@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import asdict
+from typing import Any
 
 import hypothesis
 from hypothesis import strategies as st
@@ -33,7 +34,7 @@ def test_give_each_tool_a_valid_name_of_its_own(tools: list[CalledTool]) -> None
         assert name == tool.name if tool.plain else VALID.fullmatch(name)
         assert names.add(tool) == names.of_call(tool) == name
     assert names.called == {name: tool for tool, name in zip(tools, given_names, strict=True) if not tool.plain}
-    stored = ValueBudget().loads(dumps({name: asdict(tool) for name, tool in names.called.items()}))
+    stored: Any = ValueBudget().loads(dumps({name: asdict(tool) for name, tool in names.called.items()}))
     assert from_stored(stored) == names.called
 
 

@@ -213,7 +213,7 @@ def test_send_calls_of_the_history_under_the_same_names() -> None:
 
 
 def test_send_built_in_calls_of_the_history() -> None:
-    run = {"type": "exec", "command": ["ls"], "env": {}, "user": None}
+    run: dict[str, Any] = {"type": "exec", "command": ["ls"], "env": {}, "user": None}
     shown = [{"stdout": "a\n", "stderr": "", "outcome": {"type": "exit", "exit_code": 0}}]
     edit = {"type": "delete_file", "path": "a"}
     items: list[Any] = [

@@ -45,7 +45,7 @@ async def load_history(
     )
     if history is None:
         raise invalid_field("previous_response_id", "no such response, or it has expired")
-    messages = history.messages
+    messages: Sequence[dict[str, Any]] = history.messages
     if _has_results(request):
         messages = await _with_forced_call(messages, principal, previous, request_id=request_id)
     return StoredHistory(response_id=response_id, history=messages, size_bytes=history.size_bytes)
