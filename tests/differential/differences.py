@@ -127,8 +127,10 @@ _INVALID = "an error: the stream is not one of the API"
 ANSWERS: Mapping[str, AnswerDifference] = {
     "`ping` events of the upstream": AnswerDifference("not passed on", _PASSED, ("message_stop", "message_stop")),
     "unknown events": AnswerDifference("not passed on", _PASSED, ("message_stop", "message_stop")),
-    "block indices that repeat": AnswerDifference(_INVALID, _PASSED, ("error", "message_stop")),
-    "block indices that do not begin at 0": AnswerDifference(_INVALID, _PASSED, ("error", "message_stop")),
+    "block indices that repeat": AnswerDifference("numbered anew", _PASSED, ("message_stop", "message_stop")),
+    "block indices that do not begin at 0": AnswerDifference(
+        "numbered anew", _PASSED, ("message_stop", "message_stop")
+    ),
     "anything after `message_stop`": AnswerDifference("not passed on", _PASSED, ("message_stop", "message_stop")),
     "an event that does not fit": AnswerDifference(_INVALID, _PASSED, ("error", "message_stop")),
     "an event that is not JSON": AnswerDifference(

@@ -8,6 +8,7 @@ from apiproxy.core.message import unfold
 from apiproxy.engines.base import Batch, Broken, Completed, Outcome, Stopped
 from apiproxy.engines.http.errors import error_of_event
 from apiproxy.engines.http.frames import FrameSplitter, FrameTooLargeError, data_of, frames_in, parse_json
+from apiproxy.engines.stream.block_indices import BlockIndices
 from apiproxy.engines.stream.counts import clamp_event
 from apiproxy.engines.stream.usage import UsageFold
 from apiproxy.engines.stream.validation import StreamValidator
@@ -26,6 +27,7 @@ class EventStream:
         self.outcome: Outcome | None = None
         self._verbatim = verbatim
         self._splitter = FrameSplitter()
+        self._indices = BlockIndices()
         self._validator = StreamValidator()
         self._valid = True
         self._usage = UsageFold()
@@ -111,6 +113,7 @@ class EventStream:
         if isinstance(event, dict) and event.get("type") in _WITH_USAGE:
             event, sane = clamp_event(event)
             self._counts_clamped = self._counts_clamped or not sane
+        event = self._indices.renumber(event)
         self._valid = self._valid and self._validator.accepts(event)
         if not self._valid:
             self._note_invalid(event)

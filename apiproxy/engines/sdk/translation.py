@@ -7,6 +7,7 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import StreamEvent, Usage
 from apiproxy.engines.base import Broken, Completed, Outcome, Stopped
 from apiproxy.engines.sdk.errors import failure_of, was_unsent, with_request_id
+from apiproxy.engines.stream.block_indices import BlockIndices
 from apiproxy.engines.stream.counts import clamp_event
 from apiproxy.engines.stream.usage import UsageFold
 from apiproxy.engines.stream.validation import StreamValidator
@@ -27,6 +28,7 @@ class Translation:
         self._model = model
         self._held: list[StreamEvent] = []
         self._usage = UsageFold()
+        self._indices = BlockIndices()
         self._validator = StreamValidator()
         self._failing = False
         self._request_id: object = None
@@ -75,6 +77,7 @@ class Translation:
         if isinstance(event, dict) and event.get("type") in _WITH_USAGE:
             event, sane = clamp_event(event)
             self._counts_clamped = self._counts_clamped or not sane
+        event = self._indices.renumber(event)
         if not self._validator.accepts(event):
             return self._invalid_event(event)
         kind = event["type"]
