@@ -13,7 +13,7 @@ LOCK := $(UV) pip compile pyproject.toml --quiet --generate-hashes --no-header -
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check fix bench soak fuzz audit pythons lock
+.PHONY: help serve test check fix bench soak fuzz audit pythons clients lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 9
@@ -57,6 +57,9 @@ audit: $(VENV)/.dev ## Ask for known vulnerabilities in what is installed; fails
 
 pythons: $(VENV)/.dev ## Try the gateway on every newer Python of this machine (ARGS="…": on these)
 	@$(BIN)/python -m tests.pythons $(ARGS)
+
+clients: $(VENV)/.dev ## Run real clients through the gateway and write docs/clients.md (ARGS="--client codex --engine http")
+	@$(BIN)/python -m tests.clients $(ARGS)
 
 lock: ## Renew both locks from pyproject.toml (needs uv)
 	$(LOCK) --extra postgres --extra redis --extra otel --output-file requirements.lock

@@ -11,6 +11,7 @@ from apiproxy.standin.blocks import Block, JsonObject, text_block, thinking_bloc
 from apiproxy.standin.prompt import Body, last_user_text
 from apiproxy.standin.usage import PromptCache, content_blocks, prompt_blocks
 from tests.upstream.directives import Directives
+from tests.upstream.script import seen
 
 _DEFAULT_DELTAS = 20
 _REFUSAL: JsonObject = {"type": "refusal", "category": None, "explanation": "A directive asked for a refusal."}
@@ -55,6 +56,8 @@ def _blocks(body: Body, directives: Directives) -> list[Block]:
 def _text(body: Body, directives: Directives) -> Sequence[str] | None:
     if directives.echo:
         return words(last_user_text(body))
+    if directives.seen:
+        return words(orjson.dumps(seen(body)).decode())
     if directives.say is not None:
         return words(directives.say)
     if directives.huge is not None:

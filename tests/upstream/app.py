@@ -5,12 +5,13 @@ from collections import OrderedDict
 from apiproxy.standin import StandIn, StandInServer
 from apiproxy.standin.asgi import Application
 from apiproxy.standin.errors import send_error
-from apiproxy.standin.prompt import Body, last_user_text
+from apiproxy.standin.prompt import Body
 from apiproxy.standin.responder import Responder
 from apiproxy.standin.server import listen, serve
 from tests.upstream.answer import directed_answer
 from tests.upstream.directives import Directives, Flaky, parse
 from tests.upstream.recorder import Recorder, RecordingApp
+from tests.upstream.script import current_text
 from tests.upstream.stream import cut, stream_steps
 
 _FLAKY_KEYS = 1_024
@@ -38,7 +39,7 @@ class DirectedStandIn(StandIn):
         self._failures: OrderedDict[str, int] = OrderedDict()
 
     async def messages(self, responder: Responder, body: Body) -> None:
-        directives = parse(last_user_text(body))
+        directives = parse(current_text(body))
         if await self._injects_fault(responder, directives):
             return
         if not directives.given:
@@ -49,7 +50,7 @@ class DirectedStandIn(StandIn):
             await self._whole(responder, body, directives)
 
     async def count_tokens(self, responder: Responder, body: Body) -> None:
-        if not await self._injects_fault(responder, parse(last_user_text(body))):
+        if not await self._injects_fault(responder, parse(current_text(body))):
             await super().count_tokens(responder, body)
 
     async def _stream(self, responder: Responder, body: Body, directives: Directives) -> None:

@@ -2,10 +2,11 @@
 
 `[[name]]` is short for `[[name=1]]`.
 
-Content (of n, say, echo and huge the first given; thinking, blocks and tools go with any of them):
+Content (of n, say, echo, seen and huge the first given; thinking, blocks and tools go with any of them):
     [[n=50]]            50 text deltas `tok0 tok1 …`; 20 by default
     [[say=text]]        this text
     [[echo]]            the last user text with its directives
+    [[seen]]            what the request contains, as JSON (`script.py`, which also has `[[then]]`)
     [[huge=1000000]]    one text delta of that many characters
     [[tool=NAME:{…}]]   a tool_use block; may repeat
     [[block={…}]]       any content block, literally; may repeat
@@ -78,6 +79,7 @@ class Directives:
     n: int | None = None
     say: str | None = None
     echo: bool = False
+    seen: bool = False
     huge: int | None = None
     tools: tuple[tuple[str, Any], ...] = ()
     blocks: tuple[Mapping[str, Any], ...] = ()
@@ -148,7 +150,10 @@ _SIMPLE: Mapping[str, tuple[str, Callable[[str], Any]]] = {
         name: (name, str)
         for name in ("say", "think", "redacted", "cite", "stop", "message", "type", "retry_after", "odd", "json")
     },
-    **{name: (name, _flag) for name in ("echo", "html", "bare", "page", "whole", "silent", "headers", "hang", "drop")},
+    **{
+        name: (name, _flag)
+        for name in ("echo", "seen", "html", "bare", "page", "whole", "silent", "headers", "hang", "drop")
+    },
     "dense": ("dense", _flag),
     "first": ("first_s", float),
     "gap": ("gap_s", float),

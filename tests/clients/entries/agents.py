@@ -1,0 +1,5 @@
+"""Coding agents, from npm."""
+
+from tests.clients.client import Client
+
+AGENTS: tuple[Client, ...] = ()

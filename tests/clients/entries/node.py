@@ -1,0 +1,5 @@
+"""Clients from npm that are libraries."""
+
+from tests.clients.client import Client
+
+NODE: tuple[Client, ...] = ()
