@@ -1,5 +1,6 @@
 """A client of the lab. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ MODEL = "claude-sonnet-5-5"
 class Client:
     """An unmodified client and the program that exercises it.
 
-    title: unique. version: of its first package, as installed. packages: pins, as pip (`name==1.0`) or npm (`name@1.0`)
+    title: unique. packages: pins, as pip (`name==1.0`) or npm (`name@1.0`)
     has them. program: a file of `programs/`. requirements: the file of `requirements/` that has its Python packages, by
     its stem; None for a client from npm. connect: how to point it at the gateway, Markdown, with `GATEWAY` for its
     address and `KEY` for a key. reasons: why features fail that cannot pass, by feature or `feature (engine)`.
@@ -38,8 +39,9 @@ class Client:
 
     @property
     def version(self) -> str:
-        """The pinned version of the client itself."""
-        return self.packages[0].replace("==", "@").rpartition("@")[2]
+        """The pinned versions, with names where there are several packages."""
+        pins = [re.sub(r"\[.*\]", "", pin).replace("==", "@").rpartition("@") for pin in self.packages]
+        return pins[0][2] if len(pins) == 1 else ", ".join(f"{name} {version}" for name, _, version in pins)
 
     @property
     def extras(self) -> Sequence[str]:

@@ -16,8 +16,8 @@ with the engines `sdk` and `http`, in front of a stand-in for the Messages API. 
 `make clients ARGS="--client openai --engine http"` only the rows whose title has the word.
 
 ✓: works on both engines. ✗: fails, on the engine named or on both; the reason is below. –: not offered by the client,
-or not tried. The features: two tool calls at once and their results; output by a schema; 429 and 529 of the upstream and
-an error within the stream; a stream that is left, whose run ends; a second turn of the user.
+or not tried. The features: two tool calls at once and their results; output by a schema; 429 and 529 of the upstream,
+and an error within the stream; a stream that is left, whose run ends; a second turn of the user.
 """
 _CONNECT = """## How to point each client at the gateway
 

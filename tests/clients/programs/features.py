@@ -7,7 +7,8 @@
     run()
 
 A feature passes unless it raises; `Skip` gives a reason that lies in the client itself. Whatever else is printed goes
-to standard error. With `over`, the function is called with each of these values, and all have to pass.
+to standard error. With `over`, the function is called with each of these values, and all have to pass. No module of
+this folder may have the name of a package that a program imports (`agents`, `llm`, `openai`).
 """
 
 import asyncio
@@ -22,7 +23,7 @@ import traceback
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -108,6 +109,15 @@ def caught(kind: type[E] | tuple[type[E], ...], function: Callable[[], Any]) -> 
     """The exception of this class that the function raises."""
     try:
         returned = function()
+    except kind as error:
+        return error
+    raise AssertionError(f"no {kind} but {returned!r}")
+
+
+async def caught_in(kind: type[E] | tuple[type[E], ...], awaitable: Awaitable[Any]) -> E:
+    """The same for what is awaited."""
+    try:
+        returned = await awaitable
     except kind as error:
         return error
     raise AssertionError(f"no {kind} but {returned!r}")

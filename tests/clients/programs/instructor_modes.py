@@ -1,0 +1,58 @@
+"""Instructor in each of its modes for the two APIs, on a model that takes forced tools and on one that does not."""
+
+from itertools import product
+from typing import Any
+
+import anthropic
+import instructor
+import openai
+from features import GATEWAY, KEY, MODEL, caught, feature, run
+from instructor import Mode
+from pydantic import BaseModel
+
+OLDER = "claude-sonnet-4-6"
+"""Takes forced tools."""
+OPENAI_MODES = (Mode.TOOLS, Mode.JSON_SCHEMA, Mode.JSON, Mode.MD_JSON, Mode.RESPONSES_TOOLS)
+ANTHROPIC_MODES = (Mode.ANTHROPIC_TOOLS, Mode.ANTHROPIC_JSON)
+TEXT_MODES = (Mode.JSON, Mode.MD_JSON, Mode.ANTHROPIC_JSON)
+ADA = '```json\n{"name": "Ada", "age": 36}\n```'
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+def client(mode: Mode) -> Any:
+    if mode in ANTHROPIC_MODES:
+        return instructor.from_anthropic(anthropic.Anthropic(base_url=GATEWAY, api_key=KEY), mode=mode)
+    return instructor.from_openai(openai.OpenAI(base_url=f"{GATEWAY}/v1", api_key=KEY, max_retries=0), mode=mode)
+
+
+def ask(mode: Mode, model: str, prompt: str, **fields: Any) -> Any:
+    limit = {"max_tokens": 1000} if mode in ANTHROPIC_MODES else {}
+    messages = [{"role": "user", "content": prompt}]
+    return client(mode).create(model=model, response_model=Person, messages=messages, max_retries=0, **limit, **fields)
+
+
+@feature("structured output", over=product((*OPENAI_MODES, *ANTHROPIC_MODES), (MODEL, OLDER)))
+def structured_output(case: tuple[Mode, str]) -> None:
+    mode, model = case
+    prompt = f"[[say={ADA}]]" if mode in TEXT_MODES else "Ada is 36."
+    assert isinstance(ask(mode, model, prompt), Person)
+
+
+@feature("streaming", over=(Mode.TOOLS, Mode.JSON_SCHEMA))
+def streaming(mode: Mode) -> None:
+    messages = [{"role": "user", "content": "Ada is 36."}]
+    partial = list(client(mode).create_partial(model=MODEL, response_model=Person, messages=messages, max_retries=0))
+    assert partial[-1].name is not None, partial
+
+
+@feature("errors", over=(Mode.TOOLS, Mode.ANTHROPIC_TOOLS))
+def errors(mode: Mode) -> None:
+    error = caught(Exception, lambda: ask(mode, MODEL, "[[status=529]] [[message=not now]]"))
+    assert "not now" in str(error), error
+
+
+run()
