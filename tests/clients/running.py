@@ -81,10 +81,10 @@ def _run(client: Client, at: Target, features: Sequence[str]) -> tuple[dict[str,
             "WORK": str(work),
             "ENGINE": at.engine,
         }
-        return _told([*start, *features], work, env, within_s=_FEATURE_S * len(features))
+        return told([*start, *features], work, env, within_s=_FEATURE_S * len(features))
 
 
-def _told(
+def told(
     arguments: Sequence[str], folder: Path, env: Mapping[str, str], *, within_s: float
 ) -> tuple[dict[str, Outcome], str]:
     printed = folder.parent / "stdout"
