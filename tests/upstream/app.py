@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from apiproxy.standin import StandIn, StandInServer
 from apiproxy.standin.asgi import Application
-from apiproxy.standin.errors import send_error
+from apiproxy.standin.errors import ERROR_TYPES, send_error
 from apiproxy.standin.prompt import Body
 from apiproxy.standin.responder import Responder
 from apiproxy.standin.server import listen, serve
@@ -13,6 +13,7 @@ from tests.upstream.directives import Directives, Flaky, parse
 from tests.upstream.recorder import Recorder, RecordingApp
 from tests.upstream.script import current_text
 from tests.upstream.stream import cut, stream_steps
+from tests.upstream.threads import ThreadError, Threads
 
 _FLAKY_KEYS = 1_024
 
@@ -32,13 +33,19 @@ async def start(
 
 
 class DirectedStandIn(StandIn):
-    """Follows the directives of the last user text; without any, it is the demo."""
+    """Follows the directives of the prompt; without any, it is the demo."""
 
     def __init__(self) -> None:
         super().__init__()
         self._failures: OrderedDict[str, int] = OrderedDict()
+        self._threads = Threads()
 
     async def messages(self, responder: Responder, body: Body) -> None:
+        try:
+            body = self._threads.whole(body)
+        except ThreadError as error:
+            await _send_thread_error(responder, error)
+            return
         directives = parse(current_text(body))
         if await self._injects_fault(responder, directives):
             return
@@ -55,6 +62,7 @@ class DirectedStandIn(StandIn):
 
     async def _stream(self, responder: Responder, body: Body, directives: Directives) -> None:
         answer = directed_answer(body, directives, self.prompt_cache)
+        self._threads.keep(body, answer)
         if directives.page:
             await _send_page(responder)
         elif directives.whole:
@@ -64,6 +72,7 @@ class DirectedStandIn(StandIn):
 
     async def _whole(self, responder: Responder, body: Body, directives: Directives) -> None:
         answer = directed_answer(body, directives, self.prompt_cache)
+        self._threads.keep(body, answer)
         if directives.headers or directives.hang or directives.midhang is not None:
             await responder.hang()
         if directives.cut is not None:
@@ -96,6 +105,11 @@ class DirectedStandIn(StandIn):
         if len(self._failures) > _FLAKY_KEYS:
             self._failures.popitem(last=False)
         return seen < flaky.times
+
+
+async def _send_thread_error(responder: Responder, error: ThreadError) -> None:
+    said = {"type": ERROR_TYPES[error.status], "message": str(error), "details": {"error_code": error.code}}
+    await responder.json(error.status, {"type": "error", "error": said, "request_id": responder.request_id})
 
 
 async def _send_page(responder: Responder) -> None:
