@@ -37,7 +37,7 @@ def command(client: Client) -> tuple[Sequence[str], Mapping[str, str]]:
     """What runs the client's program, and variables for it. Installs what is missing; raises InstallError."""
     if client.requirements is not None:
         return [str(interpreter(client.requirements)), str(PROGRAMS / client.program)], {}
-    modules = _node_modules()
+    modules = _node_modules(agents=client.program.endswith(".py"))
     path = os.pathsep.join([str(modules / "node_modules" / ".bin"), os.environ.get("PATH", "")])
     if client.program.endswith(".py"):
         return [sys.executable, str(PROGRAMS / client.program)], {"PATH": path}
@@ -74,9 +74,12 @@ def interpreter(stem: str) -> Path:
     return folder / "bin" / "python"
 
 
-def _node_modules() -> Path:
-    """The folder with the `node_modules` of package-lock.json."""
-    folder, locked = CACHE / "node", FOLDER / "package-lock.json"
+def _node_modules(*, agents: bool) -> Path:
+    """The folder with the `node_modules` of package-lock.json.
+
+    agents: with the optional dependencies: coding agents of some 100 MB each, which the libraries' programs do without.
+    """
+    folder, locked = CACHE / ("agents" if agents else "node"), FOLDER / "package-lock.json"
     node = _node()
     with _exclusively():
         if not _is_current(folder, locked):
@@ -84,7 +87,7 @@ def _node_modules() -> Path:
             folder.mkdir(parents=True)
             for file in (FOLDER / "package.json", locked):
                 shutil.copy2(file, folder / file.name)
-            _npm(folder, "ci", node=node)
+            _npm(folder, "ci", *([] if agents else ["--omit=optional"]), node=node)
             _note(folder, locked)
     return folder
 
