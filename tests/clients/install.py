@@ -38,7 +38,7 @@ def command(client: Client) -> tuple[Sequence[str], Mapping[str, str]]:
     if client.requirements is not None:
         return [str(interpreter(client.requirements)), str(PROGRAMS / client.program)], {}
     modules = _node_modules(agents=client.program.endswith(".py"))
-    path = os.pathsep.join([str(modules / "node_modules" / ".bin"), os.environ.get("PATH", "")])
+    path = os.pathsep.join([str(modules / "node_modules" / ".bin"), str(_node().parent), os.environ.get("PATH", "")])
     if client.program.endswith(".py"):
         return [sys.executable, str(PROGRAMS / client.program)], {"PATH": path}
     # Node looks for packages beside the importing file and above it, nowhere else.
@@ -79,7 +79,7 @@ def _node_modules(*, agents: bool) -> Path:
 
     agents: with the optional dependencies: coding agents of some 100 MB each, which the libraries' programs do without.
     """
-    folder, locked = CACHE / ("agents" if agents else "node"), FOLDER / "package-lock.json"
+    folder, locked = CACHE / ("npm-agents" if agents else "npm-libraries"), FOLDER / "package-lock.json"
     node = _node()
     with _exclusively():
         if not _is_current(folder, locked):
