@@ -22,10 +22,11 @@ MODEL = "claude-sonnet-5-5"
 class Client:
     """An unmodified client and the program that exercises it.
 
-    title: unique. packages: pins, as pip (`name==1.0`) or npm (`name@1.0`)
-    has them. program: a file of `programs/`. requirements: the file of `requirements/` that has its Python packages, by
-    its stem; None for a client from npm. connect: how to point it at the gateway, Markdown, with `GATEWAY` for its
-    address and `KEY` for a key. reasons: why features fail that cannot pass, by feature or `feature (engine)`.
+    title: unique. packages: pins, as pip (`name==1.0`) or npm (`name@1.0`) has them. program: a file of `programs/`; of
+    a client from npm, Python if it is a coding agent, which is an optional dependency. requirements: the file of
+    `requirements/` that has its Python packages, by its stem; None for a client from npm. connect: how to point it at
+    the gateway, Markdown, with `GATEWAY` for its address and `KEY` for a key. reasons: why features fail that cannot
+    pass, by feature or `feature (engine)`. in_ci: the tests run it too, so its installation takes less than a minute.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Client:
     connect: str
     reasons: Mapping[str, str] = field(default_factory=dict)
     model: str = MODEL
+    in_ci: bool = False
 
     @property
     def version(self) -> str:

@@ -55,7 +55,7 @@ Or set `OPENAI_BASE_URL` (with `/v1`) and `OPENAI_API_KEY`.
         title="claude-agent-sdk",
         packages=("claude-agent-sdk==0.2.189",),
         program="agent_sdk.py",
-        requirements="agents",
+        requirements="agent_sdk",
         features=(*_NO_PDF, "20 steps"),
         connect="""
 ```python
@@ -71,6 +71,7 @@ options = ClaudeAgentOptions(
         packages=("openai-agents==0.24.0",),
         program="openai_agents.py",
         requirements="agents",
+        in_ci=True,
         features=(
             *COMMON,
             "20 steps",
