@@ -48,17 +48,17 @@ def command(client: Client) -> tuple[Sequence[str], Mapping[str, str]]:
 
 
 def lock(stem: str, packages: Sequence[str]) -> None:
-    """Writes `requirements/<stem>.txt`: these pins with all that they bring, as pip chooses it today."""
+    """Installs these pins and writes all that they bring, as pip chooses it today, to `requirements/<stem>.txt`."""
+    folder, requirements = CACHE / stem, REQUIREMENTS / f"{stem}.txt"
     with _exclusively():
-        folder = CACHE / f"{stem}.new"
         shutil.rmtree(folder, ignore_errors=True)
         _run([sys.executable, "-m", "venv", str(folder)])
         python = str(folder / "bin" / "python")
         _run([python, *_PIP, *packages])
         frozen = _run([python, "-m", "pip", "--disable-pip-version-check", "freeze"])
-        shutil.rmtree(folder)
-    lines = [line for line in frozen.splitlines() if re.fullmatch(r"[\w.-]+==[\w.+!-]+", line)]
-    (REQUIREMENTS / f"{stem}.txt").write_text("\n".join(sorted(lines, key=str.lower)) + "\n", encoding="utf-8")
+        lines = [line for line in frozen.splitlines() if re.fullmatch(r"[\w.-]+==[\w.+!-]+", line)]
+        requirements.write_text("\n".join(sorted(lines, key=str.lower)) + "\n", encoding="utf-8")
+        _note(folder, requirements)
 
 
 def interpreter(stem: str) -> Path:
