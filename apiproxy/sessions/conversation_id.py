@@ -9,7 +9,17 @@ from typing import Any
 
 from apiproxy.models import CONVERSATION_ID_CHARS
 
-_HEADERS = ("x-conversation-id", "x-session-id")
+HEADERS = (
+    "x-conversation-id",
+    "x-session-id",
+    "x-claude-code-session-id",
+    "session-id",
+    "session_id",
+    "x-session-affinity",
+    "conversation_id",
+)
+"""Headers with a conversation id, the first of which counts: two of the gateway's own, then those of Claude Code, Codex
+(older versions: `session_id`, `conversation_id`) and OpenCode."""
 _CLAUDE_CODE = re.compile(r"user_\w{0,128}_account_[\w-]{0,64}_session_([\w-]{1,256})")
 """Claude Code's `metadata.user_id`; newer versions send a JSON object with `session_id` instead."""
 _MAX_USER_ID_CHARS = 512
@@ -28,10 +38,11 @@ request."""
 def conversation_id(headers: Mapping[str, str], body: Mapping[str, Any] | None = None) -> str | None:
     """Conversation id of a request; None if it has none.
 
-    Taken from a header, else `metadata.user_id`, else the "Conversation info" block of the last user message.
+    Taken from a header, else `metadata.user_id`, else the "Conversation info" block of the last user message. Not from
+    `prompt_cache_key`, which groups prompts, not turns.
     headers: looked up in lower case. body: an unvalidated Messages API body.
     """
-    for name in _HEADERS:
+    for name in HEADERS:
         if given := headers.get(name, "").strip():
             return normal(given)
     if body is None:

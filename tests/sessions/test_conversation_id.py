@@ -24,6 +24,12 @@ def labelled(block: str) -> str:
     [
         ({"x-conversation-id": "a", "x-session-id": "b"}, asked(user_id="user_1_account_2_session_3"), "a"),
         ({"x-session-id": " b "}, asked(), "b"),
+        ({"x-claude-code-session-id": "claude", "session-id": "codex"}, asked(user_id="u"), "claude"),
+        ({"session-id": "codex", "session_id": "older"}, asked(), "codex"),
+        ({"session_id": "older", "x-session-affinity": "open"}, asked(), "older"),
+        ({"x-session-affinity": "open", "conversation_id": "oldest"}, asked(), "open"),
+        ({"conversation_id": "oldest"}, asked(user_id='{"session_id":"in the body"}'), "oldest"),
+        ({}, {**asked(), "prompt_cache_key": "one for all"}, None),
         ({}, asked(user_id=f"user_{'0af' * 21}_account_{UUID}_session_{UUID}"), UUID),
         ({}, asked(user_id=f"user_abc_account__session_{UUID}"), UUID),
         ({}, asked(user_id=f'{{"device_id":"d","account_uuid":"","session_id":"{UUID}"}}'), UUID),

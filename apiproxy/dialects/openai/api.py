@@ -32,11 +32,10 @@ from apiproxy.dialects.openai.translate.messages_body import Target, Translation
 from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
-from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
+from apiproxy.http.request import authorize, caller_of, conversation_of, publish_rejection, request_id
 from apiproxy.http.response import StreamEncoder, respond
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
-from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER
 
 api = NinjaAPI(title="OpenAI dialect", urls_namespace="openai", docs_url=None, openapi_url=None)
@@ -236,7 +235,7 @@ def _turn(
         caller=caller_of(request, context.principal),
         received_at=received_at,
         body_bytes=context.body_bytes + prepared.stored_bytes,
-        conversation_id=prepared.stored_id or conversation_id(request.headers, body),
+        conversation_id=prepared.stored_id or conversation_of(request, body),
         traceparent=request.headers.get("traceparent"),
         form=prepared.form,
         headers=session_headers(request.headers),
