@@ -22,6 +22,7 @@ from django.template.loader import render_to_string
 from django.urls import set_urlconf
 
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.json_encoding import dumps
 from apiproxy.core.turns import DEFAULT_API_VERSION
 from apiproxy.core.upstream_headers import answered_version
 from apiproxy.db.connections import DATABASE_ERRORS
@@ -199,6 +200,11 @@ def _error(path: str, kind: FailureKind, message: str, request_id: str) -> HttpR
     match route_of(path).errors:
         case Errors.OPENAI:
             return openai.error_response(error)
+        case Errors.EITHER:
+            response = anthropic.error_response(error, request_id)
+            both = anthropic.error_object(error, request_id)
+            response.content = dumps({**both, "error": openai.error_object(error)["error"]})
+            return response
         case Errors.OPERATIONS:
             status = anthropic.error_response(error, request_id).status_code
             return JsonResponse({"error": message, "reqId": request_id}, status=status)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from apiproxy.core.turns import DialectName
+from proxy_site.unbuilt import find_unbuilt
 
 
 class Errors(Enum):
@@ -11,6 +12,8 @@ class Errors(Enum):
 
     ANTHROPIC = auto()
     OPENAI = auto()
+    EITHER = auto()
+    """One that clients of both APIs can read, for paths that both have."""
     OPERATIONS = auto()
     """A flat JSON object."""
     PAGE = auto()
@@ -46,10 +49,11 @@ def _turns(*prefixes: str, errors: Errors) -> tuple[Route, ...]:
     return tuple(Route(prefix=it, errors=errors, api_key=True, turn=True, own_thread=False) for it in prefixes)
 
 
+_API = Route(prefix="/v1/", api_key=True)
 _ROUTES = (
     *_turns("/v1/messages", "/messages", errors=Errors.ANTHROPIC),
     *_turns("/v1/chat", "/chat", "/v1/responses", "/responses", errors=Errors.OPENAI),
-    Route(prefix="/v1/", api_key=True),
+    _API,
     Route(prefix="/models", api_key=True),
     Route(prefix="/healthz", own_thread=False),
     Route(prefix="/readyz", own_thread=False),
@@ -63,6 +67,12 @@ _ROUTES = (
 )
 """The first match counts."""
 _DEFAULT = Route(prefix="")
+_UNBUILT: dict[DialectName | None, Route] = {
+    "anthropic": Route(prefix="", errors=Errors.ANTHROPIC, api_key=True),
+    "openai": Route(prefix="", errors=Errors.OPENAI, api_key=True),
+    None: Route(prefix="", errors=Errors.EITHER, api_key=True),
+}
+"""Routes of the endpoints in `unbuilt.py`, by the API that has them."""
 
 TURN_DIALECTS: dict[str, DialectName] = {
     "/messages": "anthropic",
@@ -76,4 +86,7 @@ SOCKET_PATHS = ("/dashboard/live",)
 
 def route_of(path: str) -> Route:
     """The properties of a path."""
-    return next((it for it in _ROUTES if path.startswith(it.prefix)), _DEFAULT)
+    route = next((it for it in _ROUTES if path.startswith(it.prefix)), _DEFAULT)
+    if route in (_API, _DEFAULT) and (unbuilt := find_unbuilt(path)) is not None:
+        return _UNBUILT[unbuilt.dialect]
+    return route

@@ -1,7 +1,7 @@
 """URL configuration. `routes.py` decides which handler and middleware serve a path."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, register_converter
 from django.views.generic import RedirectView
 
 from apiproxy.account.api import api as account_api
@@ -10,6 +10,9 @@ from apiproxy.dialects.openai.api import api as openai_api
 from apiproxy.http import health
 from proxy_site.admin import users as _users  # noqa: F401 - registers users and groups in the admin
 from proxy_site.openapi import openapi
+from proxy_site.unbuilt import UnbuiltConverter, answer_unbuilt
+
+register_converter(UnbuiltConverter, "unbuilt")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", health.index),
@@ -24,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", account_api.urls),
     path("", openai_api.urls),
     path("", anthropic_api.urls),
+    path("<unbuilt:endpoint>", answer_unbuilt),
 ]
 
 handler400 = "proxy_site.handler.bad_request"

@@ -38,6 +38,9 @@ _STATUS_AND_TYPE: Mapping[FailureKind, tuple[int, str]] = {
 }
 """The Messages API's own statuses and types. Source: https://platform.claude.com/docs/en/api/errors"""
 
+_NEVER_RETRY = {"x-should-retry": "false"}
+"""The official SDKs ask again after a 5xx otherwise."""
+
 
 def status_and_type(error: ProxyError) -> tuple[int, str]:
     """HTTP status and error type; those of an upstream error are passed on."""
@@ -56,6 +59,8 @@ def build_error_response(
     """JSON error response with limit headers, retry hints and the upstream's headers."""
     response = HttpResponse(body, status=status, content_type="application/json")
     headers = _retry_after(error)
+    if error.kind is FailureKind.NOT_IMPLEMENTED:
+        headers |= _NEVER_RETRY
     if isinstance(error, LimitError):
         headers |= limit_headers(error.state) | _sdk_retry_hints(error)
     for name, value in (*headers.items(), *_upstream_headers(error)):
@@ -74,7 +79,7 @@ def _upstream_headers(error: ProxyError) -> Iterable[tuple[str, str]]:
 def _sdk_retry_hints(error: LimitError) -> dict[str, str]:
     """Retry headers of the official SDKs: never, or after milliseconds."""
     if not error.retryable:
-        return {"x-should-retry": "false"}
+        return _NEVER_RETRY
     if error.retry_after_s is not None:
         return {"retry-after-ms": str(math.ceil(error.retry_after_s * 1000))}
     return {}

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
 from apiproxy.conf import gateway_settings
-from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.errors import ProxyError
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import RawBody, Turn
@@ -117,25 +117,10 @@ async def count(request: HttpRequest) -> HttpResponse:
     return await count_tokens.count_tokens(request, await authorize(request, "anthropic"))
 
 
-async def batches(request: HttpRequest) -> HttpResponse:
-    """Create or list message batches: not implemented."""
-    await authorize(request, "anthropic")
-    raise ProxyError(FailureKind.NOT_IMPLEMENTED, "Message batches are not implemented by this gateway.")
-
-
-async def batch(request: HttpRequest, rest: str) -> HttpResponse:
-    """Operations on one message batch: not implemented."""
-    return await batches(request)
-
-
-_BATCH_METHODS = ["GET", "POST", "DELETE"]
-
 for prefix, documented in (("/v1", True), ("", False)):
     api.get(prefix + "/models", include_in_schema=documented)(list_models)
     api.get(prefix + "/models/{path:model_id}", include_in_schema=documented)(retrieve_model)
     api.post(prefix + "/messages", include_in_schema=documented)(messages)
     api.post(prefix + "/messages/count_tokens", include_in_schema=documented)(count)
-    api.api_operation(_BATCH_METHODS, prefix + "/messages/batches", include_in_schema=documented)(batches)
-    api.api_operation(_BATCH_METHODS, prefix + "/messages/batches/{path:rest}", include_in_schema=documented)(batch)
 
 register_exception_handlers(api, errors.error_response)

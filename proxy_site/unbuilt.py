@@ -1,0 +1,112 @@
+"""Endpoints of the two APIs that this gateway does not have: a 501 that says so, in the shape of the endpoint's API.
+
+Clients probe some of them as they start. A bare 404 looks like a wrong address; a 501 without `x-should-retry: false`
+is asked for three times.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.http import HttpRequest, HttpResponse
+
+from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.turns import DialectName
+from apiproxy.core.upstream_headers import VERSION_HEADER
+from apiproxy.dialects.anthropic import errors as anthropic
+from apiproxy.dialects.openai import errors as openai
+from apiproxy.http.request import authorize, request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Unbuilt:
+    """An endpoint with all below it. path: without `/v1`. dialect: None if both APIs have it. hint: for the client."""
+
+    path: str
+    dialect: DialectName | None
+    hint: str
+
+    def dialect_of(self, headers: Mapping[str, str]) -> DialectName:
+        """The API that the client speaks: Anthropic's clients send their version with every request."""
+        return self.dialect or ("anthropic" if VERSION_HEADER in headers else "openai")
+
+
+_INLINE = "send the content in the request itself"
+_ITEMS = "send the whole conversation as `input`, or use `previous_response_id`"
+_NO_MODEL = "there is no Claude model for it"
+_AGENTS = "it belongs to Claude Managed Agents, which run at Anthropic"
+
+UNBUILT = (
+    Unbuilt("/messages/batches", "anthropic", "send the requests one by one to /v1/messages"),
+    Unbuilt("/files", None, _INLINE),
+    Unbuilt("/skills", None, "put the instructions into the request"),
+    Unbuilt("/complete", "anthropic", "use /v1/messages"),
+    Unbuilt("/organizations", "anthropic", "the operator's organization is not administered through the gateway"),
+    Unbuilt("/user_profiles", "anthropic", "the operator's account has them, not the gateway's keys"),
+    Unbuilt("/agents", "anthropic", _AGENTS),
+    Unbuilt("/environments", "anthropic", _AGENTS),
+    Unbuilt("/vaults", "anthropic", _AGENTS),
+    Unbuilt("/memory_stores", "anthropic", _AGENTS),
+    Unbuilt("/completions", "openai", "use /v1/chat/completions"),
+    Unbuilt("/embeddings", "openai", _NO_MODEL),
+    Unbuilt("/conversations", "openai", _ITEMS),
+    Unbuilt("/assistants", "openai", "use /v1/responses"),
+    Unbuilt("/threads", "openai", "use /v1/responses"),
+    Unbuilt("/batches", "openai", "send the requests one by one"),
+    Unbuilt("/uploads", "openai", _INLINE),
+    Unbuilt("/vector_stores", "openai", _INLINE),
+    Unbuilt("/containers", "openai", _INLINE),
+    Unbuilt("/images", "openai", _NO_MODEL),
+    Unbuilt("/videos", "openai", _NO_MODEL),
+    Unbuilt("/audio", "openai", _NO_MODEL),
+    Unbuilt("/realtime", "openai", _NO_MODEL),
+    Unbuilt("/moderations", "openai", _NO_MODEL),
+    Unbuilt("/fine_tuning", "openai", _NO_MODEL),
+    Unbuilt("/evals", "openai", "use /v1/chat/completions"),
+    Unbuilt("/alpha/search", "openai", "declare the tool `web_search` instead"),
+)
+"""Sources: the resources of `anthropic` 2.12 and `openai` 3.54; Codex (`/alpha/search`)."""
+
+_BY_PATH = {unbuilt.path: unbuilt for unbuilt in UNBUILT}
+_NAMES = "|".join(re.escape(path[1:]) for path in _BY_PATH)
+_ANYTHING_BELOW = r"(?:/.*)?"
+_PATTERN = re.compile(rf"/(?:v1/)?({_NAMES}){_ANYTHING_BELOW}", re.DOTALL)
+
+
+class UnbuiltConverter:
+    """Path converter that matches exactly the paths of these endpoints."""
+
+    regex = rf"(?:v1/)?(?:{_NAMES}){_ANYTHING_BELOW}"
+
+    def to_python(self, value: str) -> Unbuilt:
+        """The endpoint of a matching path."""
+        found = find_unbuilt(f"/{value}")
+        assert found is not None
+        return found
+
+    def to_url(self, value: Unbuilt) -> str:
+        """The endpoint's path."""
+        return f"v1{value.path}"
+
+
+def find_unbuilt(path: str) -> Unbuilt | None:
+    """The endpoint of a path, with or without `/v1`."""
+    found = _PATTERN.fullmatch(path)
+    return None if found is None else _BY_PATH[f"/{found[1]}"]
+
+
+async def answer_unbuilt(request: HttpRequest, endpoint: Unbuilt) -> HttpResponse:
+    """501 for a key that may use the API, in the shape of the API."""
+    dialect = endpoint.dialect_of(request.headers)
+    try:
+        await authorize(request, dialect)
+    except ProxyError as error:
+        return _response(error, dialect, request)
+    message = f"/v1{endpoint.path} is not implemented by this gateway: {endpoint.hint}."
+    return _response(ProxyError(FailureKind.NOT_IMPLEMENTED, message), dialect, request)
+
+
+def _response(error: ProxyError, dialect: DialectName, request: HttpRequest) -> HttpResponse:
+    if dialect == "anthropic":
+        return anthropic.error_response(error, request_id(request))
+    return openai.error_response(error)
