@@ -29,6 +29,7 @@ _BODIES: dict[str, type[BaseModel]] = {
     "/v1/messages/count_tokens": MessagesIn,
     "/v1/chat/completions": ChatRequest,
     "/v1/responses": ResponsesRequest,
+    "/v1/responses/input_tokens": ResponsesRequest,
 }
 _STREAMED = ("/v1/messages", "/v1/chat/completions", "/v1/responses")
 _TEXT: Json = {"type": "string"}
@@ -79,6 +80,11 @@ _PARAMETERS: dict[str, list[Json]] = {
     "/v1/messages/count_tokens": [_BETA, _VERSION],
     "/v1/chat/completions": _CONVERSATION,
     "/v1/responses": _CONVERSATION,
+    "/v1/responses/{response_id}/input_items": [
+        _parameter("query", "limit", "Items on a page.", type="integer", minimum=1, maximum=100),
+        _parameter("query", "order", "Newest first by default.", enum=["asc", "desc"]),
+        _parameter("query", "after", "The page after this item."),
+    ],
     "/v1/models": [
         _SHAPE,
         _parameter("query", "limit", "Models on a page.", type="integer", minimum=1, maximum=1000),

@@ -8,11 +8,7 @@ from apiproxy.core.upstream_headers import BETA_HEADER, VERSION_HEADER, api_vers
 from apiproxy.dialects.anthropic.parse import beta_names, check_body
 from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, take_body
-from apiproxy.keys.authentication import require_allowed, require_model
-from apiproxy.limits.token_counter import estimate_tokens
-
-ESTIMATE_HEADER = "x-proxy-token-count"
-"""Sent with the value `estimate` if the count is not the upstream's own."""
+from apiproxy.http.token_count import count_prompt
 
 
 async def count_tokens(request: HttpRequest, principal: Principal) -> JsonResponse:
@@ -32,18 +28,13 @@ async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
     del raw
     version, betas = api_version(request.headers), beta_names(request.headers.get(BETA_HEADER))
     model = await gateway().catalog.resolve((await offload(body_bytes, check_body, body)).model)
-    require_model(principal, model)
-    await require_allowed(principal, body, catalog=gateway().catalog, betas=betas, body_bytes=body_bytes)
-    counter = gateway().token_counter
-    count = None
-    if counter.exact:
-        count = await counter.count(
-            {**body, "model": model.upstream_id or model.id},
-            body_bytes=body_bytes,
-            headers=client_headers(request.headers, betas=betas) | {VERSION_HEADER: version},
-            beta_api=request.GET.get("beta") == "true",
-        )
-    if count is None:
-        estimate = await offload(body_bytes, estimate_tokens, body)
-        return JsonResponse({"input_tokens": estimate}, headers={ESTIMATE_HEADER: "estimate"})
-    return JsonResponse({"input_tokens": count})
+    count = await count_prompt(
+        principal,
+        model,
+        body,
+        body_bytes=body_bytes,
+        betas=betas,
+        headers=client_headers(request.headers, betas=betas) | {VERSION_HEADER: version},
+        beta_api=request.GET.get("beta") == "true",
+    )
+    return JsonResponse({"input_tokens": count.input_tokens}, headers=count.headers)

@@ -15,6 +15,8 @@ from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
 from apiproxy.dialects.openai.chat.schemas import ChatRequest
 from apiproxy.dialects.openai.chat.stream import ChatStream
 from apiproxy.dialects.openai.responses import store
+from apiproxy.dialects.openai.responses.input_items import read_page
+from apiproxy.dialects.openai.responses.input_tokens import count_input
 from apiproxy.dialects.openai.responses.parse import read_responses, translate_responses
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
@@ -86,19 +88,41 @@ async def delete_response(request: HttpRequest, response_id: str) -> HttpRespons
     return _json(await store.delete(principal, response_id, request_id=request_id(request)))
 
 
+async def list_input_items(request: HttpRequest, response_id: str) -> HttpResponse:
+    """List the input items of a stored response of the API key."""
+    principal = await authorize(request, "openai")
+    page = read_page(request.GET.dict())
+    return _json(await store.list_input(principal, response_id, page, request_id=request_id(request)))
+
+
+async def cancel_response(request: HttpRequest, response_id: str) -> HttpResponse:
+    """Refuse to cancel a stored response of the API key: it is complete."""
+    principal = await authorize(request, "openai")
+    await store.cancel(principal, response_id, request_id=request_id(request))
+
+
+async def input_tokens(request: HttpRequest) -> HttpResponse:
+    """Count the input tokens of a response."""
+    return await count_input(request, await authorize(request, "openai"))
+
+
 async def chat_models(request: HttpRequest) -> HttpResponse:
     """List the models available to the API key."""
     return await models.list_models(await authorize(request, "openai"))
 
 
-def _json(answer: Mapping[str, Any]) -> HttpResponse:
-    return HttpResponse(dumps(answer), content_type="application/json")
+def _json(answer: Mapping[str, Any] | bytes) -> HttpResponse:
+    content = answer if isinstance(answer, bytes) else dumps(answer)
+    return HttpResponse(content, content_type="application/json")
 
 
 for prefix, documented in (("/v1", True), ("", False)):
     api.post(prefix + "/chat/completions", include_in_schema=documented)(chat_completions)
     api.get(prefix + "/chat/models", include_in_schema=documented)(chat_models)
     api.post(prefix + "/responses", include_in_schema=documented)(responses)
+    api.post(prefix + "/responses/input_tokens", include_in_schema=documented)(input_tokens)
+    api.get(prefix + "/responses/{str:response_id}/input_items", include_in_schema=documented)(list_input_items)
+    api.post(prefix + "/responses/{str:response_id}/cancel", include_in_schema=documented)(cancel_response)
     api.get(prefix + "/responses/{str:response_id}", include_in_schema=documented)(retrieve_response)
     api.delete(prefix + "/responses/{str:response_id}", include_in_schema=documented)(delete_response)
 

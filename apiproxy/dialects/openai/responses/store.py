@@ -7,12 +7,15 @@ response is retrieved.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import new_id
+from apiproxy.dialects.openai.responses import input_items
+from apiproxy.dialects.openai.responses.input_items import Page
 from apiproxy.dialects.openai.responses.reply import ResponsesReply, StoredHistory
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
@@ -99,6 +102,27 @@ async def retrieve(principal: Principal, response_id: str, *, request_id: str) -
         raise _not_found(response_id)
     form = answer["form"]
     return response_object(answer["message"], _reply(form["reply"]), created=form["created"])
+
+
+async def list_input(principal: Principal, response_id: str, page: Page, *, request_id: str) -> bytes:
+    """Return a page of the input items of a stored response as JSON.
+
+    Raises ProxyError: NOT_FOUND, INVALID_REQUEST for an unknown item, or DATABASE_UNAVAILABLE.
+    """
+    answer = await gateway().sessions.answer(principal.key_id, response_id, request_id=request_id)
+    history = await gateway().sessions.kept(principal.key_id, response_id, request_id=request_id)
+    if answer is None or history is None:
+        raise _not_found(response_id)
+    # The last message is the answer, unless that was empty.
+    messages = history.messages[:-1] if answer["message"]["content"] else history.messages
+    return await offload(history.size_bytes, input_items.list_input, messages, response_id, page)
+
+
+async def cancel(principal: Principal, response_id: str, *, request_id: str) -> NoReturn:
+    """Raise ProxyError: INVALID_REQUEST for a stored response, which is over; NOT_FOUND; or DATABASE_UNAVAILABLE."""
+    if await gateway().sessions.answer(principal.key_id, response_id, request_id=request_id) is None:
+        raise _not_found(response_id)
+    raise invalid_field("response_id", "only a response with `background: true` can be cancelled")
 
 
 async def delete(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:

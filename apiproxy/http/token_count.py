@@ -1,0 +1,54 @@
+"""Counting of a prompt's input tokens, for the endpoints of both APIs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apiproxy.catalog import ResolvedModel
+from apiproxy.core.offload import offload
+from apiproxy.core.principal import Principal
+from apiproxy.gateway import gateway
+from apiproxy.keys.authentication import require_allowed, require_model
+from apiproxy.limits.token_counter import estimate_tokens
+
+ESTIMATE_HEADER = "x-proxy-token-count"
+"""Sent with the value `estimate` if the count is not the upstream's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """Input tokens of a prompt. exact: counted by the upstream, not estimated."""
+
+    input_tokens: int
+    exact: bool
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Response headers that tell an estimate."""
+        return {} if self.exact else {ESTIMATE_HEADER: "estimate"}
+
+
+async def count_prompt(
+    principal: Principal,
+    model: ResolvedModel,
+    body: Mapping[str, Any],
+    *,
+    body_bytes: int,
+    betas: Sequence[str] = (),
+    headers: Mapping[str, str] | None = None,
+    beta_api: bool = False,
+) -> TokenCount:
+    """Count a Messages body's input tokens at the upstream, or estimate them.
+
+    body_bytes: size of the body as JSON. betas, headers, beta_api: see `TokenCounter.count`. Raises ProxyError: as that
+    does, and for a model, a beta or a tool that the key may not use.
+    """
+    require_model(principal, model)
+    await require_allowed(principal, body, catalog=gateway().catalog, betas=betas, body_bytes=body_bytes)
+    counter = gateway().token_counter
+    if counter.exact:
+        named = {**body, "model": model.upstream_id or model.id}
+        count = await counter.count(named, body_bytes=body_bytes, headers=headers, beta_api=beta_api)
+        if count is not None:
+            return TokenCount(count, exact=True)
+    return TokenCount(await offload(body_bytes, estimate_tokens, body), exact=False)
