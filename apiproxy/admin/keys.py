@@ -157,7 +157,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             None,
             {"fields": ("name", "owner", "scopes", "allowed_dialects", "allowed_models", "expires_at", "store_bodies")},
         ),
-        ("Features", {"fields": ("allowed_betas", "allowed_server_tools", "allowed_mcp_hosts")}),
+        ("Features", {"fields": ("allowed_betas", "allowed_server_tools", "allowed_mcp_hosts", "cache_prompts")}),
         ("Limits", {"fields": ("priority", "requests_per_minute", "tokens_per_minute", "concurrent_runs")}),
         ("Budgets", {"fields": ("budget_day_usd", "budget_month_usd", "budget_total_usd", "budget_warn_percent")}),
     )

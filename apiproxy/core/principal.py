@@ -24,6 +24,7 @@ class Principal:
     limits: KeyLimits = NO_LIMITS
     priority: int = 0
     store_bodies: bool = False
+    cache_prompts: bool = True
     expires_at: float | None = None
     previous_secret: bool = False
     """True if the caller used the key's secret from before the last rotation."""

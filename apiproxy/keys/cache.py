@@ -65,6 +65,7 @@ class KeyFields(TypedDict, total=False):
     budget_total_usd: Decimal | None
     budget_warn_percent: int
     store_bodies: bool
+    cache_prompts: bool
     expires_at: datetime | None
 
 
@@ -271,6 +272,7 @@ def principal_of(row: ApiKey, *, previous_secret: bool = False) -> Principal:
         limits=row.limits,
         priority=row.priority,
         store_bodies=row.store_bodies,
+        cache_prompts=row.cache_prompts,
         expires_at=min((end.timestamp() for end in ends if end is not None), default=None),
         previous_secret=previous_secret,
     )

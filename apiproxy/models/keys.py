@@ -168,6 +168,11 @@ class ApiKey(models.Model):
         help_text="From this part of a budget on, answers carry a warning.",
     )
     store_bodies = models.BooleanField(default=False, help_text="Keep requests and answers with the traces.")
+    cache_prompts = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="OpenAI API: a prompt without a cache breakpoint is cached for five minutes; writes cost 1.25 times.",
+    )
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Refused from then on. Empty: never.")
     revoked_at = models.DateTimeField(null=True, blank=True)
     previous_prefix = models.CharField(max_length=PREFIX_LENGTH, blank=True, editable=False)

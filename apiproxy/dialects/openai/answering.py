@@ -19,6 +19,8 @@ from apiproxy.dialects.openai.chat.schemas import Sampled
 from apiproxy.dialects.openai.limit_headers import limit_headers
 from apiproxy.dialects.openai.translate.ignored import HEADER
 from apiproxy.dialects.openai.translate.messages_body import Target, Translation
+from apiproxy.dialects.openai.translate.prompt_cache import HEADER as CACHE_HEADER
+from apiproxy.dialects.openai.translate.prompt_cache import cache_mode
 from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.request import authorize, caller_of, conversation_of, publish_rejection, request_id
@@ -26,6 +28,10 @@ from apiproxy.http.response import StreamEncoder, respond
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.sessions.recorder import MODE_HEADER
+
+_MARKED_BLOCKS = ("bedrock", "vertex")
+"""Upstreams that take `cache_control` on blocks only.
+Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
 
 RequestT = TypeVar("RequestT", bound=Sampled)
 ToBody = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -132,13 +138,22 @@ async def _translated(
         principal=principal,
         request_id=request_id(request),
         model=model,
-        target=Target(model=model.id, max_output_tokens=default_max_tokens(principal.limits, model)),
+        target=_target(request, principal, model),
         strict=gateway_settings().strict,
         created=int(received_at),
         body_bytes=body_bytes,
     )
     prepared = await endpoint.prepare(parsed, context)
     return prepared, _turn(request, prepared, context, requested_model=parsed.model, received_at=received_at)
+
+
+def _target(request: HttpRequest, principal: Principal, model: ResolvedModel) -> Target:
+    cache = cache_mode(
+        request.headers.get(CACHE_HEADER, ""),
+        by_default=principal.cache_prompts,
+        on_blocks=gateway_settings().credential.kind in _MARKED_BLOCKS,
+    )
+    return Target(model=model.id, max_output_tokens=default_max_tokens(principal.limits, model), cache=cache)
 
 
 def _turn(

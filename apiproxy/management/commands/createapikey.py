@@ -46,6 +46,9 @@ class Command(BaseCommand):
         for name in _BUDGETS:
             parser.add_argument(_option(name), type=_usd, metavar="USD", help=f"{_DEFAULTS}; `none`: no budget.")
         parser.add_argument("--store-bodies", action="store_true", help="Keep requests and answers with the traces.")
+        parser.add_argument(
+            "--no-prompt-cache", action="store_true", help="OpenAI API: do not cache prompts without breakpoints."
+        )
         parser.add_argument("--json", action="store_true", help="Prints one JSON object, for scripts.")
 
     def handle(self, *args: Any, name: str, **options: Any) -> None:
@@ -97,6 +100,7 @@ def _fields(options: dict[str, Any]) -> KeyFields:
         owner_id=_owner_id(options["owner"]),
         priority=options["priority"],
         store_bodies=options["store_bodies"],
+        cache_prompts=not options["no_prompt_cache"],
         expires_at=timezone.now() + timedelta(days=days) if days is not None else None,
     )
     fields.update(limits)

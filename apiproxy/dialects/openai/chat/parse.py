@@ -20,7 +20,7 @@ from apiproxy.dialects.openai.chat.tools import declared_tools, tool_choice
 from apiproxy.dialects.openai.translate import free_form
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
 from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
-from apiproxy.dialects.openai.translate.content import Block, content_blocks, text_blocks
+from apiproxy.dialects.openai.translate.content import Block, cache_mark, content_blocks, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 from apiproxy.dialects.openai.translate.messages_body import (
@@ -31,6 +31,7 @@ from apiproxy.dialects.openai.translate.messages_body import (
     assemble,
     report_unknown_fields,
 )
+from apiproxy.dialects.openai.translate.prompt_cache import marked
 from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest
 from apiproxy.dialects.openai.translate.sampling import stop_sequences
 from apiproxy.dialects.openai.translate.structured_output import OutputRequest
@@ -132,15 +133,16 @@ def _add_message(
         ignored.add("messages.name")
     match message:
         case SystemMessage():
-            conversation.add_system(text_blocks(message.content), field)
+            conversation.add_system(marked(text_blocks(message.content), message), field)
         case UserMessage():
             content = f"{field}.content"
-            conversation.add_user(content_blocks(message.content, content, ignored), content)
+            conversation.add_user(marked(content_blocks(message.content, content, ignored), message), content)
         case AssistantMessage():
             _add_assistant(conversation, message, field, names, ignored)
+            conversation.mark_answer(cache_mark(message))
         case ToolMessage():
             blocks = content_blocks(message.content, f"{field}.content", ignored)
-            conversation.add_result(message.tool_call_id, blocks, f"{field}.tool_call_id")
+            conversation.add_result(message.tool_call_id, marked(blocks, message), f"{field}.tool_call_id")
         case FunctionMessage():
             conversation.add_result(
                 _FUNCTION_CALL_ID_PREFIX + message.name, text_blocks(message.content), f"{field}.name"

@@ -93,7 +93,7 @@ class ToolCall(Accepted):
     custom: CustomCall | None = None
 
 
-class SystemMessage(Accepted):
+class SystemMessage(Cacheable):
     """Instructions; `developer` is the newer role name."""
 
     role: Literal["system", "developer"]
@@ -101,7 +101,7 @@ class SystemMessage(Accepted):
     name: str | None = None
 
 
-class UserMessage(Accepted):
+class UserMessage(Cacheable):
     """User message."""
 
     role: Literal["user"]
@@ -109,7 +109,7 @@ class UserMessage(Accepted):
     name: str | None = None
 
 
-class AssistantMessage(Accepted):
+class AssistantMessage(Cacheable):
     """Assistant message, perhaps with the `thinking_blocks` of an earlier answer."""
 
     role: Literal["assistant"]
@@ -122,7 +122,7 @@ class AssistantMessage(Accepted):
     name: str | None = None
 
 
-class ToolMessage(Accepted):
+class ToolMessage(Cacheable):
     """Tool result."""
 
     role: Literal["tool"]

@@ -52,7 +52,7 @@ class InputFile(Cacheable):
 InputPart = Annotated[InputText | InputImage | InputFile | RefusalPart | AudioPart, Field(discriminator="type")]
 
 
-class MessageItem(Accepted):
+class MessageItem(Cacheable):
     """Message of any role."""
 
     type: Literal["message"] = "message"

@@ -24,6 +24,7 @@ from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind
 from apiproxy.dialects.openai.translate.content import Block, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, header_safe, invalid_field
+from apiproxy.dialects.openai.translate.prompt_cache import marked
 from apiproxy.dialects.openai.translate.structured_output import ANSWER_TOOL
 
 OtherItem = (
@@ -80,7 +81,7 @@ def _add_item(
 
 
 def _add_message(conversation: Conversation, item: MessageItem, field: str, ignored: IgnoredFields) -> None:
-    found = blocks(item.content, f"{field}.content", ignored)
+    found = marked(blocks(item.content, f"{field}.content", ignored), item)
     if item.role == "user":
         conversation.add_user(found, f"{field}.content")
         return

@@ -60,15 +60,15 @@ def cache_mark(part: Cacheable) -> Mapping[str, Any]:
     return {}
 
 
-def drop_early_breakpoints(blocks: Sequence[Block], ignored: IgnoredFields) -> None:
-    """Keep the last four cache breakpoints, as OpenAI does.
+def drop_early_breakpoints(blocks: Sequence[Block], ignored: IgnoredFields, *, keep: int = MAX_BREAKPOINTS) -> None:
+    """Keep the last cache breakpoints, as OpenAI does.
 
-    blocks: all blocks of the request in order.
+    blocks: all blocks of the request in order. keep: how many, at least one.
     """
     marked = [block for block in blocks if "cache_control" in block]
-    if len(marked) > MAX_BREAKPOINTS:
-        ignored.add("prompt_cache_breakpoint", f"only the last {MAX_BREAKPOINTS} are used")
-    for block in marked[:-MAX_BREAKPOINTS]:
+    if len(marked) > keep:
+        ignored.add("prompt_cache_breakpoint", f"only the last {keep} are used")
+    for block in marked[:-keep]:
         del block["cache_control"]
 
 

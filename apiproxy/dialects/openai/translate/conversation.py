@@ -6,12 +6,13 @@ their calls in one user message, tool ids are unique and use a limited alphabet,
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from apiproxy.core.json_encoding import dumps
 from apiproxy.core.json_values import ValueBudget
+from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
 from apiproxy.dialects.openai.translate.content import Block
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 
@@ -98,6 +99,13 @@ class Conversation:
             self._messages[-1]["content"] += blocks
         else:
             self._messages.append({"role": "assistant", "content": list(blocks)})
+
+    def mark_answer(self, mark: Mapping[str, Any]) -> None:
+        """Add fields (a cache breakpoint) to the last block of the assistant's message that was added last."""
+        if mark and self._messages and self._messages[-1]["role"] == "assistant":
+            block = self._messages[-1]["content"][-1]
+            if block["type"] not in THINKING_TYPES:
+                block.update(mark)
 
     def add_call(self, call_id: str, name: str, arguments: dict[str, Any], field: str) -> None:
         """Add a tool call of the assistant. field: path of its id."""

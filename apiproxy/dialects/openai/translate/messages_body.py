@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apiproxy.dialects.openai.chat.schemas import Sampled
+from apiproxy.dialects.openai.translate import prompt_cache
 from apiproxy.dialects.openai.translate.called_tools import CalledTool
 from apiproxy.dialects.openai.translate.capabilities import capabilities
-from apiproxy.dialects.openai.translate.content import Block, drop_early_breakpoints, text_block
+from apiproxy.dialects.openai.translate.content import MAX_BREAKPOINTS, Block, drop_early_breakpoints, text_block
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields
+from apiproxy.dialects.openai.translate.prompt_cache import CacheMode
 from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest, plan_reasoning
 from apiproxy.dialects.openai.translate.sampling import sampling_fields, service_tier, user_metadata
 from apiproxy.dialects.openai.translate.structured_output import OutputRequest, plan_output
@@ -17,10 +19,11 @@ from apiproxy.dialects.openai.translate.tools import Choice, ToolPlan, ToolSpec,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Upstream model (aliases resolved), and its default output limit."""
+    """Upstream model (aliases resolved), its default output limit, and where an unmarked prompt is cached."""
 
     model: str
     max_output_tokens: int
+    cache: CacheMode = CacheMode.OFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +91,10 @@ def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored
     output = plan_output(parts.output, tools, capable=capable, thinking=reasoning.active, ignored=ignored)
     if output.instruction is not None:
         parts.system.append(text_block(output.instruction))
-    drop_early_breakpoints(_cacheable(tools, parts), ignored)
+    blocks = _cacheable(tools, parts)
+    marked = any("cache_control" in block for block in blocks)
+    mark = prompt_cache.plan_cache(request.model_extra or {}, mode=target.cache, marked=marked, ignored=ignored)
+    drop_early_breakpoints(blocks, ignored, keep=MAX_BREAKPOINTS - (mark is not None))
     output_config = {"effort": reasoning.effort, "format": output.format}
     optional: Mapping[str, Any] = {
         "system": parts.system,
@@ -107,6 +113,7 @@ def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored
         **service_tier(request.service_tier, ignored),
         **user_metadata(request, ignored),
     }
+    prompt_cache.apply_mark(body, mark, target.cache)
     call = tools.forced_call
     return Assembled(body=body, answer_tool=output.answer_tool, forced_call=call.name if call is not None else None)
 
@@ -118,6 +125,8 @@ def report_unknown_fields(request: Sampled, defaults: Mapping[str, object], igno
     """
     for name, value in (request.model_extra or {}).items():
         if value is None or value is False or value in ([], {}, "") or (name in defaults and value == defaults[name]):
+            continue
+        if name in prompt_cache.FIELDS:
             continue
         ignored.add(name)
 
