@@ -12,7 +12,7 @@ from apiproxy.core.limits import MICRO, BudgetState, Gauge, LimitState
 from apiproxy.core.principal import Principal
 from apiproxy.limits.budget import day_of, resets_at_ms
 from apiproxy.limits.ledger import current_state
-from apiproxy.limits.usage import SUMMED, rows_of
+from apiproxy.limits.usage import SUMMED, cache_hit_rate, rows_of
 
 DEFAULT_DAYS = 30
 MAX_DAYS = 366
@@ -50,7 +50,7 @@ def _usage(principal: Principal, since: date, today: date, now_ms: int) -> dict[
 
 def _sums(row: Mapping[str, Any]) -> dict[str, Any]:
     sums = {name: row[name] for name in SUMMED if name != "cost_micro_usd"}
-    return {**sums, "cost_usd": row["cost_micro_usd"] / MICRO}
+    return {**sums, "cache_hit_rate": cache_hit_rate(row), "cost_usd": row["cost_micro_usd"] / MICRO}
 
 
 def _limits(principal: Principal, state: LimitState) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def recent_days(key: ApiKey) -> list[dict[str, Any]]:
         asked=Sum("requests"),
         failed=Sum("failures"),
         tokens_in=Sum("input_tokens") + Sum("cache_read_tokens") + Sum("cache_creation_tokens"),
+        cache_read=Sum("cache_read_tokens"),
         tokens_out=Sum("output_tokens"),
         micro_usd=Sum("cost_micro_usd"),
         not_priced=Sum("unpriced") + Sum("partly_unpriced"),
@@ -74,6 +75,7 @@ def recent_days(key: ApiKey) -> list[dict[str, Any]]:
         {
             "day": row["day"],
             "cost": usd(row["micro_usd"]) + (" +" if row["not_priced"] else ""),
+            "cached": f"{row['cache_read'] / row['tokens_in']:.0%}" if row["tokens_in"] else "–",
             **{name: f"{row[name]:,}" for name in counts},
         }
         for row in summed.order_by("-day")

@@ -89,6 +89,12 @@ def spent(key_id: int, day: date, periods: Iterable[Period]) -> Mapping[Period, 
     return {period: found[f"in_{period}"] for period in wanted}
 
 
+def cache_hit_rate(row: Mapping[str, Any]) -> float | None:
+    """Share of the input tokens that was read from the prompt cache, rounded; None without any input."""
+    prompt = row["input_tokens"] + row["cache_read_tokens"] + row["cache_creation_tokens"]
+    return round(row["cache_read_tokens"] / prompt, 4) if prompt else None
+
+
 def rows_of(key_id: int, *, since: date, until: date) -> Sequence[dict[str, Any]]:
     """The key's rows from `since` to `until` inclusive, newest day first."""
     rows = Usage.objects.filter(key_id=key_id, day__range=(since, until)).order_by("-day", "model")

@@ -48,11 +48,17 @@ class KeyUsage:
     requests: int = 0
     failures: int = 0
     tokens_in: int = 0
+    cache_read: int = 0
     tokens_out: int = 0
     cost: float = 0.0
     unpriced: int = 0
     by_day: dict[date, float] = field(default_factory=dict)
     budgets: list[Budget] = field(default_factory=list)
+
+    @property
+    def cached_percent(self) -> float | None:
+        """Share of the input that was read from the prompt cache; None without input."""
+        return 100 * self.cache_read / self.tokens_in if self.tokens_in else None
 
 
 @page
@@ -93,6 +99,7 @@ def keys_with_usage(
             one.requests += row["requests"]
             one.failures += row["failures"]
             one.tokens_in += row["tokens_in"]
+            one.cache_read += row["cache_read"]
             one.tokens_out += row["tokens_out"]
             one.cost += row["cost"]
             one.unpriced += row["unpriced"]
@@ -116,6 +123,7 @@ def total_of(keys: Sequence[KeyUsage]) -> KeyUsage:
         total.requests += key.requests
         total.failures += key.failures
         total.tokens_in += key.tokens_in
+        total.cache_read += key.cache_read
         total.tokens_out += key.tokens_out
         total.cost += key.cost
         total.unpriced += key.unpriced

@@ -38,6 +38,7 @@ class UsageRow(TypedDict):
     requests: int
     failures: int
     tokens_in: int
+    cache_read: int
     tokens_out: int
     cost: float
     unpriced: int
@@ -55,6 +56,7 @@ async def usage_since(day: date) -> Sequence[UsageRow]:
         requests_=Sum("requests"),
         failures_=Sum("failures"),
         tokens_in=Sum("input_tokens") + Sum("cache_read_tokens") + Sum("cache_creation_tokens"),
+        cache_read=Sum("cache_read_tokens"),
         tokens_out=Sum("output_tokens"),
         micro=Sum("cost_micro_usd"),
         unpriced_=Sum("unpriced") + Sum("partly_unpriced"),
@@ -67,6 +69,7 @@ async def usage_since(day: date) -> Sequence[UsageRow]:
             "requests": row["requests_"],
             "failures": row["failures_"],
             "tokens_in": row["tokens_in"],
+            "cache_read": row["cache_read"],
             "tokens_out": row["tokens_out"],
             "cost": row["micro"] / MICRO,
             "unpriced": row["unpriced_"],
