@@ -21,8 +21,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.template.loader import render_to_string
 from django.urls import set_urlconf
 
+from apiproxy.account.either_errors import either_error_response
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.core.json_encoding import dumps
 from apiproxy.core.turns import DEFAULT_API_VERSION
 from apiproxy.core.upstream_headers import answered_version
 from apiproxy.db.connections import DATABASE_ERRORS
@@ -201,10 +201,7 @@ def _error(path: str, kind: FailureKind, message: str, request_id: str) -> HttpR
         case Errors.OPENAI:
             return openai.error_response(error)
         case Errors.EITHER:
-            response = anthropic.error_response(error, request_id)
-            both = anthropic.error_object(error, request_id)
-            response.content = dumps({**both, "error": openai.error_object(error)["error"]})
-            return response
+            return either_error_response(error, request_id)
         case Errors.OPERATIONS:
             status = anthropic.error_response(error, request_id).status_code
             return JsonResponse({"error": message, "reqId": request_id}, status=status)

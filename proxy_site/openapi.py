@@ -90,6 +90,7 @@ _PARAMETERS: dict[str, list[Json]] = {
         _parameter("query", "limit", "Models on a page.", type="integer", minimum=1, maximum=1000),
         _parameter("query", "before_id", "The page before this model."),
         _parameter("query", "after_id", "The page after this model."),
+        _parameter("query", "client_version", "Version of Codex: the answer has its format."),
         _parameter("query", "lifecycle", "Only models in this stage.", enum=["active", "deprecated", "retired"]),
     ],
     "/v1/models/{model_id}": [_SHAPE],

@@ -53,8 +53,9 @@ _API = Route(prefix="/v1/", api_key=True)
 _ROUTES = (
     *_turns("/v1/messages", "/messages", errors=Errors.ANTHROPIC),
     *_turns("/v1/chat", "/chat", "/v1/responses", "/responses", errors=Errors.OPENAI),
+    Route(prefix="/v1/models", errors=Errors.EITHER, api_key=True),
     _API,
-    Route(prefix="/models", api_key=True),
+    Route(prefix="/models", errors=Errors.EITHER, api_key=True),
     Route(prefix="/healthz", own_thread=False),
     Route(prefix="/readyz", own_thread=False),
     Route(prefix="/api/hello", own_thread=False),

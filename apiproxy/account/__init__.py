@@ -1,1 +1,1 @@
-"""Endpoints for a key's own usage, limits and sessions."""
+"""Endpoints for a key's own models, usage, limits and sessions."""

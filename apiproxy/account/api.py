@@ -1,9 +1,10 @@
-"""`/v1/usage` and `/sessions`. Errors have the format of the Anthropic API."""
+"""`/v1/models`, `/v1/usage` and `/sessions`. Errors have the format of the Anthropic API."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 
 from apiproxy.account import sessions
+from apiproxy.account.models import list_models, retrieve_model
 from apiproxy.account.usage import usage_of
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
@@ -48,6 +49,8 @@ async def _principal_of(request: HttpRequest) -> Principal:
 
 for prefix, documented in (("/v1", True), ("", False)):
     api.get(prefix + "/usage", include_in_schema=documented)(usage)
+    api.get(prefix + "/models", include_in_schema=documented)(list_models)
+    api.get(prefix + "/models/{path:model_id}", include_in_schema=documented)(retrieve_model)
 api.get("/sessions")(list_sessions)
 api.api_operation(["GET", "POST"], "/sessions/cleanup")(clean_up)
 api.delete("/sessions/{path:conversation_id}")(delete_session)

@@ -13,7 +13,7 @@ from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import RawBody, Turn
 from apiproxy.core.upstream_headers import BETA_HEADER, api_version, client_headers
-from apiproxy.dialects.anthropic import count_tokens, errors, models
+from apiproxy.dialects.anthropic import count_tokens, errors
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
 from apiproxy.dialects.anthropic.parse import beta_names, check_body, check_thread, with_default_max_tokens
 from apiproxy.dialects.anthropic.raw_body import body_for_upstream
@@ -102,24 +102,12 @@ async def _turn(
     )
 
 
-async def list_models(request: HttpRequest) -> HttpResponse:
-    """List the models available to the API key."""
-    return await models.list_models(request, await authorize(request, "anthropic"))
-
-
-async def retrieve_model(request: HttpRequest, model_id: str) -> HttpResponse:
-    """Retrieve a model."""
-    return await models.retrieve_model(request, await authorize(request, "anthropic"), model_id)
-
-
 async def count(request: HttpRequest) -> HttpResponse:
     """Count the input tokens of a message."""
     return await count_tokens.count_tokens(request, await authorize(request, "anthropic"))
 
 
 for prefix, documented in (("/v1", True), ("", False)):
-    api.get(prefix + "/models", include_in_schema=documented)(list_models)
-    api.get(prefix + "/models/{path:model_id}", include_in_schema=documented)(retrieve_model)
     api.post(prefix + "/messages", include_in_schema=documented)(messages)
     api.post(prefix + "/messages/count_tokens", include_in_schema=documented)(count)
 
