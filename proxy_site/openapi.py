@@ -29,6 +29,7 @@ _BODIES: dict[str, type[BaseModel]] = {
     "/v1/messages/count_tokens": MessagesIn,
     "/v1/chat/completions": ChatRequest,
     "/v1/responses": ResponsesRequest,
+    "/v1/responses/compact": ResponsesRequest,
     "/v1/responses/input_tokens": ResponsesRequest,
 }
 _STREAMED = ("/v1/messages", "/v1/chat/completions", "/v1/responses")

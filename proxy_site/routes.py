@@ -79,6 +79,7 @@ TURN_DIALECTS: dict[str, DialectName] = {
     "/messages": "anthropic",
     "/chat/completions": "openai",
     "/responses": "openai",
+    "/responses/compact": "openai",
 }
 """Dialects of the paths, without `/v1`, whose POST requests become turns."""
 

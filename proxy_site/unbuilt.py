@@ -1,21 +1,11 @@
-"""Endpoints of the two APIs that this gateway does not have: a 501 that says so, in the shape of the endpoint's API.
-
-Clients probe some of them as they start. A bare 404 looks like a wrong address; a 501 without `x-should-retry: false`
-is asked for three times.
-"""
+"""Table of the endpoints of the two APIs that this gateway does not have. Pure: the settings import it."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django.http import HttpRequest, HttpResponse
-
-from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.turns import DialectName
 from apiproxy.core.upstream_headers import VERSION_HEADER
-from apiproxy.dialects.anthropic import errors as anthropic
-from apiproxy.dialects.openai import errors as openai
-from apiproxy.http.request import authorize, request_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +83,3 @@ def find_unbuilt(path: str) -> Unbuilt | None:
     """The endpoint of a path, with or without `/v1`."""
     found = _PATTERN.fullmatch(path)
     return None if found is None else _BY_PATH[f"/{found[1]}"]
-
-
-async def answer_unbuilt(request: HttpRequest, endpoint: Unbuilt) -> HttpResponse:
-    """501 for a key that may use the API, in the shape of the API."""
-    dialect = endpoint.dialect_of(request.headers)
-    try:
-        await authorize(request, dialect)
-    except ProxyError as error:
-        return _response(error, dialect, request)
-    message = f"/v1{endpoint.path} is not implemented by this gateway: {endpoint.hint}."
-    return _response(ProxyError(FailureKind.NOT_IMPLEMENTED, message), dialect, request)
-
-
-def _response(error: ProxyError, dialect: DialectName, request: HttpRequest) -> HttpResponse:
-    if dialect == "anthropic":
-        return anthropic.error_response(error, request_id(request))
-    return openai.error_response(error)

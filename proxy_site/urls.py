@@ -10,7 +10,8 @@ from apiproxy.dialects.openai.api import api as openai_api
 from apiproxy.http import health
 from proxy_site.admin import users as _users  # noqa: F401 - registers users and groups in the admin
 from proxy_site.openapi import openapi
-from proxy_site.unbuilt import UnbuiltConverter, answer_unbuilt
+from proxy_site.unbuilt import UnbuiltConverter
+from proxy_site.unbuilt_view import answer_unbuilt
 
 register_converter(UnbuiltConverter, "unbuilt")
 

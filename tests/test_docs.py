@@ -17,7 +17,8 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.version import VERSION
 from apiproxy.dialects.errors import status_and_type
 from proxy_site.conf import TABLE
-from proxy_site.unbuilt import UNBUILT, answer_unbuilt
+from proxy_site.unbuilt import UNBUILT
+from proxy_site.unbuilt_view import answer_unbuilt
 from tests.support import matrix
 
 ROOT = Path(__file__).resolve().parent.parent

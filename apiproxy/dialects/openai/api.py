@@ -1,6 +1,7 @@
 """Endpoints of the OpenAI API, each with and without the prefix `/v1`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -15,6 +16,13 @@ from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
 from apiproxy.dialects.openai.chat.schemas import ChatRequest
 from apiproxy.dialects.openai.chat.stream import ChatStream
 from apiproxy.dialects.openai.responses import store
+from apiproxy.dialects.openai.responses.compaction import (
+    CompactionStream,
+    compacted_answer,
+    compacted_response,
+    read_compact,
+    retained_items,
+)
 from apiproxy.dialects.openai.responses.input_items import read_page
 from apiproxy.dialects.openai.responses.input_tokens import count_input
 from apiproxy.dialects.openai.responses.parse import read_responses, translate_responses
@@ -52,18 +60,29 @@ async def _prepare_responses(request: ResponsesRequest, context: Context) -> Pre
     form = None
     if stored_id is not None:
         form = await offload(context.body_bytes, store.stored_form, reply, created=context.created)
+    stream = CompactionStream if reply.compacts else ResponsesStream
+    to_body = compacted_answer if reply.compacts else response_object
     return Prepared(
         translation=translation,
-        stream=ResponsesStream(reply, created=context.created),
-        to_body=lambda message: response_object(message, reply, created=context.created),
+        stream=stream(reply, created=context.created),
+        to_body=lambda message: to_body(message, reply, created=context.created),
         stored_id=stored_id,
         stored_bytes=stored_bytes,
         form=form,
     )
 
 
+async def _prepare_compact(request: ResponsesRequest, context: Context) -> Prepared:
+    prepared = await _prepare_responses(request, context)
+    messages = prepared.translation.body["messages"]
+    body_bytes = context.body_bytes + prepared.stored_bytes
+    kept = await offload(body_bytes, retained_items, messages, context.request_id)
+    return replace(prepared, to_body=lambda message: compacted_response(message, kept, created=context.created))
+
+
 _CHAT = Endpoint(read_chat, _prepare_chat)
 _RESPONSES = Endpoint(read_responses, _prepare_responses)
+_COMPACT = Endpoint(read_compact, _prepare_compact)
 
 
 async def chat_completions(request: HttpRequest) -> HttpResponseBase:
@@ -74,6 +93,11 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
 async def responses(request: HttpRequest) -> HttpResponseBase:
     """Create a response, streamed or not."""
     return await answer(request, _RESPONSES)
+
+
+async def compact_response(request: HttpRequest) -> HttpResponseBase:
+    """Replace a conversation by the user's messages and a summary; never streamed."""
+    return await answer(request, _COMPACT)
 
 
 async def retrieve_response(request: HttpRequest, response_id: str) -> HttpResponse:
@@ -120,6 +144,7 @@ for prefix, documented in (("/v1", True), ("", False)):
     api.post(prefix + "/chat/completions", include_in_schema=documented)(chat_completions)
     api.get(prefix + "/chat/models", include_in_schema=documented)(chat_models)
     api.post(prefix + "/responses", include_in_schema=documented)(responses)
+    api.post(prefix + "/responses/compact", include_in_schema=documented)(compact_response)
     api.post(prefix + "/responses/input_tokens", include_in_schema=documented)(input_tokens)
     api.get(prefix + "/responses/{str:response_id}/input_items", include_in_schema=documented)(list_input_items)
     api.post(prefix + "/responses/{str:response_id}/cancel", include_in_schema=documented)(cancel_response)

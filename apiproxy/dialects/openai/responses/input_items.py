@@ -6,8 +6,9 @@ from itertools import groupby
 from typing import Any
 
 from apiproxy.core.json_encoding import dumps
+from apiproxy.dialects.openai.responses.call_items import Item
 from apiproxy.dialects.openai.responses.content import encode_thinking
-from apiproxy.dialects.openai.responses.response import Item, text_part
+from apiproxy.dialects.openai.responses.output_items import text_part
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES, arguments
 from apiproxy.dialects.openai.translate.ignored import invalid_field
 

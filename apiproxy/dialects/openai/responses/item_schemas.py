@@ -101,10 +101,26 @@ class HostedItem(Accepted):
     type: str
 
 
+class CompactionItem(Accepted):
+    """Summary in place of earlier items. encrypted_content: as this gateway returned it."""
+
+    type: Literal["compaction", "compaction_summary"]
+    encrypted_content: str | None = None
+
+
+class CompactionTrigger(Accepted):
+    """Request for a summary of all items before this last one."""
+
+    type: Literal["compaction_trigger"]
+
+
 class ReferenceItem(Accepted):
     """Reference to an item by id: parsed only to be rejected by name."""
 
     id: str
+
+
+_SAME_KIND = {"custom_tool_call_output": "function_call_output", "compaction_summary": "compaction"}
 
 
 def _item_type(item: object) -> str | None:
@@ -117,7 +133,7 @@ def _item_type(item: object) -> str | None:
         return None
     if kind not in _KINDS and (kind in _HOSTED or kind.endswith(("_call", "_call_output"))):
         return "hosted"
-    return {"custom_tool_call_output": "function_call_output"}.get(kind, kind)
+    return _SAME_KIND.get(kind, kind)
 
 
 _HOSTED = frozenset({"mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "program", "program_output"})
@@ -147,6 +163,8 @@ Item = Annotated[
     | Annotated[ToolSearchOutputItem, Tag("tool_search_output")]
     | Annotated[AdditionalToolsItem, Tag("additional_tools")]
     | Annotated[ReasoningItem, Tag("reasoning")]
+    | Annotated[CompactionItem, Tag("compaction")]
+    | Annotated[CompactionTrigger, Tag("compaction_trigger")]
     | Annotated[ReferenceItem, Tag("item_reference")]
     | Annotated[HostedItem, Tag("hosted")],
     Discriminator(_item_type),

@@ -9,6 +9,8 @@ from apiproxy.dialects.openai.responses.content import blocks, decode_thinking
 from apiproxy.dialects.openai.responses.item_schemas import (
     ITEM,
     CallOutputItem,
+    CompactionItem,
+    CompactionTrigger,
     CustomCallItem,
     FunctionCallItem,
     HostedItem,
@@ -18,6 +20,7 @@ from apiproxy.dialects.openai.responses.item_schemas import (
 )
 from apiproxy.dialects.openai.responses.reply import StoredHistory
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
+from apiproxy.dialects.openai.responses.summary import asks_for_summary, decode_summary, summary_request
 from apiproxy.dialects.openai.translate import free_form
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
 from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
@@ -28,7 +31,15 @@ from apiproxy.dialects.openai.translate.prompt_cache import marked
 from apiproxy.dialects.openai.translate.structured_output import ANSWER_TOOL
 
 OtherItem = (
-    MessageItem | FunctionCallItem | CustomCallItem | CallOutputItem | ReasoningItem | ReferenceItem | HostedItem
+    MessageItem
+    | FunctionCallItem
+    | CustomCallItem
+    | CallOutputItem
+    | ReasoningItem
+    | CompactionItem
+    | CompactionTrigger
+    | ReferenceItem
+    | HostedItem
 )
 
 
@@ -46,12 +57,17 @@ def conversation(
     if isinstance(request.input, str):
         found.add_user(text_blocks(request.input), "input")
     else:
+        summarizes = asks_for_summary(request)
         client_items = ClientItems(found, names)
-        for index, item in enumerate(map(ITEM.validate_python, request.input)):
+        for index, item in enumerate(map(ITEM.validate_python, request.input[:-1] if summarizes else request.input)):
             if isinstance(item, ClientItem):
                 client_items.add(item, f"input.{index}")
             else:
                 _add_item(found, item, f"input.{index}", names, ignored)
+        if summarizes:
+            if len(request.input) == 1 and (stored is None or not stored.history):
+                raise invalid_field("input", "must have items before the compaction_trigger")
+            found.add_user([summary_request()], f"input.{len(request.input) - 1}")
     return found.finish("input")
 
 
@@ -76,6 +92,10 @@ def _add_item(
             _add_reasoning(conversation, item, field, ignored)
         case HostedItem():
             ignored.add(field, header_safe(item.type))
+        case CompactionItem():
+            _add_summary(conversation, item, field, ignored)
+        case CompactionTrigger():
+            raise invalid_field(f"{field}.type", "must be the last item")
         case ReferenceItem():
             raise invalid_field(f"{field}.type", "items are not stored here: send the full item")
 
@@ -101,6 +121,15 @@ def _add_reasoning(conversation: Conversation, item: ReasoningItem, field: str, 
             ignored.add("input.encrypted_content", "not this gateway's")
         return
     conversation.add_assistant(thinking_blocks([block], f"{field}.encrypted_content"))
+
+
+def _add_summary(conversation: Conversation, item: CompactionItem, field: str, ignored: IgnoredFields) -> None:
+    """Add the summary of earlier messages; that of other services is ignored."""
+    block = decode_summary(item.encrypted_content or "")
+    if block is None:
+        ignored.add("input.encrypted_content", "not this gateway's")
+    else:
+        conversation.add_user([block], field)
 
 
 def calls_lack_thinking(messages: Sequence[dict[str, Any]]) -> bool:

@@ -6,6 +6,7 @@ from apiproxy.dialects.openai.chat.schemas import JsonObjectFormat
 from apiproxy.dialects.openai.responses.items import calls_lack_thinking, conversation
 from apiproxy.dialects.openai.responses.reply import ResponsesReply, ResponsesTranslation, StoredHistory
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest, SchemaFormat
+from apiproxy.dialects.openai.responses.summary import asks_for_summary, with_summary_request
 from apiproxy.dialects.openai.responses.tool_choice import tool_choice
 from apiproxy.dialects.openai.responses.tools import declared_tools
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
@@ -25,7 +26,7 @@ def read_responses(body: object) -> ResponsesRequest:
 
     Raises ProxyError (INVALID_REQUEST) naming the invalid field.
     """
-    return read(ResponsesRequest, body)
+    return with_summary_request(read(ResponsesRequest, body))
 
 
 def translate_responses(
@@ -67,6 +68,7 @@ def translate_responses(
         reasoning=shown,
         encrypted=ENCRYPTED_REASONING in (request.include or ()),
         response_id=stored.response_id if stored is not None else None,
+        compacts=asks_for_summary(request),
         echo=_echo(request, stored=stored is not None and request.store is not False),
     )
     return ResponsesTranslation(body=assembled.body, ignored=ignored.names, reply=reply, stream=bool(request.stream))

@@ -12,12 +12,13 @@ class ResponsesReply(Reply):
     """Format of a Responses answer.
 
     echo: request fields repeated in the answer. encrypted: include thinking as `encrypted_content`. response_id: id
-    under which the answer is stored; None if it is not stored.
+    under which the answer is stored; None if it is not stored. compacts: the answer is a summary of the conversation.
     """
 
     echo: dict[str, Any]
     encrypted: bool = False
     response_id: str | None = None
+    compacts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
