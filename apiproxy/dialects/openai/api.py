@@ -12,7 +12,14 @@ from apiproxy.core.offload import offload
 from apiproxy.dialects.openai import errors, models
 from apiproxy.dialects.openai.answering import Context, Endpoint, Prepared, answer
 from apiproxy.dialects.openai.chat.completion import completion
-from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
+from apiproxy.dialects.openai.chat.mixed import (
+    FlatChatRequest,
+    as_responses_body,
+    for_flat_tools,
+    is_responses_body,
+    read_flat_chat,
+)
+from apiproxy.dialects.openai.chat.parse import translate_chat
 from apiproxy.dialects.openai.chat.schemas import ChatRequest
 from apiproxy.dialects.openai.chat.stream import ChatStream
 from apiproxy.dialects.openai.responses import store
@@ -29,16 +36,26 @@ from apiproxy.dialects.openai.responses.parse import read_responses, translate_r
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
 from apiproxy.dialects.openai.responses.stream import ResponsesStream
+from apiproxy.dialects.openai.translate.messages_body import Translation
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, request_id
 
 api = NinjaAPI(title="OpenAI dialect", urls_namespace="openai", docs_url=None, openapi_url=None)
 
 
-async def _prepare_chat(request: ChatRequest, context: Context) -> Prepared:
-    translation = await offload(
-        context.body_bytes, translate_chat, request, target=context.target, strict=context.strict
-    )
+def _read_chat(body: object) -> ChatRequest | ResponsesRequest:
+    return read_responses(as_responses_body(body)) if is_responses_body(body) else read_flat_chat(body)
+
+
+async def _prepare_chat(request: ChatRequest | ResponsesRequest, context: Context) -> Prepared:
+    options: dict[str, Any] = {"target": context.target, "strict": context.strict}
+    translation: Translation
+    if isinstance(request, ResponsesRequest):
+        translation = await offload(context.body_bytes, translate_responses, request, **options)
+    else:
+        translation = await offload(context.body_bytes, translate_chat, request, **options)
+    if isinstance(request, ResponsesRequest | FlatChatRequest):
+        translation = for_flat_tools(translation, request.stream_options)
     return Prepared(
         translation=translation,
         stream=ChatStream(translation.reply, created=context.created),
@@ -80,7 +97,7 @@ async def _prepare_compact(request: ResponsesRequest, context: Context) -> Prepa
     return replace(prepared, to_body=lambda message: compacted_response(message, kept, created=context.created))
 
 
-_CHAT = Endpoint(read_chat, _prepare_chat)
+_CHAT = Endpoint(_read_chat, _prepare_chat)
 _RESPONSES = Endpoint(read_responses, _prepare_responses)
 _COMPACT = Endpoint(read_compact, _prepare_compact)
 

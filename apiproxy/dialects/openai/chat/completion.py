@@ -74,7 +74,8 @@ def _call(tool_use: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
     tool = reply.called.get(tool_use["name"])
     if tool is not None and tool.kind is ToolKind.CUSTOM:
         custom = {"name": tool.name, "input": free_form.free_form_input(tool_use.get("input"))}
-        return {"id": tool_use["id"], "type": "custom", "custom": custom}
+        both = {"function": {"name": tool.name, "arguments": custom["input"]}} if reply.custom_as_function else {}
+        return {"id": tool_use["id"], "type": "custom", "custom": custom, **both}
     function = {"name": tool_use["name"], "arguments": arguments(tool_use)}
     return {"id": tool_use["id"], "type": "function", "function": function}
 

@@ -47,17 +47,27 @@ class _Kind(Enum):
 class _Block:
     """Open content block.
 
-    head, tail: bytes before and after the JSON of each delta. decoder: of the arguments of a free-form call.
+    head, tail: bytes before and after the JSON of each delta; between: bytes before its repetition, if any. decoder: of
+    the arguments of a free-form call.
     """
 
     kind: _Kind
     content: Mapping[str, Any]
     head: bytes = b""
+    between: bytes = b""
     tail: bytes = b""
     empty: bool = True
     thinking: list[str] = field(default_factory=list)
     signature: list[str] = field(default_factory=list)
     decoder: FreeFormDecoder | None = None
+
+    def write(self, text: str, out: list[bytes]) -> None:
+        """Append a chunk with this delta."""
+        encoded = dumps(text)
+        out.append(self.head)
+        if self.between:
+            out += (encoded, self.between)
+        out += (encoded, self.tail)
 
 
 class ChatStream:
@@ -149,9 +159,7 @@ class ChatStream:
                 return
         if text:
             block.empty = False
-            out.append(block.head)
-            out.append(dumps(text))
-            out.append(block.tail)
+            block.write(text, out)
 
     def _on_block_start(self, index: int, content: Mapping[str, Any], out: list[bytes]) -> None:
         block = _Block(self._kind(content), content)
@@ -197,18 +205,24 @@ class ChatStream:
             kind, argument = "function", "arguments"
             if tool is not None and tool.kind is ToolKind.CUSTOM:
                 kind, argument, name, block.decoder = "custom", "input", tool.name, FreeFormDecoder()
-            call = {"index": self._calls, "id": call_id, "type": kind, kind: {"name": name, argument: ""}}
-            self._emit({**content, "tool_calls": [call]}, out)
-            block.head, block.tail = self._delta_frame({"tool_calls": [{"index": self._calls, kind: {argument: None}}]})
+            forms = {kind: argument}
+            if kind == "custom" and self._reply.custom_as_function:
+                forms["function"] = "arguments"
+            call = {"index": self._calls, "id": call_id, "type": kind}
+            self._emit(
+                {**content, "tool_calls": [call | {form: {"name": name, it: ""} for form, it in forms.items()}]}, out
+            )
+            pieces = {form: {it: None} for form, it in forms.items()}
+            block.head, block.tail = self._delta_frame({"tool_calls": [{"index": self._calls, **pieces}]})
+            if len(forms) > 1:
+                block.between, _, block.tail = block.tail.partition(b"null")
         self._calls += 1
 
     def _on_block_stop(self, block: _Block, out: list[bytes]) -> None:
         if block.kind is _Kind.THINKING:
             self._emit({"thinking_blocks": [{"index": self._thoughts - 1, **_complete_thinking(block)}]}, out)
         elif block.kind in (_Kind.CALL, _Kind.ANSWER) and (text := _left(block)):
-            out.append(block.head)
-            out.append(dumps(text))
-            out.append(block.tail)
+            block.write(text, out)
 
     def _on_message_delta(self, event: StreamEvent, out: list[bytes]) -> None:
         delta = event["delta"]

@@ -33,6 +33,7 @@ class Reply:
     answer_tool: tool whose arguments are the answer's text. forced_call: tool of which the answer's text is a call.
     called: the client's tools by upstream name, but for plain functions. reasoning: include the thinking.
     include_usage: end a stream with token counts. legacy_function: return calls as `function_call`, not `tool_calls`.
+    custom_as_function: free-form calls in chat have the form of a function call too.
     """
 
     answer_tool: str | None = None
@@ -41,6 +42,7 @@ class Reply:
     reasoning: bool = False
     include_usage: bool = False
     legacy_function: bool = False
+    custom_as_function: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
