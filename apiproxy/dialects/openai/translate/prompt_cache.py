@@ -1,6 +1,6 @@
 """Prompt caching for clients that mark nothing, as OpenAI's own API caches without being asked.
 
-docs/decisions/0020-openai-prompt-caching.md gives the reasons.
+docs/decisions/0026-openai-prompt-caching.md gives the reasons.
 """
 
 from collections.abc import Mapping, Sequence
