@@ -35,7 +35,11 @@ _WALKERS = (
     "apiproxy.dialects.openai.translate.conversation",
     "apiproxy.dialects.openai.translate.media",
     "apiproxy.dialects.openai.translate.tools",
+    "apiproxy.dialects.openai.chat.mixed",
     "apiproxy.dialects.openai.chat.parse",
+    "apiproxy.dialects.openai.responses.input_items",
+    "apiproxy.dialects.openai.responses.summary",
+    "apiproxy.dialects.openai.translate.prompt_cache",
     "apiproxy.dialects.openai.chat.tools",
     "apiproxy.dialects.openai.translate.messages_body",
     "apiproxy.dialects.openai.responses.parse",
@@ -55,7 +59,8 @@ _NOT_WALKERS = {
     "beta_names", "normal", "_short", "max_usage", "default_max_tokens", "compare", "followed", "common_length",
     "packed", "unpacked", "_longest_head", "forced", "spent", "read_json_object", "_object", "take_body", "_window",
     "_invalid_beta", "check_betas", "empty_overlay", "empty_overlay_line",
-    "empty_overlay_headers", "header_lines", "check_thread", "_text_of",
+    "empty_overlay_headers", "header_lines", "check_thread", "_text_of", "cache_mode", "encode_summary",
+    "summary_request", "read_page", "for_flat_tools",
 }  # fmt: skip
 """Functions of theirs that get something else, or are bounded."""
 _COVERED_BY_OTHER_TESTS = {

@@ -22,13 +22,18 @@ from apiproxy.core.json_pieces import PiecesError
 from apiproxy.core.json_values import ValueBudget, exact_values, max_value_count
 from apiproxy.core.prices import Prices, PriceTable
 from apiproxy.dialects.anthropic.parse import check_body, with_default_max_tokens
+from apiproxy.dialects.openai.chat.mixed import as_responses_body, is_responses_body, read_flat_chat
 from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
+from apiproxy.dialects.openai.responses.compaction import retained_items
 from apiproxy.dialects.openai.responses.content import encode_thinking
+from apiproxy.dialects.openai.responses.input_items import Page, list_input, message_items
 from apiproxy.dialects.openai.responses.parse import read_responses, translate_responses
 from apiproxy.dialects.openai.responses.reply import StoredHistory
 from apiproxy.dialects.openai.responses.store import stored_form
+from apiproxy.dialects.openai.responses.summary import encode_summary
 from apiproxy.dialects.openai.translate.media import file_block
 from apiproxy.dialects.openai.translate.messages_body import Target
+from apiproxy.dialects.openai.translate.prompt_cache import CacheMode
 from apiproxy.engines.sdk.overlay import large_turn_lines, overlay_body, overlay_settings, turn_lines
 from apiproxy.http.body import parse_json_object
 from apiproxy.keys.allow_lists import Policy
@@ -54,6 +59,7 @@ Body = dict[str, Any]
 _TARGET = Target(model="claude-sonnet-4-5-20250929", max_output_tokens=1_000)
 _NEW_TARGET = replace(_TARGET, model="claude-sonnet-5-5")
 """One that rejects forced tools."""
+_CACHED = replace(_TARGET, cache=CacheMode.BLOCK)
 _QUOTING = "messages.0: an error that quotes 'Conversation info' and hello hello 12345678 of the prompt " * 10
 _LIMITLESS = 10**9
 _ATTEMPTS = 9
@@ -351,6 +357,92 @@ RESPONSES: dict[str, Callable[[int], Body]] = {
     ),
 }
 
+_FLAT_PATCH = {"type": "custom", "name": "patch"}
+
+
+def _mixed(size: int, *, shape: str) -> Body:
+    count = size // 250
+    call = {"id": "c", "type": "function", "function": {"name": "patch", "arguments": "x"}}
+    entries = [
+        entry
+        for n in range(count)
+        for entry in (
+            {"role": "user", "content": [{"type": "text", "text": f"hello {n}"}]},
+            {"role": "assistant", "content": None, "tool_calls": [{**call, "id": f"c{n}"}]},
+            {"role": "tool", "tool_call_id": f"c{n}", "content": "r"},
+        )
+    ]
+    return {"model": "m", shape: entries, "tools": [_FLAT_PATCH]}
+
+
+MIXED: dict[str, Callable[[int], Body]] = {
+    "items": lambda size: _mixed(size, shape="input"),
+    "messages": lambda size: _mixed(size, shape="messages"),
+    "items among messages": lambda size: {
+        "model": "m",
+        "messages": [{"role": "user", "content": "a"}, *_many(size, lambda _: {"type": "reasoning"})],
+    },
+    "images and files": lambda size: _items(
+        [
+            {
+                "role": "user",
+                "content": [
+                    *_many(size // 2, lambda n: {"type": "image_url", "image_url": {"url": f"https://a/{n}"}}),
+                    *_many(size // 2, lambda n: {"type": "file", "file": {"file_id": f"file_{n}"}}),
+                ],
+            }
+        ],
+        response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": {}}},
+    ),
+    "flat tools": lambda size: _chat("a", tools=_many(size, lambda n: {**_FLAT_PATCH, "name": f"t{n}"})),
+    "nested tools": lambda size: _items([_said(0)], tools=_many(size, _tool)),
+    "allowed tools": lambda size: _items(
+        [_said(0)],
+        tools=[_tool(0)],
+        tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": _many(size, _tool)}},
+    ),
+}
+
+
+def _summarized(size: int) -> Body:
+    return _items([*_many(size, _said), {"type": "compaction_trigger"}])
+
+
+SUMMARIES: dict[str, Callable[[int], Body]] = {
+    "many items": _summarized,
+    "many summaries": lambda size: _items(
+        _many(size, lambda _: {"type": "compaction", "encrypted_content": encode_summary("hello")})
+    ),
+    "large summary": lambda size: _items(
+        [{"type": "compaction", "encrypted_content": encode_summary("é" * (size // 3))}, _said(1)]
+    ),
+    "blank summary": lambda size: _items(
+        [{"type": "compaction", "encrypted_content": encode_summary(" " * size)}, _said(1)]
+    ),
+}
+
+
+def _stored(*blocks: Body) -> Callable[[int], Body]:
+    return lambda size: {
+        "messages": [
+            {"role": "user", "content": _many(size // 2, lambda n: blocks[n % len(blocks)])},
+            {"role": "assistant", "content": _many(size // 2, lambda n: blocks[n % len(blocks)])},
+        ]
+    }
+
+
+STORED: dict[str, Callable[[int], Body]] = {
+    "many messages": MESSAGES["many messages"],
+    "many blocks": MESSAGES["many blocks"],
+    "many tool results": MESSAGES["many tool results"],
+    "calls": _stored({"type": "tool_use", "id": "c", "name": "f", "input": {}}, {"type": "thinking", "thinking": "hm"}),
+    "media": _stored(
+        {"type": "image", "source": {"type": "url", "url": "https://a/b"}},
+        {"type": "document", "title": "a", "source": {"type": "base64", "media_type": "a/b", "data": "QUFB"}},
+    ),
+}
+
+
 FILES: dict[str, Callable[[int], str]] = {
     "spaces": lambda size: "QQ " * (size // 3),
     "lines": lambda size: "data:text/plain;base64," + "QUFB\n" * (size // 5),
@@ -370,6 +462,25 @@ def _responses_turn(body: Body, target: Target = _TARGET) -> object:
     stored = StoredHistory(response_id="resp_1", history=[{"role": "assistant", "content": "hello"}])
     translation = translate_responses(read_responses(body), target=target, strict=False, stored=stored)
     return stored_form(translation.reply, created=1)
+
+
+def _mixed_turn(body: Body) -> object:
+    if not is_responses_body(body):
+        return translate_chat(read_flat_chat(body), target=_CACHED, strict=False)
+    request = read_responses(as_responses_body(body))
+    return translate_responses(request, target=_CACHED, strict=False)
+
+
+def _summary(body: Body) -> object:
+    translation = translate_responses(read_responses(body), target=_TARGET, strict=False)
+    return retained_items(translation.body["messages"], "req_1")
+
+
+def _input_items(body: Body) -> object:
+    last = Page(100, ascending=True, after="msg_none")
+    with contextlib.suppress(ProxyError):
+        list_input(body["messages"], "resp_1", last)
+    return list_input(body["messages"], "resp_1", Page()), message_items(body["messages"], "resp_1", role="user")
 
 
 def _overlay(body: Body) -> Body:
@@ -446,6 +557,9 @@ READERS: dict[str, Reader] = {
     "chat": Reader(_chat_turn, CHAT | CHAT_TOOLS),
     "responses": Reader(_responses_turn, RESPONSES | RESPONSES_TOOLS),
     "responses of a new model": Reader(partial(_responses_turn, target=_NEW_TARGET), RESPONSES_TOOLS),
+    "mixed chat": Reader(_mixed_turn, MIXED),
+    "summaries": Reader(_summary, SUMMARIES),
+    "input items": Reader(_input_items, STORED),
     "files": Reader(lambda data: file_block(data, "a.txt", "file"), FILES),
 }
 
