@@ -17,7 +17,6 @@ from apiproxy.core.turns import Caller, DialectName, Turn, new_id
 from apiproxy.core.upstream_headers import session_headers
 from apiproxy.gateway import gateway
 from apiproxy.keys.authentication import authenticate, client_ip, require, require_dialect
-from apiproxy.sessions.conversation_id import HEADERS as CONVERSATION_HEADERS
 from apiproxy.sessions.conversation_id import conversation_id
 
 UNREADABLE = ProxyError(FailureKind.INVALID_REQUEST, "The request cannot be read")
@@ -27,7 +26,6 @@ _REQUEST_ID = "gateway.request_id"
 _CLIENT_ADDRESS = "gateway.client_address"
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _MAX_HEADER_CHARS = 512
-_UNDERSCORED = frozenset(name.encode() for name in CONVERSATION_HEADERS if "_" in name)
 
 
 def request_id(request: HttpRequest) -> str:
@@ -95,21 +93,6 @@ def caller_of(request: HttpRequest, principal: Principal | None) -> Caller:
     )
 
 
-def conversation_of(request: HttpRequest, body: Mapping[str, Any] | None = None) -> str | None:
-    """Conversation id of a request (`sessions.conversation_id`). body: a Messages API body."""
-    given = {name: request.headers.get(name, "") for name in CONVERSATION_HEADERS}
-    return conversation_id(given | _underscored_headers(request), body)
-
-
-def _underscored_headers(request: HttpRequest) -> dict[str, str]:
-    """Headers with an underscore, which Django drops: `x_forwarded_for` could pass for `x-forwarded-for`.
-
-    An id of a conversation has nothing to pass for.
-    """
-    headers = request.scope["headers"] if isinstance(request, ASGIRequest) else ()
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name in _UNDERSCORED}
-
-
 def publish_rejection(
     request: HttpRequest,
     error: ProxyError,
@@ -131,7 +114,7 @@ def publish_rejection(
         caller=caller_of(request, principal),
         received_at=time.time(),
         body_bytes=int(request.META.get("CONTENT_LENGTH") or 0),
-        conversation_id=conversation_of(request, body),
+        conversation_id=conversation_id(request.headers, body),
         headers=session_headers(request.headers),
     )
     gateway().observers.publish(turn, Rejected(time.time(), error))

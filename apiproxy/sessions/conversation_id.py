@@ -9,17 +9,10 @@ from typing import Any
 
 from apiproxy.models import CONVERSATION_ID_CHARS
 
-HEADERS = (
-    "x-conversation-id",
-    "x-session-id",
-    "x-claude-code-session-id",
-    "session-id",
-    "session_id",
-    "x-session-affinity",
-    "conversation_id",
-)
+_HEADERS = ("x-conversation-id", "x-session-id", "x-claude-code-session-id", "session-id", "x-session-affinity")
 """Headers with a conversation id, the first of which counts: two of the gateway's own, then those of Claude Code, Codex
-(older versions: `session_id`, `conversation_id`) and OpenCode."""
+and OpenCode. `session_id` of older clients cannot be one: the server drops names with an underscore, which could pass
+for those with a hyphen."""
 _CLAUDE_CODE = re.compile(r"user_\w{0,128}_account_[\w-]{0,64}_session_([\w-]{1,256})")
 """Claude Code's `metadata.user_id`; newer versions send a JSON object with `session_id` instead."""
 _MAX_USER_ID_CHARS = 512
@@ -42,7 +35,7 @@ def conversation_id(headers: Mapping[str, str], body: Mapping[str, Any] | None =
     `prompt_cache_key`, which groups prompts, not turns.
     headers: looked up in lower case. body: an unvalidated Messages API body.
     """
-    for name in HEADERS:
+    for name in _HEADERS:
         if given := headers.get(name, "").strip():
             return normal(given)
     if body is None:

@@ -25,7 +25,7 @@ def directed_answer(body: Body, directives: Directives, cache: PromptCache) -> A
     """The answer to a valid body with directives; `max_tokens` is ignored."""
     input_usage = _worst_case_usage(body) if directives.dense else cache.input_usage(body)
     answer = compose(body, _blocks(body, directives), input_usage, limit_length=False)
-    usage: Any = {**answer.usage, **directives.usage}
+    usage: Any = {**answer.usage, **_given_input(directives.usage), **directives.usage}
     opening_usage = {**usage, "output_tokens": 1}
     if directives.exact_usage:
         usage = opening_usage = directives.exact_usage[0]
@@ -37,6 +37,15 @@ def directed_answer(body: Body, directives: Directives, cache: PromptCache) -> A
         usage=usage,
         opening_usage=opening_usage,
     )
+
+
+def _given_input(given: Mapping[str, int]) -> JsonObject:
+    """Input counts beside given ones: no cache but the one that was given."""
+    if given.keys() <= {"output_tokens"}:
+        return {}
+    written = given.get("cache_creation_input_tokens", 0)
+    breakdown = {"ephemeral_5m_input_tokens": written, "ephemeral_1h_input_tokens": 0}
+    return {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0, "cache_creation": breakdown}
 
 
 def _blocks(body: Body, directives: Directives) -> list[Block]:

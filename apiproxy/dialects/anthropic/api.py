@@ -21,10 +21,11 @@ from apiproxy.dialects.anthropic.stream import AnthropicStream
 from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
-from apiproxy.http.request import authorize, caller_of, conversation_of, publish_rejection, request_id
+from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import respond
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
+from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER
 
 api = NinjaAPI(title="Anthropic dialect", urls_namespace="anthropic", docs_url=None, openapi_url=None)
@@ -94,7 +95,7 @@ async def _turn(
         betas=betas,
         api_version=version,
         headers=client_headers(request.headers, betas=betas),
-        conversation_id=conversation_of(request, body),
+        conversation_id=conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
         raw_body=None if upstream_body is None else RawBody(upstream_body),
         verbatim=True,

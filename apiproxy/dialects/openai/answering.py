@@ -23,10 +23,11 @@ from apiproxy.dialects.openai.translate.prompt_cache import HEADER as CACHE_HEAD
 from apiproxy.dialects.openai.translate.prompt_cache import cache_mode
 from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, take_body
-from apiproxy.http.request import authorize, caller_of, conversation_of, publish_rejection, request_id
+from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import StreamEncoder, respond
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
+from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER
 
 _MARKED_BLOCKS = ("bedrock", "vertex")
@@ -172,7 +173,7 @@ def _turn(
         caller=caller_of(request, context.principal),
         received_at=received_at,
         body_bytes=context.body_bytes + prepared.stored_bytes,
-        conversation_id=prepared.stored_id or conversation_of(request, body),
+        conversation_id=prepared.stored_id or conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
         form=prepared.form,
         headers=session_headers(request.headers),

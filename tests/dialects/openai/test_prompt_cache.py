@@ -16,6 +16,7 @@ from tests.dialects.openai.support import MODEL, chat, function, responses, tool
 from tests.limits.gateways import make_keys
 from tests.support.gateway import GatewayProcess
 from tests.support.stand_in import StandInProcess
+from tests.support.waiting import eventually
 
 MARK = {"type": "ephemeral"}
 LONG = {"type": "ephemeral", "ttl": "1h"}
@@ -165,6 +166,11 @@ def test_show_the_hit_rate_of_the_key(gateway: GatewayProcess) -> None:
     (secret,) = make_keys(gateway, {"hits": {}}).values()
     with openai.OpenAI(**options(gateway) | {"api_key": secret}) as client:
         client.responses.create(model=MODEL, input="[[read=30]][[write=7]][[in=3]]")
-        usage: Any = client.get("/usage", cast_to=object)
-    assert usage["totals"]["cache_hit_rate"] == 0.75
+
+        def used() -> Any:
+            usage: Any = client.get("/usage", cast_to=object)
+            return usage if usage["totals"]["requests"] else None
+
+        usage = eventually(used)
+    assert usage["totals"]["cache_hit_rate"] == 0.75, str(usage["totals"])
     assert usage["usage"][0]["cache_hit_rate"] == 0.75

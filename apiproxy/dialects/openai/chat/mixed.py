@@ -7,7 +7,7 @@ Source: https://github.com/BerriAI/litellm/pull/34029
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from apiproxy.dialects.openai.chat.schemas import ChatRequest, StreamOptions
 from apiproxy.dialects.openai.translate.messages_body import Translation
@@ -28,7 +28,7 @@ class FlatChatRequest(ChatRequest):
     """Chat request with flat free-form tools."""
 
 
-def is_responses_body(body: object) -> bool:
+def is_responses_body(body: object) -> TypeGuard[dict[str, Any]]:
     """True if the conversation is in the form of the Responses API, in whole or in part."""
     if not isinstance(body, dict):
         return False
