@@ -6,7 +6,7 @@ response is retrieved.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
 from apiproxy.conf import gateway_settings
@@ -89,7 +89,8 @@ async def _has_room(request: ResponsesRequest, principal: Principal, *, request_
 
 def stored_form(reply: ResponsesReply, *, created: int) -> Mapping[str, Any]:
     """JSON data that `retrieve` needs in addition to the upstream's message."""
-    return {"reply": asdict(reply), "created": created}
+    # `asdict` would copy the echo, which holds the tools' schemas.
+    return {"reply": {**asdict(replace(reply, echo={})), "echo": reply.echo}, "created": created}
 
 
 async def retrieve(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:
