@@ -42,6 +42,13 @@ _WALKERS = (
     "apiproxy.dialects.openai.responses.items",
     "apiproxy.dialects.openai.responses.tools",
     "apiproxy.dialects.openai.responses.tool_choice",
+    "apiproxy.dialects.openai.responses.server_tools",
+    "apiproxy.dialects.openai.responses.server_history",
+    "apiproxy.dialects.openai.responses.sealed_search",
+    "apiproxy.dialects.openai.chat.web_search",
+    "apiproxy.dialects.openai.translate.server_tools",
+    "apiproxy.dialects.openai.translate.web_search",
+    "apiproxy.dialects.openai.translate.mcp",
     "apiproxy.dialects.openai.responses.client_items",
     "apiproxy.dialects.openai.translate.called_tools",
     "apiproxy.dialects.openai.responses.content",
@@ -55,7 +62,7 @@ _NOT_WALKERS = {
     "beta_names", "normal", "_short", "max_usage", "default_max_tokens", "compare", "followed", "common_length",
     "packed", "unpacked", "_longest_head", "forced", "spent", "read_json_object", "_object", "take_body", "_window",
     "_invalid_beta", "check_betas", "empty_overlay", "empty_overlay_line",
-    "empty_overlay_headers", "header_lines", "check_thread", "_text_of",
+    "empty_overlay_headers", "header_lines", "check_thread", "_text_of", "allows_beta", "allows_server_tool",
 }  # fmt: skip
 """Functions of theirs that get something else, or are bounded."""
 _COVERED_BY_OTHER_TESTS = {

@@ -27,6 +27,7 @@ from apiproxy.dialects.openai.responses.parse import read_responses, translate_r
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
 from apiproxy.dialects.openai.responses.stream import ResponsesStream
+from apiproxy.dialects.openai.server_tool_offer import server_tool_offer
 from apiproxy.dialects.openai.translate.ignored import HEADER
 from apiproxy.dialects.openai.translate.messages_body import Target, Translation
 from apiproxy.gateway import gateway
@@ -34,7 +35,7 @@ from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import StreamEncoder, respond
-from apiproxy.keys.authentication import require_model
+from apiproxy.keys.authentication import policy_of, require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER
@@ -211,13 +212,26 @@ async def _translated(
         principal=principal,
         request_id=request_id(request),
         model=model,
-        target=Target(model=model.id, max_output_tokens=default_max_tokens(principal.limits, model)),
+        target=_target(principal, model),
         strict=gateway_settings().strict,
         created=int(received_at),
         body_bytes=body_bytes,
     )
     prepared = await endpoint.prepare(parsed, context)
     return prepared, _turn(request, prepared, context, requested_model=parsed.model, received_at=received_at)
+
+
+def _target(principal: Principal, model: ResolvedModel) -> Target:
+    settings = gateway_settings()
+    offer = server_tool_offer(
+        policy_of(principal),
+        platform=settings.credential.kind,
+        model=model,
+        limits=principal.limits,
+        allow_unpriced=settings.allow_unpriced,
+    )
+    max_output_tokens = default_max_tokens(principal.limits, model)
+    return Target(model=model.id, max_output_tokens=max_output_tokens, server_tools=offer)
 
 
 def _turn(
@@ -236,6 +250,7 @@ def _turn(
         caller=caller_of(request, context.principal),
         received_at=received_at,
         body_bytes=context.body_bytes + prepared.stored_bytes,
+        betas=prepared.translation.betas,
         conversation_id=prepared.stored_id or conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
         form=prepared.form,
