@@ -83,8 +83,18 @@ def matches_name(pattern: str, name: str) -> bool:
 def check_betas(policy: Policy, betas: Sequence[str]) -> None:
     """Raise ProxyError (FORBIDDEN) for the first beta that is not allowed."""
     for beta in betas:
-        if not _listed(policy.betas, beta):
+        if not allows_beta(policy, beta):
             raise _forbidden(f"the beta `{_shown(beta)}`", "anthropic-beta")
+
+
+def allows_server_tool(policy: Policy, kind: str) -> bool:
+    """True if requests may have tools of this type."""
+    return _listed(policy.server_tools, kind)
+
+
+def allows_beta(policy: Policy, beta: str) -> bool:
+    """True if requests may name the beta."""
+    return _listed(policy.betas, beta)
 
 
 def check_body(policy: Policy, body: Mapping[str, Any]) -> dict[str, NamedModel]:

@@ -46,6 +46,13 @@ _WALKERS = (
     "apiproxy.dialects.openai.responses.items",
     "apiproxy.dialects.openai.responses.tools",
     "apiproxy.dialects.openai.responses.tool_choice",
+    "apiproxy.dialects.openai.responses.server_tools",
+    "apiproxy.dialects.openai.responses.server_history",
+    "apiproxy.dialects.openai.responses.sealed_search",
+    "apiproxy.dialects.openai.chat.web_search",
+    "apiproxy.dialects.openai.translate.server_tools",
+    "apiproxy.dialects.openai.translate.web_search",
+    "apiproxy.dialects.openai.translate.mcp",
     "apiproxy.dialects.openai.responses.client_items",
     "apiproxy.dialects.openai.translate.called_tools",
     "apiproxy.dialects.openai.responses.content",
@@ -61,6 +68,7 @@ _NOT_WALKERS = {
     "_invalid_beta", "check_betas", "empty_overlay", "empty_overlay_line",
     "empty_overlay_headers", "header_lines", "check_thread", "_text_of", "cache_mode", "encode_summary",
     "summary_request", "read_page", "for_flat_tools",
+    "allows_beta", "allows_server_tool",
 }  # fmt: skip
 """Functions of theirs that get something else, or are bounded."""
 _COVERED_BY_OTHER_TESTS = {

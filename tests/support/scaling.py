@@ -47,6 +47,7 @@ from apiproxy.sessions.lineage import chain_of
 from observability.tracing.body_stats import measure_body, strings_of
 from observability.tracing.prompt_masking import Prompt
 from observability.tracing.redact import Redactor
+from tests.support.server_tool_shapes import CHAT_SEARCHES, SERVER_TOOLS
 from tests.support.tool_shapes import CHAT_TOOLS, RESPONSES_TOOLS
 
 FACTOR, MOST = 10, 20
@@ -554,9 +555,9 @@ READERS: dict[str, Reader] = {
     "unpriced fields": Reader(lambda body: unpriced_fields(body, _PRICES, _TABLE), POLICY),
     "stored body": Reader(Redactor(["known secret"]).body, MESSAGES),
     "redacted value": Reader(Redactor(["known secret"]).value, MESSAGES),
-    "chat": Reader(_chat_turn, CHAT | CHAT_TOOLS),
-    "responses": Reader(_responses_turn, RESPONSES | RESPONSES_TOOLS),
-    "responses of a new model": Reader(partial(_responses_turn, target=_NEW_TARGET), RESPONSES_TOOLS),
+    "chat": Reader(_chat_turn, CHAT | CHAT_TOOLS | CHAT_SEARCHES),
+    "responses": Reader(_responses_turn, RESPONSES | RESPONSES_TOOLS | SERVER_TOOLS),
+    "responses of a new model": Reader(partial(_responses_turn, target=_NEW_TARGET), RESPONSES_TOOLS | SERVER_TOOLS),
     "mixed chat": Reader(_mixed_turn, MIXED),
     "summaries": Reader(_summary, SUMMARIES),
     "input items": Reader(_input_items, STORED),

@@ -77,8 +77,14 @@ def _text(body: Body, directives: Directives) -> Sequence[str] | None:
 
 
 def _literal_block(block: Mapping[str, Any]) -> Block:
-    """A block without deltas, complete in content_block_start."""
-    return Block(dict(block), (), dict(block))
+    """A block that is complete in content_block_start, but for the input of a server tool's call, as at the API.
+
+    The API sends the input of an MCP call with its start; the CLI ends a stream with a delta of it.
+    """
+    if block.get("type") != "server_tool_use":
+        return Block(dict(block), (), dict(block))
+    delta = {"type": "input_json_delta", "partial_json": orjson.dumps(block.get("input")).decode()}
+    return Block({**block, "input": {}}, [delta], dict(block))
 
 
 def _with_citation(block: Block, cited: str) -> Block:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
+from anthropic.types.beta.message_create_params import MessageCreateParamsNonStreaming as BetaMessageCreateParams
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 
 from apiproxy.core.errors import FailureKind, ProxyError
@@ -60,7 +61,8 @@ def checked(translation: Translation) -> Translation:
     sampling = SAMPLING & body.keys()
     assert not sampling or capabilities(body["model"]).sampling is not Sampling.NONE
     unsampled = {name: value for name, value in body.items() if name not in sampling}
-    assert misfit(unsampled, MessageCreateParamsNonStreaming) is None, json.dumps(body)
+    params = BetaMessageCreateParams if translation.betas else MessageCreateParamsNonStreaming
+    assert misfit(unsampled, params) is None, json.dumps(body)
     return translation
 
 
@@ -123,8 +125,12 @@ def _streamed(block: dict[str, Any], pieces: int) -> tuple[dict[str, Any], list[
     match block["type"]:
         case "text":
             deltas = [{"type": "text_delta", "text": piece} for piece in cut(block["text"], pieces)]
-            return {**block, "text": ""}, deltas
-        case "tool_use":
+            citations = block.get("citations")
+            if citations is None:
+                return {**block, "text": ""}, deltas
+            cited = [{"type": "citations_delta", "citation": citation} for citation in citations]
+            return {**block, "text": "", "citations": []}, [*cited, *deltas]
+        case "tool_use" | "server_tool_use" | "mcp_tool_use":
             texts = cut(json.dumps(block["input"]) if block["input"] else "", pieces)
             return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": text} for text in texts]
         case "thinking":

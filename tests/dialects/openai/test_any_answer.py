@@ -21,6 +21,17 @@ from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.stream import ResponsesStream
 from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind
 from apiproxy.dialects.openai.translate.messages_body import Reply
+from tests.dialects.openai.server_tools import (
+    CITATION,
+    CITED,
+    FOUND,
+    LISTING,
+    MCP_CALL,
+    MCP_RESULT,
+    NOT_FOUND,
+    SEARCH,
+    text,
+)
 from tests.dialects.openai.support import Events, answer, folded, payloads, responses
 from tests.dialects.openai.typed import JSON
 
@@ -54,15 +65,56 @@ THINKING = st.builds(
     st.text(max_size=6),
 )
 REDACTED = st.just({"type": "redacted_thinking", "data": "cmVk"})
+CITATIONS = st.lists(
+    st.sampled_from([CITATION, {**CITATION, "url": "https://example.org/b", "title": None}, {"type": "char_location"}]),
+    max_size=3,
+)
+CALL_NUMBERS = st.integers(1, 2)
+SERVER_BLOCKS = st.one_of(  # also calls without results, results without calls, and ids that repeat
+    st.builds(
+        lambda number, given: {**SEARCH, "id": f"srvtoolu_{number}", "input": given},
+        CALL_NUMBERS,
+        st.sampled_from([{}, {"query": "x"}, {"query": 7}]),
+    ),
+    st.builds(
+        lambda number, result: {**result, "tool_use_id": f"srvtoolu_{number}"},
+        CALL_NUMBERS,
+        st.sampled_from([FOUND, NOT_FOUND]),
+    ),
+    st.builds(
+        lambda number, given: {**MCP_CALL, "id": f"mcptoolu_{number}", "input": given},
+        CALL_NUMBERS,
+        st.dictionaries(st.text(max_size=4), JSON, max_size=2),
+    ),
+    st.builds(
+        lambda number, failed, content: {
+            **MCP_RESULT,
+            "tool_use_id": f"mcptoolu_{number}",
+            "is_error": failed,
+            "content": content,
+        },
+        CALL_NUMBERS,
+        st.booleans(),
+        st.sampled_from(["", "ok", [], [text("a"), text("b")]]),
+    ),
+    st.just(LISTING),
+    st.just(CITED),
+    st.builds(lambda words, pages: {**text(words), "citations": pages}, st.text(max_size=5), CITATIONS),
+)
 STOPS = st.sampled_from(["end_turn", "tool_use", "max_tokens", "refusal", "stop_sequence", "pause_turn"])
 
 
 @st.composite
 def answers(draw: st.DrawFn) -> Events:
-    blocks = [*draw(st.lists(THINKING | REDACTED, max_size=2)), *draw(st.lists(TEXT | TOOL_USE, max_size=3))]
+    blocks = [
+        *draw(st.lists(THINKING | REDACTED, max_size=2)),
+        *draw(st.lists(TEXT | TOOL_USE | SERVER_BLOCKS, max_size=6)),
+    ]
     first_answer = next((block for block in blocks if block.get("name") == "json_answer"), None)
     blocks = [block for block in blocks if block.get("name") != "json_answer" or block is first_answer]
-    blocks = [{**block, "id": f"toolu_{at}"} if "id" in block else block for at, block in enumerate(blocks)]
+    blocks = [
+        {**block, "id": f"toolu_{at}"} if block["type"] == "tool_use" else block for at, block in enumerate(blocks)
+    ]
     usage = draw(st.sampled_from([{}, {"cache_read_input_tokens": 7, "output_tokens_details": {"thinking_tokens": 3}}]))
     return answer(*blocks, stop_reason=draw(STOPS), pieces=draw(st.integers(1, 4)), **usage)
 
@@ -164,6 +216,8 @@ def assert_events_fold(events: Events, reply: ResponsesReply, size: int) -> None
 
 def responses_reply(*, summary: bool, encrypted: bool) -> ResponsesReply:
     body: dict[str, Any] = {"include": ["reasoning.encrypted_content"]} if encrypted else {}
+    if encrypted or summary:
+        body["include"] = [*body.get("include", []), "web_search_call.action.sources"]
     return responses(body | ({"reasoning": {"summary": "auto"}} if summary else {})).reply
 
 

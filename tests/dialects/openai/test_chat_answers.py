@@ -106,7 +106,7 @@ def test_calls_alone_come_without_content_in_both_forms() -> None:
     [
         ([TEXT], "end_turn", "stop"),
         ([TEXT], "stop_sequence", "stop"),
-        ([TEXT], "pause_turn", "stop"),
+        ([TEXT], "pause_turn", "length"),
         ([TEXT], "max_tokens", "length"),
         ([TEXT], "model_context_window_exceeded", "length"),
         ([TEXT], "refusal", "content_filter"),

@@ -23,7 +23,6 @@ from tests.dialects.openai.support import chat, refusal, user
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
         ({"verbosity": "low"}, "verbosity"),
-        ({"web_search_options": {"search_context_size": "low"}}, "web_search_options"),
         ({"metadata": {"topic": "x"}}, "metadata"),
         ({"service_tier": "flex"}, "service_tier"),
         ({"stop": ["\n", "END"]}, "stop (white space sequences are dropped)"),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apiproxy.dialects.openai.translate import free_form
+from apiproxy.dialects.openai.translate.annotations import chat_annotations, cited_text
 from apiproxy.dialects.openai.translate.answer import (
     SYSTEM_FINGERPRINT,
     THINKING_TYPES,
@@ -53,6 +54,7 @@ def _message(
     message: Mapping[str, Any], calls: Sequence[Mapping[str, Any]], reply: Reply, *, refused: bool
 ) -> dict[str, Any]:
     blocks = message["content"]
+    text_blocks = [block for block in blocks if block["type"] == "text"]
     texts = [text for block in blocks if (text := _text(block, reply)) is not None]
     result: dict[str, Any] = {
         "role": "assistant",
@@ -63,6 +65,8 @@ def _message(
         result["function_call"] = {"name": calls[0]["name"], "arguments": arguments(calls[0])}
     elif calls:
         result["tool_calls"] = [_call(call, reply) for call in calls]
+    if reply.answer_tool is None and (annotations := cited_text(text_blocks).annotations):
+        result["annotations"] = chat_annotations(annotations)
     thoughts = [block for block in blocks if block["type"] in THINKING_TYPES]
     if reply.reasoning and thoughts:
         result["reasoning_content"] = "".join(block.get("thinking", "") for block in thoughts)

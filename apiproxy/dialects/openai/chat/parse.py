@@ -17,6 +17,7 @@ from apiproxy.dialects.openai.chat.schemas import (
     UserMessage,
 )
 from apiproxy.dialects.openai.chat.tools import declared_tools, tool_choice
+from apiproxy.dialects.openai.chat.web_search import search_tools
 from apiproxy.dialects.openai.translate import free_form
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
 from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
@@ -68,6 +69,7 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
     if request.stream_options is not None and request.stream_options.include_obfuscation:
         ignored.add("stream_options.include_obfuscation")
     declared = declared_tools(request, ignored)
+    server_tools = search_tools(request, target.server_tools, ignored)
     conversation = Conversation(ignored)
     for index, message in enumerate(map(MESSAGE.validate_python, request.messages)):
         _add_message(conversation, message, f"messages.{index}", declared.names, ignored)
@@ -83,6 +85,7 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         reasoning=_reasoning_request(request),
         output=_output_request(request),
         stop=stop_sequences(request.stop, ignored),
+        server_tools=server_tools,
     )
     assembled = assemble(request, parts, target=target, ignored=ignored)
     reply = Reply(
@@ -93,7 +96,13 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
         legacy_function=legacy,
     )
-    return Translation(body=assembled.body, ignored=ignored.names, reply=reply, stream=bool(request.stream))
+    return Translation(
+        body=assembled.body,
+        ignored=ignored.names,
+        reply=reply,
+        stream=bool(request.stream),
+        betas=server_tools.betas,
+    )
 
 
 def json_object(text: str, field: str, values: ValueBudget) -> dict[str, Any]:

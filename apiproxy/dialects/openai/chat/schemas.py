@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator
 
+from apiproxy.dialects.openai.chat.search_schemas import WebSearchOptions
 from apiproxy.dialects.openai.chat.tool_schemas import TOOL, FunctionDefinition, Named, ToolChoice
 from apiproxy.dialects.openai.fields import FIRST_ERROR, Accepted, Cacheable, Each, Effort, MaxTokens, checked
 
@@ -217,5 +218,6 @@ class ChatRequest(Sampled):
     functions: Each[FunctionDefinition] | None = None
     function_call: Literal["none", "auto"] | Named | None = None
     response_format: ResponseFormat | None = None
+    web_search_options: WebSearchOptions | None = None
     reasoning_effort: Effort | None = None
     include_reasoning: bool | None = None

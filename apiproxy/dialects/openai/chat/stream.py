@@ -15,6 +15,7 @@ from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import StreamEvent
 from apiproxy.core.json_encoding import dumps
 from apiproxy.dialects.openai.errors import error_object
+from apiproxy.dialects.openai.translate.annotations import CitedText, chat_annotations
 from apiproxy.dialects.openai.translate.answer import (
     SYSTEM_FINGERPRINT,
     THINKING_TYPES,
@@ -85,6 +86,7 @@ class ChatStream:
         self._thoughts = 0
         self._role_sent = False
         self._has_text = False
+        self._cited = CitedText()
         self._head = b""
         self._tail = b""
         self._call_events = CallEvents(reply.forced_call) if reply.forced_call is not None else None
@@ -145,6 +147,10 @@ class ChatStream:
         match delta["type"]:
             case "text_delta" if block.kind is _Kind.TEXT:
                 text = delta["text"]
+                self._cited.add_text(text)
+            case "citations_delta" if block.kind is _Kind.TEXT:
+                self._cited.add_citation(delta["citation"])
+                return
             case "input_json_delta" if block.kind in (_Kind.CALL, _Kind.ANSWER):
                 text = delta["partial_json"]
                 if block.decoder is not None:
@@ -166,6 +172,8 @@ class ChatStream:
         self._blocks[index] = block
         match block.kind:
             case _Kind.TEXT:
+                self._cited.begin(content)
+                self._cited.add_text(content.get("text") or "")
                 self._open_text(block, content.get("text") or "", out)
             case _Kind.ANSWER:
                 self._open_text(block, "", out)
@@ -219,7 +227,9 @@ class ChatStream:
         self._calls += 1
 
     def _on_block_stop(self, block: _Block, out: list[bytes]) -> None:
-        if block.kind is _Kind.THINKING:
+        if block.kind is _Kind.TEXT:
+            self._cited.end()
+        elif block.kind is _Kind.THINKING:
             self._emit({"thinking_blocks": [{"index": self._thoughts - 1, **_complete_thinking(block)}]}, out)
         elif block.kind in (_Kind.CALL, _Kind.ANSWER) and (text := _left(block)):
             block.write(text, out)
@@ -233,6 +243,10 @@ class ChatStream:
             self._emit({**content, "refusal": refusal_text(delta.get("stop_details"))}, out)
         elif not self._has_text and not self._calls:
             self._emit({"content": ""}, out)
+        if self._cited.annotations:
+            # All at once: the `openai` package cannot merge entries of this list.
+            self._emit({"annotations": chat_annotations(self._cited.annotations)}, out)
+            self._cited = CitedText()
         self._emit({}, out, reason)
 
     def _emit(self, delta: Mapping[str, Any], out: list[bytes], reason: str | None = None) -> None:

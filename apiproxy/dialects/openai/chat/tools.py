@@ -20,6 +20,7 @@ from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind
 from apiproxy.dialects.openai.translate.content import cache_mark
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, header_safe, invalid_field
 from apiproxy.dialects.openai.translate.tools import Choice, ToolSpec
+from apiproxy.dialects.openai.translate.web_search import is_search_tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ def declared_tools(request: ChatRequest, ignored: IgnoredFields) -> DeclaredTool
                 declared.specs.append(_function(tool, declared.names, f"tools.{index}.function"))
             case CustomTool():
                 declared.specs.append(_custom(tool, declared.names, f"tools.{index}.custom"))
+            case UnknownTool() if is_search_tool(tool.type):
+                pass  # see `web_search.search_tools`
             case UnknownTool():
                 declared.unsupported.add(tool.type)
                 ignored.add(f"tools.{index}", header_safe(tool.type))

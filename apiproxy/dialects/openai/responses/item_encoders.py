@@ -15,6 +15,7 @@ from apiproxy.dialects.openai.responses.output_items import (
     text_part,
 )
 from apiproxy.dialects.openai.responses.reply import ResponsesReply
+from apiproxy.dialects.openai.translate.annotations import CitedText
 from apiproxy.dialects.openai.translate.answer import arguments
 from apiproxy.dialects.openai.translate.free_form import FreeFormDecoder
 
@@ -107,7 +108,33 @@ class ItemEncoder:
 
 
 class TextEncoder(ItemEncoder):
-    """Text of a message: a text block, or the arguments of the tool that carries the answer."""
+    """Text of a message: text blocks, or the arguments of the tool that carries the answer."""
+
+    def __init__(self, place: Place, begun: Item, writer: EventWriter) -> None:
+        super().__init__(place, begun, writer)
+        self._cited = CitedText()
+        self._cited.begin(place.content)
+
+    def resume(self, content: Mapping[str, Any]) -> None:
+        """Go on with another text block."""
+        self._cited.begin(content)
+        if text := content.get("text"):
+            self.send(text)
+
+    def end_block(self) -> None:
+        """Annotate the text of the block with the pages that it cites."""
+        before = len(self._cited.annotations)
+        for index, annotation in enumerate(self._cited.end(), before):
+            place = {**self.ids, "annotation_index": index}
+            self.writer.emit(f"{_TEXT}.annotation.added", {**place, "annotation": annotation})
+
+    def send(self, text: str) -> None:
+        super().send(text)
+        self._cited.add_text(text)
+
+    def add_other(self, delta: Mapping[str, Any]) -> None:
+        if delta["type"] == "citations_delta":
+            self._cited.add_citation(delta["citation"])
 
     def delta_head(self) -> bytes:
         self.ids["content_index"] = 0
@@ -121,7 +148,7 @@ class TextEncoder(ItemEncoder):
         if self.place.content["type"] == "tool_use" and not self.pieces:
             # The upstream streams nothing for empty arguments, but clients expect JSON.
             self.send(arguments(self.place.content))
-        part = text_part(self.text)
+        part = text_part(self.text, self._cited.annotations)
         self.writer.emit(f"{_TEXT}.done", {**self.ids, "text": part["text"], "logprobs": []})
         self.writer.emit("response.content_part.done", {**self.ids, "part": part})
         return message_item(self.place.message_id, self.place.index, [part])

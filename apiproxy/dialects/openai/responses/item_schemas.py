@@ -3,7 +3,7 @@
 Source: the request types of the `openai` package.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter
 
@@ -95,6 +95,33 @@ class ReasoningItem(Accepted):
     encrypted_content: str | None = None
 
 
+class SearchCallItem(Accepted):
+    """Web search, without its results."""
+
+    type: Literal["web_search_call"]
+    status: Any = None
+
+
+class McpCallItem(Accepted):
+    """Call of an MCP tool with its result. Its fields are read leniently: an odd one must not block a conversation."""
+
+    type: Literal["mcp_call"]
+    id: Any = None
+    server_label: Any = None
+    name: Any = None
+    arguments: Any = None
+    output: Any = None
+    error: Any = None
+
+
+class McpListingItem(Accepted):
+    """Tools of an MCP server."""
+
+    type: Literal["mcp_list_tools"]
+    server_label: Any = None
+    tools: Any = None
+
+
 class HostedItem(Accepted):
     """Item of a tool that OpenAI runs; the upstream has no counterpart."""
 
@@ -136,7 +163,7 @@ def _item_type(item: object) -> str | None:
     return _SAME_KIND.get(kind, kind)
 
 
-_HOSTED = frozenset({"mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "program", "program_output"})
+_HOSTED = frozenset({"mcp_approval_request", "mcp_approval_response", "program", "program_output"})
 """Types of items of tools that OpenAI runs, besides those that end in `_call` or `_call_output`."""
 _KINDS = frozenset({"function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"}) | {
     "local_shell_call",
@@ -146,6 +173,8 @@ _KINDS = frozenset({"function_call", "function_call_output", "custom_tool_call",
     "apply_patch_call",
     "apply_patch_call_output",
     "tool_search_call",
+    "web_search_call",
+    "mcp_call",
 }
 
 Item = Annotated[
@@ -162,6 +191,9 @@ Item = Annotated[
     | Annotated[ToolSearchCallItem, Tag("tool_search_call")]
     | Annotated[ToolSearchOutputItem, Tag("tool_search_output")]
     | Annotated[AdditionalToolsItem, Tag("additional_tools")]
+    | Annotated[SearchCallItem, Tag("web_search_call")]
+    | Annotated[McpCallItem, Tag("mcp_call")]
+    | Annotated[McpListingItem, Tag("mcp_list_tools")]
     | Annotated[ReasoningItem, Tag("reasoning")]
     | Annotated[CompactionItem, Tag("compaction")]
     | Annotated[CompactionTrigger, Tag("compaction_trigger")]

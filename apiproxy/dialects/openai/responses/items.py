@@ -20,7 +20,10 @@ from apiproxy.dialects.openai.responses.item_schemas import (
 )
 from apiproxy.dialects.openai.responses.reply import StoredHistory
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
+from apiproxy.dialects.openai.responses.sealed_search import is_sealed_search
+from apiproxy.dialects.openai.responses.server_history import ServerHistory, ServerItem
 from apiproxy.dialects.openai.responses.summary import asks_for_summary, decode_summary, summary_request
+from apiproxy.dialects.openai.responses.tools import DeclaredTools
 from apiproxy.dialects.openai.translate import free_form
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
 from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
@@ -28,6 +31,7 @@ from apiproxy.dialects.openai.translate.content import Block, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, header_safe, invalid_field
 from apiproxy.dialects.openai.translate.prompt_cache import marked
+from apiproxy.dialects.openai.translate.server_tools import ServerTools
 from apiproxy.dialects.openai.translate.structured_output import ANSWER_TOOL
 
 OtherItem = (
@@ -44,31 +48,45 @@ OtherItem = (
 
 
 def conversation(
-    request: ResponsesRequest, stored: StoredHistory | None, names: ToolNames, ignored: IgnoredFields
+    request: ResponsesRequest, stored: StoredHistory | None, declared: DeclaredTools, ignored: IgnoredFields
 ) -> tuple[list[Block], list[dict[str, Any]]]:
     """System blocks and messages of the request, after the stored messages.
 
-    names: upstream names of its tools. Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    declared: tools of the request. Raises ProxyError (INVALID_REQUEST) naming the invalid field.
     """
     found = Conversation(ignored)
     found.add_system(text_blocks(request.instructions), "instructions")
     if stored is not None and stored.history:
-        found.resume(stored.history, answer_tool=ANSWER_TOOL, field="input")
+        found.resume(_continued(stored.history, declared.server, ignored), answer_tool=ANSWER_TOOL, field="input")
     if isinstance(request.input, str):
         found.add_user(text_blocks(request.input), "input")
     else:
         summarizes = asks_for_summary(request)
-        client_items = ClientItems(found, names)
+        client_items = ClientItems(found, declared.names)
+        server_items = ServerHistory(found, declared.server, ignored)
         for index, item in enumerate(map(ITEM.validate_python, request.input[:-1] if summarizes else request.input)):
             if isinstance(item, ClientItem):
                 client_items.add(item, f"input.{index}")
+            elif isinstance(item, ServerItem):
+                server_items.add(item)
+            elif isinstance(item, ReasoningItem) and is_sealed_search(item.encrypted_content or ""):
+                server_items.add_sealed(item.encrypted_content or "")
             else:
-                _add_item(found, item, f"input.{index}", names, ignored)
+                _add_item(found, item, f"input.{index}", declared.names, ignored)
+        server_items.finish()
         if summarizes:
             if len(request.input) == 1 and (stored is None or not stored.history):
                 raise invalid_field("input", "must have items before the compaction_trigger")
             found.add_user([summary_request()], f"input.{len(request.input) - 1}")
     return found.finish("input")
+
+
+def _continued(history: Sequence[dict[str, Any]], server: ServerTools, ignored: IgnoredFields) -> list[dict[str, Any]]:
+    """The stored messages, as far as the request's tools allow."""
+    messages = server.continued(history)
+    if [len(message["content"]) for message in messages] != [len(message["content"]) for message in history]:
+        ignored.add("previous_response_id", "calls of tools that the request does not offer are left out")
+    return messages
 
 
 def _add_item(

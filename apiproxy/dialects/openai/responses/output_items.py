@@ -1,6 +1,6 @@
 """Output items of Responses objects, for streamed and other answers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from apiproxy.dialects.openai.responses.call_items import Item, Status, call_item, item_id_for
@@ -36,9 +36,9 @@ def reasoning_item(message_id: str, index: int, block: Block, reply: ResponsesRe
     return item
 
 
-def text_part(text: str) -> Item:
+def text_part(text: str, annotations: Iterable[Item] = ()) -> Item:
     """Text part of a message."""
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": []}
 
 
 def refusal_part(text: str) -> Item:

@@ -6,6 +6,7 @@ from apiproxy.dialects.openai.chat.schemas import JsonObjectFormat
 from apiproxy.dialects.openai.responses.items import calls_lack_thinking, conversation
 from apiproxy.dialects.openai.responses.reply import ResponsesReply, ResponsesTranslation, StoredHistory
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest, SchemaFormat
+from apiproxy.dialects.openai.responses.server_tools import without_secrets
 from apiproxy.dialects.openai.responses.summary import asks_for_summary, with_summary_request
 from apiproxy.dialects.openai.responses.tool_choice import tool_choice
 from apiproxy.dialects.openai.responses.tools import declared_tools
@@ -16,6 +17,7 @@ from apiproxy.dialects.openai.translate.structured_output import OutputRequest
 from apiproxy.dialects.openai.translate.validation import read
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
+SEARCH_SOURCES = "web_search_call.action.sources"
 
 _DEFAULTS = {"top_logprobs": 0}
 _NOT_STORED = "responses are not stored for this API key: send the whole conversation as `input`"
@@ -40,8 +42,9 @@ def translate_responses(
     ignored = IgnoredFields(strict=strict)
     _reject_unstored_features(request, stored)
     _report_ignored(request, stored, ignored)
-    declared = declared_tools(request, ignored)
-    system, messages = conversation(request, stored, declared.names, ignored)
+    declared = declared_tools(request, target.server_tools, ignored)
+    choice = tool_choice(request, declared, ignored)
+    system, messages = conversation(request, stored, declared, ignored)
     config = request.reasoning
     shown = config is not None and (config.summary or config.generate_summary) is not None
     parts = Parts(
@@ -49,7 +52,7 @@ def translate_responses(
         messages=messages,
         max_tokens=request.max_output_tokens,
         tools=declared.specs,
-        choice=tool_choice(request, declared, ignored),
+        choice=choice,
         parallel=request.parallel_tool_calls is not False,
         reasoning=ReasoningRequest(
             field="reasoning.effort",
@@ -59,6 +62,7 @@ def translate_responses(
             calls_lack_thinking=calls_lack_thinking(messages),
         ),
         output=_output_request(request),
+        server_tools=declared.server,
     )
     assembled = assemble(request, parts, target=target, ignored=ignored)
     reply = ResponsesReply(
@@ -67,11 +71,18 @@ def translate_responses(
         called=declared.names.called,
         reasoning=shown,
         encrypted=ENCRYPTED_REASONING in (request.include or ()),
+        sources=SEARCH_SOURCES in (request.include or ()),
         response_id=stored.response_id if stored is not None else None,
         compacts=asks_for_summary(request),
         echo=_echo(request, stored=stored is not None and request.store is not False),
     )
-    return ResponsesTranslation(body=assembled.body, ignored=ignored.names, reply=reply, stream=bool(request.stream))
+    return ResponsesTranslation(
+        body=assembled.body,
+        ignored=ignored.names,
+        reply=reply,
+        stream=bool(request.stream),
+        betas=declared.server.betas,
+    )
 
 
 def _reject_unstored_features(request: ResponsesRequest, stored: StoredHistory | None) -> None:
@@ -90,7 +101,7 @@ def _report_ignored(request: ResponsesRequest, stored: StoredHistory | None, ign
         ignored.add("store", "responses are not stored for this API key")
     if request.truncation not in (None, "disabled"):
         ignored.add("truncation")
-    if set(request.include or ()) - {ENCRYPTED_REASONING}:
+    if set(request.include or ()) - {ENCRYPTED_REASONING, SEARCH_SOURCES}:
         ignored.add("include")
     if request.text is not None and request.text.verbosity not in (None, "medium"):
         ignored.add("text.verbosity")
@@ -130,7 +141,7 @@ def _echo(request: ResponsesRequest, *, stored: bool) -> dict[str, Any]:
         "temperature": request.temperature,
         "text": {"format": {"type": "text"}, **given.get("text", {})},
         "tool_choice": given.get("tool_choice", "auto"),
-        "tools": request.tools or [],
+        "tools": without_secrets(request.tools or ()),
         "top_p": request.top_p,
         "truncation": "disabled",
         "user": request.user,

@@ -11,12 +11,14 @@ from apiproxy.dialects.openai.translate.messages_body import Reply, Translation
 class ResponsesReply(Reply):
     """Format of a Responses answer.
 
-    echo: request fields repeated in the answer. encrypted: include thinking as `encrypted_content`. response_id: id
-    under which the answer is stored; None if it is not stored. compacts: the answer is a summary of the conversation.
+    echo: request fields repeated in the answer. encrypted: include thinking and search results as `encrypted_content`.
+    sources: include the pages that a web search found. response_id: id under which the answer is stored; None if it is
+    not stored. compacts: the answer is a summary of the conversation.
     """
 
     echo: dict[str, Any]
     encrypted: bool = False
+    sources: bool = False
     response_id: str | None = None
     compacts: bool = False
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from apiproxy.dialects.openai.responses.answer_items import output_items
 from apiproxy.dialects.openai.responses.call_items import Item
-from apiproxy.dialects.openai.responses.output_items import block_item, message_item, refusal_part
+from apiproxy.dialects.openai.responses.output_items import message_item, refusal_part
 from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.translate.answer import input_tokens, reasoning_tokens, refusal_text, service_tier
 from apiproxy.dialects.openai.translate.forced_call import with_call
@@ -12,6 +13,7 @@ from apiproxy.dialects.openai.translate.forced_call import with_call
 _INCOMPLETE: Mapping[str, str] = {
     "max_tokens": "max_output_tokens",
     "model_context_window_exceeded": "max_output_tokens",
+    "pause_turn": "max_output_tokens",
     "refusal": "content_filter",
 }
 
@@ -20,11 +22,7 @@ def response_object(message: Mapping[str, Any], reply: ResponsesReply, *, create
     """Responses object for an upstream message. created: Unix time in seconds."""
     if reply.forced_call is not None:
         message = with_call(message, reply.forced_call)
-    items = [
-        item
-        for index, block in enumerate(message["content"])
-        if (item := block_item(message["id"], index, block, reply)) is not None
-    ]
+    items = output_items(message, reply)
     if message.get("stop_reason") == "refusal":
         text = refusal_text(message.get("stop_details"))
         items.append(message_item(message["id"], len(message["content"]), [refusal_part(text)]))

@@ -47,6 +47,7 @@ class ResponsesRequest(Sampled):
     max_output_tokens: MaxTokens | None = None
     tools: Each[dict[str, Any]] | None = None
     tool_choice: ToolMode | dict[str, Any] | None = None
+    max_tool_calls: int | None = None
     text: TextConfig | None = None
     reasoning: ReasoningConfig | None = None
     include: Each[str] | None = None

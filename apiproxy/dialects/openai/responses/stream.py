@@ -11,10 +11,12 @@ from apiproxy.core.events import StreamEvent
 from apiproxy.dialects.openai.errors import error_object, failure
 from apiproxy.dialects.openai.responses.call_items import Item, item_id_for
 from apiproxy.dialects.openai.responses.event_writer import EventWriter
-from apiproxy.dialects.openai.responses.item_encoders import ItemEncoder, Place, item_encoder
+from apiproxy.dialects.openai.responses.item_encoders import ItemEncoder, Place, TextEncoder
 from apiproxy.dialects.openai.responses.output_items import message_item, refusal_part
 from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.responses.response import finished_response, initial_response
+from apiproxy.dialects.openai.responses.server_encoders import ServerCallEncoder, ServerCalls, encoder_for
+from apiproxy.dialects.openai.responses.server_items import RESULTS, is_search, sealed_item
 from apiproxy.dialects.openai.translate.answer import merged_usage, refusal_text
 from apiproxy.dialects.openai.translate.forced_call import CallEvents
 
@@ -35,6 +37,8 @@ class ResponsesStream:
         self._response: dict[str, Any] = {}
         self._items: list[Item] = []
         self._open: dict[int, ItemEncoder] = {}
+        self._text: TextEncoder | None = None
+        self._calls = ServerCalls()
         self._block_count = 0
         self._usage: dict[str, Any] = {}
         self._end: Mapping[str, Any] = {}
@@ -64,6 +68,9 @@ class ResponsesStream:
     def finish(self) -> bytes:
         """Final events: a refusal, if any, and the complete Responses object."""
         stop_reason = self._end.get("stop_reason")
+        self._close_text()
+        for call in self._calls.take_all():
+            self._items[call.place.output_index] = call.complete(None)
         if stop_reason == "refusal":
             self._emit_refusal(refusal_text(self._end.get("stop_details")))
         whole = finished_response(self._response, self._items, stop_reason=stop_reason, usage=self._usage)
@@ -73,6 +80,8 @@ class ResponsesStream:
     def failure(self, error: ProxyError) -> bytes:
         """Failed Responses object, if started, and the error."""
         seen = error_object(error)["error"]
+        if self._text not in self._open.values():
+            self._close_text()
         if self._response:
             code = _FAILURE_CODES.get(failure(error).status, "server_error")
             failed = {**self._response, "status": "failed", "error": {"code": code, "message": seen["message"]}}
@@ -93,21 +102,55 @@ class ResponsesStream:
         self._writer.emit("response.in_progress", {"response": self._response})
 
     def _on_block_start(self, index: int, content: Mapping[str, Any]) -> None:
-        place = Place(
+        if content["type"] in RESULTS:
+            self._on_result(index, content)
+        elif content["type"] == "text" and self._text is not None:
+            self._open[index] = self._text
+            self._text.resume(content)
+        elif (item := encoder_for(self._place(index, content), self._writer)) is not None:
+            self._close_text()
+            self._open[index] = item
+            self._items.append(item.begun)
+            item.start()
+            if isinstance(item, ServerCallEncoder):
+                self._calls.add(item)
+            elif isinstance(item, TextEncoder) and content["type"] == "text":
+                self._text = item
+
+    def _on_result(self, index: int, result: Mapping[str, Any]) -> None:
+        if (call := self._calls.take(result)) is None:
+            return
+        self._items[call.place.output_index] = call.complete(result)
+        if is_search(call.place.content) and self._reply.encrypted:
+            self._close_text()
+            item = sealed_item(self._message["id"], index, call.call, result)
+            place = {"output_index": len(self._items), "item": item}
+            self._items.append(item)
+            self._writer.emit("response.output_item.added", place)
+            self._writer.emit("response.output_item.done", place)
+
+    def _on_block_stop(self, item: ItemEncoder | None) -> None:
+        if item is None:
+            return
+        if item is self._text:
+            self._text.end_block()  # the next block may go on with the message
+        else:
+            self._items[item.place.output_index] = item.stop()
+
+    def _close_text(self) -> None:
+        """End the message of the text blocks so far: an item follows it."""
+        if self._text is not None:
+            self._items[self._text.place.output_index] = self._text.stop()
+            self._text = None
+
+    def _place(self, index: int, content: Mapping[str, Any]) -> Place:
+        return Place(
             message_id=self._message["id"],
             index=index,
             output_index=len(self._items),
             content=content,
             reply=self._reply,
         )
-        if (item := item_encoder(place, self._writer)) is not None:
-            self._open[index] = item
-            self._items.append(item.begun)
-            item.start()
-
-    def _on_block_stop(self, item: ItemEncoder | None) -> None:
-        if item is not None:
-            self._items[item.place.output_index] = item.stop()
 
     def _emit_refusal(self, text: str) -> None:
         index, position = self._block_count, len(self._items)

@@ -5,6 +5,7 @@ from typing import Any
 
 from apiproxy.core.errors import ProxyError
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
+from apiproxy.dialects.openai.responses.server_tools import forced_server_tool, is_server_tool, keep_allowed
 from apiproxy.dialects.openai.responses.tool_schemas import AllowedTools, NamedTool
 from apiproxy.dialects.openai.responses.tools import DeclaredTools
 from apiproxy.dialects.openai.translate.called_tools import ToolKind
@@ -27,11 +28,13 @@ def tool_choice(request: ResponsesRequest, declared: DeclaredTools, ignored: Ign
     if choice is None:
         return None
     if isinstance(choice, str):
-        if choice == "required" and not declared.specs and declared.unsupported:
+        if choice == "required" and not (declared.specs or declared.server.tools) and declared.unsupported:
             raise _cannot_force(_FIELD, declared.unsupported)
         return Choice(field=_FIELD, mode=choice)
     if choice.get("type") == "allowed_tools":
         return _allowed(read(AllowedTools, choice, within=_FIELD), declared, ignored)
+    if is_server_tool(choice.get("type")):
+        return forced_server_tool(choice, declared.server, _FIELD)
     return Choice(field=_FIELD, name=_one(choice, declared, _FIELD))
 
 
@@ -42,6 +45,8 @@ def _allowed(allowed: AllowedTools, declared: DeclaredTools, ignored: IgnoredFie
     for index, tool in enumerate(allowed.tools):
         where = f"{_FIELD}.tools.{index}"
         kind = tool.get("type", ToolKind.FUNCTION)
+        if is_server_tool(kind):
+            continue
         if kind == "namespace":
             namespaces.add(read(NamedTool, tool, within=where).name)
         elif isinstance(kind, str) and kind in declared.unsupported:
@@ -52,7 +57,8 @@ def _allowed(allowed: AllowedTools, declared: DeclaredTools, ignored: IgnoredFie
         names.update(declared.names.within(namespace))
     for kind, where in left_out.items():
         ignored.add(where, header_safe(kind))
-    if allowed.mode == "required" and not names:
+    keep_allowed(allowed.tools, declared.server)
+    if allowed.mode == "required" and not names and not declared.server.tools:
         raise _cannot_force(f"{_FIELD}.tools", left_out)
     return Choice(field=_FIELD, mode=allowed.mode, only=frozenset(names))
 

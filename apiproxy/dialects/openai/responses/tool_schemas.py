@@ -63,3 +63,10 @@ class AllowedTools(Accepted):
 
     mode: Literal["auto", "required"]
     tools: Each[dict[str, Any]]
+
+
+class McpChoice(Accepted):
+    """Choice that forces a call of an MCP server, or of one of its tools."""
+
+    server_label: str
+    name: str | None = None

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
+from apiproxy.dialects.openai.responses.server_tools import ServerToolReader, is_server_tool
 from apiproxy.dialects.openai.responses.tool_schemas import (
     FreeFormTool,
     Namespace,
@@ -17,6 +18,7 @@ from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind
 from apiproxy.dialects.openai.translate.client_tools import CLIENT_TOOLS
 from apiproxy.dialects.openai.translate.content import cache_mark
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, header_safe, invalid_field
+from apiproxy.dialects.openai.translate.server_tools import ServerToolOffer
 from apiproxy.dialects.openai.translate.tools import ToolSpec
 from apiproxy.dialects.openai.translate.validation import read
 
@@ -30,11 +32,13 @@ _SEARCH_TEXT = "Searches for further tools. Those found can be called from the n
 class DeclaredTools:
     """Tools of one request: those that the upstream gets, and the types that it cannot get.
 
-    unsupported: by type, the first tool's path.
+    unsupported: by type, the first tool's path. server: tools that the upstream runs.
     """
 
-    def __init__(self, names: ToolNames, ignored: IgnoredFields) -> None:
+    def __init__(self, names: ToolNames, server_tools: ServerToolReader, ignored: IgnoredFields) -> None:
         self.names = names
+        self.server = server_tools.tools
+        self._server_tools = server_tools
         self.specs: list[ToolSpec] = []
         self.unsupported: dict[str, str] = {}
         self._ignored = ignored
@@ -49,7 +53,10 @@ class DeclaredTools:
             kind = tool.get("type")
             if not isinstance(kind, str):
                 raise invalid_field(f"{where}.type", "must be a string" if "type" in tool else "Field required")
-            _KINDS.get(kind, _leave_out)(self, tool, where)
+            if is_server_tool(kind):
+                self._server_tools.add(kind, tool, where)
+            else:
+                _KINDS.get(kind, _leave_out)(self, tool, where)
 
     def add(self, tool: CalledTool, spec: Mapping[str, Any], field: str) -> None:
         """Add a tool, unless it is known already and not a plain function, which the upstream may reject.
@@ -66,15 +73,18 @@ class DeclaredTools:
         self._ignored.add(field, f"{header_safe(kind)}: {note}" if note else header_safe(kind))
 
 
-def declared_tools(request: ResponsesRequest, ignored: IgnoredFields) -> DeclaredTools:
+def declared_tools(request: ResponsesRequest, offer: ServerToolOffer, ignored: IgnoredFields) -> DeclaredTools:
     """Tools of the request, with those that its input items load.
 
-    Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    offer: server tools that the key may use. Raises ProxyError (INVALID_REQUEST) naming the invalid field.
     """
     lists = [("tools", request.tools or []), *_loaded(request)]
-    declared = DeclaredTools(ToolNames(name for _, tools in lists for name in _plain_names(tools)), ignored)
+    names = ToolNames(name for _, tools in lists for name in _plain_names(tools))
+    server_tools = ServerToolReader(request, offer, ignored)
+    declared = DeclaredTools(names, server_tools, ignored)
     for field, tools in lists:
         declared.declare(tools, field)
+    server_tools.finish()
     return declared
 
 

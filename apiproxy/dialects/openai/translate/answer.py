@@ -15,7 +15,7 @@ SYSTEM_FINGERPRINT = "fp_" + hashlib.sha256(version("claude-agent-sdk").encode()
 THINKING_TYPES = frozenset({"thinking", "redacted_thinking"})
 REFUSAL_TEXT = "The model declined to answer this request."
 
-_LENGTH = frozenset({"max_tokens", "model_context_window_exceeded"})
+_LENGTH = frozenset({"max_tokens", "model_context_window_exceeded", "pause_turn"})
 _SERVICE_TIERS: Mapping[str, str] = {"standard": "default", "priority": "priority", "batch": "flex"}
 
 

@@ -17,6 +17,7 @@ from apiproxy.dialects.openai.translate.content import Block
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 
 _VALID_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_VALID_SERVER_ID = re.compile(r"[a-zA-Z0-9_]{1,128}")
 _INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -129,6 +130,26 @@ class Conversation:
         if failed:
             result["is_error"] = True
         pending.results.append(result)
+
+    @property
+    def begun(self) -> bool:
+        """True once there is a message."""
+        return bool(self._messages)
+
+    def claim_id(self, call_id: str) -> bool:
+        """Use this id for a call; False if it is in use."""
+        taken = call_id in self._ids
+        self._ids.add(call_id)
+        return not taken
+
+    def server_call_id(self, call_id: str, *, prefix: str) -> str:
+        """Id for a call of a server tool. call_id: the client's, without the prefix."""
+        name = prefix + call_id
+        if _VALID_SERVER_ID.fullmatch(name) and self.claim_id(name):
+            return name
+        digest = hashlib.sha256(f"{len(self._ids)}:{call_id}".encode(errors="surrogatepass")).hexdigest()
+        self._ids.add(digest)
+        return f"{prefix}{digest[:24]}"
 
     def finish(self, field: str) -> tuple[list[Block], list[dict[str, Any]]]:
         """Return system blocks and messages. field: path of the message list, for errors."""

@@ -13,17 +13,21 @@ from apiproxy.dialects.openai.translate.ignored import IgnoredFields
 from apiproxy.dialects.openai.translate.prompt_cache import CacheMode
 from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest, plan_reasoning
 from apiproxy.dialects.openai.translate.sampling import sampling_fields, service_tier, user_metadata
+from apiproxy.dialects.openai.translate.server_tools import ServerToolOffer, ServerTools
 from apiproxy.dialects.openai.translate.structured_output import OutputRequest, plan_output
 from apiproxy.dialects.openai.translate.tools import Choice, ToolPlan, ToolSpec, plan_tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Upstream model (aliases resolved), its default output limit, and where an unmarked prompt is cached."""
+    """Upstream model (aliases resolved), its default output limit, where an unmarked prompt is cached, and the server
+    tools that may be used.
+    """
 
     model: str
     max_output_tokens: int
     cache: CacheMode = CacheMode.OFF
+    server_tools: ServerToolOffer = field(default_factory=ServerToolOffer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +51,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
-    """Messages body without `stream`, ignored fields, and answer format."""
+    """Messages body without `stream`, ignored fields, and answer format. betas: those that the body needs."""
 
     body: dict[str, Any]
     ignored: tuple[str, ...]
     reply: Reply
     stream: bool
+    betas: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,7 @@ class Parts:
     reasoning: ReasoningRequest
     output: OutputRequest | None
     stop: Sequence[str] = ()
+    server_tools: ServerTools = field(default_factory=ServerTools)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +92,16 @@ def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored
     """Assemble the Messages body. Raises ProxyError (INVALID_REQUEST) naming the invalid field."""
     capable = capabilities(target.model)
     max_tokens = parts.max_tokens or target.max_output_tokens
-    tools = plan_tools(parts.tools, parts.choice, parallel=parts.parallel, capable=capable, ignored=ignored)
+    server_tools = parts.server_tools
+    tools = plan_tools(
+        parts.tools,
+        parts.choice,
+        parallel=parts.parallel,
+        capable=capable,
+        ignored=ignored,
+        server_tools=server_tools,
+    )
+    server_tools.keep_planned(tools.tools, parts.messages)
     reasoning = plan_reasoning(
         parts.reasoning, capable=capable, max_tokens=max_tokens, tool_forced=tools.forced, ignored=ignored
     )
@@ -101,6 +116,7 @@ def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored
     optional: Mapping[str, Any] = {
         "system": parts.system,
         "tools": tools.tools,
+        "mcp_servers": server_tools.mcp_servers,
         "tool_choice": tools.choice,
         "stop_sequences": list(parts.stop),
         "thinking": reasoning.thinking,

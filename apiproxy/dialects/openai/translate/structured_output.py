@@ -90,7 +90,7 @@ def _add_answer_tool(wanted: OutputRequest, tools: ToolPlan) -> str:
     if schema["type"] != "object":
         raise invalid_field(f"{wanted.schema_field}.type", "must be 'object'")
     name = ANSWER_TOOL
-    taken = {tool["name"] for tool in tools.tools}
+    taken = {tool.get("name") for tool in tools.tools}
     while name in taken:
         name += "_"
     description = f"{_TOOL_TEXT} {wanted.description}" if wanted.description else _TOOL_TEXT

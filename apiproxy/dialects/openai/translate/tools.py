@@ -10,6 +10,7 @@ from apiproxy.dialects.openai.translate.capabilities import Capabilities
 from apiproxy.dialects.openai.translate.forced_call import ForcedCall, answer_schema
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 from apiproxy.dialects.openai.translate.json_schema import NoStrictFormError, StrictBudget, strict_form
+from apiproxy.dialects.openai.translate.server_tools import ServerTools
 
 MAX_STRICT_TOOLS = 20  # the API's limit per request
 
@@ -71,18 +72,23 @@ def plan_tools(
     parallel: bool,
     capable: Capabilities,
     ignored: IgnoredFields,
+    server_tools: ServerTools,
 ) -> ToolPlan:
     """Convert tools and choice to a form that the model supports.
 
-    parallel: allow several calls at once. Raises ProxyError for invalid names, or a choice of undeclared tools.
+    parallel: allow several calls at once. server_tools: tools after the functions. Raises ProxyError for invalid names,
+    or a choice of undeclared tools.
     """
     if choice is not None:
-        specs = _select_tools(list(specs), choice)
-        if choice.forced and (call := forced_call(specs, choice, capable)) is not None:
+        specs = _select_tools(list(specs), choice, server_tools)
+        alone = choice.name is not None or not server_tools.tools
+        if choice.forced and alone and (call := forced_call(specs, choice, capable)) is not None:
             return ToolPlan(forced_call=call)
     plan = ToolPlan()
     for spec in specs:
         plan.tools.append(_tool(spec, plan, capable=capable, ignored=ignored))
+    server_tools.drop_shadowed((tool["name"] for tool in plan.tools), ignored)
+    plan.tools += server_tools.tools
     if not plan.tools:
         return plan
     if choice is not None and choice.forced and not capable.forced_tools:
@@ -118,12 +124,12 @@ def forced_call(specs: Sequence[ToolSpec], choice: Choice, capable: Capabilities
     return ForcedCall(name=spec.name, schema=schema) if schema is not None else None
 
 
-def _select_tools(specs: Sequence[ToolSpec], choice: Choice) -> list[ToolSpec]:
-    declared = {spec.name for spec in specs}
+def _select_tools(specs: Sequence[ToolSpec], choice: Choice, server_tools: ServerTools) -> list[ToolSpec]:
+    declared = {spec.name for spec in specs} | server_tools.names
     wanted = choice.only if choice.only is not None else frozenset({choice.name} if choice.name is not None else ())
     for name in sorted(wanted - declared):
         raise invalid_field(choice.field, f"no tool named {name!r} is declared")
-    if choice.forced and not specs:
+    if choice.forced and not specs and not server_tools.tools:
         raise invalid_field(choice.field, "must not require a call without declared tools")
     return [spec for spec in specs if choice.only is None or spec.name in choice.only]
 
@@ -169,7 +175,7 @@ def _relax_choice(choice: Choice, plan: ToolPlan, ignored: IgnoredFields) -> Cho
         ignored.add(choice.field, "this model decides whether to call a tool")
     else:
         ignored.add(choice.field, "the only tool offered; this model decides whether to call it")
-        plan.tools = [tool for tool in plan.tools if tool["name"] == choice.name]
+        plan.tools = [tool for tool in plan.tools if tool.get("name") == choice.name]
     return Choice(field=choice.field)
 
 
