@@ -17,6 +17,8 @@ SMALL_BYTES = 50_000
 
 _WALKERS = (
     "apiproxy.http.body",
+    "apiproxy.http.charset",
+    "apiproxy.http.content_coding",
     "apiproxy.core.json_values",
     "apiproxy.core.json_pieces",
     "apiproxy.sessions.conversation_id",
@@ -55,7 +57,8 @@ _NOT_WALKERS = {
     "beta_names", "normal", "_short", "max_usage", "default_max_tokens", "compare", "followed", "common_length",
     "packed", "unpacked", "_longest_head", "forced", "spent", "read_json_object", "_object", "take_body", "_window",
     "_invalid_beta", "check_betas", "empty_overlay", "empty_overlay_line",
-    "empty_overlay_headers", "header_lines", "check_thread", "_text_of",
+    "empty_overlay_headers", "header_lines", "check_thread", "_text_of", "received_body", "_decompressed", "_step",
+    "_reserve_of", "_reason",
 }  # fmt: skip
 """Functions of theirs that get something else, or are bounded."""
 _COVERED_BY_OTHER_TESTS = {

@@ -30,7 +30,7 @@ from apiproxy.dialects.openai.responses.stream import ResponsesStream
 from apiproxy.dialects.openai.translate.ignored import HEADER
 from apiproxy.dialects.openai.translate.messages_body import Target, Translation
 from apiproxy.gateway import gateway
-from apiproxy.http.body import read_json_object, take_body
+from apiproxy.http.body import read_json_object, received_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import StreamEncoder, respond
@@ -170,7 +170,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpRes
     body: dict[str, Any] | None = None
     try:
         principal = await authorize(request, "openai")
-        raw = take_body(request)
+        raw = await received_body(request)
         body_bytes, body = len(raw), await read_json_object(raw)
         del raw
         prepared, turn = await _translated(
