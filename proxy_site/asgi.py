@@ -10,14 +10,14 @@ django.setup(set_prefix=False)  # before any import that needs models
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator, WebsocketDenier  # noqa: E402
+from channels.security.websocket import WebsocketDenier  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
 from apiproxy.db.statement_timeout import install, limit_statements  # noqa: E402
 from observability.live.routing import websocket_urlpatterns  # noqa: E402
 from proxy_site.handler import ApiHandler, PageHandler  # noqa: E402
 from proxy_site.middleware import Receive, SameOrigin, Scope, Send  # noqa: E402
-from proxy_site.routes import Handler, route_of  # noqa: E402
+from proxy_site.routes import Handler, canonical_path, route_of  # noqa: E402
 
 
 class PathRouter:
@@ -28,7 +28,12 @@ class PathRouter:
         self._pages = PageHandler()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = route_of(scope["path"])
+        path = canonical_path(scope["path"])
+        route = route_of(path)
+        # The API's views know GET alone; the server sends no body in response to HEAD.
+        is_head = scope["method"] == "HEAD" and route.handler is not Handler.PAGES
+        method = "GET" if is_head else scope["method"]
+        scope = {**scope, "path": path, "method": method}
         if not route.turn:
             limit_statements()
         with_login = route.handler is Handler.PAGES_WITH_COOKIE and _has_cookie(scope)
@@ -54,7 +59,7 @@ class LimitedSockets:
 # Without it, an unknown path would be logged as an internal error.
 _unknown = re_path("", WebsocketDenier.as_asgi())
 _routes = URLRouter([*websocket_urlpatterns, _unknown])
-_sockets = LimitedSockets(AllowedHostsOriginValidator(SameOrigin(AuthMiddlewareStack(_routes))))
+_sockets = LimitedSockets(SameOrigin(AuthMiddlewareStack(_routes)))
 install()
 
 application = ProtocolTypeRouter({"http": PathRouter(), "websocket": _sockets})

@@ -96,8 +96,8 @@ def read_gateway(env: Env, *, base_dir: Path, site: SiteSettings, credential: Cr
         demo_refusal=demo_refusal(env, demo=site.demo, host=settings.host, https=site.https),
     )
     _reject_loop(settings)
-    if settings.engine == "http" and (problem := engine_problem(credential)):
-        raise SettingError(f"CLAUDE_PROXY_ENGINE: 'http' is not allowed here: {problem}")
+    if problem := engine_problem(credential, settings.engine):
+        raise SettingError(f"CLAUDE_PROXY_ENGINE: {settings.engine!r} is not allowed here: {problem}")
     return settings
 
 

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from proxy_site.env import SettingError
 
 _UMASK = 0o077
+_POSTGRES_PORT = "5432"
 _SECRET_KEY_BYTES = 48
 _SQLITE_BUSY_S = 5
 _POSTGRES = {"connect_timeout": "5", "tcp_user_timeout": "10000"}
@@ -70,17 +71,35 @@ def parse_database_url(url: str) -> dict[str, Any]:
         return sqlite_database(Path(path[1:]).absolute())
     if parts.scheme not in ("postgres", "postgresql"):
         raise ValueError
+    hosts, ports = _postgres_hosts(parts.netloc)
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": path[1:],
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
-        "HOST": unquote(parts.hostname or ""),
-        "PORT": str(parts.port or ""),
+        "HOST": hosts,
+        "PORT": ports,
         "CONN_HEALTH_CHECKS": True,  # the pool detects connections closed by the server
         # Under ASGI every request has its own thread, so a pool keeps the connections.
         "OPTIONS": {"pool": dict(_POOL)} | _POSTGRES | dict(parse_qsl(parts.query)),
     }
+
+
+def _postgres_hosts(netloc: str) -> tuple[str, str]:
+    """Hosts and ports as libpq takes them, separated by commas: it tries one after the other. Raises ValueError."""
+    hosts, ports = [], []
+    for entry in netloc.rpartition("@")[2].split(","):
+        parts = urlsplit(f"//{entry}")
+        host, port = unquote(parts.hostname or ""), parts.port
+        if port == 0 or (entry and not host):
+            raise ValueError
+        hosts.append(host)
+        ports.append(str(port) if port else "")
+    if len(hosts) > 1:
+        if not all(hosts):
+            raise ValueError
+        ports = [port or _POSTGRES_PORT for port in ports]
+    return ",".join(hosts), ",".join(ports)
 
 
 def sqlite_database(path: Path) -> dict[str, Any]:

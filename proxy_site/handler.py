@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from asgiref.sync import ThreadSensitiveContext
-from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
 from django.core.exceptions import DisallowedHost, RequestAborted
 from django.core.handlers.asgi import ASGIHandler
@@ -29,6 +28,8 @@ from apiproxy.db.connections import DATABASE_ERRORS
 from apiproxy.dialects.anthropic import errors as anthropic
 from apiproxy.dialects.openai import errors as openai
 from apiproxy.http.request import client_request_id, request_id
+from apiproxy.keys.authentication import is_trusted_proxy
+from proxy_site.cors import Cors
 from proxy_site.routes import Errors, route_of
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,14 @@ _PAUSE_BYTES = 2**20
 _MAX_HOST_CHARS = 100
 _LOG_INTERVAL_S = 60.0
 _WRONG_HOST = "The name in the Host header is not one of this gateway's: add it to CLAUDE_PROXY_ALLOWED_HOSTS."
+_NO_SCHEME = (
+    "The reverse proxy sends no X-Forwarded-Proto header, which CLAUDE_PROXY_HTTPS needs: let it set the header to the "
+    "scheme that clients use."
+)
+_CSRF = (
+    "The form was not sent from a page of this gateway, or your browser hides that it was. Load the page again. If "
+    "that does not help, add the address in your browser to CLAUDE_PROXY_CSRF_TRUSTED_ORIGINS."
+)
 _PAGE_MESSAGES = {
     FailureKind.NOT_FOUND: "There is no page at this address.",
     FailureKind.FORBIDDEN: "Your account may not do this.",
@@ -56,8 +65,8 @@ class ApiHandler(ASGIHandler):
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
         view = cast("GetResponse", self._get_response_async)  # type: ignore[attr-defined]  # the stubs leave it out
-        chain = cast("GetResponse", convert_exception_to_response(view))
-        self._middleware_chain = cast("GetResponse", CorsMiddleware(chain)) if settings.GATEWAY.cors_origins else chain
+        chain = _with_error_body(cast("GetResponse", convert_exception_to_response(view)))
+        self._middleware_chain = cast("GetResponse", Cors(chain)) if settings.GATEWAY.cors_origins else chain
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if route_of(scope["path"]).own_thread:
@@ -98,8 +107,6 @@ class ApiHandler(ASGIHandler):
         """The response with the headers common to all API responses."""
         set_urlconf(settings.ROOT_URLCONF)
         response: HttpResponseBase = await self._middleware_chain(request)
-        if response.status_code == 405 and "json" not in response.get("Content-Type", ""):
-            response = error_response(request, FailureKind.METHOD_NOT_ALLOWED, "Method Not Allowed")
         response._resource_closers.append(request.close)  # type: ignore[attr-defined]  # as Django's own handler does
         if not response.streaming:
             response["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]  # HttpResponse has it
@@ -110,6 +117,18 @@ class ApiHandler(ASGIHandler):
         response["x-request-id"] = client_request_id(request) or request_id(request)
         response["anthropic-version"] = _version(request)
         return response
+
+
+def _with_error_body(get_response: GetResponse) -> GetResponse:
+    """Adds the body that a 405 of Django or ninja lacks."""
+
+    async def respond(request: HttpRequest) -> HttpResponseBase:
+        response = await get_response(request)
+        if response.status_code == 405 and "json" not in response.get("Content-Type", ""):
+            return error_response(request, FailureKind.METHOD_NOT_ALLOWED, "Method Not Allowed")
+        return response
+
+    return respond
 
 
 def _version(request: HttpRequest) -> str:
@@ -144,6 +163,7 @@ class PageHandler(ASGIHandler):
     def __init__(self) -> None:
         super().__init__()
         self._wrong_hosts = EventSampler()
+        self._without_scheme = EventSampler()
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """The page, or a 400 that names the setting. Django's own 400 logs a traceback per request."""
@@ -154,8 +174,32 @@ class PageHandler(ASGIHandler):
                 host = request.headers.get("host", "")[:_MAX_HOST_CHARS]
                 logger.warning("request.wrong_host", extra={"host": host, "count": count})
             return error_response(request, FailureKind.INVALID_REQUEST, _WRONG_HOST)
+        if _lacks_scheme(request):
+            if count := self._without_scheme.due():
+                logger.warning("request.no_forwarded_proto", extra={"count": count})
+            return error_response(request, FailureKind.INVALID_REQUEST, _NO_SCHEME)
         response: HttpResponseBase = await super().get_response_async(request)
         return response
+
+
+def _lacks_scheme(request: HttpRequest) -> bool:
+    """True if a trusted proxy sends no `X-Forwarded-Proto`: the redirect to HTTPS would come back here for ever."""
+    if not settings.SECURE_SSL_REDIRECT or "x-forwarded-proto" in request.headers:
+        return False
+    return is_trusted_proxy(request.META.get("REMOTE_ADDR") or "", settings.GATEWAY.trusted_proxies)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Django's CSRF_FAILURE_VIEW, with a remedy for the operator."""
+    origin = request.headers.get("origin", "")
+    logger.warning(
+        "request.csrf_failed", extra={"reason": reason[:_MAX_HOST_CHARS], "origin": origin[:_MAX_HOST_CHARS]}
+    )
+    response = error_response(request, FailureKind.FORBIDDEN, _CSRF)
+    if response["Content-Type"].startswith("text/html"):
+        context = {"status": response.status_code, "message": _CSRF}
+        response.content = render_to_string("observability/refusal.html", context).encode()
+    return response
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

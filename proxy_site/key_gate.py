@@ -1,13 +1,11 @@
 """Key gate: large bodies need a valid API key; paths without a key accept small ones."""
 
-from corsheaders.conf import conf as cors
-
-from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.http.request import authenticated, client_address, head_only, publish_rejection
 from apiproxy.keys.login_throttle import network_of
 from apiproxy.server.gated_request import Scope
-from proxy_site.routes import TURN_DIALECTS, route_of
+from proxy_site.cors import error_headers
+from proxy_site.routes import TURN_DIALECTS, canonical_path, route_of
 
 
 class ApiKeyGate:
@@ -28,19 +26,12 @@ class ApiKeyGate:
         try:
             principal = await authenticated(request)
         except ProxyError as error:
-            dialect = TURN_DIALECTS.get(request.path.removeprefix("/v1"))
+            dialect = TURN_DIALECTS.get(canonical_path(request.path).removeprefix("/v1"))
             if dialect is not None and request.method == "POST":
                 publish_rejection(request, error, dialect=dialect)
             raise
         return f"key:{principal.key_id}"
 
-    def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
+    def cors_headers(self, origin: str | None) -> list[tuple[bytes, bytes]]:
         """CORS headers that let a browser script read the rejection, for allowed origins."""
-        if origin not in gateway_settings().cors_origins:
-            return []
-        exposed = ", ".join(cors.CORS_EXPOSE_HEADERS)
-        return [
-            (b"Access-Control-Allow-Origin", origin.encode("latin-1")),
-            (b"Access-Control-Expose-Headers", exposed.encode("latin-1")),
-            (b"Vary", b"origin"),
-        ]
+        return error_headers(origin)

@@ -8,10 +8,12 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_asy
 from channels.security.websocket import WebsocketDenier
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.request import validate_host
 from django.http.response import HttpResponseBase
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
 
+from apiproxy.core.origins import matches_origin
 from apiproxy.http.request import request_id
 
 GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -99,8 +101,8 @@ def _file_response(static_file: StaticFile, request: HttpRequest) -> HttpRespons
 class SameOrigin:
     """ASGI middleware that rejects websockets opened by other sites.
 
-    Browsers open sockets to any host and send its cookies along. Stricter than Channels' own validator, which ignores
-    ports: another port is another site.
+    Browsers open sockets to any host and send its cookies along. Channels' own validator ignores ports, though another
+    port is another site, and does not know CSRF_TRUSTED_ORIGINS.
     """
 
     def __init__(self, application: Application) -> None:
@@ -114,8 +116,15 @@ class SameOrigin:
 
 
 def is_same_origin(origin: str, *, host: str) -> bool:
-    """True if the origin is the requested host or one of CSRF_TRUSTED_ORIGINS."""
-    parts = urlsplit(origin)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    """True if the origin is the requested host, one of ALLOWED_HOSTS, or matches one of CSRF_TRUSTED_ORIGINS."""
+    try:
+        parts = urlsplit(origin)
+        name = parts.hostname
+    except ValueError:
         return False
-    return parts.netloc.lower() == host.lower() or origin in settings.CSRF_TRUSTED_ORIGINS
+    if parts.scheme not in ("http", "https") or not name:
+        return False
+    if matches_origin(origin, settings.CSRF_TRUSTED_ORIGINS):
+        return True
+    bracketed = f"[{name}]" if ":" in name else name
+    return parts.netloc.lower() == host.lower() and validate_host(bracketed, settings.ALLOWED_HOSTS)

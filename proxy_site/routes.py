@@ -1,5 +1,6 @@
 """Properties of paths: handler, error format, thread policy, API key. A new dialect adds its prefixes here."""
 
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -85,9 +86,32 @@ TURN_DIALECTS: dict[str, DialectName] = {
 
 SOCKET_PATHS = ("/dashboard/live",)
 
+_SLASHES = re.compile("//+")
+_REPEATED_VERSION = re.compile("(?:/v1)+(?=/v1(?:/|$))")
+
 
 def route_of(path: str) -> Route:
-    """The properties of a path."""
+    """The properties of a path, in any of the forms that `canonical_path` accepts."""
+    return _route_of(canonical_path(path))
+
+
+def canonical_path(path: str) -> str:
+    """The path of the API endpoint meant by a path with further slashes, or with `/v1` twice; other paths unchanged.
+
+    Clients append `/v1/messages` or `/messages` to a base URL that ends with a slash or with `/v1`. Paths that need no
+    API key are kept as they are: a proxy in front may restrict them by their exact form.
+    """
+    if path in ("/v1", "/v1/"):
+        return "/"
+    if "//" not in path and not path.endswith("/") and not path.startswith("/v1/v1"):
+        return path
+    simple = _SLASHES.sub("/", path).rstrip("/")
+    if repeated := _REPEATED_VERSION.match(simple):
+        simple = simple[repeated.end() :]
+    return simple if _route_of(simple).api_key else path
+
+
+def _route_of(path: str) -> Route:
     route = next((it for it in _ROUTES if path.startswith(it.prefix)), _DEFAULT)
     if route in (_API, _DEFAULT) and (unbuilt := find_unbuilt(path)) is not None:
         return _UNBUILT[unbuilt.dialect]

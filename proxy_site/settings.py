@@ -5,24 +5,35 @@ from pathlib import Path
 from typing import Any
 
 from apiproxy.conf import GatewaySettings
+from apiproxy.conf.setting import PREFIX
 from proxy_site.admin import theme
 from proxy_site.conf import read_gateway, read_site
 from proxy_site.databases import kept_secret_key, prepare_state_dir, sqlite_database
 from proxy_site.routes import SOCKET_PATHS
+from proxy_site.service_links import without_service_links
 from proxy_site.upstream.credentials import read_credential
+
+
+def _in_url(host: str) -> str:
+    """The host as in a URL: IPv6 addresses have brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-_SITE = read_site(os.environ)
+_ENV = without_service_links(os.environ, prefix=PREFIX)
+_SITE = read_site(_ENV)
 GATEWAY: GatewaySettings = read_gateway(
-    os.environ, base_dir=BASE_DIR, site=_SITE, credential=read_credential(os.environ, demo=_SITE.demo)
+    _ENV, base_dir=BASE_DIR, site=_SITE, credential=read_credential(_ENV, demo=_SITE.demo)
 )
+# Set by Kubernetes for a Service with such a name; `serve` reports them.
+IGNORED_VARIABLES = sorted(os.environ.keys() - _ENV.keys())
 prepare_state_dir(GATEWAY.state_dir)
 
 # Never on: Django's debug pages show settings and request headers, including API keys.
 DEBUG = False
 SECRET_KEY = _SITE.secret_key or kept_secret_key(GATEWAY.state_dir)
-ALLOWED_HOSTS = list(_SITE.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]", GATEWAY.host]
+ALLOWED_HOSTS = list(_SITE.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]", _in_url(GATEWAY.host)]
 
 INSTALLED_APPS = [
     "daphne",
@@ -99,12 +110,13 @@ SECURE_HSTS_SECONDS = 31_536_000 if _SITE.https else 0
 # HSTS for subdomains and preload lists is for the owner of the domain to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _SITE.https else None
+CSRF_FAILURE_VIEW = "proxy_site.handler.csrf_failure"
 CSRF_TRUSTED_ORIGINS = list(_SITE.csrf_trusted_origins)
 X_FRAME_OPTIONS = "DENY"
 
 # For API paths only, and only if origins are set. No cookies are sent across origins: scripts use an API key.
-CORS_ALLOWED_ORIGINS = list(GATEWAY.cors_origins)
-CORS_ALLOW_HEADERS = ("*", "authorization")  # the wildcard does not cover Authorization
+CORS_ALLOW_HEADERS = ("*", "authorization")  # `Cors` names what the browser asks for
+CORS_ALLOW_PRIVATE_NETWORK = True  # a page on the web may call a gateway on the user's own machine
 _RATE_LIMITS = [(count, part) for count in ("requests", "tokens") for part in ("limit", "remaining", "reset")]
 CORS_EXPOSE_HEADERS = (
     "request-id",

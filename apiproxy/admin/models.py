@@ -11,7 +11,8 @@ from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from apiproxy.conf import engine_problem, gateway_settings
-from apiproxy.models import EngineChoice, Model, validate_names
+from apiproxy.core.turns import ENGINES
+from apiproxy.models import Model, validate_names
 from apiproxy.models.names import validate_rates
 
 
@@ -73,10 +74,11 @@ class ModelForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the st
         labels: ClassVar[dict[str, str]] = {"created_at": "Created at (UTC)", "retires_at": "Retires at (UTC)"}
 
     def clean_engine(self) -> str:
-        """Reject the http engine if the upstream credential does not work with it."""
+        """Reject an engine with which the upstream credential does not work."""
         engine = str(self.cleaned_data["engine"])
-        if engine == EngineChoice.HTTP and (problem := engine_problem(gateway_settings().credential)):
-            raise ValidationError(f"{problem[0].upper()}{problem[1:]}", code="engine")
+        for name in ENGINES:
+            if engine == name and (problem := engine_problem(gateway_settings().credential, name)):
+                raise ValidationError(f"{problem[0].upper()}{problem[1:]}", code="engine")
         return engine
 
 

@@ -2,10 +2,12 @@
 
 import csv
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db import connections, transaction
 from django.db.models import Model as AnyModel
 from django.db.models import QuerySet, Sum
 from django.http import HttpRequest, StreamingHttpResponse
@@ -48,8 +50,17 @@ def csv_lines(rows: "QuerySet[Usage]") -> Iterator[str]:
     """The rows as CSV with a header line; the cost is an estimate in USD."""
     writer = csv.writer(_Line())
     yield writer.writerow([*_CSV_COLUMNS[:-1], "cost_usd_estimate"])
-    for *values, cost in rows.values_list(*_CSV_COLUMNS).iterator(chunk_size=_CHUNK_ROWS):
-        yield writer.writerow([*map(_plain, values), _to_the_micro(cost)])
+    with _one_server(rows.db):
+        for *values, cost in rows.values_list(*_CSV_COLUMNS).iterator(chunk_size=_CHUNK_ROWS):
+            yield writer.writerow([*map(_plain, values), _to_the_micro(cost)])
+
+
+def _one_server(alias: str) -> AbstractContextManager[object]:
+    """A transaction on PostgreSQL: without, PgBouncer may send each fetch of the cursor to another server connection.
+
+    SQLite's would be one that writes.
+    """
+    return transaction.atomic(using=alias) if connections[alias].vendor == "postgresql" else nullcontext()
 
 
 def _plain(value: Any) -> Any:

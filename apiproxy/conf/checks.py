@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
+from apiproxy.core.origins import is_origin_pattern
+
 T = TypeVar("T", covariant=True)
 S = TypeVar("S", bound=str)
 
@@ -122,7 +124,7 @@ def mapping(*, allowed: str) -> Check[dict[str, str]]:
 
 
 def origin() -> Check[str]:
-    """Web origin: scheme, host and optional port."""
+    """Origin of a web site: scheme, host and optional port."""
 
     def parse(raw: str) -> str:
         parts = urlsplit(raw)
@@ -132,6 +134,17 @@ def origin() -> Check[str]:
         return raw
 
     return Check("an origin such as https://example.org", parse)
+
+
+def script_origin() -> Check[str]:
+    """Origin of scripts: of a web site, desktop application or extension, `null`, or with `*` (`core.origins`)."""
+
+    def parse(raw: str) -> str:
+        if not is_origin_pattern(raw):
+            raise ValueError
+        return raw
+
+    return Check("an origin such as https://example.org or tauri://localhost", parse)
 
 
 def network() -> Check[str]:

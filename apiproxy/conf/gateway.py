@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from apiproxy.conf.checks import boolean, choice, csv, integer, mapping, network, origin, path, string
+from apiproxy.conf.checks import boolean, choice, csv, integer, mapping, network, path, script_origin, string
 from apiproxy.conf.groups import AllowLists, BreakerSettings, Credential, KeyDefaults, SessionSettings
 from apiproxy.conf.setting import Derived, group, setting
 from apiproxy.core.turns import ENGINES, EngineName
@@ -15,7 +15,11 @@ MAX_PROCESSES = 64
 
 _DAY_MS = 86_400_000
 _MS = "milliseconds"
-_ORIGINS = csv(origin(), allowed="origins such as https://example.org, separated by commas")
+_ORIGINS = csv(
+    script_origin(),
+    allowed="origins such as https://example.org, https://*.example.org, tauri://localhost, vscode-webview://* or "
+    "null, separated by commas",
+)
 
 
 def half_of_the_cores() -> int:
@@ -35,7 +39,8 @@ class GatewaySettings:
     host: str = setting(
         "127.0.0.1",
         string("an address of this machine, such as 127.0.0.1 or 0.0.0.0"),
-        "Address to listen on.",
+        "Address to listen on. With a loopback address the gateway listens on both, 127.0.0.1 and ::1; `::` takes IPv4 "
+        "too.",
     )
     port: int = setting(3456, integer(0, 65_535), "Port to listen on; 0 picks a free one.")
     processes: int = setting(
@@ -123,6 +128,13 @@ class GatewaySettings:
         500_000,
         integer(1, 1_000_000_000, unit="characters"),
         "Maximum length of a response; a longer run is ended with an error.",
+    )
+    first_byte_ms: int = setting(
+        40_000,
+        integer(0, _DAY_MS, unit=_MS),
+        "How long a stream waits for its first event before it begins with a `ping`; an error after that is an event "
+        "in the stream and no status. Set it above the queue timeout, and below the read timeout of a load balancer. "
+        "0: as long as it takes.",
     )
     heartbeat_ms: int = setting(15_000, integer(10, _DAY_MS, unit=_MS), "Interval between `ping` events in a stream.")
     upstream_retries: int = setting(

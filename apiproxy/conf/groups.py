@@ -7,6 +7,8 @@ from typing import Literal
 from apiproxy.conf.checks import Check, boolean, csv, integer, string, usd
 from apiproxy.conf.setting import setting
 from apiproxy.core.hosts import host_pattern
+from apiproxy.core.proxies import is_socks
+from apiproxy.core.turns import EngineName
 
 _DAY_MS = 86_400_000
 _MS = "milliseconds"
@@ -33,14 +35,25 @@ class Credential:
     base_url: str | None = None
 
 
-def engine_problem(credential: Credential) -> str:
-    """Why the http engine cannot use the credential, for the operator; empty if it can. The sdk engine takes all."""
+def engine_problem(credential: Credential, engine: EngineName = "http") -> str:
+    """Why the engine cannot use the credential and its network, for the operator; empty if it can."""
+    if engine == "sdk":
+        return _sdk_problem(credential)
     switch = _CLOUD_SWITCHES.get(credential.kind)
     if switch is None:
         return ""
     return (
         f"the http engine cannot use {switch}: it calls the Messages API itself, with an API key or a gateway token. "
         "Use the sdk engine, or set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN instead."
+    )
+
+
+def _sdk_problem(credential: Credential) -> str:
+    if not any(is_socks(credential.env.get(name)) for name in ("HTTPS_PROXY", "HTTP_PROXY")):
+        return ""
+    return (
+        "the sdk engine cannot use a SOCKS proxy: its CLI does not know them. Set HTTPS_PROXY to an HTTP proxy, name "
+        "the upstream in NO_PROXY, unset ALL_PROXY, or set CLAUDE_PROXY_ENGINE=http."
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 
+from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import (
     Admitted,
@@ -23,9 +24,6 @@ from apiproxy.core.message import MessageFold
 from apiproxy.http.sse import CONTENT_TYPE
 from apiproxy.runs.run import Run
 
-FIRST_EVENT_GRACE_S = 40.0
-"""How long a stream waits for its first event before its status is sent. Longer than the default queue timeout, so that
-a timed-out request gets a real 529; shorter than the 60 s after which reverse proxies time out."""
 _POLL_S = 3600.0
 
 
@@ -106,7 +104,13 @@ def _with_run_headers(response: HttpResponseBase, run: Run) -> HttpResponseBase:
 
 
 async def _first_events(run: Run) -> list[RunEvent]:
-    return await run.event_buffer.take(FIRST_EVENT_GRACE_S)
+    """The first events; none after CLAUDE_PROXY_FIRST_BYTE_MS: the response then begins with a ping."""
+    first_byte_ms = gateway_settings().first_byte_ms
+    if first_byte_ms:
+        return await run.event_buffer.take(first_byte_ms / 1000)
+    while not (events := await run.event_buffer.take(_POLL_S)):
+        pass
+    return events
 
 
 def _error_of(event: RunEvent) -> ProxyError | None:

@@ -15,7 +15,11 @@ from apiproxy.keys.allow_lists import Policy, check_betas, check_body, matches_n
 from apiproxy.keys.cache import Keyring, digest_of
 from apiproxy.keys.login_throttle import Throttle, whole_seconds
 
+SECRET_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
+"""Headers of an API key beside `Authorization`: Anthropic's, Azure's and Google's."""
 _BEARER = "bearer "
+_LOOPBACK4 = IPv4Address("127.0.0.1")
+_LOOPBACK6 = IPv6Network("::1/128")
 
 
 async def authenticate(
@@ -23,7 +27,7 @@ async def authenticate(
 ) -> Principal:
     """Return the principal of the request's API key.
 
-    The key is in `x-api-key` or `Authorization: Bearer`; one valid key of two is enough.
+    The key is in one of `SECRET_HEADERS` or in `Authorization: Bearer`; one valid key of several is enough.
     headers: looked up in lower case. address: the client's (`client_ip`). Raises ProxyError: UNAUTHENTICATED with the
     texts of the Anthropic API, the same for unknown, revoked and expired keys; RATE_LIMITED after many wrong keys from
     the client's address.
@@ -45,11 +49,12 @@ async def authenticate(
 
 
 def presented_secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Distinct secrets in the headers, `x-api-key` first."""
+    """Distinct secrets in the headers, that of `Authorization` last."""
     authorization = headers.get("authorization", "").strip()
     is_bearer = authorization.lower().startswith(_BEARER)
     bearer = authorization[len(_BEARER) :].strip() if is_bearer else ""
-    return tuple(dict.fromkeys(secret for secret in (headers.get("x-api-key", "").strip(), bearer) if secret))
+    named = (headers.get(name, "").strip() for name in SECRET_HEADERS)
+    return tuple(dict.fromkeys(secret for secret in (*named, bearer) if secret))
 
 
 def presented_secret(headers: Mapping[str, str]) -> str:
@@ -146,9 +151,17 @@ def client_ip(headers: Mapping[str, str], *, peer: str, trusted: tuple[str, ...]
     return str(client)
 
 
+def is_trusted_proxy(peer: str, trusted: tuple[str, ...]) -> bool:
+    """True if the address of a connection is that of a trusted proxy."""
+    address = _address(peer)
+    return address is not None and any(address in network for network in _networks(trusted))
+
+
 @lru_cache(maxsize=8)
 def _networks(trusted: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(ip_network(entry, strict=False) for entry in trusted)
+    networks = tuple(ip_network(entry, strict=False) for entry in trusted)
+    # The gateway listens on both loopback addresses, and a proxy on this machine may use either.
+    return (*networks, _LOOPBACK6) if any(_LOOPBACK4 in network for network in networks) else networks
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

@@ -2,7 +2,7 @@
 
 import stat
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_network
@@ -22,6 +22,26 @@ SHORT_SECRET = 20
 """Minimum length in characters; a shorter secret of the operator can be guessed from its digest."""
 
 _OWN_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound
+_SHARED_PREFIXES = ("nfs", "cifs", "smb", "9p")
+_SHARED = frozenset(
+    {
+        *(
+            "afpfs",
+            "afs",
+            "beegfs",
+            "ceph",
+            "drvfs",
+            "gfs2",
+            "glusterfs",
+            "gpfs",
+            "grpcfuse",
+            "lustre",
+            "ncpfs",
+            "ocfs2",
+        ),
+        *("osxfs", "prl_fs", "s3fs", "sshfs", "vboxsf", "virtiofs", "vmhgfs", "vmhgfs-fuse", "webdav", "wslfs"),
+    }
+)
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MEGABYTE = 1024 * 1024
 
@@ -33,10 +53,12 @@ class Check(StrEnum):
     CLI = "cli"
     CREDENTIAL = "credential"
     STATE = "state folder"
+    FILE_SYSTEM = "file system"
     LOGS = "log folder"
     DATABASE = "database"
     KEYS = "keys"
     MEMORY = "memory"
+    TIMEOUTS = "timeouts"
     PROXY = "reverse proxy"
     LIVE = "live turn"
 
@@ -63,7 +85,7 @@ def check_engines(engines: Collection[EngineName], *, default: EngineName, crede
     """Checks that the credential works with the engines in use. default: that of models which name none."""
     others = sorted(set(engines) - {default})
     message = f"{default}, {' and '.join(others)} for single models" if others else default
-    problem = engine_problem(credential) if "http" in engines else ""
+    problem = next(filter(None, (engine_problem(credential, engine) for engine in sorted(engines))), "")
     if not problem:
         return Finding(check=Check.ENGINES, level=Level.OK, message=message)
     reason, _, hint = problem.partition(". ")
@@ -114,6 +136,43 @@ def check_folder(check: Check, path: Path) -> Finding:
         hint = f"Other users of this machine may look into it: chmod 700 {path}"
         return Finding(check=check, level=Level.WARN, message=shown, hint=hint)
     return Finding(check=check, level=Level.OK, message=shown)
+
+
+def check_file_system(kind: str, *, vendor: str) -> Finding:
+    """Checks that SQLite's file is on a local file system. kind: of the state folder; vendor: of the database."""
+    if vendor == "sqlite" and is_shared(kind):
+        hint = "SQLite's write-ahead log does not work there: set DATABASE_URL, or move the folder to a local disk."
+        return Finding(check=Check.FILE_SYSTEM, level=Level.WARN, message=f"{kind}, shared with others", hint=hint)
+    return Finding(check=Check.FILE_SYSTEM, level=Level.OK, message=kind or "of unknown kind")
+
+
+def is_shared(kind: str) -> bool:
+    """True for a network file system, and for one of a virtual machine's host."""
+    name = kind.lower()
+    return name.startswith(_SHARED_PREFIXES) or name.removeprefix("fuse.") in _SHARED
+
+
+def file_system_of(path: Path, mounts: Iterable[tuple[str, str]]) -> str:
+    """Kind of the file system of a path; empty if unknown. mounts: folders and their kinds; the last one counts."""
+    best, kind = -1, ""
+    for folder, name in mounts:
+        parts = len(Path(folder).parts)
+        if path.is_relative_to(folder) and parts >= best:
+            best, kind = parts, name
+    return kind
+
+
+def check_timeouts(*, first_byte_ms: int, queue_timeout_ms: int) -> Finding:
+    """Checks that a request which waits too long in the queue gets its 529, and no stream with an error in it."""
+    if first_byte_ms and first_byte_ms <= queue_timeout_ms:
+        message = (
+            f"CLAUDE_PROXY_FIRST_BYTE_MS ({first_byte_ms}) is not above CLAUDE_PROXY_QUEUE_TIMEOUT_MS "
+            f"({queue_timeout_ms})"
+        )
+        hint = "A stream that waits too long in the queue then ends with an error event instead of a 529."
+        return Finding(check=Check.TIMEOUTS, level=Level.WARN, message=message, hint=hint)
+    shown = f"first byte of a stream within {first_byte_ms / 1000:g} s" if first_byte_ms else "no first byte on time"
+    return Finding(check=Check.TIMEOUTS, level=Level.OK, message=shown)
 
 
 def check_database(vendor: str, *, pending: Sequence[str] | None, problem: str = "") -> Finding:

@@ -83,12 +83,12 @@ class Engines:
             await queued.engine.close()
 
     def _create(self, name: EngineName) -> QueuedEngine:
+        if problem := engine_problem(self._settings.credential, name):
+            raise RuntimeError(problem)
         match name:
             case "sdk":
                 return _sdk(self._settings)
             case "http":
-                if problem := engine_problem(self._settings.credential):
-                    raise RuntimeError(problem)
                 return _http(self._settings)
             case _:
                 assert_never(name)

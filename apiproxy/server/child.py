@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 ANNOUNCE = b"announce"
@@ -29,28 +29,30 @@ HEARTBEAT_S = 1.0
 class ChildSide:
     """Sockets and seat that a serve process inherits from its supervisor.
 
-    listener: shared listening socket. control: connection to the supervisor. seat: its number among several processes;
-    None where it is the only one.
+    listeners: shared listening sockets. control: connection to the supervisor. seat: its number among several
+    processes; None where it is the only one.
     """
 
-    listener: socket.socket
+    listeners: tuple[socket.socket, ...]
     control: socket.socket
     seat: int | None
 
     @classmethod
     def parse(cls, text: str) -> "ChildSide":
         """Parses the `--as-child` option, as formatted by `option`."""
-        listener, control, seat = text.split(",")
-        return cls(socket.socket(fileno=int(listener)), socket.socket(fileno=int(control)), int(seat) if seat else None)
+        *listeners, control, seat = text.split(",")
+        sockets = tuple(socket.socket(fileno=int(it)) for it in listeners)
+        return cls(sockets, socket.socket(fileno=int(control)), int(seat) if seat else None)
 
     @staticmethod
-    def option(listener: socket.socket, control: socket.socket, seat: int | None) -> str:
+    def option(listeners: Sequence[socket.socket], control: socket.socket, seat: int | None) -> str:
         """Value of the `--as-child` option."""
-        return f"{listener.fileno()},{control.fileno()},{'' if seat is None else seat}"
+        descriptors = [str(it.fileno()) for it in (*listeners, control)]
+        return ",".join([*descriptors, "" if seat is None else str(seat)])
 
     @property
     def shared(self) -> bool:
-        """True if other processes accept connections on the same socket."""
+        """True if other processes accept connections on the same sockets."""
         return self.seat is not None
 
     def report_started(self, warm: bool) -> None:

@@ -80,6 +80,7 @@ class JsonErrorChannel(HTTPChannel):
             return
         self._rejected = True
         request = self.requests[-1] if self.requests else None
+        cors_headers = self._cors_headers(request)
         if request is not None:
             request.drop_body()
         request_id = request_id or new_id("req_")
@@ -93,7 +94,7 @@ class JsonErrorChannel(HTTPChannel):
             (b"Content-Length", b"%d" % len(body)),
             (b"Cache-Control", b"no-store"),
             *request_id_headers(request_id, raw_request_id(request) if request is not None else ""),
-            *self._cors_headers(request),
+            *cors_headers,
             *self.factory.server.extra_headers,
         ]
         if error.retry_after_s is not None:
@@ -115,8 +116,10 @@ class JsonErrorChannel(HTTPChannel):
         return _without_query(path)
 
     def _cors_headers(self, request: Any) -> list[tuple[bytes, bytes]]:
-        origin: bytes = request.requestHeaders.getRawHeaders(b"origin", [b""])[-1] if request is not None else b""
-        headers: list[tuple[bytes, bytes]] = self.factory.server.key_gate.cors_headers(origin.decode("latin-1"))
+        origin = None if request is None else raw_origin(request)
+        if not origin and (request is None or request.content is None):
+            origin = None  # the head is not complete
+        headers: list[tuple[bytes, bytes]] = self.factory.server.key_gate.cors_headers(origin)
         return headers
 
     def _reject_malformed(self, status: int, message: str, *, path: str | None = None) -> None:
@@ -193,6 +196,12 @@ def _without_query(address: bytes) -> str:
 def raw_request_id(request: Any) -> str:
     """The client's own `x-request-id`, unchecked."""
     raw: bytes = request.requestHeaders.getRawHeaders(b"x-request-id", [b""])[-1]
+    return raw.decode("latin-1")
+
+
+def raw_origin(request: Any) -> str:
+    """The request's `Origin` header; empty if it has none."""
+    raw: bytes = request.requestHeaders.getRawHeaders(b"origin", [b""])[-1]
     return raw.decode("latin-1")
 
 

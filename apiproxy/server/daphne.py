@@ -12,6 +12,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 from daphne.http_protocol import HTTPFactory
@@ -21,8 +22,9 @@ from twisted.internet import reactor
 
 from apiproxy.core.errors import FailureKind
 from apiproxy.core.turns import new_id
+from apiproxy.http.body import RESERVE
 from apiproxy.server.body_memory import BodyMemory
-from apiproxy.server.connection import ErrorBody, raw_request_id, request_id_headers
+from apiproxy.server.connection import ErrorBody, raw_origin, raw_request_id, request_id_headers
 from apiproxy.server.gated_request import KeyGate
 from apiproxy.server.incoming import IncomingRequest
 from apiproxy.server.listener import FairAccept, GatewayChannel
@@ -129,6 +131,7 @@ class GatewayRequest(IncomingRequest):
         content = self.server.error_body(path, kind, body, request_id=request_id)
         headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(content))]
         headers += request_id_headers(request_id, raw_request_id(self))
+        headers += self.server.key_gate.cors_headers(raw_origin(self))
         self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
         self.handle_reply({"type": "http.response.body", "body": content})
 
@@ -149,7 +152,7 @@ class GatewayFactory(HTTPFactory):  # type: ignore[misc]  # Daphne has no types
 
 
 class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
-    """Daphne's server on an existing socket, which other processes may share.
+    """Daphne's server on existing sockets, which other processes may share.
 
     send_timeout_s: a client that reads nothing for so long is disconnected. request_timeout_s: limit for receiving a
     request (`server/connection.py`). error_body: renders errors raised before the application is called. key_gate:
@@ -182,17 +185,19 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         self.keyless_memory = BodyMemory(body_memory_bytes // _KEYLESS_FRACTION)
         self.socket_paths = socket_paths
         self.extra_headers = extra_headers
-        self._port: Any = None
-        self._fair_accept: FairAccept | None = None
+        self._ports: list[Any] = []
+        self._fair_accepts: list[FairAccept] = []
 
-    def listen(self, listener: socket.socket, *, shared: bool) -> None:
-        """Accepts connections. shared: other processes accept from the same socket."""
+    def listen(self, listeners: Iterable[socket.socket], *, shared: bool) -> None:
+        """Accepts connections. shared: other processes accept from the same sockets."""
         adopt: Any = reactor
-        self._port = adopt.adoptStreamPort(listener.fileno(), listener.family, self.http_factory)
-        self._port.transport = DirectServer
-        self.listen_success(self._port)
-        if shared:
-            self._fair_accept = FairAccept(self._port, lambda: len(self.http_factory.channels))
+        for listener in listeners:
+            port = adopt.adoptStreamPort(listener.fileno(), listener.family, self.http_factory)
+            port.transport = DirectServer
+            self._ports.append(port)
+            self.listen_success(port)
+            if shared:
+                self._fair_accepts.append(FairAccept(port, lambda: len(self.http_factory.channels)))
 
     async def leave(self, *, timeout_s: float) -> None:
         """Accepts no new connections and waits until the open ones have ended, up to timeout_s.
@@ -213,11 +218,10 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
 
     async def close_sockets(self) -> None:
         """Accepts no new connections and closes all WebSockets, which takes up to a second."""
-        if self._fair_accept is not None:
-            self._fair_accept.close()
-        if self._port is not None:
-            port, self._port = self._port, None
-            await port.stopListening().asFuture(asyncio.get_running_loop())
+        for fair_accept in self._fair_accepts:
+            fair_accept.close()
+        while self._ports:
+            await self._ports.pop().stopListening().asFuture(asyncio.get_running_loop())
         self._close_websockets()
 
     def _close_websockets(self) -> None:
@@ -237,6 +241,12 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
     @http_factory.setter
     def http_factory(self, factory: HTTPFactory) -> None:
         self._http_factory = GatewayFactory(self)
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Starts the application for a request or WebSocket."""
+        if isinstance(protocol, GatewayRequest):
+            scope[RESERVE] = protocol.reserve_more
+        return super().create_application(protocol, scope)
 
     async def answered(self, *, timeout_s: float) -> None:
         """Waits until no application task is running, up to timeout_s."""

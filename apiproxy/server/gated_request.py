@@ -39,8 +39,8 @@ class KeyGate(Protocol):
         """The key that the body is accounted to. Raises ProxyError where the request has no valid key."""
         ...
 
-    def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
-        """Headers that let a script of that origin read an error response."""
+    def cors_headers(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+        """Headers that let a script of that origin read an error response. None: the origin is not known."""
         ...
 
 

@@ -28,6 +28,11 @@ class IncomingRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
         self._memory, self._owner = memory, owner
         self._reserve(size)
 
+    def reserve_more(self, size: int) -> None:
+        """Reserves memory for further bytes made from the body. Raises ProxyError as `admit` does."""
+        if not (self.finished or self._disconnected):
+            self._reserve(size)
+
     def release(self) -> None:
         if self._held_bytes and self._memory is not None:
             self._memory.release(self._owner, self._held_bytes)

@@ -1,6 +1,8 @@
-"""Listening socket, fair accept loop for several processes on one socket, and idle-connection handling."""
+"""Listening sockets, fair accept loop for several processes on one socket, and idle-connection handling."""
 
 import asyncio
+import errno
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -10,8 +12,41 @@ from twisted.internet.protocol import connectionDone
 
 from apiproxy.server.gated_request import KeyGateChannel
 
+logger = logging.getLogger(__name__)
+
 _DELAY_PER_CONNECTION_S = 0.000_5
 _MAX_DELAY_S = 0.01
+
+
+_LOOPBACKS = ("127.0.0.1", "::1")
+_PORT_ATTEMPTS = 20
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def listening_sockets(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets for an address; for a loopback address both, as clients take `localhost` for either.
+
+    The first one is the host's. The other is left out where this machine has no IPv6, or where another program has its
+    port. Raises OSError.
+    """
+    own = host.strip("[]").lower()
+    if own == "localhost":
+        own = _LOOPBACKS[0]
+    if own not in _LOOPBACKS:
+        return [listening_socket(host, port)]
+    other = _LOOPBACKS[1 - _LOOPBACKS.index(own)]
+    for _ in range(_PORT_ATTEMPTS):
+        first = listening_socket(own, port)
+        try:
+            return [first, listening_socket(other, first.getsockname()[1])]
+        except OSError as error:
+            if error.errno in _NO_SUCH_ADDRESS:
+                return [first]
+            if port:
+                logger.warning("listener.loopback_taken", extra={"address": other, "port": port})
+                return [first]
+            first.close()  # the free port that was picked is taken at the other address
+    return [listening_socket(own, port)]
 
 
 def listening_socket(host: str, port: int, *, backlog: int = 1_024) -> socket.socket:
@@ -22,6 +57,8 @@ def listening_socket(host: str, port: int, *, backlog: int = 1_024) -> socket.so
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # `::` takes IPv4 too
         listener.bind(address)
         listener.listen(backlog)
         listener.setblocking(False)

@@ -37,7 +37,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ServeProcess:
-    """Serves on the listening socket of its supervisor, from the start of the services to the end of the drain.
+    """Serves on the listening sockets of its supervisor, from the start of the services to the end of the drain.
 
     announce: prints the banner, in a thread, when the supervisor asks this process to. Its argument: workers could be
     started. An exception in it counts as a failed start. failure: why the start failed, for the operator.
@@ -142,7 +142,7 @@ class ServeProcess:
             return
         # Before it listens: the supervisor may still answer connections with 503.
         self._child.report_started(self._gateway.runtime.warm)
-        self._server.listen(self._child.listener, shared=self._child.shared)
+        self._server.listen(self._child.listeners, shared=self._child.shared)
 
     async def _close_connections(self) -> None:
         await self._server.close_sockets()

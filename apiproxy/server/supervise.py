@@ -25,11 +25,11 @@ _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from apiproxy.server im
 class Plan:
     """Arguments of the supervisor.
 
-    listener: file descriptor of the listening socket. command: starts a serve process. counts: folder of the metrics
+    listeners: file descriptors of the listening sockets. command: starts a serve process. counts: folder of the metrics
     that the processes share.
     """
 
-    listener: int
+    listeners: Sequence[int]
     command: Sequence[str]
     processes: int
     drain_timeout_s: float
@@ -43,7 +43,7 @@ def become_supervisor(plan: Plan) -> NoReturn:
     reading, writing = os.pipe()
     with os.fdopen(writing, "w", encoding="utf-8") as pipe:
         json.dump(asdict(plan), pipe)  # fits the buffer of a pipe
-    for descriptor in (reading, plan.listener):
+    for descriptor in (reading, *plan.listeners):
         os.set_inheritable(descriptor, True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -54,15 +54,16 @@ def main() -> None:
     """Supervises until a signal. Exits with 1 where no process can start."""
     with os.fdopen(int(sys.argv[2]), encoding="utf-8") as pipe:
         plan = Plan(**json.load(pipe))
-    listener = socket.socket(fileno=plan.listener)
-    listener.set_inheritable(False)
+    listeners = [socket.socket(fileno=descriptor) for descriptor in plan.listeners]
+    for listener in listeners:
+        listener.set_inheritable(False)
 
     def print_line(line: str) -> None:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
     supervisor = Supervisor(
-        listener=listener,
+        listeners=listeners,
         command=plan.command,
         processes=plan.processes,
         drain_timeout_s=plan.drain_timeout_s,

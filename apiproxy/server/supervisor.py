@@ -1,6 +1,6 @@
-"""Supervisor of the serve processes on one socket: starts, restarts and renews them.
+"""Supervisor of the serve processes on one address: starts, restarts and renews them.
 
-It answers no request and uses no database. It holds the listening socket, so that pending connections survive the end
+It answers no request and uses no database. It holds the listening sockets, so that pending connections survive the end
 of a process.
 """
 
@@ -44,7 +44,7 @@ class Supervisor:
     def __init__(
         self,
         *,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         command: Sequence[str],
         processes: int,
         drain_timeout_s: float,
@@ -52,14 +52,14 @@ class Supervisor:
         on_terminal: bool,
         print_line: Callable[[str], None],
     ) -> None:
-        self._listener = listener
+        self._listeners = listeners
         self._command = command
         self._processes = processes
         self._end_timeout_s = drain_timeout_s + _END_MARGIN_S
         self._watchdog_ticks = max(_MIN_WATCHDOG_TICKS, math.ceil(watchdog_s / _TICK_S)) if watchdog_s else 0
         self._on_terminal = on_terminal
         self._print_line = print_line
-        self._unavailable = UnavailableResponder(listener)
+        self._unavailable = UnavailableResponder(*listeners)
         self._unanswered_ticks = 0
         self._children: set[Child] = set()
         self._seats: set[int] = set()
@@ -134,11 +134,11 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
         self._seats.add(seat)
-        option = ChildSide.option(self._listener, theirs, seat if self._processes > 1 else None)
+        option = ChildSide.option(self._listeners, theirs, seat if self._processes > 1 else None)
         try:
             process = await asyncio.create_subprocess_exec(
                 *(*parent_death_prefix(), *self._command, "--as-child", option),
-                pass_fds=(self._listener.fileno(), theirs.fileno()),
+                pass_fds=(*(listener.fileno() for listener in self._listeners), theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C reaches only the supervisor, which forwards it once
             )

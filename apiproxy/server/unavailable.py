@@ -20,18 +20,17 @@ _RESPONSE = (
 class UnavailableResponder:
     """Answers every connection with the same 503, from `open` to `close`. Both are idempotent."""
 
-    def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
-        self._server: asyncio.Server | None = None
+    def __init__(self, *listeners: socket.socket) -> None:
+        self._listeners = listeners
+        self._servers: list[asyncio.Server] = []
 
     async def open(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(_respond, sock=self._listener.dup(), backlog=_BACKLOG)
+        for listener in self._listeners[len(self._servers) :]:
+            self._servers.append(await asyncio.start_server(_respond, sock=listener.dup(), backlog=_BACKLOG))
 
     def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        while self._servers:
+            self._servers.pop().close()
 
 
 async def _respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

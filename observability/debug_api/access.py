@@ -11,6 +11,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.gateway import gateway
+from apiproxy.keys.authentication import SECRET_HEADERS
 from observability.permissions import Operator, authorise
 from observability.service import Service
 
@@ -24,7 +25,7 @@ VIEW_TIMEOUT_S = 10.0
 
 DATABASE_TIMEOUT = "The gateway's database timed out."
 
-_CREDENTIALS = ("authorization", "x-api-key", "cookie")
+_CREDENTIALS = ("authorization", "cookie", *SECRET_HEADERS)
 
 
 def with_timeout(view: View[P], *, on_timeout: Callable[[HttpRequest], HttpResponseBase]) -> View[P]:

@@ -12,6 +12,7 @@ from apiproxy.conf.checks import boolean, url
 from apiproxy.conf.setting import Setting
 from proxy_site.env import Env, SettingError, read_secret, read_value
 from proxy_site.upstream.demo import reject_demo_with
+from proxy_site.upstream.network import network_env
 from proxy_site.upstream.typos import reject_misspelt, reject_unset_credential
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
@@ -30,20 +31,6 @@ _BASE_URL = Setting(
     description="The upstream's address, for an API key or a gateway token.",
 )
 
-# Passed to the CLI in addition to the credential: proxies and certificates of the operator's network.
-_NETWORK = (
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NO_PROXY",
-    "https_proxy",
-    "http_proxy",
-    "no_proxy",
-    "NODE_EXTRA_CA_CERTS",
-    "SSL_CERT_FILE",
-    "CLAUDE_CODE_CLIENT_CERT",
-    "CLAUDE_CODE_CLIENT_KEY",
-    "CLAUDE_CODE_CLIENT_KEY_PASSPHRASE",
-)
 _BEDROCK = (
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
@@ -126,19 +113,19 @@ def _reject_consumer_login(env: Env) -> None:
 def _api_key(env: Env) -> Credential:
     base_url = read_value(_BASE_URL, env) or DEFAULT_BASE_URL
     own = {"ANTHROPIC_API_KEY": read_secret(env, "ANTHROPIC_API_KEY"), "ANTHROPIC_BASE_URL": base_url}
-    passed = _pass_on(env, ("ANTHROPIC_CUSTOM_HEADERS", *_NETWORK))
+    passed = _pass_on(env, ("ANTHROPIC_CUSTOM_HEADERS",)) | network_env(env, base_url)
     return Credential(kind="api_key", env=own | passed, base_url=base_url)
 
 
 def _gateway_token(env: Env) -> Credential:
     base_url = read_value(_BASE_URL, env) or DEFAULT_BASE_URL
     own = {"ANTHROPIC_AUTH_TOKEN": read_secret(env, "ANTHROPIC_AUTH_TOKEN"), "ANTHROPIC_BASE_URL": base_url}
-    passed = _pass_on(env, ("ANTHROPIC_CUSTOM_HEADERS", *_NETWORK))
+    passed = _pass_on(env, ("ANTHROPIC_CUSTOM_HEADERS",)) | network_env(env, base_url)
     return Credential(kind="gateway_token", env=own | passed, base_url=base_url)
 
 
 def _bedrock(env: Env) -> Credential:
-    passed = _pass_on(env, (*_BEDROCK, *_HELPERS, *_NETWORK))
+    passed = _pass_on(env, (*_BEDROCK, *_HELPERS)) | network_env(env, None)
     if "AWS_REGION" not in passed:
         raise SettingError("CLAUDE_CODE_USE_BEDROCK needs AWS_REGION, such as us-east-1.")
     if "AWS_PROFILE" in passed and env.get("HOME"):
@@ -150,7 +137,7 @@ def _bedrock(env: Env) -> Credential:
 
 def _vertex(env: Env) -> Credential:
     regions = tuple(name for name in env if name.startswith(_VERTEX_REGION_PREFIX))
-    passed = _pass_on(env, (*_VERTEX, *regions, *_HELPERS, *_NETWORK))
+    passed = _pass_on(env, (*_VERTEX, *regions, *_HELPERS)) | network_env(env, None)
     missing = [name for name in ("ANTHROPIC_VERTEX_PROJECT_ID", "CLOUD_ML_REGION") if name not in passed]
     if missing:
         raise SettingError(f"CLAUDE_CODE_USE_VERTEX needs {' and '.join(missing)}.")
@@ -158,7 +145,7 @@ def _vertex(env: Env) -> Credential:
 
 
 def _foundry(env: Env) -> Credential:
-    passed = _pass_on(env, (*_FOUNDRY, *_HELPERS, *_NETWORK))
+    passed = _pass_on(env, (*_FOUNDRY, *_HELPERS)) | network_env(env, None)
     if not passed.keys() & {"ANTHROPIC_FOUNDRY_RESOURCE", "ANTHROPIC_FOUNDRY_BASE_URL"}:
         raise SettingError("CLAUDE_CODE_USE_FOUNDRY needs ANTHROPIC_FOUNDRY_RESOURCE or ANTHROPIC_FOUNDRY_BASE_URL.")
     key = read_secret(env, "ANTHROPIC_FOUNDRY_API_KEY")

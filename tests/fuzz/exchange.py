@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import h11
 
+from proxy_site.routes import canonical_path
+
 DEADLINE_S = 15.0
 """Silence for so long is a hang: nothing here gives the gateway a reason to wait."""
 PATIENCE_S = 0.15
@@ -102,6 +104,7 @@ def fault_of(path: str, answer: Answer, *, method: str = "GET", verbatim: bool =
 
     verbatim: a stream is the upstream's own, which may go on after its end.
     """
+    path = canonical_path(path)
     kind = answer.headers.get("content-type", "")
     if answer.status >= 500 and not (answer.status == 501 and path.startswith(_NOT_BUILT)):
         return f"status {answer.status}"

@@ -27,11 +27,14 @@ from apiproxy.management.doctor import (
     check_credential,
     check_database,
     check_engines,
+    check_file_system,
     check_folder,
     check_keys,
     check_live,
     check_memory,
     check_proxy,
+    check_timeouts,
+    file_system_of,
 )
 from apiproxy.models import Model
 
@@ -271,3 +274,34 @@ def test_report_database_timeout_and_keep_serving() -> None:
     found = findings(output.getvalue().splitlines())
     assert found["database"] == found["live turn"] == "fail"
     assert found["memory"] == "ok"
+
+
+SHARED = ["nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "fuse.grpcfuse", "virtiofs", "drvfs"]
+
+
+@pytest.mark.parametrize("kind", SHARED)
+def test_warn_about_sqlite_on_shared_file_system(kind: str) -> None:
+    finding = check_file_system(kind, vendor="sqlite")
+    assert finding.level is Level.WARN
+    assert "DATABASE_URL" in finding.hint
+    assert check_file_system(kind, vendor="postgresql").level is Level.OK
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "overlay", "tmpfs", "apfs", "NTFS", "fuse.mergerfs", ""])
+def test_accept_local_file_systems(kind: str) -> None:
+    assert check_file_system(kind, vendor="sqlite").level is Level.OK
+
+
+def test_find_the_file_system_of_a_folder() -> None:
+    mounts = [("/", "overlay"), ("/srv", "ext4"), ("/srv/state", "nfs4"), ("/srv/statement", "xfs"), ("/srv", "btrfs")]
+    assert file_system_of(Path("/srv/state/deep"), mounts) == "nfs4"
+    assert file_system_of(Path("/srv/other"), mounts) == "btrfs"
+    assert file_system_of(Path("/home"), mounts) == "overlay"
+    assert file_system_of(Path("/home"), []) == ""
+
+
+@pytest.mark.parametrize(
+    ("first_byte_ms", "level"), [(40_000, Level.OK), (0, Level.OK), (30_000, Level.WARN), (1, Level.WARN)]
+)
+def test_warn_about_first_byte_before_queue_timeout(first_byte_ms: int, level: Level) -> None:
+    assert check_timeouts(first_byte_ms=first_byte_ms, queue_timeout_ms=30_000).level is level

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import certifi
 import pytest
 
 from apiproxy.conf import Credential
@@ -45,7 +46,7 @@ def test_send_gateway_token_unchanged() -> None:
 
 
 def test_pass_only_proxy_settings_to_worker() -> None:
-    network = {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": "localhost", "NODE_EXTRA_CA_CERTS": "/ca.pem"}
+    network = {"HTTPS_PROXY": "http://proxy.example:3128", "NODE_EXTRA_CA_CERTS": certifi.where()}
     own = {
         "DATABASE_URL": "postgres://u:p@h/n",
         "CLAUDE_PROXY_SECRET_KEY": "s",

@@ -108,3 +108,26 @@ def test_sqlite_writes_ahead_and_waits_for_others() -> None:
         pragmas = {name: cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "busy_timeout")}
     assert pragmas == {"journal_mode": "wal", "busy_timeout": 5000}
     assert isinstance(connection.connection, sqlite3.Connection)
+
+
+@pytest.mark.parametrize(
+    ("netloc", "host", "port"),
+    [
+        ("db1:5432,db2:5433", "db1,db2", "5432,5433"),
+        ("db1,db2", "db1,db2", "5432,5432"),
+        ("u:p%40w@db1:6432,db2", "db1,db2", "6432,5432"),
+        ("[fd00::1]:5433,db2", "fd00::1,db2", "5433,5432"),
+        ("[fd00::1]", "fd00::1", ""),
+        ("", "", ""),
+    ],
+)
+def test_a_postgres_url_may_name_several_hosts(netloc: str, host: str, port: str) -> None:
+    found = parse_database_url(f"postgres://{netloc}/gw?target_session_attrs=read-write")
+    assert (found["HOST"], found["PORT"]) == (host, port)
+    assert found["OPTIONS"]["target_session_attrs"] == "read-write"
+
+
+@pytest.mark.parametrize("netloc", ["db1:x,db2", "db1:0,db2", "db1,,db2", "db1,", ":5432,db2"])
+def test_refuse_incomplete_lists_of_hosts(netloc: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the setting's error says what is allowed
+        parse_database_url(f"postgres://{netloc}/gw")

@@ -1,12 +1,13 @@
-"""Static files are served from where the packages keep them, and other requests pass."""
+"""Static files are served from where the packages keep them; sockets are for own and trusted origins."""
 
 import pytest
 from asgiref.sync import iscoroutinefunction
-from django.conf import settings
+from django.conf import settings as site
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.test import AsyncRequestFactory
+from pytest_django import Settings
 
-from proxy_site.middleware import StaticFiles
+from proxy_site.middleware import StaticFiles, is_same_origin
 
 CSS = "/static/admin/css/base.css"
 
@@ -58,4 +59,30 @@ async def test_pass_other_paths_on_to_site(middleware: StaticFiles, path: str) -
 
 def test_use_no_thread_in_middleware(middleware: StaticFiles) -> None:
     assert iscoroutinefunction(middleware)
-    assert "proxy_site.middleware.StaticFiles" in settings.MIDDLEWARE
+    assert "proxy_site.middleware.StaticFiles" in site.MIDDLEWARE
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        ("http://gw.test", "gw.test", True),
+        ("http://gw.test:8000", "gw.test:8000", True),
+        ("http://GW.test", "gw.test", True),
+        ("http://gw.test:8001", "gw.test:8000", False),
+        ("http://evil.test", "evil.test", False),
+        ("https://a.trusted.test", "127.0.0.1:3456", True),
+        ("https://trusted.test", "127.0.0.1:3456", False),
+        ("https://a.trusted.test:8443", "127.0.0.1:3456", False),
+        ("http://a.trusted.test", "127.0.0.1:3456", False),
+        ("https://own.test", "127.0.0.1:3456", True),
+        ("http://[::1]:3456", "[::1]:3456", True),
+        ("http://[::1", "[::1", False),
+        ("null", "gw.test", False),
+        ("", "", False),
+        ("file://", "", False),
+    ],
+)
+def test_open_sockets_to_own_and_trusted_origins(settings: Settings, origin: str, host: str, allowed: bool) -> None:
+    settings.ALLOWED_HOSTS = ["gw.test", "[::1]"]
+    settings.CSRF_TRUSTED_ORIGINS = ["https://*.trusted.test", "https://own.test"]
+    assert is_same_origin(origin, host=host) is allowed

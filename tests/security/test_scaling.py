@@ -17,6 +17,8 @@ SMALL_BYTES = 50_000
 
 _WALKERS = (
     "apiproxy.http.body",
+    "apiproxy.http.charset",
+    "apiproxy.http.content_coding",
     "apiproxy.core.json_values",
     "apiproxy.core.json_pieces",
     "apiproxy.sessions.conversation_id",
@@ -69,6 +71,8 @@ _NOT_WALKERS = {
     "empty_overlay_headers", "header_lines", "check_thread", "_text_of", "cache_mode", "encode_summary",
     "summary_request", "read_page", "for_flat_tools",
     "allows_beta", "allows_server_tool",
+    "received_body", "_decompressed", "_step",
+    "_reserve_of", "_reason",
 }  # fmt: skip
 """Functions of theirs that get something else, or are bounded."""
 _COVERED_BY_OTHER_TESTS = {

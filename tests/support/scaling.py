@@ -6,14 +6,19 @@ a reader here for each new function that walks a body, or `test_scaling` tells o
 
 import contextlib
 import gc
+import gzip
+import random
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
+import brotli  # type: ignore[import-untyped]  # has none
 import orjson
+from backports import zstd
 
 from apiproxy.catalog import CatalogModel
 from apiproxy.core.errors import ProxyError
@@ -36,6 +41,8 @@ from apiproxy.dialects.openai.translate.messages_body import Target
 from apiproxy.dialects.openai.translate.prompt_cache import CacheMode
 from apiproxy.engines.sdk.overlay import large_turn_lines, overlay_body, overlay_settings, turn_lines
 from apiproxy.http.body import parse_json_object
+from apiproxy.http.charset import needs_recoding, utf8_body
+from apiproxy.http.content_coding import decompressed_pieces
 from apiproxy.keys.allow_lists import Policy
 from apiproxy.keys.allow_lists import check_body as check_policy
 from apiproxy.limits.estimate import estimated_usage, input_tokens, max_usage
@@ -530,7 +537,28 @@ _PRICED = CatalogModel(
     context_window=200_000,
 )
 
+PACKED: dict[str, Callable[[int], tuple[bytes, str]]] = {
+    "gzip": lambda size: (gzip.compress(random.Random(1).randbytes(size // 2) + b"x" * (size // 2)), "gzip"),
+    "zlib": lambda size: (zlib.compress(random.Random(1).randbytes(size)), "deflate"),
+    "deflate": lambda size: (zlib.compress(b"hello [world] " * (size // 14))[2:-4], "deflate"),
+    "br": lambda size: (brotli.compress(random.Random(1).randbytes(size), quality=1), "br"),
+    "zstd": lambda size: (zstd.compress(random.Random(1).randbytes(size), 1), "zstd"),
+    "blanks": lambda size: (gzip.compress(b" " * 80 * size), "gzip"),
+}
+RECODED: dict[str, Callable[[int], tuple[bytes, str]]] = {
+    "utf-16": lambda size: (("{é東" * (size // 6)).encode("utf-16"), ""),
+    "latin-1": lambda size: (b"{\xe9" * (size // 2), "application/json; charset=iso-8859-1"),
+    "mark": lambda size: (b"\xef\xbb\xbf" + b"{}" * (size // 2), ""),
+}
+
+
+def _unpacked(packed: tuple[bytes, str]) -> int:
+    return sum(map(len, decompressed_pieces(*packed, limit=_LIMITLESS)))
+
+
 READERS: dict[str, Reader] = {
+    "unpack": Reader(_unpacked, PACKED),
+    "recode": Reader(lambda given: needs_recoding(*given) and utf8_body(*given), RECODED),
     "parse": Reader(lambda raw: parse_json_object(raw, ValueBudget(_LIMITLESS, at_once=_ALL_IN_PIECES)), RAW),
     "count values": Reader(lambda raw: (max_value_count(raw), exact_values(raw)), RAW),
     "check": Reader(

@@ -19,7 +19,7 @@ from apiproxy.dialects.anthropic.parse import beta_names, check_body, check_thre
 from apiproxy.dialects.anthropic.raw_body import body_for_upstream
 from apiproxy.dialects.anthropic.stream import AnthropicStream
 from apiproxy.gateway import gateway
-from apiproxy.http.body import read_json_object, take_body
+from apiproxy.http.body import read_json_object, received_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import respond
@@ -48,7 +48,7 @@ async def messages(request: HttpRequest) -> HttpResponseBase:
     body: dict[str, Any] | None = None
     try:
         principal = await authorize(request, "anthropic")
-        raw = take_body(request)
+        raw = await received_body(request)
         body = await read_json_object(raw)
         turn = await _turn(request, principal, raw, body, received_at=received_at)
         del raw

@@ -7,7 +7,7 @@ from apiproxy.core.principal import Principal
 from apiproxy.core.upstream_headers import BETA_HEADER, VERSION_HEADER, api_version, client_headers
 from apiproxy.dialects.anthropic.parse import beta_names, check_body
 from apiproxy.gateway import gateway
-from apiproxy.http.body import read_json_object, take_body
+from apiproxy.http.body import read_json_object, received_body
 from apiproxy.http.token_count import count_prompt
 
 
@@ -22,7 +22,7 @@ async def count_tokens(request: HttpRequest, principal: Principal) -> JsonRespon
 
 
 async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
-    raw = take_body(request)
+    raw = await received_body(request)
     body_bytes = len(raw)
     body = await read_json_object(raw)
     del raw

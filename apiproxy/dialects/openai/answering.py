@@ -23,7 +23,7 @@ from apiproxy.dialects.openai.translate.messages_body import Target, Translation
 from apiproxy.dialects.openai.translate.prompt_cache import HEADER as CACHE_HEADER
 from apiproxy.dialects.openai.translate.prompt_cache import cache_mode
 from apiproxy.gateway import gateway
-from apiproxy.http.body import read_json_object, take_body
+from apiproxy.http.body import read_json_object, received_body
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import StreamEncoder, respond
 from apiproxy.keys.authentication import policy_of, require_model
@@ -99,7 +99,7 @@ async def answer(request: HttpRequest, endpoint: Endpoint[RequestT]) -> HttpResp
     body: dict[str, Any] | None = None
     try:
         principal = await authorize(request, "openai")
-        raw = take_body(request)
+        raw = await received_body(request)
         body_bytes, body = len(raw), await read_json_object(raw)
         del raw
         prepared, turn = await _translated(

@@ -8,6 +8,7 @@ import aiohttp
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
 from apiproxy.core.json_encoding import dumps
 from apiproxy.engines.http.frames import parse_json
+from apiproxy.engines.http.upstream import SocksError
 from apiproxy.engines.stream.error_types import ERROR_STATUSES, ERROR_TYPES
 
 _ANY_ERROR = "api_error"
@@ -17,7 +18,12 @@ _REDIRECTS = range(300, 400)
 _MAX_MESSAGE_CHARS = 16_000
 LOST = (aiohttp.ClientError, OSError, TimeoutError)
 """Failures of a connection."""
-_NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+_NO_CONNECTION = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    SocksError,
+)
 
 
 def error_of_response(status: int, body: bytes, headers: Mapping[str, str]) -> ProxyError:
@@ -55,6 +61,8 @@ def lost_connection(error: BaseException) -> tuple[ProxyError, bool]:
     unsent = isinstance(error, _NO_CONNECTION)
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         message = "The upstream's TLS certificate was not accepted."
+    elif isinstance(error, SocksError):
+        message = "No connection to the upstream API could be made through the SOCKS proxy."
     elif unsent:
         message = "No connection to the upstream API could be made."
     else:

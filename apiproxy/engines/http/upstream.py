@@ -4,15 +4,17 @@ They come from the same variables as those of the CLI, so that both engines reac
 """
 
 import ssl
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
+from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
 from yarl import URL
 
 from apiproxy.core.custom_headers import VARIABLE, parse_custom_headers
+from apiproxy.core.proxies import is_socks, proxy_for
 from apiproxy.core.upstream_headers import VERSION_HEADER
 from apiproxy.engines.http.payload import Piece, written
 
@@ -61,12 +63,14 @@ class Upstream:
                     URL(self._base_url + path, encoded=True),
                     data=pieces[0] if len(pieces) == 1 else written(pieces),
                     headers={**headers, **self._headers},
-                    proxy=self._proxy,
+                    proxy=None if is_socks(self._proxy) else self._proxy,
                     allow_redirects=False,
                     trace_request_ctx=sending,
                 )
                 _read_in_small_parts(response)
                 return response
+            except (ProxyError, ProxyConnectionError, ProxyTimeoutError) as error:  # of a SOCKS proxy
+                raise SocksError(str(error)) from error
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 stale += 1
                 if stale > _MAX_STALE or sending.sent or not sending.reused:  # else nothing of it has arrived
@@ -80,13 +84,7 @@ class Upstream:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=self._max_connections,
-                keepalive_timeout=_KEEP_ALIVE_S,
-                ttl_dns_cache=_DNS_TTL_S,
-                resolver=aiohttp.ThreadedResolver(),
-                ssl=self._ssl or True,
-            )
+            connector = self._connector()
             trace = aiohttp.TraceConfig()
             trace.on_connection_reuseconn.append(_note_reused)
             trace.on_request_headers_sent.append(_note_sent)
@@ -103,6 +101,21 @@ class Upstream:
                 trace_configs=[trace],
             )
         return self._session
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        options: Any = {
+            "limit": self._max_connections,
+            "keepalive_timeout": _KEEP_ALIVE_S,
+            "ttl_dns_cache": _DNS_TTL_S,
+            "ssl": self._ssl or True,
+        }
+        if self._proxy is not None and is_socks(self._proxy):
+            return ProxyConnector.from_url(self._proxy, rdns=True, **options)
+        return aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver(), **options)
+
+
+class SocksError(aiohttp.ClientConnectionError):
+    """No connection through the SOCKS proxy; nothing was sent."""
 
 
 def _read_in_small_parts(response: aiohttp.ClientResponse) -> None:
@@ -158,18 +171,7 @@ def ssl_context(env: Mapping[str, str]) -> ssl.SSLContext:
     if extra := env.get("NODE_EXTRA_CA_CERTS"):
         context.load_verify_locations(extra)
     if certificate := env.get("CLAUDE_CODE_CLIENT_CERT"):
-        context.load_cert_chain(
-            certificate, env.get("CLAUDE_CODE_CLIENT_KEY"), env.get("CLAUDE_CODE_CLIENT_KEY_PASSPHRASE")
-        )
+        phrase = env.get("CLAUDE_CODE_CLIENT_KEY_PASSPHRASE", "")
+        # A function: without a password OpenSSL would ask for it on the terminal.
+        context.load_cert_chain(certificate, env.get("CLAUDE_CODE_CLIENT_KEY"), lambda: phrase)
     return context
-
-
-def proxy_for(base_url: str, env: Mapping[str, str]) -> str | None:
-    """Proxy for the upstream by HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in either case."""
-    url = URL(base_url)
-    no_proxy = env.get("no_proxy") or env.get("NO_PROXY") or ""
-    host = f"{url.host}:{url.port}"
-    if no_proxy and urllib.request.proxy_bypass_environment(host, {"no": no_proxy}):  # type: ignore[attr-defined]
-        return None
-    name = f"{url.scheme}_proxy"
-    return env.get(name) or env.get(name.upper()) or None

@@ -34,11 +34,14 @@ from apiproxy.management.doctor import (
     check_credential,
     check_database,
     check_engines,
+    check_file_system,
     check_folder,
     check_keys,
     check_live,
     check_memory,
     check_proxy,
+    check_timeouts,
+    file_system_of,
 )
 from apiproxy.management.probe import live_turn
 
@@ -80,6 +83,7 @@ class Command(BaseCommand):
             yield _cli()
         yield check_credential(settings.credential, demo_refusal=settings.demo_refusal)
         yield check_folder(Check.STATE, settings.state_dir)
+        yield file_system(settings.state_dir)
         yield check_folder(Check.LOGS, settings.log_dir)
         database = _database()
         yield database
@@ -87,6 +91,7 @@ class Command(BaseCommand):
         yield check_keys(usable=usable, env_secret=settings.api_key)
         workers = settings.max_concurrent + settings.warm_workers if "sdk" in engines else 0
         yield check_memory(available_bytes=available_memory(), workers=workers)
+        yield check_timeouts(first_byte_ms=settings.first_byte_ms, queue_timeout_ms=settings.queue_timeout_ms)
         yield check_proxy(
             host=settings.host,
             https=django_settings.SESSION_COOKIE_SECURE,
@@ -150,6 +155,12 @@ def _database() -> Finding:
     except DatabaseError as error:
         return check_database(connection.vendor, pending=None, problem=str(error).strip())
     return check_database(connection.vendor, pending=[str(migration) for migration, _ in plan])
+
+
+def file_system(folder: Path) -> Finding:
+    """Finding about the file system of the state folder."""
+    mounts = [(mount.mountpoint, mount.fstype) for mount in psutil.disk_partitions(all=True)]
+    return check_file_system(file_system_of(folder.resolve(), mounts), vendor=connection.vendor)
 
 
 def available_memory(cgroup: Path = _CGROUP) -> int:

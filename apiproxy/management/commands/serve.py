@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,17 @@ from django.db.migrations.executor import MigrationExecutor
 
 from apiproxy.catalog import stored_engines
 from apiproxy.conf import MAX_PROCESSES, GatewaySettings, engine_problem, metrics_dir
+from apiproxy.core.turns import ENGINES
 from apiproxy.db.checkpoint import checkpoint_now
 from apiproxy.engines.sdk.launch import sweep
 from apiproxy.keys.bootstrap import FirstSecrets, create_first_secrets, delete_first_secrets, store_env_key
-from apiproxy.models import EngineChoice, Model
+from apiproxy.management.commands.doctor import file_system
+from apiproxy.management.doctor import Level, check_timeouts
+from apiproxy.models import Model
 from apiproxy.server.banner import KEY_VARIABLE, banner_lines
 from apiproxy.server.child import ChildSide
 from apiproxy.server.first_login import write_first_login
-from apiproxy.server.listener import listening_socket
+from apiproxy.server.listener import listening_sockets
 from apiproxy.server.process import ServeProcess
 from apiproxy.server.supervise import Plan, become_supervisor
 
@@ -57,10 +61,12 @@ class Command(BaseCommand):
         if not on_terminal:  # a reload by the process manager must not end a start
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
-            listener = listening_socket(config.host, config.port)
+            listeners = listening_sockets(config.host, config.port)
         except OSError as error:
             address = f"{config.host}:{config.port}"
             raise CommandError(f"Cannot listen on {address}: is the port taken? ({error.strerror})") from error
+        for line in start_warnings(config):
+            self.stderr.write(line)
         call_command("migrate", interactive=False, verbosity=0)
         refuse_unsupported_engines(config)
         store_env_key()
@@ -70,7 +76,7 @@ class Command(BaseCommand):
         sweep(counts.parent)
         become_supervisor(
             Plan(
-                listener=listener.fileno(),
+                listeners=[listener.fileno() for listener in listeners],
                 command=[sys.executable, *sys.orig_argv[1:]],
                 processes=processes,
                 drain_timeout_s=config.drain_timeout_ms / 1000,
@@ -83,7 +89,7 @@ class Command(BaseCommand):
     def _serve_as_child(self, config: GatewaySettings, child: ChildSide, processes: int) -> None:
         refuse_pending_migrations()
         config = replace(config, seat=child.seat)
-        announcement = Announcement(self, config, child.listener.getsockname(), processes)
+        announcement = Announcement(self, config, child.listeners[0].getsockname(), processes)
         process = ServeProcess(config, child, announce=announcement.show)
         process.serve()
         if process.failure is not None:
@@ -142,6 +148,19 @@ class Announcement:
         stdout.flush()
 
 
+def start_warnings(config: GatewaySettings) -> Iterator[str]:
+    """Lines about settings that work, but probably not as they were meant."""
+    if settings.IGNORED_VARIABLES:
+        names = ", ".join(settings.IGNORED_VARIABLES)
+        yield f"Ignored, as set by Kubernetes for a Service: {names}"
+    for finding in (
+        file_system(config.state_dir),
+        check_timeouts(first_byte_ms=config.first_byte_ms, queue_timeout_ms=config.queue_timeout_ms),
+    ):
+        if finding.level is not Level.OK:
+            yield f"{finding.check}: {finding.message}. {finding.hint}"
+
+
 def refuse_pending_migrations() -> None:
     """Raises CommandError where migrations are missing: a process renewed with new code does not migrate."""
     executor = MigrationExecutor(connections["default"])
@@ -153,11 +172,12 @@ def refuse_pending_migrations() -> None:
 
 def refuse_unsupported_engines(config: GatewaySettings) -> None:
     """Raises CommandError where an enabled model names an engine that the credential cannot serve."""
-    problem = engine_problem(config.credential)
-    named = list(Model.objects.filter(enabled=True, engine=EngineChoice.HTTP)[:3]) if problem else []
-    if named:
-        models = ", ".join(map(str, named))
-        raise CommandError(f"{models}: the model catalogue names the engine http, but {problem}")
+    for engine in ENGINES:
+        problem = engine_problem(config.credential, engine)
+        named = list(Model.objects.filter(enabled=True, engine=engine)[:3]) if problem else []
+        if named:
+            models = ", ".join(map(str, named))
+            raise CommandError(f"{models}: the model catalogue names the engine {engine}, but {problem}")
 
 
 def _processes(text: str) -> int:

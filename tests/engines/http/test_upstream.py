@@ -1,19 +1,15 @@
 """Address, proxy, certificates and credential of the upstream come from the operator's variables."""
 
 import asyncio
-import datetime
-import ssl
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from apiproxy.core.errors import FailureKind
+from apiproxy.core.proxies import proxy_for
 from apiproxy.engines.base import Broken, Completed
-from apiproxy.engines.http.upstream import credential_headers, proxy_for
+from apiproxy.engines.http.upstream import credential_headers
+from tests.support.authority import Authority
 from tests.support.http_engine import http_engine, http_request, play_http
 from tests.support.raw_upstream import END, START, STREAM_HEAD, Connection, raw_upstream
 
@@ -38,49 +34,6 @@ async def proxy(connection: Connection) -> None:
         target.close()
 
     await asyncio.gather(pump(connection.reader, writer), pump(reader, connection.writer))
-
-
-class Authority:
-    """A certificate authority, its files in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test CA")])
-        constraints = x509.BasicConstraints(ca=True, path_length=None)
-        certificate = self._builder(self._name, self._key).add_extension(constraints, critical=True)
-        self.file = self._write("ca.pem", certificate.sign(self._key, hashes.SHA256()))
-
-    def issue(self, name: str) -> Path:
-        """A certificate for 127.0.0.1 and its key, in one file."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        addresses = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-        issued = self._builder(subject, key).add_extension(addresses, critical=False)
-        return self._write(f"{name}.pem", issued.sign(self._key, hashes.SHA256()), key)
-
-    def server(self, *, client_certificate: bool = False) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.issue("server"))
-        if client_certificate:
-            context.load_verify_locations(self.file)
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
-
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key.public_key())
-        day = datetime.timedelta(days=1)
-        return builder.serial_number(x509.random_serial_number()).not_valid_before(now - day).not_valid_after(now + day)
-
-    def _write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey | None = None) -> Path:
-        text = certificate.public_bytes(serialization.Encoding.PEM)
-        if key is not None:
-            private = serialization.PrivateFormat.PKCS8
-            text += key.private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption())
-        path = self._folder / name
-        path.write_bytes(text)
-        return path
 
 
 @pytest.fixture

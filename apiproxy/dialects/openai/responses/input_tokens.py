@@ -10,7 +10,7 @@ from apiproxy.dialects.openai.responses.parse import read_responses, translate_r
 from apiproxy.dialects.openai.translate.ignored import HEADER
 from apiproxy.dialects.openai.translate.messages_body import Target
 from apiproxy.gateway import gateway
-from apiproxy.http.body import read_json_object, take_body
+from apiproxy.http.body import read_json_object, received_body
 from apiproxy.http.request import request_id
 from apiproxy.http.token_count import count_prompt
 
@@ -38,7 +38,7 @@ async def count_input(request: HttpRequest, principal: Principal) -> JsonRespons
 
 
 async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
-    raw = take_body(request)
+    raw = await received_body(request)
     body_bytes = len(raw)
     body = await read_json_object(raw)
     del raw
