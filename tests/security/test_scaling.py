@@ -30,7 +30,11 @@ _WALKERS = (
     "apiproxy.dialects.anthropic.parse",
     "apiproxy.dialects.anthropic.schemas",
     "apiproxy.dialects.openai.translate.validation",
+    "apiproxy.dialects.openai.translate.call_arguments",
     "apiproxy.dialects.openai.translate.json_schema",
+    "apiproxy.dialects.openai.translate.patterns",
+    "apiproxy.dialects.openai.translate.property_keys",
+    "apiproxy.dialects.openai.translate.schema_references",
     "apiproxy.dialects.openai.translate.content",
     "apiproxy.dialects.openai.translate.conversation",
     "apiproxy.dialects.openai.translate.media",
@@ -54,7 +58,7 @@ _WALKERS = (
 _NOT_WALKERS = {
     "beta_names", "normal", "_short", "max_usage", "default_max_tokens", "compare", "followed", "common_length",
     "packed", "unpacked", "_longest_head", "forced", "spent", "read_json_object", "_object", "take_body", "_window",
-    "_invalid_beta", "check_betas", "empty_overlay", "empty_overlay_line",
+    "_invalid_beta", "check_betas", "sent_betas", "empty_overlay", "empty_overlay_line",
     "empty_overlay_headers", "header_lines", "check_thread", "_text_of",
 }  # fmt: skip
 """Functions of theirs that get something else, or are bounded."""

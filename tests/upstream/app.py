@@ -1,5 +1,6 @@
 """The stand-in under the control of directives, optionally with a recorder."""
 
+import json
 from collections import OrderedDict
 
 from apiproxy.standin import StandIn, StandInServer
@@ -10,10 +11,12 @@ from apiproxy.standin.responder import Responder
 from apiproxy.standin.server import listen, serve
 from tests.upstream.answer import directed_answer
 from tests.upstream.directives import Directives, Flaky, parse
+from tests.upstream.fold import whole_answer
 from tests.upstream.recorder import Recorder, RecordingApp
 from tests.upstream.stream import cut, stream_steps
 
 _FLAKY_KEYS = 1_024
+_THREADS = 1_024
 
 
 async def start(
@@ -36,10 +39,11 @@ class DirectedStandIn(StandIn):
     def __init__(self) -> None:
         super().__init__()
         self._failures: OrderedDict[str, int] = OrderedDict()
+        self._threads: OrderedDict[str, None] = OrderedDict()
 
     async def messages(self, responder: Responder, body: Body) -> None:
         directives = parse(last_user_text(body))
-        if await self._injects_fault(responder, directives):
+        if await self._injects_fault(responder, directives) or await self._rejects_thread(responder, body):
             return
         if not directives.given:
             await super().messages(responder, body)
@@ -54,6 +58,7 @@ class DirectedStandIn(StandIn):
 
     async def _stream(self, responder: Responder, body: Body, directives: Directives) -> None:
         answer = directed_answer(body, directives, self.prompt_cache)
+        self._remember_thread(body, answer.id)
         if directives.page:
             await _send_page(responder)
         elif directives.whole:
@@ -63,12 +68,17 @@ class DirectedStandIn(StandIn):
 
     async def _whole(self, responder: Responder, body: Body, directives: Directives) -> None:
         answer = directed_answer(body, directives, self.prompt_cache)
+        self._remember_thread(body, answer.id)
         if directives.headers or directives.hang or directives.midhang is not None:
             await responder.hang()
         if directives.cut is not None:
             await cut(responder)
         if directives.page:
             await _send_page(responder)
+            return
+        if directives.raw is not None:
+            status, message = whole_answer(directives.raw)
+            await responder.whole(status, json.dumps(message).encode())  # orjson rejects lone surrogates
             return
         if directives.gap_s:
             await responder.pause(directives.gap_s * sum(len(block.deltas) for block in answer.blocks))
@@ -88,6 +98,27 @@ class DirectedStandIn(StandIn):
             return False
         await _send_directed_error(responder, fault, directives)
         return True
+
+    async def _rejects_thread(self, responder: Responder, body: Body) -> bool:
+        """Answer with the API's errors a turn that continues an unknown thread, or repeats its fields."""
+        thread = body.get("thread")
+        if not thread or thread["type"] != "continue":
+            return False
+        if repeated := {"system", "tools"} & body.keys():
+            await send_error(responder, 400, f"{min(repeated)}: must be left out when a thread is continued")
+            return True
+        if thread["previous_message_id"] in self._threads:
+            return False
+        error = {"type": "not_found_error", "message": "No usable thread state was found"}
+        details = {"details": {"error_code": "thread_not_found"}}
+        await responder.json(404, {"type": "error", "error": {**error, **details}})
+        return True
+
+    def _remember_thread(self, body: Body, message_id: str) -> None:
+        if body.get("thread"):
+            self._threads[message_id] = None
+            if len(self._threads) > _THREADS:
+                self._threads.popitem(last=False)
 
     def _fails_this_time(self, flaky: Flaky) -> bool:
         seen = self._failures.get(flaky.key, 0)

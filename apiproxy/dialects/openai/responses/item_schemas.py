@@ -3,7 +3,7 @@
 Source: the request types of the `openai` package.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter
 
@@ -67,7 +67,7 @@ class FunctionCallItem(Accepted):
     call_id: str
     name: str
     namespace: str | None = None
-    arguments: str
+    arguments: str | dict[str, Any] | None = None
 
 
 class CustomCallItem(Accepted):

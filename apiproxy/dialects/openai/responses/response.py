@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from apiproxy.core.message import CUT_OFF
 from apiproxy.dialects.openai.responses.call_items import Item
-from apiproxy.dialects.openai.responses.output_items import block_item, message_item, refusal_part
+from apiproxy.dialects.openai.responses.output_items import block_item, mark_cut_off, message_item, refusal_part
 from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.translate.answer import input_tokens, reasoning_tokens, refusal_text, service_tier
 from apiproxy.dialects.openai.translate.forced_call import with_call
+from apiproxy.dialects.openai.translate.property_keys import restored
 
 _INCOMPLETE: Mapping[str, str] = {
     "max_tokens": "max_output_tokens",
@@ -20,11 +22,11 @@ def response_object(message: Mapping[str, Any], reply: ResponsesReply, *, create
     """Responses object for an upstream message. created: Unix time in seconds."""
     if reply.forced_call is not None:
         message = with_call(message, reply.forced_call)
-    items = [
-        item
-        for index, block in enumerate(message["content"])
-        if (item := block_item(message["id"], index, block, reply)) is not None
-    ]
+    message = restored(message, reply.renamed)
+    found = [block_item(message["id"], index, block, reply) for index, block in enumerate(message["content"])]
+    if found and found[-1] is not None and message.get("stop_reason") in CUT_OFF:
+        mark_cut_off(found[-1])
+    items = [item for item in found if item is not None]
     if message.get("stop_reason") == "refusal":
         text = refusal_text(message.get("stop_details"))
         items.append(message_item(message["id"], len(message["content"]), [refusal_part(text)]))

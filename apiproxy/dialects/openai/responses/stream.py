@@ -8,6 +8,7 @@ from typing import Any
 
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import StreamEvent
+from apiproxy.core.message import CUT_OFF, updated
 from apiproxy.dialects.openai.errors import error_object, failure
 from apiproxy.dialects.openai.responses.call_items import Item, item_id_for
 from apiproxy.dialects.openai.responses.event_writer import EventWriter
@@ -15,8 +16,9 @@ from apiproxy.dialects.openai.responses.item_encoders import ItemEncoder, Place,
 from apiproxy.dialects.openai.responses.output_items import message_item, refusal_part
 from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.responses.response import finished_response, initial_response
-from apiproxy.dialects.openai.translate.answer import merged_usage, refusal_text
+from apiproxy.dialects.openai.translate.answer import refusal_text
 from apiproxy.dialects.openai.translate.forced_call import CallEvents
+from apiproxy.dialects.openai.translate.property_keys import KeyRestorer
 
 _PING = b": ping\n\n"
 _FAILURE_CODES: Mapping[int, str] = {400: "invalid_prompt", 413: "invalid_prompt", 429: "rate_limit_exceeded"}
@@ -35,7 +37,9 @@ class ResponsesStream:
         self._response: dict[str, Any] = {}
         self._items: list[Item] = []
         self._open: dict[int, ItemEncoder] = {}
+        self._ended: ItemEncoder | None = None
         self._block_count = 0
+        self._keys = KeyRestorer(reply.renamed)
         self._usage: dict[str, Any] = {}
         self._end: Mapping[str, Any] = {}
         self._writer = EventWriter()
@@ -44,7 +48,7 @@ class ResponsesStream:
     def encode(self, events: Sequence[StreamEvent]) -> bytes:
         if self._call_events is not None:
             events = self._call_events.rewrite(events)
-        for event in events:
+        for event in self._keys.feed(events):
             match event["type"]:
                 case "content_block_delta":
                     if (item := self._open.get(event["index"])) is not None:
@@ -52,18 +56,22 @@ class ResponsesStream:
                 case "message_start":
                     self._on_message_start(event["message"])
                 case "content_block_start":
+                    self._finish_item()
                     self._block_count += 1
                     self._on_block_start(event["index"], event["content_block"])
                 case "content_block_stop":
-                    self._on_block_stop(self._open.pop(event["index"], None))
+                    self._ended = self._open.pop(event["index"], None)
                 case "message_delta":
-                    self._usage = merged_usage(self._usage, event.get("usage") or {})
-                    self._end = event["delta"]
+                    self._usage = updated(self._usage, event.get("usage") or {})
+                    self._end = updated(self._end, event["delta"])
+                case "message_stop":
+                    self._finish_item(cut_off=self._end.get("stop_reason") in CUT_OFF)
         return self._writer.take()
 
     def finish(self) -> bytes:
         """Final events: a refusal, if any, and the complete Responses object."""
         stop_reason = self._end.get("stop_reason")
+        self._finish_item(cut_off=stop_reason in CUT_OFF)
         if stop_reason == "refusal":
             self._emit_refusal(refusal_text(self._end.get("stop_details")))
         whole = finished_response(self._response, self._items, stop_reason=stop_reason, usage=self._usage)
@@ -73,6 +81,7 @@ class ResponsesStream:
     def failure(self, error: ProxyError) -> bytes:
         """Failed Responses object, if started, and the error."""
         seen = error_object(error)["error"]
+        self._finish_item()
         if self._response:
             code = _FAILURE_CODES.get(failure(error).status, "server_error")
             failed = {**self._response, "status": "failed", "error": {"code": code, "message": seen["message"]}}
@@ -105,9 +114,11 @@ class ResponsesStream:
             self._items.append(item.begun)
             item.start()
 
-    def _on_block_stop(self, item: ItemEncoder | None) -> None:
-        if item is not None:
-            self._items[item.place.output_index] = item.stop()
+    def _finish_item(self, *, cut_off: bool = False) -> None:
+        """Send the end of an item. The last one waits for the stop reason, which tells whether it is complete."""
+        if (ended := self._ended) is not None:
+            self._ended = None
+            self._items[ended.place.output_index] = ended.stop(cut_off=cut_off)
 
     def _emit_refusal(self, text: str) -> None:
         index, position = self._block_count, len(self._items)
