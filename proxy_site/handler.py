@@ -224,9 +224,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return error_response(request, FailureKind.INTERNAL, "Internal server error")
 
 
-def error_body(path: str, kind: FailureKind, message: str, *, request_id: str) -> bytes:
-    """Body of an error raised before Django sees the request; `GATEWAY_ERROR_BODY` in the settings."""
-    return _error(path, kind, message, request_id).content
+def error_body(path: str, kind: FailureKind, message: str, *, request_id: str) -> tuple[int, bytes]:
+    """Status and body of an error raised before Django sees the request; `GATEWAY_ERROR_BODY` in the settings."""
+    response = _error(path, kind, message, request_id)
+    return response.status_code, response.content
 
 
 def error_response(request: HttpRequest, kind: FailureKind, message: str) -> HttpResponse:

@@ -182,6 +182,11 @@ class GatewaySettings:
         "Let keys with a budget use models, speeds, regions and server tools without a price. Only the known part of "
         "their cost counts against the budget.",
     )
+    drop_betas: tuple[str, ...] = setting(
+        (),
+        csv(string(), allowed="beta names separated by commas; * for any characters"),
+        "Names left out of a client's `anthropic-beta`, such as those that a cloud platform rejects.",
+    )
     allowed: AllowLists = group(AllowLists, "ALLOWED_")
     key_defaults: KeyDefaults = group(KeyDefaults, "KEY_")
     sessions: SessionSettings = group(SessionSettings, "SESSION_")

@@ -9,6 +9,22 @@ from pydantic_core import from_json
 
 from apiproxy.core.events import StreamEvent
 
+
+class UnparsedInput(dict[str, Any]):
+    """Tool input whose JSON is cut off or invalid, as far as it can be read. text: as the model wrote it."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, readable: Mapping[str, Any], text: str) -> None:
+        super().__init__(readable)
+        self.text = text
+
+
+CUT_OFF = frozenset({"max_tokens", "model_context_window_exceeded"})
+"""Stop reasons of an answer that ends in the middle."""
+INVALID_JSON = "INVALID_JSON"
+"""The API's name for tool input that is not JSON, which a client may send back to the model. Source:
+https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming"""
 _APPENDED = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
 
 
@@ -66,22 +82,29 @@ class MessageFold:
             block["input"] = tool_input(text)
 
     def _finish(self, event: StreamEvent) -> None:
-        self.message.update(event["delta"])
-        self.message["usage"] = {**(self.message.get("usage") or {}), **(event.get("usage") or {})}
+        self.message = updated(self.message, event["delta"])
+        self.message["usage"] = updated(self.message.get("usage") or {}, event.get("usage") or {})
         extra = {name: value for name, value in event.items() if name not in ("type", "delta", "usage")}
         self.message.update(extra)
+
+
+def updated(before: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a message, or of its `usage`, after those of a `message_delta`, where null means unchanged."""
+    return {**before, **{name: value for name, value in update.items() if value is not None or name not in before}}
 
 
 def unfold(message: Mapping[str, Any]) -> Iterator[StreamEvent]:
     """Stream events of a complete message; `MessageFold` makes an equal message of them.
 
-    The message has a list of blocks, each with a type, as its content.
+    The message has a list of blocks, each with a type, as its content. A call at its end that `max_tokens` may have cut
+    off gets no closing brace, so that the text of its arguments is not taken for a complete one.
     """
     ending = {name: message[name] for name in ("stop_reason", "stop_sequence") if name in message}
     start = {**message, **dict.fromkeys(ending), "content": []}
     yield {"type": "message_start", "message": start}
+    last = len(message["content"]) - 1
     for index, block in enumerate(message["content"]):
-        shell, delta = _block_start(block)
+        shell, delta = _block_start(block, cut=index == last and message.get("stop_reason") in CUT_OFF)
         yield {"type": "content_block_start", "index": index, "content_block": shell}
         if delta is not None:
             yield {"type": "content_block_delta", "index": index, "delta": delta}
@@ -91,30 +114,31 @@ def unfold(message: Mapping[str, Any]) -> Iterator[StreamEvent]:
     yield {"type": "message_stop"}
 
 
-def _block_start(block: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """A block as it starts, and the delta that completes it; None if it is complete."""
+def _block_start(block: Mapping[str, Any], *, cut: bool) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """A block as it starts, and the delta that completes it; None if it is complete. cut: see `unfold`."""
     kind = block["type"]
     if kind in ("text", "thinking") and block.get(kind) and isinstance(block[kind], str):
         return {**block, kind: ""}, {"type": f"{kind}_delta", kind: block[kind]}
-    if kind in ("tool_use", "server_tool_use") and block.get("input") and isinstance(block["input"], dict):
+    if kind in ("tool_use", "server_tool_use") and isinstance(block.get("input"), dict) and (block["input"] or cut):
         with contextlib.suppress(RecursionError):  # json's limit is lower than orjson's, which may have read this
-            return {**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
+            text = json.dumps(block["input"])
+            text = text[:-1] + ("," if block["input"] else "") if cut else text
+            return {**block, "input": {}}, {"type": "input_json_delta", "partial_json": text}
     return dict(block), None
 
 
 def tool_input(text: str) -> Any:
     """Parse the JSON text of a tool input.
 
-    If `max_tokens` truncated it, returns the part that the official client returns too. Not with
-    orjson, which changes large numbers and rejects lone surrogates.
+    If `max_tokens` truncated it, the part that the official client returns too, as an `UnparsedInput`. Not with orjson,
+    which changes large numbers and rejects lone surrogates.
     """
     try:
         return json.loads(text)
     except ValueError:
         pass
     try:
-        return from_json(text, allow_partial=True)
+        value = from_json(text, allow_partial=True)
+        return UnparsedInput(value, text) if isinstance(value, dict) else value
     except ValueError:
-        # The API's form for invalid JSON, which a client may send back to the model. Source:
-        # https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming
-        return {"INVALID_JSON": text}
+        return UnparsedInput({INVALID_JSON: text}, text)

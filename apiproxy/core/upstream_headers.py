@@ -9,7 +9,7 @@ https://code.claude.com/docs/en/llm-gateway-protocol
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.turns import DEFAULT_API_VERSION
@@ -87,14 +87,16 @@ def answered_version(headers: Mapping[str, str]) -> str:
         return DEFAULT_API_VERSION
 
 
-def client_headers(headers: Mapping[str, str], *, betas: Iterable[str]) -> dict[str, str]:
+def client_headers(headers: Mapping[str, str], *, betas: Sequence[str]) -> dict[str, str]:
     """The client's headers for the upstream, by lower-case name, `anthropic-beta` exactly as received.
 
-    betas: names in that header, which has been checked.
+    betas: names in that header, which has been checked; some may have been dropped.
     """
     chosen = _chosen(headers, UPSTREAM_HEADERS)
-    if any(betas):
-        chosen[BETA_HEADER] = headers.get(BETA_HEADER, "")
+    if betas:
+        given = headers.get(BETA_HEADER, "")
+        received = sum(1 for name in given.split(",") if name.strip(" \t"))
+        chosen[BETA_HEADER] = given if received == len(betas) else ",".join(betas)
     return chosen
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from apiproxy.catalog import ResolvedModel
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
+from apiproxy.engines.sdk.overlay import system_with_identity
 from apiproxy.gateway import gateway
 from apiproxy.keys.authentication import require_allowed, require_model
 from apiproxy.limits.token_counter import estimate_tokens
@@ -47,7 +48,8 @@ async def count_prompt(
     await require_allowed(principal, body, catalog=gateway().catalog, betas=betas, body_bytes=body_bytes)
     counter = gateway().token_counter
     if counter.exact:
-        named = {**body, "model": model.upstream_id or model.id}
+        added = {"system": system_with_identity(body.get("system"))} if model.engine == "sdk" else {}
+        named = {**body, **added, "model": model.upstream_id or model.id}
         count = await counter.count(named, body_bytes=body_bytes, headers=headers, beta_api=beta_api)
         if count is not None:
             return TokenCount(count, exact=True)

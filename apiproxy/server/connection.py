@@ -34,24 +34,13 @@ _PHRASES = {
     503: b"Service Unavailable",
     529: b"Overloaded",
 }
-_STATUSES = {
-    FailureKind.INVALID_REQUEST: 400,
-    FailureKind.UNAUTHENTICATED: 401,
-    FailureKind.TOO_SLOW: 408,
-    FailureKind.TOO_LARGE: 413,
-    FailureKind.RATE_LIMITED: 429,
-    FailureKind.INTERNAL: 500,
-    FailureKind.DATABASE_UNAVAILABLE: 503,
-    FailureKind.QUEUE_FULL: 529,
-}
-"""The same as in both dialects."""
 
 
 class ErrorBody(Protocol):
     """Renders an error in the dialect of a path."""
 
-    def __call__(self, path: str, kind: FailureKind, message: str, *, request_id: str) -> bytes:
-        """The response body. path: without its query; empty where no path has been received yet."""
+    def __call__(self, path: str, kind: FailureKind, message: str, *, request_id: str) -> tuple[int, bytes]:
+        """Status and body of the response. path: without its query; empty where no path has been received yet."""
         ...
 
 
@@ -84,10 +73,10 @@ class JsonErrorChannel(HTTPChannel):
         if request is not None:
             request.drop_body()
         request_id = request_id or new_id("req_")
-        status = status or _STATUSES[error.kind]
         error_body: ErrorBody = self.factory.server.error_body
         path = self._path_so_far() if path is None else path
-        body = error_body(path, error.kind, error.message, request_id=request_id)
+        usual, body = error_body(path, error.kind, error.message, request_id=request_id)
+        status = status or usual
         headers = [
             (b"Content-Type", b"application/json"),
             (b"Connection", b"close"),

@@ -128,7 +128,7 @@ class GatewayRequest(IncomingRequest):
             return
         request_id = new_id("req_")
         path, kind = self.path.decode("ascii", "replace"), _KINDS.get(status, FailureKind.INTERNAL)
-        content = self.server.error_body(path, kind, body, request_id=request_id)
+        _, content = self.server.error_body(path, kind, body, request_id=request_id)
         headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(content))]
         headers += request_id_headers(request_id, raw_request_id(self))
         headers += self.server.key_gate.cors_headers(raw_origin(self))

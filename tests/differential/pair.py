@@ -99,6 +99,10 @@ class Pair:
             seen = len(exchanges)
         return Both(*sides)
 
+    def gateway(self, engine: str) -> GatewayProcess:
+        """The gateway of an engine."""
+        return self._gateways[engine]
+
     def stop(self) -> None:
         """End both."""
         for client in self._clients.values():

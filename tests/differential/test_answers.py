@@ -11,16 +11,14 @@ from apiproxy.core.message import MessageFold
 from tests.differential.comparison import answer_of, assert_same_answer, without_ids
 from tests.differential.differences import ANSWERS
 from tests.differential.pair import Both, Event, Pair
+from tests.field.cases import STREAMS
 from tests.support.engine import mark
 
 pytestmark = pytest.mark.long
 
 MODEL = "claude-haiku-4-5-20251001"
 USAGE = '[[usage={"input_tokens":5,"output_tokens":2}]]'
-SHAPES = {
-    f"{shape['id']} {shape['title']}": shape["events"]
-    for shape in map(json.loads, Path(__file__).with_name("shapes.jsonl").read_text(encoding="utf-8").splitlines())
-}
+SHAPES = {f"{case['id']} {case['title']}": case["events"] for case in STREAMS if "events" in case}
 """Streams that users of such gateways met."""
 GOOD = next(events for title, events in SHAPES.items() if title.startswith("C022"))
 

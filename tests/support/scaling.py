@@ -25,6 +25,7 @@ from apiproxy.core.errors import ProxyError
 from apiproxy.core.json_encoding import dump_pieces
 from apiproxy.core.json_pieces import PiecesError
 from apiproxy.core.json_values import ValueBudget, exact_values, max_value_count
+from apiproxy.core.message import UnparsedInput
 from apiproxy.core.prices import Prices, PriceTable
 from apiproxy.dialects.anthropic.parse import check_body, with_default_max_tokens
 from apiproxy.dialects.openai.chat.mixed import as_responses_body, is_responses_body, read_flat_chat
@@ -39,6 +40,7 @@ from apiproxy.dialects.openai.responses.summary import encode_summary
 from apiproxy.dialects.openai.translate.media import file_block
 from apiproxy.dialects.openai.translate.messages_body import Target
 from apiproxy.dialects.openai.translate.prompt_cache import CacheMode
+from apiproxy.dialects.openai.translate.property_keys import KeyRestorer, restored
 from apiproxy.engines.sdk.overlay import large_turn_lines, overlay_body, overlay_settings, turn_lines
 from apiproxy.http.body import parse_json_object
 from apiproxy.http.charset import needs_recoding, utf8_body
@@ -224,7 +226,39 @@ def _star(size: int) -> Body:
     }
 
 
+def _doubling(size: int) -> Body:
+    """Definitions that each stand for two of the next one."""
+    count = size // 90
+    names = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]} for n in range(count)}
+    last = {f"d{count}": {"type": "object", "properties": _STRING}}
+    return {"properties": {"a": {"$ref": "#/$defs/d0", "description": "x"}}, "$defs": names | last}
+
+
+def _copied(size: int) -> Body:
+    """A large definition that is used many times."""
+    many = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(size // 60)}}
+    uses = {f"u{n}": {"allOf": [{"$ref": "#/$defs/d"}, {"minProperties": n}]} for n in range(size // 120)}
+    return {"properties": uses, "$defs": {"d": many}}
+
+
 SCHEMAS: dict[str, Callable[[int], Body]] = {
+    "doubling": _doubling,
+    "copied": _copied,
+    "all of many": lambda size: {
+        "properties": {"a": {"allOf": _many(size, lambda n: {"properties": {f"p{n}": {"type": "string"}}})}}
+    },
+    "all of all of": lambda size: {"properties": {"a": {"allOf": [{"allOf": _many(size, lambda n: {"minimum": n})}]}}},
+    "described references": lambda size: {
+        "properties": {f"p{n}": {"$ref": "#/$defs/d", "description": "x", "minLength": 1} for n in range(size // 80)},
+        "$defs": {"d": {"type": "string"}},
+    },
+    "patterns": lambda size: {
+        "properties": {f"p{n}": {"type": "string", "pattern": "^(a{3}){2}$"} for n in range(size // 60)}
+    },
+    "long pattern": lambda size: {"properties": {"a": {"type": "string", "pattern": "(a{2})" * (size // 6)}}},
+    "long description": lambda size: {
+        "properties": {"a": {"type": "string", "description": "x" * size, "minLength": 1}}
+    },
     "chain": _chain,
     "cycle": _cycle,
     "star": _star,
@@ -254,6 +288,10 @@ def _calls(size: int) -> list[Body]:
 
 def _tool(number: int, **fields: Any) -> Body:
     return {"type": "function", "function": {"name": f"t{number}", "parameters": {"type": "object"}, **fields}}
+
+
+def _alternative(number: int) -> Body:
+    return {"properties": {"k": {"const": number}, f"p{number}": {"type": "string"}}, "required": ["k"]}
 
 
 def _asked_as_schema(make: Callable[[int], Body]) -> Callable[[int], Body]:
@@ -292,6 +330,41 @@ CHAT: dict[str, Callable[[int], Body]] = {
     },
     "many tools": lambda size: _chat("a", tools=_many(size, _tool)),
     "many strict tools": lambda size: _chat("a", tools=_many(size, lambda n: _tool(n, strict=True))),
+    "tool of alternatives": lambda size: _chat("a", tools=[_tool(0, parameters={"anyOf": _many(size, _alternative)})]),
+    "tool of one large alternative": lambda size: _chat(
+        "a", tools=[_tool(0, parameters={**_copied(size // 2), "anyOf": [{"$ref": "#/$defs/d"}] * (size // 50)})]
+    ),
+    "answer of alternatives": lambda size: {
+        **_chat("a", response_format={"type": "json_object", "schema": {"anyOf": _many(size, _alternative)}}),
+        "model": "claude-3-5-haiku-latest",
+    },
+    "odd keys": lambda size: {
+        "model": "m",
+        "messages": _calls(size // 2),
+        "tools": [_tool(0, name="f", parameters={"properties": {f"$ {n}": {} for n in range(size // 20)}})],
+    },
+    "repeated results": lambda size: {"model": "m", "messages": [*_calls(size // 2), *_calls(size // 2)[2:]]},
+    "unknown results": lambda size: {"model": "m", "messages": [{"role": "user", "content": "a"}, *_calls(size)[2:]]},
+    "missing results": lambda size: {"model": "m", "messages": _calls(size)[:2]},
+    "one id": lambda size: {
+        "model": "m",
+        "messages": [
+            {"role": "assistant", "tool_calls": [{"id": "", "function": {"name": "f"}} for _ in range(size // 40)]},
+            *[{"role": "tool", "tool_call_id": "", "content": ""} for _ in range(size // 40)],
+        ],
+    },
+    "blank turns": lambda size: {"model": "m", "messages": _many(size, lambda _: {"role": "user", "content": ""})},
+    "cut arguments": lambda size: {
+        "model": "m",
+        "messages": [
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "function_call": {"name": "f", "arguments": '{"a": "' + '\\"' * (size // 4)}},
+        ],
+    },
+    "many modalities": lambda size: _chat("a", modalities=["text"] * (size // 8), audio=None),
+    "image data": lambda size: _chat(
+        [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "/9j/" * (size // 4)}}]
+    ),
     "many allowed tools": lambda size: _chat(
         "a",
         tools=[_tool(0)],
@@ -462,6 +535,29 @@ FILES: dict[str, Callable[[int], str]] = {
 }
 
 
+ARGUMENTS: dict[str, Callable[[int], str]] = {
+    "many keys": lambda size: "{" + ",".join(f'"k{n}":[1,{{"$":"x"}}]' for n in range(size // 22)) + "}",
+    "cut in a text": lambda size: '{"$": "' + '\\"' * (size // 2),
+    "cut in escapes": lambda size: '{"$": "' + "\\" * size,
+    "deep": lambda size: '{"$":' * (size // 5),
+    "quotes": lambda size: '{"$"' + '""' * (size // 2),
+}
+
+
+def _restored(text: str) -> object:
+    """A call streamed and whole, with the client's keys."""
+    renames = {"f": {"_": "$"}}
+    call = {"type": "tool_use", "name": "f", "id": "t", "input": {}}
+    delta = {"type": "input_json_delta", "partial_json": text}
+    events: list[Body] = [
+        {"type": "content_block_start", "index": 0, "content_block": call},
+        {"type": "content_block_delta", "index": 0, "delta": delta},
+        {"type": "content_block_stop", "index": 0},
+    ]
+    KeyRestorer(renames).feed(events)
+    return restored({"content": [{**call, "input": UnparsedInput({"_": 1}, text)}]}, renames)
+
+
 def _chat_turn(body: Body) -> object:
     return translate_chat(read_chat(body), target=_TARGET, strict=False)
 
@@ -589,6 +685,7 @@ READERS: dict[str, Reader] = {
     "mixed chat": Reader(_mixed_turn, MIXED),
     "summaries": Reader(_summary, SUMMARIES),
     "input items": Reader(_input_items, STORED),
+    "restored keys": Reader(_restored, ARGUMENTS),
     "files": Reader(lambda data: file_block(data, "a.txt", "file"), FILES),
 }
 

@@ -1,5 +1,6 @@
 """The stand-in under the control of directives, optionally with a recorder."""
 
+import json
 from collections import OrderedDict
 
 from apiproxy.standin import StandIn, StandInServer
@@ -10,6 +11,7 @@ from apiproxy.standin.responder import Responder
 from apiproxy.standin.server import listen, serve
 from tests.upstream.answer import directed_answer
 from tests.upstream.directives import Directives, Flaky, parse
+from tests.upstream.fold import whole_answer
 from tests.upstream.recorder import Recorder, RecordingApp
 from tests.upstream.script import current_text
 from tests.upstream.stream import cut, stream_steps
@@ -79,6 +81,10 @@ class DirectedStandIn(StandIn):
             await cut(responder)
         if directives.page:
             await _send_page(responder)
+            return
+        if directives.raw is not None:
+            status, message = whole_answer(directives.raw)
+            await responder.whole(status, json.dumps(message).encode())  # orjson rejects lone surrogates
             return
         if directives.gap_s:
             await responder.pause(directives.gap_s * sum(len(block.deltas) for block in answer.blocks))

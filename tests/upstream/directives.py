@@ -42,7 +42,7 @@ Faults:
     [[miderror=9]]      an `error` event after 9 deltas, and the end; its details as for [[status]]
     [[garbage=9]]       an event that is not JSON after 9 deltas
     [[odd={…}]]         this JSON as an event after the first delta, unchecked
-    [[raw=BASE64]]      these bytes instead of the stream
+    [[raw=BASE64]]      these bytes instead of the stream; without one, the message that their events make
 Unknown names are plain text.
 """
 

@@ -15,7 +15,7 @@ from apiproxy.core.turns import RawBody, Turn
 from apiproxy.core.upstream_headers import BETA_HEADER, api_version, client_headers
 from apiproxy.dialects.anthropic import count_tokens, errors
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
-from apiproxy.dialects.anthropic.parse import beta_names, check_body, check_thread, with_default_max_tokens
+from apiproxy.dialects.anthropic.parse import check_body, check_thread, sent_betas, with_default_max_tokens
 from apiproxy.dialects.anthropic.raw_body import body_for_upstream
 from apiproxy.dialects.anthropic.stream import AnthropicStream
 from apiproxy.gateway import gateway
@@ -69,7 +69,7 @@ async def _turn(
     request: HttpRequest, principal: Principal, raw: bytes, body: dict[str, Any], *, received_at: float
 ) -> Turn:
     body_bytes = len(raw)
-    version, betas = api_version(request.headers), beta_names(request.headers.get(BETA_HEADER))
+    version, betas = api_version(request.headers), sent_betas(request.headers.get(BETA_HEADER))
     checked = await offload(body_bytes, check_body, body)
     model = await gateway().catalog.resolve(checked.model)
     require_model(principal, model)

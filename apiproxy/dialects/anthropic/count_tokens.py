@@ -5,7 +5,7 @@ from django.http import HttpRequest, JsonResponse
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.upstream_headers import BETA_HEADER, VERSION_HEADER, api_version, client_headers
-from apiproxy.dialects.anthropic.parse import beta_names, check_body
+from apiproxy.dialects.anthropic.parse import check_body, sent_betas
 from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, received_body
 from apiproxy.http.token_count import count_prompt
@@ -14,8 +14,8 @@ from apiproxy.http.token_count import count_prompt
 async def count_tokens(request: HttpRequest, principal: Principal) -> JsonResponse:
     """Count a prompt's input tokens at the upstream, or estimate them.
 
-    The body is forwarded unchanged except for aliases in `model`. Raises ProxyError; LimitError if the key has made too
-    many such requests.
+    The body is forwarded unchanged except for aliases in `model` and what the sdk engine adds. Raises ProxyError;
+    LimitError if the key has made too many such requests.
     """
     with gateway().count_limiter.counting(principal.key_id, principal.limits.requests_per_minute):
         return await _count(request, principal)
@@ -26,7 +26,7 @@ async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
     body_bytes = len(raw)
     body = await read_json_object(raw)
     del raw
-    version, betas = api_version(request.headers), beta_names(request.headers.get(BETA_HEADER))
+    version, betas = api_version(request.headers), sent_betas(request.headers.get(BETA_HEADER))
     model = await gateway().catalog.resolve((await offload(body_bytes, check_body, body)).model)
     count = await count_prompt(
         principal,

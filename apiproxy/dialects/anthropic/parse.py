@@ -6,9 +6,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.turns import EngineName
 from apiproxy.dialects.anthropic.schemas import MessagesIn
+from apiproxy.keys.allow_lists import matches_name
 
 _HEADER_FIELDS = ("betas", "user_profile_id", "workspace_id", "program_use_case_id")
 """Not fields of the Messages API, which rejects them with the same message. The engine's CLI would turn the first three
@@ -87,6 +89,15 @@ def with_default_max_tokens(body: Mapping[str, Any], *, max_output_tokens: int) 
     if completed.get("max_tokens") is None:
         completed["max_tokens"] = max_output_tokens
     return completed
+
+
+def sent_betas(header: str | None) -> tuple[str, ...]:
+    """Names in an `anthropic-beta` header that go upstream: without those that the operator drops.
+
+    Raises ProxyError (INVALID_REQUEST) unless it is a list of names.
+    """
+    dropped = gateway_settings().drop_betas
+    return tuple(name for name in beta_names(header) if not any(matches_name(each, name) for each in dropped))
 
 
 def beta_names(header: str | None) -> tuple[str, ...]:

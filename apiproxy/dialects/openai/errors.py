@@ -60,16 +60,18 @@ _UPSTREAM_CODES: Mapping[str, str] = {
     "overloaded_error": "overloaded",
     "timeout_error": "timeout",
 }
+_STATUSES: Mapping[int, int] = {529: 503}
+"""OpenAI's status for an overload: clients and routers take 529 for an error that they do not know."""
 _TOO_LONG = ("prompt is too long", "input length and `max_tokens` exceed context limit")
 _NO_KEY = "Missing or incorrect API key: send a key of this gateway as `Authorization: Bearer KEY`."
 
 
 def failure(error: ProxyError) -> Failure:
-    """Status, type and code; an upstream error keeps its status and type."""
+    """Status, type and code; an upstream error keeps its type, and its status unless OpenAI has another."""
     if error.kind is FailureKind.BUDGET_SPENT:
         return _BUDGET_SPENT  # the other dialect's 402 is not used by OpenAI
     status, error_type = status_and_type(error)
-    return Failure(status, error_type, _code(error))
+    return Failure(_STATUSES.get(status, status), error_type, _code(error))
 
 
 def error_object(error: ProxyError) -> dict[str, Any]:

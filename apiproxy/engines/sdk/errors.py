@@ -53,6 +53,7 @@ _NO_CONNECTION = re.compile(r"\((?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH
 _CLI_TEXT = re.compile(r"^API Error: \d{3} due to ")
 _NOT_FOUND = 404
 _ANY_ERROR = 500
+_NO_EVENTS = "Stream ended without receiving any events"  # also said of a stream that ends after its first events
 
 
 def error_in(stderr_line: str, *, cut: bool = False) -> ProxyError | None:
@@ -137,6 +138,14 @@ def failure_of(result: Mapping[str, Any], exact: ProxyError | None, *, model: st
         return ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost.")
     reason = result.get("terminal_reason") or result.get("subtype") or "no reason given"
     return ProxyError(FailureKind.WORKER_DIED, f"The worker ended the turn without an answer ({reason}).")
+
+
+def without_events(result: Mapping[str, Any]) -> ProxyError | None:
+    """Error of an answer in which the CLI found no event: it reads those with an `event` line only."""
+    if not str(result.get("result")).endswith(_NO_EVENTS):
+        return None
+    message = "The upstream API answered without an event of the Messages API."
+    return ProxyError(FailureKind.CONNECTION_LOST, message)
 
 
 def was_unsent(result: Mapping[str, Any]) -> bool:

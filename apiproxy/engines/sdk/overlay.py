@@ -45,10 +45,15 @@ def overlay_body(body: Mapping[str, Any], *, model: str, betas: Sequence[str]) -
     """
     overlay = {name: value for name, value in body.items() if name not in _NOT_OVERLAID}
     overlay["model"] = model
-    overlay["system"] = _with_identity(_system_blocks(body.get("system")))
+    overlay["system"] = system_with_identity(body.get("system"))
     overlay["betas"] = list(betas) or None  # null removes the header
     overlay.setdefault("metadata", {})
     return overlay
+
+
+def system_with_identity(system: object) -> list[Any]:
+    """System blocks of the upstream's request for a client's `system`."""
+    return _with_identity(_system_blocks(system))
 
 
 def header_lines(operators: str, *, api_version: str, headers: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import StreamEvent, Usage
 from apiproxy.engines.base import Broken, Completed, Outcome, Stopped
-from apiproxy.engines.sdk.errors import failure_of, was_unsent, with_request_id
+from apiproxy.engines.sdk.errors import failure_of, was_unsent, with_request_id, without_events
 from apiproxy.engines.stream.block_indices import BlockIndices
 from apiproxy.engines.stream.counts import clamp_event
 from apiproxy.engines.stream.usage import UsageFold
@@ -30,6 +30,7 @@ class Translation:
         self._usage = UsageFold()
         self._indices = BlockIndices()
         self._validator = StreamValidator()
+        self._started = False
         self._failing = False
         self._request_id: object = None
         self._counts_clamped = False
@@ -84,6 +85,7 @@ class Translation:
         if kind == "content_block_delta":
             return [event]
         if kind == "message_start":
+            self._started = True
             self._usage.add(event["message"].get("usage"))
         elif kind == "message_delta":
             self._usage.add(event.get("usage"))
@@ -110,7 +112,8 @@ class Translation:
     def _result(self, result: Mapping[str, Any], exact_error: ProxyError | None) -> list[StreamEvent]:
         stop_reason = self._stop_reason()
         if stop_reason is None:
-            error = with_request_id(failure_of(result, exact_error, model=self._model), self._request_id)
+            error = None if self._started else without_events(result)
+            error = with_request_id(error or failure_of(result, exact_error, model=self._model), self._request_id)
             self.outcome = Broken(error=error, usage=self.usage(), unsent=was_unsent(result))
             return []
         self.outcome = Completed(stop_reason=stop_reason, usage=self.usage())

@@ -219,12 +219,12 @@ def test_raise_clients_exception_for_upstream_error(
 ) -> None:
     with pytest.raises(expected) as caught:
         client.chat.completions.create(model=MODEL, messages=ask(f"[[status={status}]]"), stream=stream)
-    assert caught.value.status_code == status
+    assert caught.value.status_code == {529: 503}.get(status, status)
     assert caught.value.code == code
 
 
 def test_name_wrong_field_in_clients_exception(client: openai.OpenAI) -> None:
-    messages: Any = [*ask("hi"), {"role": "tool", "tool_call_id": "call_9", "content": "x"}]
+    messages: Any = [*ask("hi"), {"role": "tool", "content": "x"}]
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model=MODEL, messages=messages)
     assert caught.value.param == "messages.1.tool_call_id"

@@ -19,11 +19,11 @@ SEEN = {
     FailureKind.NOT_IMPLEMENTED: (501, "not_implemented_error", "not_implemented"),
     FailureKind.TOO_LARGE: (413, "request_too_large", "request_too_large"),
     FailureKind.RATE_LIMITED: (429, "rate_limit_error", "rate_limit_exceeded"),
-    FailureKind.QUEUE_FULL: (529, "overloaded_error", "overloaded"),
+    FailureKind.QUEUE_FULL: (503, "overloaded_error", "overloaded"),
     FailureKind.TOO_SLOW: (408, "timeout_error", "timeout"),
     FailureKind.DATABASE_UNAVAILABLE: (503, "api_error", "unavailable"),
     FailureKind.UPSTREAM_DOWN: (502, "api_error", "upstream_unavailable"),
-    FailureKind.QUEUE_TIMEOUT: (529, "overloaded_error", "overloaded"),
+    FailureKind.QUEUE_TIMEOUT: (503, "overloaded_error", "overloaded"),
     FailureKind.DRAINING: (503, "overloaded_error", "overloaded"),
     FailureKind.STALL: (504, "timeout_error", "timeout"),
     FailureKind.MAX_DURATION: (504, "timeout_error", "timeout"),
@@ -61,7 +61,7 @@ def test_give_unknown_model_the_code_clients_look_for() -> None:
 )
 def test_keep_status_type_and_message_of_upstream_error(status: int, kind: str, message: str, code: str | None) -> None:
     error = ProxyError(FailureKind.UPSTREAM_ERROR, message, upstream=UpstreamError(status=status, type=kind))
-    assert failure(error).status == status
+    assert failure(error).status == {529: 503}.get(status, status)
     assert error_object(error) == {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 

@@ -20,7 +20,6 @@ from tests.dialects.openai.support import chat, refusal, user
         ({"presence_penalty": 0.5}, "presence_penalty"),
         ({"frequency_penalty": -1}, "frequency_penalty"),
         ({"store": True}, "store"),
-        ({"modalities": ["text", "audio"]}, "modalities"),
         ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
         ({"verbosity": "low"}, "verbosity"),
         ({"metadata": {"topic": "x"}}, "metadata"),

@@ -7,7 +7,7 @@ import pytest
 from apiproxy.core.errors import ProxyError
 from apiproxy.dialects.openai.chat.parse import read_chat
 from apiproxy.dialects.openai.responses.parse import read_responses
-from tests.dialects.openai.support import call, function, refusal, tool_turn, user
+from tests.dialects.openai.support import call, chat, function, refusal, tool_turn, user
 
 ASSISTANT: dict[str, Any] = {"role": "assistant", "content": None}
 
@@ -33,8 +33,8 @@ def file(**given: str) -> dict[str, Any]:
         ("messages.1.role", messages({"content": "x"})),
         ("messages.1.content", messages({"role": "user"})),
         ("messages.1.content", messages(user(5))),
-        ("messages.1.content", messages(user(""))),
-        ("messages.1.content", messages(user([{"type": "text", "text": "\n"}]))),
+        ("messages.0.content", {"messages": [user("")]}),
+        ("messages.0.content", {"messages": [user([{"type": "text", "text": "\n"}])]}),
         ("messages.1.content.0.text", messages(user([{"type": "text"}]))),
         ("messages.1.content.0.type", messages(user([{"type": "video_url"}]))),
         ("messages.1.content.0.input_audio", messages(user([{"type": "input_audio", "input_audio": {"data": "x"}}]))),
@@ -47,26 +47,12 @@ def file(**given: str) -> dict[str, Any]:
         ("messages.1.content.0.file.file_data", file(file_data="data:text/plain;base64,IA==")),
         ("messages.1.content.0.file.file_data", file(file_data="eA==", filename="a.docx")),
         ("messages.1.content.0.file.file_id", file(file_id="file-abc")),
-        ("messages.1.tool_calls.0.function.arguments", messages({**ASSISTANT, "tool_calls": [call("c", "f", "{")]})),
-        ("messages.1.tool_calls.0.function.arguments", messages({**ASSISTANT, "tool_calls": [call("c", "f", "[1]")]})),
         ("messages.1.tool_calls.0.function", messages({**ASSISTANT, "tool_calls": [{"id": "c", "type": "function"}]})),
-        ("messages.1.tool_calls.0.id", messages({**ASSISTANT, "tool_calls": [call("c", "f")]})),
-        ("messages.1.tool_calls.1.id", messages({**ASSISTANT, "tool_calls": [call("c", "f"), call("c", "f")]})),
-        (
-            "messages.1.function_call.arguments",
-            messages({**ASSISTANT, "function_call": {"name": "f", "arguments": "x"}}),
-        ),
         ("messages.1.thinking_blocks.0.type", messages({**ASSISTANT, "thinking_blocks": [{"type": "text"}]})),
         (
             "messages.1.thinking_blocks.0.signature",
             messages({**ASSISTANT, "thinking_blocks": [{"type": "thinking", "thinking": ""}]}),
         ),
-        ("messages.1.tool_call_id", messages({"role": "tool", "tool_call_id": "c", "content": "x"})),
-        (
-            "messages.3.tool_call_id",
-            {"messages": [*tool_turn(("c", "x")), {"role": "tool", "tool_call_id": "c", "content": "x"}]},
-        ),
-        ("messages.1.name", messages({"role": "function", "name": "f", "content": "x"})),
         ("temperature", {"temperature": 2.5}),
         ("temperature", {"temperature": "hot"}),
         ("top_p", {"top_p": -1}),
@@ -92,11 +78,38 @@ def file(**given: str) -> dict[str, Any]:
         ("reasoning_effort", {"reasoning_effort": "extreme"}),
         ("service_tier", {"service_tier": "gold"}),
         ("user", {"user": 7}),
+        ("modalities", {"modalities": ["text", "audio"], "audio": {"voice": "alloy"}}),
+        ("audio", {"audio": {"voice": "alloy"}}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_name_wrong_field(param: str, body: dict[str, Any]) -> None:
     assert refusal(body).param == param
+
+
+@pytest.mark.parametrize(
+    ("param", "body"),
+    [
+        ("messages.1.tool_calls.0.function.arguments", messages({**ASSISTANT, "tool_calls": [call("c", "f", "{")]})),
+        ("messages.1.tool_calls.0.id", messages({**ASSISTANT, "tool_calls": [call("c", "f")]})),
+        (
+            "messages.1.function_call.arguments",
+            messages({**ASSISTANT, "function_call": {"name": "f", "arguments": "x"}}),
+        ),
+        ("messages.1.tool_call_id", messages({"role": "tool", "tool_call_id": "c", "content": "x"})),
+        (
+            "messages.3.tool_call_id",
+            {"messages": [*tool_turn(("c", "x")), {"role": "tool", "tool_call_id": "c", "content": "x"}]},
+        ),
+        ("messages.1.name", messages({"role": "function", "name": "f", "content": "x"})),
+        ("messages", {"messages": [{"role": "assistant", "content": "hello"}, user("hi")]}),
+        ("messages", messages({"role": "assistant", "content": "hello"}, user(""))),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refuse_broken_history_in_strict_mode_only(param: str, body: dict[str, Any]) -> None:
+    assert chat(body).ignored[0].startswith(f"{param} (")
+    assert refusal(body, strict=True).param == param
 
 
 @pytest.mark.parametrize("body", [None, [], "text", 3])

@@ -137,6 +137,20 @@ def test_name_ignored_parameter_and_reject_in_strict_mode(body: dict[str, Any], 
 @pytest.mark.parametrize(
     ("param", "body"),
     [
+        ("input.0.arguments", {"input": [{**CALL, "arguments": "{"}, OUTPUT]}),
+        ("input.0.call_id", {"input": [CALL]}),
+        ("input.0.call_id", {"input": [OUTPUT, {"role": "user", "content": "hi"}]}),
+        ("input.2.call_id", {"input": [CALL, OUTPUT, OUTPUT]}),
+    ],
+)
+def test_refuse_broken_history_in_strict_mode_only(param: str, body: dict[str, Any]) -> None:
+    assert responses(body).ignored[0].startswith(f"{param} (")
+    assert refusal(body, strict=True).param == param
+
+
+@pytest.mark.parametrize(
+    ("param", "body"),
+    [
         ("previous_response_id", {"previous_response_id": "resp_1"}),
         ("conversation", {"conversation": "conv_1"}),
         ("prompt", {"prompt": {"id": "pmpt_1"}}),
@@ -153,9 +167,7 @@ def test_name_ignored_parameter_and_reject_in_strict_mode(body: dict[str, Any], 
         ("input.0.content", {"input": [{"role": "system", "content": [{"type": "input_image", "image_url": PNG}]}]}),
         ("input.0.content.0.image_url", {"input": [{"role": "user", "content": [{"type": "input_image"}]}]}),
         ("input.0.content.0.file_data", {"input": [{"role": "user", "content": [{"type": "input_file"}]}]}),
-        ("input.0.arguments", {"input": [{**CALL, "arguments": "{"}]}),
-        ("input.0.call_id", {"input": [CALL]}),
-        ("input.0.call_id", {"input": [OUTPUT]}),
+        ("input", {"input": [OUTPUT]}),
         ("tools.0.name", {"tools": [{"type": "function"}]}),
         ("tools.0.parameters.type", {"tools": [{"type": "function", "name": "f", "parameters": {"type": "array"}}]}),
         ("tool_choice.server_label", {"tool_choice": {"type": "mcp", "server_label": "x"}}),
@@ -190,9 +202,9 @@ def test_continue_kept_conversation_with_tool_results() -> None:
     assert translated.reply.echo["previous_response_id"] == "resp_1"
     assert translated.reply.echo["store"] is True
     assert translated.ignored == ()
-    assert (
-        refusal({**body, "input": "hi"}, stored=StoredHistory(response_id="resp_2", history=history)).param == "input"
-    )
+    given_up = responses({**body, "input": "hi"}, stored=StoredHistory(response_id="resp_2", history=history))
+    assert given_up.ignored == ("input (no result follows this call: an error is sent as its result)",)
+    assert given_up.body["messages"][2]["content"][0]["is_error"] is True
 
 
 def test_turn_answer_of_tool_into_text_of_history() -> None:

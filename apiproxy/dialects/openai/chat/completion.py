@@ -18,12 +18,14 @@ from apiproxy.dialects.openai.translate.answer import (
 from apiproxy.dialects.openai.translate.called_tools import ToolKind
 from apiproxy.dialects.openai.translate.forced_call import with_call
 from apiproxy.dialects.openai.translate.messages_body import Reply
+from apiproxy.dialects.openai.translate.property_keys import restored
 
 
 def completion(message: Mapping[str, Any], reply: Reply, *, created: int) -> dict[str, Any]:
     """Convert an upstream message to a chat completion. created: Unix time in seconds."""
     if reply.forced_call is not None:
         message = with_call(message, reply.forced_call)
+    message = restored(message, reply.renamed)
     blocks: Sequence[Mapping[str, Any]] = message["content"]
     uses = [block for block in blocks if block["type"] == "tool_use"]
     calls = [use for use in uses if use["name"] != reply.answer_tool]

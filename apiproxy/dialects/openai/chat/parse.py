@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from apiproxy.core.json_values import ValueBudget
 from apiproxy.dialects.openai.chat.schemas import (
     MESSAGE,
     AssistantMessage,
@@ -20,6 +19,7 @@ from apiproxy.dialects.openai.chat.tools import declared_tools, tool_choice
 from apiproxy.dialects.openai.chat.web_search import search_tools
 from apiproxy.dialects.openai.translate import free_form
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
+from apiproxy.dialects.openai.translate.call_arguments import call_arguments
 from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
 from apiproxy.dialects.openai.translate.content import Block, cache_mark, content_blocks, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
@@ -78,6 +78,7 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
     parts = Parts(
         system=system,
         messages=messages,
+        messages_field="messages",
         max_tokens=request.max_completion_tokens or request.max_tokens,
         tools=declared.specs,
         choice=tool_choice(request, declared),
@@ -92,6 +93,7 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         answer_tool=assembled.answer_tool,
         forced_call=assembled.forced_call,
         called=declared.names.called,
+        renamed=assembled.renamed,
         reasoning=bool(request.include_reasoning),
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
         legacy_function=legacy,
@@ -103,22 +105,6 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         stream=bool(request.stream),
         betas=server_tools.betas,
     )
-
-
-def json_object(text: str, field: str, values: ValueBudget) -> dict[str, Any]:
-    """Arguments of a call as an object; blank text means no arguments.
-
-    values: budget shared by all calls.
-    """
-    if not text or text.isspace():
-        return {}
-    try:
-        value = values.loads(text)
-    except ValueError as error:
-        raise invalid_field(field, f"must be JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise invalid_field(field, "must be a JSON object")
-    return value
 
 
 def thinking_blocks(given: Sequence[dict[str, Any]] | None, field: str) -> list[Block]:
@@ -171,13 +157,17 @@ def _add_assistant(
             name = names.of_call(CalledTool(kind=ToolKind.CUSTOM, name=call.custom.name))
             conversation.add_call(call.id, name, {free_form.PARAMETER: call.custom.input}, f"{where}.id")
         elif call.type == "function" and call.function is not None:
-            arguments = json_object(call.function.arguments, f"{where}.function.arguments", conversation.values)
+            arguments = call_arguments(
+                call.function.arguments, f"{where}.function.arguments", values=conversation.values, ignored=ignored
+            )
             conversation.add_call(call.id, call.function.name, arguments, f"{where}.id")
         else:
             raise invalid_field(f"{where}.{call.type}", "Field required")
     if message.function_call is not None:
         legacy = message.function_call
-        arguments = json_object(legacy.arguments, f"{field}.function_call.arguments", conversation.values)
+        arguments = call_arguments(
+            legacy.arguments, f"{field}.function_call.arguments", values=conversation.values, ignored=ignored
+        )
         conversation.add_call(_FUNCTION_CALL_ID_PREFIX + legacy.name, legacy.name, arguments, f"{field}.function_call")
 
 
@@ -203,8 +193,8 @@ def _calls_lack_thinking(messages: Sequence[object]) -> bool:
 
 def _output_request(request: ChatRequest) -> OutputRequest | None:
     match request.response_format:
-        case JsonObjectFormat():
-            return OutputRequest(field="response_format", schema_field="response_format")
+        case JsonObjectFormat(schema_=schema):
+            return OutputRequest(field="response_format", schema_field="response_format.schema", schema=schema)
         case JsonSchemaFormat(json_schema=named):
             return OutputRequest(
                 field="response_format",

@@ -72,10 +72,10 @@ UserPart = Annotated[TextPart | ImagePart | FilePart | AudioPart, Field(discrimi
 
 
 class FunctionCall(Accepted):
-    """Function name, and arguments as JSON text."""
+    """Function name, and arguments as JSON text; some clients send the object itself."""
 
     name: str
-    arguments: str
+    arguments: str | dict[str, Any] | None = None
 
 
 class CustomCall(Accepted):
@@ -151,9 +151,10 @@ class TextFormat(Accepted):
 
 
 class JsonObjectFormat(Accepted):
-    """JSON object of any shape."""
+    """JSON object of any shape, or with a schema beside it, as other servers take it."""
 
     type: Literal["json_object"]
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
 
 
 class NamedSchema(Accepted):

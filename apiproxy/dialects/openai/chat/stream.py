@@ -14,6 +14,7 @@ import orjson
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import StreamEvent
 from apiproxy.core.json_encoding import dumps
+from apiproxy.core.message import updated
 from apiproxy.dialects.openai.errors import error_object
 from apiproxy.dialects.openai.translate.annotations import CitedText, chat_annotations
 from apiproxy.dialects.openai.translate.answer import (
@@ -23,7 +24,6 @@ from apiproxy.dialects.openai.translate.answer import (
     chat_usage,
     completion_id,
     finish_reason,
-    merged_usage,
     refusal_text,
     service_tier,
 )
@@ -31,6 +31,7 @@ from apiproxy.dialects.openai.translate.called_tools import ToolKind
 from apiproxy.dialects.openai.translate.forced_call import CallEvents
 from apiproxy.dialects.openai.translate.free_form import FreeFormDecoder
 from apiproxy.dialects.openai.translate.messages_body import Reply
+from apiproxy.dialects.openai.translate.property_keys import KeyRestorer
 
 _DONE = b"data: [DONE]\n\n"
 _PING = b": ping\n\n"
@@ -87,6 +88,8 @@ class ChatStream:
         self._role_sent = False
         self._has_text = False
         self._cited = CitedText()
+        self._keys = KeyRestorer(reply.renamed)
+        self._ending: dict[str, Any] | None = None
         self._head = b""
         self._tail = b""
         self._call_events = CallEvents(reply.forced_call) if reply.forced_call is not None else None
@@ -96,7 +99,7 @@ class ChatStream:
         out: list[bytes] = []
         if self._call_events is not None:
             events = self._call_events.rewrite(events)
-        for event in events:
+        for event in self._keys.feed(events):
             if event["type"] == "content_block_delta":
                 self._on_delta(event["index"], event["delta"], out)
             else:
@@ -104,11 +107,13 @@ class ChatStream:
         return b"".join(out)
 
     def finish(self) -> bytes:
-        """Token counts, if requested, and the end marker."""
-        if not self._reply.include_usage:
-            return _DONE
-        usage = chat_usage(self._usage, has_thinking=self._thoughts > 0)
-        return self._head + b'[],"usage":' + orjson.dumps(usage) + b"}\n\n" + _DONE
+        """Finish reason, if not sent yet, token counts, if requested, and the end marker."""
+        out: list[bytes] = []
+        self._end(out)
+        if self._reply.include_usage:
+            usage = chat_usage(self._usage, has_thinking=self._thoughts > 0)
+            out.append(self._head + b'[],"usage":' + orjson.dumps(usage) + b"}\n\n")
+        return b"".join((*out, _DONE))
 
     def failure(self, error: ProxyError) -> bytes:
         """Error object; an end marker would make the answer look complete."""
@@ -126,7 +131,10 @@ class ChatStream:
             case "content_block_stop":
                 self._on_block_stop(self._blocks.pop(event["index"]), out)
             case "message_delta":
-                self._on_message_delta(event, out)
+                self._usage = updated(self._usage, event.get("usage") or {})
+                self._ending = updated(self._ending or {}, event["delta"])
+            case "message_stop":
+                self._end(out)
 
     def _on_message_start(self, message: Mapping[str, Any]) -> None:
         self._usage = dict(message.get("usage") or {})
@@ -234,9 +242,11 @@ class ChatStream:
         elif block.kind in (_Kind.CALL, _Kind.ANSWER) and (text := _left(block)):
             block.write(text, out)
 
-    def _on_message_delta(self, event: StreamEvent, out: list[bytes]) -> None:
-        delta = event["delta"]
-        self._usage = merged_usage(self._usage, event.get("usage") or {})
+    def _end(self, out: list[bytes]) -> None:
+        """Finish reason, once: there may be several `message_delta`, and clients stop reading at the first reason."""
+        if (delta := self._ending) is None:
+            return
+        self._ending = None
         reason = finish_reason(delta.get("stop_reason"), calls=self._calls > 0, legacy=self._reply.legacy_function)
         if reason == "content_filter":
             content = {} if self._role_sent else {"content": None}

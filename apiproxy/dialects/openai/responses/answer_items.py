@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from apiproxy.core.message import CUT_OFF
 from apiproxy.dialects.openai.responses.call_items import Item
-from apiproxy.dialects.openai.responses.output_items import block_item, message_item, text_part
+from apiproxy.dialects.openai.responses.output_items import block_item, mark_cut_off, message_item, text_part
 from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.responses.server_items import (
     RESULTS,
@@ -29,7 +30,7 @@ def output_items(message: Mapping[str, Any], reply: ResponsesReply) -> list[Item
     found = _Items(message["id"], reply)
     for index, block in enumerate(message["content"]):
         found.add(index, block)
-    return found.complete()
+    return found.complete(cut_off=message.get("stop_reason") in CUT_OFF)
 
 
 class _Items:
@@ -40,22 +41,30 @@ class _Items:
         self._texts: list[Block] = []
         self._text_index = 0
         self._calls: dict[str, tuple[int, int, Block]] = {}
+        self._ends_with_item = False
 
     def add(self, index: int, block: Block) -> None:
         if block["type"] == "text" and self._reply.answer_tool is None:
             self._text_index = self._text_index if self._texts else index
             self._texts.append(block)
+            self._ends_with_item = True
         elif block["type"] in RESULTS:
             self._add_result(index, block)
+            self._ends_with_item = False
         else:
             item = server_item(self._message_id, index, block, self._reply)
             if item is not None and block["type"] in RESULTS.values():
                 self._close_text()
                 self._calls[call_id(block)] = (len(self._items), index, block)
-            self._append(item or block_item(self._message_id, index, block, self._reply))
+            own = block_item(self._message_id, index, block, self._reply) if item is None else None
+            self._ends_with_item = own is not None
+            self._append(item or own)
 
-    def complete(self) -> list[Item]:
+    def complete(self, *, cut_off: bool) -> list[Item]:
+        """The items. cut_off: the answer ends in the middle of its last block."""
         self._close_text()
+        if cut_off and self._ends_with_item:
+            mark_cut_off(self._items[-1])
         return self._items
 
     def _add_result(self, index: int, result: Block) -> None:

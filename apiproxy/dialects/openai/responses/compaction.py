@@ -8,6 +8,7 @@ from typing import Any
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import StreamEvent
+from apiproxy.core.message import updated
 from apiproxy.dialects.openai.responses.call_items import Item, item_id_for
 from apiproxy.dialects.openai.responses.input_items import message_items
 from apiproxy.dialects.openai.responses.parse import read_responses
@@ -20,7 +21,6 @@ from apiproxy.dialects.openai.responses.response import (
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
 from apiproxy.dialects.openai.responses.stream import ResponsesStream
 from apiproxy.dialects.openai.responses.summary import TRIGGER, encode_summary, is_summary
-from apiproxy.dialects.openai.translate.answer import merged_usage
 
 _COMPLETE = ("end_turn", "stop_sequence")
 
@@ -102,7 +102,7 @@ class CompactionStream(ResponsesStream):
                     place = {"item_id": self._items[0]["id"], "output_index": 0}
                     self._writer.emit("response.compaction.compacting", place)
                 case "message_delta":
-                    self._usage = merged_usage(self._usage, event.get("usage") or {})
+                    self._usage = updated(self._usage, event.get("usage") or {})
                     self._end = event["delta"]
         return self._writer.take()
 

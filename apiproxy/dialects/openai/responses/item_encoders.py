@@ -9,6 +9,7 @@ from apiproxy.dialects.openai.responses.call_items import Item, call_item
 from apiproxy.dialects.openai.responses.event_writer import EventWriter, delta_head
 from apiproxy.dialects.openai.responses.output_items import (
     block_item,
+    mark_cut_off,
     message_item,
     reasoning_item,
     summary_part,
@@ -73,9 +74,11 @@ class ItemEncoder:
         elif text := delta[name]:
             self.send(text)
 
-    def stop(self) -> Item:
-        """Send the complete item, and return it."""
+    def stop(self, *, cut_off: bool) -> Item:
+        """Send the finished item, and return it. cut_off: the answer ends in the middle of it."""
         item = self.finish()
+        if cut_off:
+            mark_cut_off(item)
         self.writer.emit("response.output_item.done", {"output_index": self.place.output_index, "item": item})
         return item
 

@@ -67,7 +67,7 @@ class FunctionCallItem(Accepted):
     call_id: str
     name: str
     namespace: str | None = None
-    arguments: str
+    arguments: str | dict[str, Any] | None = None
 
 
 class CustomCallItem(Accepted):

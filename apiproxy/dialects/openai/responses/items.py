@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from apiproxy.dialects.openai.chat.parse import json_object, thinking_blocks
+from apiproxy.dialects.openai.chat.parse import thinking_blocks
 from apiproxy.dialects.openai.responses.client_items import ClientItem, ClientItems
 from apiproxy.dialects.openai.responses.content import blocks, decode_thinking
 from apiproxy.dialects.openai.responses.item_schemas import (
@@ -26,6 +26,7 @@ from apiproxy.dialects.openai.responses.summary import asks_for_summary, decode_
 from apiproxy.dialects.openai.responses.tools import DeclaredTools
 from apiproxy.dialects.openai.translate import free_form
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
+from apiproxy.dialects.openai.translate.call_arguments import call_arguments
 from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
 from apiproxy.dialects.openai.translate.content import Block, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
@@ -62,7 +63,7 @@ def conversation(
         found.add_user(text_blocks(request.input), "input")
     else:
         summarizes = asks_for_summary(request)
-        client_items = ClientItems(found, declared.names)
+        client_items = ClientItems(found, declared.names, ignored)
         server_items = ServerHistory(found, declared.server, ignored)
         for index, item in enumerate(map(ITEM.validate_python, request.input[:-1] if summarizes else request.input)):
             if isinstance(item, ClientItem):
@@ -97,7 +98,9 @@ def _add_item(
             _add_message(conversation, item, field, ignored)
         case FunctionCallItem():
             tool = CalledTool(kind=ToolKind.FUNCTION, name=item.name, namespace=item.namespace)
-            arguments = json_object(item.arguments, f"{field}.arguments", conversation.values)
+            arguments = call_arguments(
+                item.arguments, f"{field}.arguments", values=conversation.values, ignored=ignored
+            )
             conversation.add_call(item.call_id, names.of_call(tool), arguments, f"{field}.call_id")
         case CustomCallItem():
             tool = CalledTool(kind=ToolKind.CUSTOM, name=item.name, namespace=item.namespace)

@@ -36,6 +36,12 @@ def reasoning_item(message_id: str, index: int, block: Block, reply: ResponsesRe
     return item
 
 
+def mark_cut_off(item: Item) -> None:
+    """Set the status of an unfinished item, if it has one."""
+    if "status" in item:
+        item["status"] = "incomplete"
+
+
 def text_part(text: str, annotations: Iterable[Item] = ()) -> Item:
     """Text part of a message."""
     return {"type": "output_text", "text": text, "annotations": list(annotations), "logprobs": []}

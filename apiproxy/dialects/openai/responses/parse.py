@@ -50,6 +50,7 @@ def translate_responses(
     parts = Parts(
         system=system,
         messages=messages,
+        messages_field="input",
         max_tokens=request.max_output_tokens,
         tools=declared.specs,
         choice=choice,
@@ -69,6 +70,7 @@ def translate_responses(
         answer_tool=assembled.answer_tool,
         forced_call=assembled.forced_call,
         called=declared.names.called,
+        renamed=assembled.renamed,
         reasoning=shown,
         encrypted=ENCRYPTED_REASONING in (request.include or ()),
         sources=SEARCH_SOURCES in (request.include or ()),
@@ -113,8 +115,8 @@ def _report_ignored(request: ResponsesRequest, stored: StoredHistory | None, ign
 
 def _output_request(request: ResponsesRequest) -> OutputRequest | None:
     match request.text.format if request.text is not None else None:
-        case JsonObjectFormat():
-            return OutputRequest(field="text.format", schema_field="text.format")
+        case JsonObjectFormat(schema_=schema):
+            return OutputRequest(field="text.format", schema_field="text.format.schema", schema=schema)
         case SchemaFormat() as wanted:
             return OutputRequest(
                 field="text.format",

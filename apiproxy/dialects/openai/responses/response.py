@@ -9,6 +9,7 @@ from apiproxy.dialects.openai.responses.output_items import message_item, refusa
 from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.translate.answer import input_tokens, reasoning_tokens, refusal_text, service_tier
 from apiproxy.dialects.openai.translate.forced_call import with_call
+from apiproxy.dialects.openai.translate.property_keys import restored
 
 _INCOMPLETE: Mapping[str, str] = {
     "max_tokens": "max_output_tokens",
@@ -22,6 +23,7 @@ def response_object(message: Mapping[str, Any], reply: ResponsesReply, *, create
     """Responses object for an upstream message. created: Unix time in seconds."""
     if reply.forced_call is not None:
         message = with_call(message, reply.forced_call)
+    message = restored(message, reply.renamed)
     items = output_items(message, reply)
     if message.get("stop_reason") == "refusal":
         text = refusal_text(message.get("stop_details"))

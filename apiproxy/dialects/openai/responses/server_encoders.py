@@ -26,7 +26,7 @@ class ServerCallEncoder(ItemEncoder):
     def announce_parts(self) -> None:
         self.writer.emit(self.started, self.ids)
 
-    def stop(self) -> Item:
+    def stop(self, *, cut_off: bool) -> Item:
         """Send what is known of the call; the item remains in progress."""
         self.end_arguments()
         return self.begun

@@ -8,6 +8,7 @@ from typing import Any
 
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import StreamEvent
+from apiproxy.core.message import CUT_OFF, updated
 from apiproxy.dialects.openai.errors import error_object, failure
 from apiproxy.dialects.openai.responses.call_items import Item, item_id_for
 from apiproxy.dialects.openai.responses.event_writer import EventWriter
@@ -17,8 +18,9 @@ from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.responses.response import finished_response, initial_response
 from apiproxy.dialects.openai.responses.server_encoders import ServerCallEncoder, ServerCalls, encoder_for
 from apiproxy.dialects.openai.responses.server_items import RESULTS, is_search, sealed_item
-from apiproxy.dialects.openai.translate.answer import merged_usage, refusal_text
+from apiproxy.dialects.openai.translate.answer import refusal_text
 from apiproxy.dialects.openai.translate.forced_call import CallEvents
+from apiproxy.dialects.openai.translate.property_keys import KeyRestorer
 
 _PING = b": ping\n\n"
 _FAILURE_CODES: Mapping[int, str] = {400: "invalid_prompt", 413: "invalid_prompt", 429: "rate_limit_exceeded"}
@@ -39,7 +41,10 @@ class ResponsesStream:
         self._open: dict[int, ItemEncoder] = {}
         self._text: TextEncoder | None = None
         self._calls = ServerCalls()
+        self._ended: ItemEncoder | None = None
+        self._ends_with_text = False
         self._block_count = 0
+        self._keys = KeyRestorer(reply.renamed)
         self._usage: dict[str, Any] = {}
         self._end: Mapping[str, Any] = {}
         self._writer = EventWriter()
@@ -48,7 +53,7 @@ class ResponsesStream:
     def encode(self, events: Sequence[StreamEvent]) -> bytes:
         if self._call_events is not None:
             events = self._call_events.rewrite(events)
-        for event in events:
+        for event in self._keys.feed(events):
             match event["type"]:
                 case "content_block_delta":
                     if (item := self._open.get(event["index"])) is not None:
@@ -56,19 +61,25 @@ class ResponsesStream:
                 case "message_start":
                     self._on_message_start(event["message"])
                 case "content_block_start":
+                    self._finish_item()
+                    self._ends_with_text = False
                     self._block_count += 1
                     self._on_block_start(event["index"], event["content_block"])
                 case "content_block_stop":
                     self._on_block_stop(self._open.pop(event["index"], None))
                 case "message_delta":
-                    self._usage = merged_usage(self._usage, event.get("usage") or {})
-                    self._end = event["delta"]
+                    self._usage = updated(self._usage, event.get("usage") or {})
+                    self._end = updated(self._end, event["delta"])
+                case "message_stop":
+                    self._finish_item(cut_off=self._end.get("stop_reason") in CUT_OFF)
         return self._writer.take()
 
     def finish(self) -> bytes:
         """Final events: a refusal, if any, and the complete Responses object."""
         stop_reason = self._end.get("stop_reason")
-        self._close_text()
+        cut_off = stop_reason in CUT_OFF
+        self._finish_item(cut_off=cut_off)
+        self._close_text(cut_off=cut_off and self._ends_with_text)
         for call in self._calls.take_all():
             self._items[call.place.output_index] = call.complete(None)
         if stop_reason == "refusal":
@@ -80,6 +91,7 @@ class ResponsesStream:
     def failure(self, error: ProxyError) -> bytes:
         """Failed Responses object, if started, and the error."""
         seen = error_object(error)["error"]
+        self._finish_item()
         if self._text not in self._open.values():
             self._close_text()
         if self._response:
@@ -134,13 +146,22 @@ class ResponsesStream:
             return
         if item is self._text:
             self._text.end_block()  # the next block may go on with the message
+            self._ends_with_text = True
+        elif isinstance(item, ServerCallEncoder):
+            self._items[item.place.output_index] = item.stop(cut_off=False)
         else:
-            self._items[item.place.output_index] = item.stop()
+            self._ended = item
 
-    def _close_text(self) -> None:
-        """End the message of the text blocks so far: an item follows it."""
+    def _finish_item(self, *, cut_off: bool = False) -> None:
+        """Send the end of an item. The last one waits for the stop reason, which tells whether it is complete."""
+        if (ended := self._ended) is not None:
+            self._ended = None
+            self._items[ended.place.output_index] = ended.stop(cut_off=cut_off)
+
+    def _close_text(self, *, cut_off: bool = False) -> None:
+        """End the message of the text blocks so far: an item follows it, or the response ends."""
         if self._text is not None:
-            self._items[self._text.place.output_index] = self._text.stop()
+            self._items[self._text.place.output_index] = self._text.stop(cut_off=cut_off)
             self._text = None
 
     def _place(self, index: int, content: Mapping[str, Any]) -> Place:

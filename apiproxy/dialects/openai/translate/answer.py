@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from apiproxy.core.json_encoding import dumps
+from apiproxy.core.message import CUT_OFF, UnparsedInput
 
 FinishReason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 
@@ -15,7 +16,7 @@ SYSTEM_FINGERPRINT = "fp_" + hashlib.sha256(version("claude-agent-sdk").encode()
 THINKING_TYPES = frozenset({"thinking", "redacted_thinking"})
 REFUSAL_TEXT = "The model declined to answer this request."
 
-_LENGTH = frozenset({"max_tokens", "model_context_window_exceeded", "pause_turn"})
+_LENGTH = CUT_OFF | {"pause_turn"}
 _SERVICE_TIERS: Mapping[str, str] = {"standard": "default", "priority": "priority", "batch": "flex"}
 
 
@@ -47,11 +48,6 @@ def refusal_text(stop_details: Mapping[str, Any] | None) -> str:
 def service_tier(usage: Mapping[str, Any]) -> str | None:
     """Service tier of the request; None if the upstream does not report it."""
     return _SERVICE_TIERS.get(usage.get("service_tier") or "")
-
-
-def merged_usage(before: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
-    """Update token counts from a `message_delta`: totals, possibly incomplete."""
-    return {**before, **{name: value for name, value in update.items() if value is not None}}
 
 
 def input_tokens(usage: Mapping[str, Any]) -> int:
@@ -94,5 +90,13 @@ def chat_usage(usage: Mapping[str, Any], *, has_thinking: bool) -> dict[str, Any
 
 
 def arguments(tool_use: Mapping[str, Any]) -> str:
-    """Input of a `tool_use` block as JSON text, as in OpenAI's API."""
-    return dumps(tool_use.get("input") or {}).decode()
+    """Input of a `tool_use` block as JSON text, as in OpenAI's API: the model's own text if that is no JSON.
+
+    A client may run what it can read, so a call that was cut off must not look complete.
+    """
+    given = tool_use.get("input") or {}
+    if isinstance(given, UnparsedInput):
+        return given.text
+    if isinstance(given, str):  # some upstreams start a call with its input as text, or with a blank one
+        return "{}" if given.isspace() else given
+    return dumps(given).decode()

@@ -46,7 +46,8 @@ class Capabilities:
 
     thinks_by_default: thinks without a `thinking` field. thinking_off: value of `thinking` that turns it off; None if
     none does. efforts: supported values of `output_config.effort`. forced_tools: `tool_choice` may be `any` or `tool`;
-    forced_while_thinking: even with thinking. structured_outputs: supports `output_config.format` and strict tools.
+    forced_while_thinking: even with thinking. prefill: continues an assistant message at the end. structured_outputs:
+    supports `output_config.format` and strict tools.
     """
 
     thinking: Thinking
@@ -56,6 +57,7 @@ class Capabilities:
     sampling: Sampling
     forced_tools: bool
     forced_while_thinking: bool
+    prefill: bool
     structured_outputs: bool
 
 
@@ -67,6 +69,7 @@ _UNKNOWN = Capabilities(
     sampling=Sampling.BOTH,
     forced_tools=True,
     forced_while_thinking=True,
+    prefill=False,
     structured_outputs=True,
 )
 
@@ -87,6 +90,7 @@ def capabilities(model: str) -> Capabilities:
         sampling=_sampling(family, version),
         forced_tools=version < _FORCED_TOOLS_UNTIL.get(family, _NEVER),
         forced_while_thinking=by_default,
+        prefill=version < (4, 6),
         structured_outputs=version >= (4, 5),
     )
 

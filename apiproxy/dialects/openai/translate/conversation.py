@@ -1,11 +1,14 @@
 """Builder of `system` and `messages` from messages in OpenAI's order.
 
 Ensures rules that the upstream enforces and OpenAI does not: system text comes first, tool results directly follow
-their calls in one user message, tool ids are unique and use a limited alphabet, no message is empty.
+their calls in one user message, tool ids are unique and use a limited alphabet, no message is empty, the first one is
+the user's. A history that breaks OpenAI's own rules (answers that were cut off, results given twice) is repaired, and
+the repair reported: a client sends its history in every later turn, so an error would block the conversation for good.
 """
 
 import hashlib
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +18,11 @@ from apiproxy.core.json_values import ValueBudget
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
 from apiproxy.dialects.openai.translate.content import Block
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
+
+CONTINUE = "Continue."
+"""User's turn where the conversation ends with the assistant's and the model would not answer it."""
+_OPENING = "(The conversation begins with a message of the assistant.)"
+_NO_RESULT = "No result of this call was recorded."
 
 _VALID_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _VALID_SERVER_ID = re.compile(r"[a-zA-Z0-9_]{1,128}")
@@ -46,10 +54,12 @@ class Conversation:
         self._ignored = ignored
         self._system: list[tuple[str, list[Block]]] = []
         self._messages: list[dict[str, Any]] = []
-        self._pending: dict[str, _PendingCall] = {}
+        self._pending: dict[str, deque[_PendingCall]] = {}
+        self._answered: dict[str, Block] = {}
         self._ids: set[str] = set()
         self._results: list[Block] | None = None
         self._answer_tool = ""
+        self._blank_field = ""
 
     def resume(self, messages: Sequence[dict[str, Any]], *, answer_tool: str, field: str) -> None:
         """Start with a stored conversation, which ends with an answer.
@@ -67,7 +77,8 @@ class Conversation:
         if calls:
             results: list[Block] = []
             self._results = results
-            self._pending = {call["id"]: _PendingCall(call["id"], results, field, stored=call) for call in calls}
+            for call in calls:
+                self._pending[call["id"]] = deque([_PendingCall(call["id"], results, field, stored=call)])
 
     def add_system(self, blocks: list[Block], field: str) -> None:
         """Add instructions.
@@ -80,12 +91,10 @@ class Conversation:
             self._system.append((field, blocks))
 
     def add_user(self, blocks: list[Block], field: str) -> None:
-        """Add a user message.
-
-        field: path of the content. Raises ProxyError if there are no blocks.
-        """
+        """Add a user message; a blank one is dropped. field: path of the content."""
         if not blocks:
-            raise invalid_field(field, "must not be blank")
+            self._blank_field = field
+            return
         self._close_turn()
         self._messages.append(_shorten({"role": "user", "content": blocks}))
 
@@ -96,6 +105,7 @@ class Conversation:
         """
         if not blocks:
             return
+        self._blank_field = ""
         if self._messages and self._messages[-1]["role"] == "assistant":
             self._messages[-1]["content"] += blocks
         else:
@@ -109,27 +119,37 @@ class Conversation:
                 block.update(mark)
 
     def add_call(self, call_id: str, name: str, arguments: dict[str, Any], field: str) -> None:
-        """Add a tool call of the assistant. field: path of its id."""
-        if call_id in self._pending:
-            raise invalid_field(field, "duplicate id of a call that has no result yet")
+        """Add a tool call of the assistant. field: path of its id.
+
+        Calls with the same id get their results in their own order.
+        """
         if self._results is None:
             self._results = []
         pending = _PendingCall(id=self._unique_id(call_id), results=self._results, field=field)
-        self._pending[call_id] = pending
+        self._pending.setdefault(call_id, deque()).append(pending)
         self.add_assistant([{"type": "tool_use", "id": pending.id, "name": sanitized_name(name), "input": arguments}])
 
     def add_result(self, call_id: str, blocks: list[Block], field: str, *, failed: bool = False) -> None:
-        """Add a tool result to the message that follows the call. field: path of its id."""
-        pending = self._pending.pop(call_id, None)
-        if pending is None:
-            raise invalid_field(field, "no call without a result has this id")
-        self._close_turn()
-        result: Block = {"type": "tool_result", "tool_use_id": pending.id}
-        if blocks:
-            result["content"] = blocks[0]["text"] if _is_plain_text(blocks) else blocks
+        """Add a tool result to the message that follows the call. field: path of its id.
+
+        Of several results of a call the last one counts; one without a call is dropped.
+        """
+        content: Block = {"content": blocks[0]["text"] if _is_plain_text(blocks) else blocks} if blocks else {}
         if failed:
-            result["is_error"] = True
-        pending.results.append(result)
+            content["is_error"] = True
+        if waiting := self._pending.get(call_id):
+            self._close_turn()
+            pending = waiting.popleft()
+            result: Block = {"type": "tool_result", "tool_use_id": pending.id, **content}
+            pending.results.append(result)
+            self._answered[call_id] = result
+        elif (earlier := self._answered.get(call_id)) is not None:
+            self._ignored.add(field, "given twice: the last result is used")
+            for name in ("content", "is_error"):
+                earlier.pop(name, None)
+            earlier.update(content)
+        else:
+            self._ignored.add(field, "no call has this id: the result is dropped")
 
     @property
     def begun(self) -> bool:
@@ -154,16 +174,26 @@ class Conversation:
     def finish(self, field: str) -> tuple[list[Block], list[dict[str, Any]]]:
         """Return system blocks and messages. field: path of the message list, for errors."""
         self._close_turn()
-        for pending in self._pending.values():
-            if pending.stored is None or not pending.stored["name"].startswith(self._answer_tool):
-                raise invalid_field(pending.field, "call without a result: a result must follow it")
-            _convert_to_text(pending.stored)
+        for pending in (call for calls in self._pending.values() for call in calls):
+            self._add_missing_result(pending)
         self._messages = [message for message in self._messages if message["content"]]
         if not self._messages:
             self._promote_system(field)
-        self._trim_last_assistant()
+        if self._messages[0]["role"] == "assistant":
+            self._ignored.add(field, "a user's turn was put before the first message")
+            self._messages.insert(0, {"role": "user", "content": _OPENING})
+        self._end_with_an_answerable_turn(field)
         system = [block for _, blocks in self._system for block in blocks]
         return system, [_shorten(message) for message in self._messages]
+
+    def _add_missing_result(self, call: _PendingCall) -> None:
+        """Give a call an error as its result: the answer was cut off, or its tools were cancelled."""
+        if call.stored is not None and call.stored["name"].startswith(self._answer_tool):
+            _convert_to_text(call.stored)
+            return
+        self._ignored.add(call.field, "no result follows this call: an error is sent as its result")
+        result = {"type": "tool_result", "tool_use_id": call.id, "content": _NO_RESULT, "is_error": True}
+        call.results.append(result)
 
     def _close_turn(self) -> None:
         """End the assistant's turn; its tool results get their message here."""
@@ -173,16 +203,24 @@ class Conversation:
 
     def _promote_system(self, field: str) -> None:
         """Send the last instructions as the user's turn, as the upstream requires one."""
+        if self._blank_field:
+            raise invalid_field(self._blank_field, "must not be blank: there is no other message")
         if not self._system:
             raise invalid_field(field, "must contain a message that is not blank")
         where, blocks = self._system.pop()
         self._ignored.add(f"{where}.role", "sent as the user's turn")
         self._messages.append({"role": "user", "content": blocks})
 
-    def _trim_last_assistant(self) -> None:
-        """Strip a final assistant message: the upstream rejects trailing white space."""
+    def _end_with_an_answerable_turn(self, field: str) -> None:
+        """Strip a final assistant message, as the upstream rejects trailing white space; or add a user's turn.
+
+        The latter if the user has said something blank since, or if the message ends with thinking, which is rejected.
+        """
         last = self._messages[-1]
-        if last["role"] != "assistant" or last["content"][-1]["type"] != "text":
+        if last["role"] != "assistant":
+            return
+        if self._blank_field or last["content"][-1]["type"] != "text":
+            add_user_turn(self._messages, field, self._ignored)
             return
         last["content"][-1] = {**last["content"][-1], "text": last["content"][-1]["text"].rstrip()}
 
@@ -194,6 +232,12 @@ class Conversation:
         digest = hashlib.sha256(f"{len(self._ids)}:{call_id}".encode()).hexdigest()
         self._ids.add(digest)
         return f"toolu_{digest[:24]}"
+
+
+def add_user_turn(messages: list[dict[str, Any]], field: str, ignored: IgnoredFields) -> None:
+    """Let a conversation that ends with the assistant's message go on. field: path of the message list."""
+    ignored.add(field, "a user's turn was added after the last message")
+    messages.append({"role": "user", "content": CONTINUE})
 
 
 def _convert_to_text(tool_use: Block) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from apiproxy.core.json_encoding import dumps
-from apiproxy.core.message import tool_input
+from apiproxy.core.message import UnparsedInput, tool_input
 
 PARAMETER = "input"
 SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {PARAMETER: {"type": "string"}}, "required": [PARAMETER]}
@@ -32,6 +32,9 @@ def description(text: str | None, form: Mapping[str, Any] | None) -> str:
 
 def free_form_input(arguments: object) -> str:
     """Input of a call: the text, or the arguments as JSON if the model did not give it as such."""
+    if isinstance(arguments, UnparsedInput) and _OPENING.match(arguments.text):  # cut off
+        decoder = FreeFormDecoder()
+        return decoder.decode(arguments.text) + decoder.finish()
     if isinstance(arguments, Mapping):
         value = arguments.get(PARAMETER)
         if isinstance(value, str):

@@ -17,6 +17,13 @@ _PIECE_CHARS = 2**18  # a multiple of 4, as base64 requires
 _WHITESPACE = " \n\r\t\v\f"
 _TEXT_TYPES = frozenset({"application/json", "application/xml", "application/x-yaml", "application/yaml"})
 _PDF_BASE64 = "JVBERi"  # base64 of "%PDF-"
+_HEAD_CHARS = 16
+_IMAGE_STARTS = (
+    ("image/jpeg", ((0, b"\xff\xd8\xff"),)),
+    ("image/png", ((0, b"\x89PNG\r\n"),)),
+    ("image/gif", ((0, b"GIF8"),)),
+    ("image/webp", ((0, b"RIFF"), (8, b"WEBP"))),
+)
 _TYPE_BY_SUFFIX = {
     "pdf": PDF,
     "txt": "text/plain",
@@ -42,7 +49,8 @@ def image_block(url: str, field: str) -> dict[str, Any]:
         if url[:8].lower().startswith(("https://", "http://")):
             return {"type": "image", "source": {"type": "url", "url": url}}
         raise invalid_field(field, "must be an http(s) URL or a data URL")
-    media_type, data = _split_data_url(url, field)
+    declared, data = _split_data_url(url, field)
+    media_type = _image_type(data) or declared
     if media_type not in IMAGE_TYPES:
         raise invalid_field(field, f"must be an image of type {', '.join(sorted(IMAGE_TYPES))}")
     return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
@@ -58,6 +66,7 @@ def file_block(data: str, filename: str | None, field: str) -> dict[str, Any]:
     else:
         media_type, data = _guess_type(data, filename), _clean_base64(data)
     if media_type in IMAGE_TYPES:
+        media_type = _image_type(data) or media_type
         return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
     if media_type == PDF:
         return _document({"type": "base64", "media_type": PDF, "data": data}, filename)
@@ -118,6 +127,18 @@ def _pieces(data: str) -> Iterator[str]:
             end = percent
         yield data[start:end]
         start = end
+
+
+def _image_type(data: str) -> str | None:
+    """Type of an image by its first bytes; None if they are of no known one.
+
+    The upstream rejects an image whose declared type is another, which clients often make up.
+    """
+    try:
+        head = base64.b64decode(data[:_HEAD_CHARS])
+    except binascii.Error:
+        return None
+    return next((kind for kind, starts in _IMAGE_STARTS if all(head.startswith(it, at) for at, it in starts)), None)
 
 
 def _guess_type(data: str, filename: str | None) -> str:

@@ -9,13 +9,15 @@ from apiproxy.dialects.openai.translate import prompt_cache
 from apiproxy.dialects.openai.translate.called_tools import CalledTool
 from apiproxy.dialects.openai.translate.capabilities import capabilities
 from apiproxy.dialects.openai.translate.content import MAX_BREAKPOINTS, Block, drop_early_breakpoints, text_block
-from apiproxy.dialects.openai.translate.ignored import IgnoredFields
+from apiproxy.dialects.openai.translate.conversation import add_user_turn
+from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 from apiproxy.dialects.openai.translate.prompt_cache import CacheMode
+from apiproxy.dialects.openai.translate.property_keys import Renames, rename_in_history, rename_keys
 from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest, plan_reasoning
 from apiproxy.dialects.openai.translate.sampling import sampling_fields, service_tier, user_metadata
 from apiproxy.dialects.openai.translate.server_tools import ServerToolOffer, ServerTools
 from apiproxy.dialects.openai.translate.structured_output import OutputRequest, plan_output
-from apiproxy.dialects.openai.translate.tools import Choice, ToolPlan, ToolSpec, plan_tools
+from apiproxy.dialects.openai.translate.tools import Choice, ToolPlan, ToolSpec, declare_used_tools, plan_tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class Reply:
     called: the client's tools by upstream name, but for plain functions. reasoning: include the thinking.
     include_usage: end a stream with token counts. legacy_function: return calls as `function_call`, not `tool_calls`.
     custom_as_function: free-form calls in chat have the form of a function call too.
+    renamed: keys to restore in the arguments of calls.
     """
 
     answer_tool: str | None = None
@@ -47,6 +50,7 @@ class Reply:
     include_usage: bool = False
     legacy_function: bool = False
     custom_as_function: bool = False
+    renamed: Renames = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +68,12 @@ class Translation:
 class Parts:
     """Parsed request, independent of the API.
 
-    max_tokens: None if the client set no limit.
+    max_tokens: None if the client set no limit. messages_field: path of the messages in the request.
     """
 
     system: list[Block]
     messages: list[dict[str, Any]]
+    messages_field: str
     max_tokens: int | None
     tools: Iterable[ToolSpec]
     choice: Choice | None
@@ -86,6 +91,7 @@ class Assembled:
     body: dict[str, Any]
     answer_tool: str | None
     forced_call: str | None
+    renamed: Renames
 
 
 def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: IgnoredFields) -> Assembled:
@@ -108,6 +114,13 @@ def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored
     output = plan_output(parts.output, tools, capable=capable, thinking=reasoning.active, ignored=ignored)
     if output.instruction is not None:
         parts.system.append(text_block(output.instruction))
+    enforced = tools.forced or output.format is not None or output.answer_tool is not None
+    if parts.messages[-1]["role"] == "assistant" and (not capable.prefill or enforced or reasoning.active):
+        add_user_turn(parts.messages, parts.messages_field, ignored)
+    declare_used_tools(tools, parts.messages)
+    renamed = rename_keys(tools.tools)
+    if renamed:
+        rename_in_history(parts.messages, renamed)
     blocks = _cacheable(tools, parts)
     marked = any("cache_control" in block for block in blocks)
     mark = prompt_cache.plan_cache(request.model_extra or {}, mode=target.cache, marked=marked, ignored=ignored)
@@ -133,7 +146,8 @@ def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored
     }
     prompt_cache.apply_mark(body, mark, target.cache)
     call = tools.forced_call
-    return Assembled(body=body, answer_tool=output.answer_tool, forced_call=call.name if call is not None else None)
+    forced = call.name if call is not None else None
+    return Assembled(body=body, answer_tool=output.answer_tool, forced_call=forced, renamed=renamed)
 
 
 def report_unknown_fields(request: Sampled, defaults: Mapping[str, object], ignored: IgnoredFields) -> None:
@@ -141,12 +155,23 @@ def report_unknown_fields(request: Sampled, defaults: Mapping[str, object], igno
 
     defaults: by field name, such as `n: 1`. Empty and false values always count as defaults.
     """
-    for name, value in (request.model_extra or {}).items():
+    given = request.model_extra or {}
+    _reject_audio_output(given)
+    for name, value in given.items():
         if value is None or value is False or value in ([], {}, "") or (name in defaults and value == defaults[name]):
             continue
         if name in prompt_cache.FIELDS:
             continue
         ignored.add(name)
+
+
+def _reject_audio_output(given: Mapping[str, object]) -> None:
+    """Raise ProxyError for an answer in sound or pictures: text would be an answer to another request."""
+    modalities = given.get("modalities")
+    if isinstance(modalities, list) and any(kind != "text" for kind in modalities):
+        raise invalid_field("modalities", "must be ['text']: the models here answer in text")
+    if given.get("audio"):
+        raise invalid_field("audio", "audio output is not supported: the models here answer in text")
 
 
 def _cacheable(tools: ToolPlan, parts: Parts) -> list[Block]:

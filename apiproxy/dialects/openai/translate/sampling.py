@@ -14,8 +14,8 @@ from apiproxy.dialects.openai.translate.reasoning import ReasoningPlan
 MAX_TEMPERATURE = 1.0
 MIN_TOP_P_WITH_THINKING = 0.95
 
-# Bounded quantifiers, else `a@` and a megabyte of dots take hours.
-_LOOKS_PERSONAL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}\.[^@\s]{1,63}|\+?[\d\s().-]{7,20}")
+_OPAQUE = re.compile(r"(?![\d.-]{7,20}\Z)[A-Za-z0-9_.:-]{1,256}")
+"""User ids that the API accepts: no addresses, telephone numbers or names, and at most 256 characters."""
 _SERVICE_TIERS: Mapping[str, str] = {"auto": "auto", "default": "standard_only", "priority": "auto", "scale": "auto"}
 
 
@@ -82,7 +82,7 @@ def service_tier(tier: str | None, ignored: IgnoredFields) -> dict[str, Any]:
 def user_metadata(request: Sampled, ignored: IgnoredFields) -> dict[str, Any]:
     """`metadata.user_id` for the body, the only equivalent of OpenAI's metadata.
 
-    E-mail addresses and telephone numbers, which the API rejects, are replaced by a digest.
+    Others than plainly opaque ids, some of which the API rejects, are replaced by a digest.
     """
     given = request.metadata or {}
     user = request.user or request.safety_identifier
@@ -92,6 +92,6 @@ def user_metadata(request: Sampled, ignored: IgnoredFields) -> dict[str, Any]:
         ignored.add("metadata")
     if not user:
         return {}
-    if _LOOKS_PERSONAL.fullmatch(user):
+    if not _OPAQUE.fullmatch(user):
         user = "user_" + hashlib.sha256(user.encode()).hexdigest()[:32]
     return {"metadata": {"user_id": user}}

@@ -12,7 +12,8 @@ import orjson
 from apiproxy.dialects.openai.translate.capabilities import Capabilities
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 from apiproxy.dialects.openai.translate.json_schema import NoStrictFormError, strict_form
-from apiproxy.dialects.openai.translate.tools import ToolPlan
+from apiproxy.dialects.openai.translate.schema_references import object_root
+from apiproxy.dialects.openai.translate.tools import ToolPlan, report_unenforced
 
 ANSWER_TOOL = "json_answer"
 
@@ -64,14 +65,17 @@ def plan_output(
     if wanted.schema is not None:
         try:
             if capable.structured_outputs:
-                return OutputPlan(format={"type": "json_schema", "schema": strict_form(wanted.schema, tools.budget)})
+                unenforced: dict[str, None] = {}
+                schema = strict_form(wanted.schema, tools.budget, unenforced)
+                report_unenforced(unenforced, wanted.schema_field, ignored)
+                return OutputPlan(format={"type": "json_schema", "schema": schema})
             why = "this model has no structured outputs"
         except NoStrictFormError as error:
             why = str(error)
     if tools.forced:
         return OutputPlan()  # the answer is a call of the client's tool, to which the format does not apply
     if capable.forced_tools and (capable.forced_while_thinking or not thinking):
-        return OutputPlan(answer_tool=_add_answer_tool(wanted, tools))
+        return OutputPlan(answer_tool=_add_answer_tool(wanted, tools, ignored))
     if wanted.strict:
         raise invalid_field(wanted.schema_field, f"cannot be enforced on this model ({why})")
     ignored.add(wanted.field, "requested in the prompt, not enforced")
@@ -84,9 +88,12 @@ def _instruction(wanted: OutputRequest) -> str:
     return f"{_INSTRUCTION} It has to match this JSON schema: {orjson.dumps(wanted.schema).decode()}"
 
 
-def _add_answer_tool(wanted: OutputRequest, tools: ToolPlan) -> str:
+def _add_answer_tool(wanted: OutputRequest, tools: ToolPlan, ignored: IgnoredFields) -> str:
     """Force a call of this tool, or of the client's tools if allowed."""
-    schema = {"type": "object", **(wanted.schema or {})}
+    schema, given_up = object_root(wanted.schema or {})
+    if given_up is not None:
+        ignored.add(f"{wanted.schema_field}.{given_up}", "not enforced")
+    schema = {"type": "object", **schema}
     if schema["type"] != "object":
         raise invalid_field(f"{wanted.schema_field}.type", "must be 'object'")
     name = ANSWER_TOOL

@@ -10,6 +10,7 @@ from apiproxy.dialects.openai.translate.capabilities import Capabilities
 from apiproxy.dialects.openai.translate.forced_call import ForcedCall, answer_schema
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 from apiproxy.dialects.openai.translate.json_schema import NoStrictFormError, StrictBudget, strict_form
+from apiproxy.dialects.openai.translate.schema_references import object_root
 from apiproxy.dialects.openai.translate.server_tools import ServerTools
 
 MAX_STRICT_TOOLS = 20  # the API's limit per request
@@ -82,7 +83,7 @@ def plan_tools(
     if choice is not None:
         specs = _select_tools(list(specs), choice, server_tools)
         alone = choice.name is not None or not server_tools.tools
-        if choice.forced and alone and (call := forced_call(specs, choice, capable)) is not None:
+        if choice.forced and alone and (call := forced_call(specs, choice, capable, ignored)) is not None:
             return ToolPlan(forced_call=call)
     plan = ToolPlan()
     for spec in specs:
@@ -101,6 +102,20 @@ def plan_tools(
     return plan
 
 
+def declare_used_tools(plan: ToolPlan, messages: Iterable[Mapping[str, Any]]) -> None:
+    """Declare the tools of earlier calls if the request declares none, without letting the model call them.
+
+    Bedrock and some gateways reject a history with calls of undeclared tools.
+    """
+    if plan.tools:
+        return
+    blocks = (block for message in messages if not isinstance(message["content"], str) for block in message["content"])
+    names = dict.fromkeys(block["name"] for block in blocks if block["type"] == "tool_use")
+    if names:
+        plan.tools = [{"name": name, "input_schema": {"type": "object", "properties": {}}} for name in names]
+        plan.choice = {"type": "none"}
+
+
 def check_name(name: str, field: str) -> str:
     """Return the name of a tool. Raises ProxyError if the API would reject it."""
     if not _NAME.fullmatch(name):
@@ -108,7 +123,9 @@ def check_name(name: str, field: str) -> str:
     return name
 
 
-def forced_call(specs: Sequence[ToolSpec], choice: Choice, capable: Capabilities) -> ForcedCall | None:
+def forced_call(
+    specs: Sequence[ToolSpec], choice: Choice, capable: Capabilities, ignored: IgnoredFields
+) -> ForcedCall | None:
     """The only call that the choice allows, if the model rejects forced tools but an output format can enforce it.
 
     docs/decisions/0022-tools-of-every-kind.md.
@@ -120,7 +137,7 @@ def forced_call(specs: Sequence[ToolSpec], choice: Choice, capable: Capabilities
         return None
     spec = candidates[0]
     check_name(spec.name, f"{spec.field}.name")
-    schema = answer_schema(spec.name, spec.description, _input_schema(spec))
+    schema = answer_schema(spec.name, spec.description, _input_schema(spec, ignored))
     return ForcedCall(name=spec.name, schema=schema) if schema is not None else None
 
 
@@ -138,16 +155,18 @@ def _tool(spec: ToolSpec, plan: ToolPlan, *, capable: Capabilities, ignored: Ign
     tool: dict[str, Any] = {"name": check_name(spec.name, f"{spec.field}.name")}
     if spec.description is not None:
         tool["description"] = spec.description
-    tool["input_schema"] = _input_schema(spec)
+    tool["input_schema"] = _input_schema(spec, ignored)
     if spec.strict:
         _make_strict(tool, spec, plan, capable=capable, ignored=ignored)
     return {**tool, **spec.cache}
 
 
-def _input_schema(spec: ToolSpec) -> dict[str, Any]:
-    schema = dict(spec.parameters or {})
-    if not schema:
+def _input_schema(spec: ToolSpec, ignored: IgnoredFields) -> dict[str, Any]:
+    if not spec.parameters:
         return {"type": "object", "properties": {}}
+    schema, given_up = object_root(spec.parameters)
+    if given_up is not None:
+        ignored.add(f"{spec.field}.parameters.{given_up}", "not enforced")
     if schema.setdefault("type", "object") != "object":
         raise invalid_field(f"{spec.field}.parameters.type", "must be 'object'")
     return schema
@@ -160,13 +179,21 @@ def _make_strict(
     if not capable.structured_outputs or plan.strict >= MAX_STRICT_TOOLS:
         ignored.add(f"{spec.field}.strict")
         return
+    unenforced: dict[str, None] = {}
     try:
-        tool["input_schema"] = strict_form(tool["input_schema"], plan.budget)
+        tool["input_schema"] = strict_form(tool["input_schema"], plan.budget, unenforced)
     except NoStrictFormError as error:
         ignored.add(f"{spec.field}.strict", str(error))
     else:
         tool["strict"] = True
+        report_unenforced(unenforced, f"{spec.field}.parameters", ignored)
         plan.strict += 1
+
+
+def report_unenforced(names: Iterable[str], field: str, ignored: IgnoredFields) -> None:
+    """Report the constraints of a schema that the model only reads. field: path of the schema."""
+    if listed := " and ".join(names):
+        ignored.add(field, f"in its description, not enforced: {listed}")
 
 
 def _relax_choice(choice: Choice, plan: ToolPlan, ignored: IgnoredFields) -> Choice:
