@@ -77,7 +77,10 @@ STAY = {
 
 @pytest.mark.parametrize("sent", [CLAUDE_CODE, OFFICIAL], ids=["Claude Code", "anthropic"])
 def test_pass_on_every_header_of_the_clients(sent: dict[str, str]) -> None:
-    assert client_headers(sent | STAY, betas=["b"] if "anthropic-beta" in sent else []) == sent
+    assert (
+        client_headers(sent | STAY, betas=sent.get("anthropic-beta", "").split(",") if "anthropic-beta" in sent else [])
+        == sent
+    )
 
 
 def test_pass_on_betas_exactly_as_received() -> None:

@@ -17,7 +17,7 @@ from apiproxy.core.upstream_headers import session_headers
 from apiproxy.dialects.openai import errors
 from apiproxy.dialects.openai.chat.schemas import Sampled
 from apiproxy.dialects.openai.limit_headers import limit_headers
-from apiproxy.dialects.openai.server_tool_offer import server_tool_offer
+from apiproxy.dialects.openai.server_tool_offer import offer_to
 from apiproxy.dialects.openai.translate.ignored import HEADER
 from apiproxy.dialects.openai.translate.messages_body import Target, Translation
 from apiproxy.dialects.openai.translate.prompt_cache import HEADER as CACHE_HEADER
@@ -26,7 +26,7 @@ from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, received_body
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
 from apiproxy.http.response import StreamEncoder, respond
-from apiproxy.keys.authentication import policy_of, require_model
+from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.recorder import MODE_HEADER
@@ -150,22 +150,17 @@ async def _translated(
 
 
 def _target(request: HttpRequest, principal: Principal, model: ResolvedModel) -> Target:
-    settings = gateway_settings()
-    platform = settings.credential.kind
     cache = cache_mode(
         request.headers.get(CACHE_HEADER, ""),
         by_default=principal.cache_prompts,
-        on_blocks=platform in _MARKED_BLOCKS,
+        on_blocks=gateway_settings().credential.kind in _MARKED_BLOCKS,
     )
-    offer = server_tool_offer(
-        policy_of(principal),
-        platform=platform,
-        model=model,
-        limits=principal.limits,
-        allow_unpriced=settings.allow_unpriced,
+    return Target(
+        model=model.id,
+        max_output_tokens=default_max_tokens(principal.limits, model),
+        server_tools=offer_to(principal, model),
+        cache=cache,
     )
-    max_output_tokens = default_max_tokens(principal.limits, model)
-    return Target(model=model.id, max_output_tokens=max_output_tokens, cache=cache, server_tools=offer)
 
 
 def _turn(

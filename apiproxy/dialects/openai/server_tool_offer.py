@@ -1,16 +1,30 @@
-"""Server tools that a key may use with a model at the operator's upstream. Pure."""
+"""Server tools that a key may use with a model at the operator's upstream."""
 
 from apiproxy.catalog import CatalogModel, ResolvedModel
-from apiproxy.conf.groups import CredentialKind
+from apiproxy.conf import CredentialKind, gateway_settings
 from apiproxy.core.limits import KeyLimits
 from apiproxy.core.prices import WEB_SEARCH
+from apiproxy.core.principal import Principal
 from apiproxy.dialects.openai.translate.server_tools import MCP_BETAS, SEARCH_VERSIONS, ServerToolOffer
 from apiproxy.keys.allow_lists import Policy, allows_beta, allows_server_tool
+from apiproxy.keys.authentication import policy_of
 
 _VERTEX_SEARCH_BETA = "web-search-2025-03-05"
 """Source: https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/web-search"""
 _BASIC_SEARCH_ONLY = ("vertex", "foundry")
 _OLD_MCP_BETA_ONLY = ("foundry",)
+
+
+def offer_to(principal: Principal, model: ResolvedModel) -> ServerToolOffer:
+    """Server tools that the key may use with the model, by the settings in force."""
+    settings = gateway_settings()
+    return server_tool_offer(
+        policy_of(principal),
+        platform=settings.credential.kind,
+        model=model,
+        limits=principal.limits,
+        allow_unpriced=settings.allow_unpriced,
+    )
 
 
 def server_tool_offer(

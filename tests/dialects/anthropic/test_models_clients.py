@@ -49,4 +49,4 @@ def test_reveal_nothing_without_key(gateway: GatewayProcess) -> None:
     with gateway.http(**{"x-api-key": ""}) as http:
         answer = http.get("/v1/models")
     assert answer.status_code == 401
-    assert answer.json()["error"] == {"type": "authentication_error", "message": "x-api-key header is required"}
+    assert answer.json()["error"]["code"] == "invalid_api_key"  # OpenAI's shape: no `anthropic-version`

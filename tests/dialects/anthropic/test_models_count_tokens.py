@@ -19,6 +19,7 @@ from apiproxy.conf import Credential
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.anthropic.count_tokens import count_tokens
+from apiproxy.engines.sdk.overlay import system_with_identity
 from apiproxy.gateway import gateway
 from apiproxy.limits.token_counter import TokenCounter, estimate_tokens
 from tests.upstream import Recorder, start
@@ -176,7 +177,8 @@ def test_send_models_id_for_alias(settings: Settings) -> None:
     response = async_to_sync(exchange)()
     assert "x-proxy-token-count" not in response.headers
     assert orjson.loads(response.content).keys() == {"input_tokens"}
-    assert recorder.exchanges[0].body == prompt("hello", model="claude-sonnet-5-5")
+    system = system_with_identity(None)  # the default engine adds it to a turn
+    assert recorder.exchanges[0].body == prompt("hello", model="claude-sonnet-5-5") | {"system": system}
 
 
 @pytest.mark.django_db

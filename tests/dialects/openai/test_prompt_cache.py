@@ -58,7 +58,8 @@ def test_mark_no_thinking_block() -> None:
     thought = {"type": "thinking", "thinking": "hm", "signature": "s"}
     answer = {"role": "assistant", "content": "", "thinking_blocks": [thought]}
     body = cached(CacheMode.BLOCK, messages=[user("hi"), answer]).body
-    assert body["messages"][0]["content"] == [{"type": "text", "text": "hi", "cache_control": MARK}]
+    assert body["messages"][1]["content"] == [thought]
+    assert body["messages"][-1]["content"] == [{"type": "text", "text": "Continue.", "cache_control": MARK}]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.openai.responses import store
 from apiproxy.dialects.openai.responses.parse import read_responses, translate_responses
+from apiproxy.dialects.openai.server_tool_offer import offer_to
 from apiproxy.dialects.openai.translate.ignored import HEADER
 from apiproxy.dialects.openai.translate.messages_body import Target
 from apiproxy.gateway import gateway
@@ -52,12 +53,15 @@ async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
         body_bytes,
         translate_responses,
         asked,
-        target=Target(model=model.id, max_output_tokens=model.max_output_tokens),
+        target=Target(
+            model=model.id, max_output_tokens=model.max_output_tokens, server_tools=offer_to(principal, model)
+        ),
         strict=gateway_settings().strict,
         stored=stored,
     )
     counted = {name: translation.body[name] for name in _COUNTED if name in translation.body}
-    count = await count_prompt(principal, model, counted, body_bytes=body_bytes)
+    betas = {"anthropic-beta": ",".join(translation.betas)} if translation.betas else {}
+    count = await count_prompt(principal, model, counted, body_bytes=body_bytes, betas=translation.betas, headers=betas)
     ignored = {HEADER: ", ".join(translation.ignored)} if translation.ignored else {}
     return JsonResponse(
         {"object": "response.input_tokens", "input_tokens": count.input_tokens}, headers=count.headers | ignored

@@ -39,7 +39,7 @@ def reasoning_item(message_id: str, index: int, block: Block, reply: ResponsesRe
 def mark_cut_off(item: Item) -> None:
     """Set the status of an unfinished item, if it has one."""
     if "status" in item:
-        item["status"] = "incomplete"
+        item["status"] = "in_progress" if item["type"] == "apply_patch_call" else "incomplete"  # all that its type has
 
 
 def text_part(text: str, annotations: Iterable[Item] = ()) -> Item:

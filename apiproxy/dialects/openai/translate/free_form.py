@@ -14,7 +14,7 @@ SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {PARAMETER: {"type"
 _USE = f"The text goes into the parameter `{PARAMETER}` as it is."
 _OPENING = re.compile(r'\s*\{\s*"' + PARAMETER + r'"\s*:\s*"')
 _MAX_OPENING_CHARS = 64
-_COMPLETE = re.compile(r'(?:[^"\\]++|\\u.{4}|\\[^u])*+', re.DOTALL)
+_COMPLETE = re.compile(r'(?:[^"\\]|\\u.{4}|\\[^u])*+', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
