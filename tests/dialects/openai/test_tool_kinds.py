@@ -292,7 +292,6 @@ def test_leave_out_and_report_items_of_hosted_tools(item: dict[str, Any]) -> Non
         ("input.1.call_id", {"type": "local_shell_call", "status": "completed", "action": {"command": ["ls"]}}),
         ("input.1.call_id", {"type": "local_shell_call_output", "output": "x"}),
         ("input.1.arguments", {"type": "tool_search_call", "call_id": "c", "arguments": [1]}),
-        ("input.1.call_id", {"type": "shell_call_output", "call_id": "c", "output": []}),
         ("input.1.tools.0.type", {"type": "additional_tools", "tools": [{}]}),
     ],
 )

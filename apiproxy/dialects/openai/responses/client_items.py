@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from apiproxy.core.json_encoding import dumps
-from apiproxy.dialects.openai.chat.parse import json_object
 from apiproxy.dialects.openai.responses.client_item_schemas import (
     AdditionalToolsItem,
     LocalShellCallItem,
@@ -17,10 +16,11 @@ from apiproxy.dialects.openai.responses.client_item_schemas import (
     ToolSearchOutputItem,
 )
 from apiproxy.dialects.openai.responses.tools import loaded_names
+from apiproxy.dialects.openai.translate.call_arguments import call_arguments
 from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
 from apiproxy.dialects.openai.translate.content import text_block
 from apiproxy.dialects.openai.translate.conversation import Conversation
-from apiproxy.dialects.openai.translate.ignored import invalid_field
+from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 
 ClientItem = (
     LocalShellCallItem
@@ -40,7 +40,8 @@ _FAILED = "failed"
 class ClientItems:
     """Adds such items to a conversation."""
 
-    def __init__(self, conversation: Conversation, names: ToolNames) -> None:
+    def __init__(self, conversation: Conversation, names: ToolNames, ignored: IgnoredFields) -> None:
+        self._ignored = ignored
         self._conversation = conversation
         self._names = names
         self._local_calls: dict[str, str] = {}
@@ -89,7 +90,9 @@ class ClientItems:
             return
         arguments = item.arguments if item.arguments is not None else {}
         if isinstance(arguments, str):
-            arguments = json_object(arguments, f"{field}.arguments", self._conversation.values)
+            arguments = call_arguments(
+                arguments, f"{field}.arguments", values=self._conversation.values, ignored=self._ignored
+            )
         if not isinstance(arguments, dict):
             raise invalid_field(f"{field}.arguments", "must be an object")
         self._call(ToolKind.TOOL_SEARCH, item.call_id, arguments, field)

@@ -46,7 +46,7 @@ def conversation(
     if isinstance(request.input, str):
         found.add_user(text_blocks(request.input), "input")
     else:
-        client_items = ClientItems(found, names)
+        client_items = ClientItems(found, names, ignored)
         for index, item in enumerate(map(ITEM.validate_python, request.input)):
             if isinstance(item, ClientItem):
                 client_items.add(item, f"input.{index}")

@@ -37,8 +37,8 @@ def reasoning_item(message_id: str, index: int, block: Block, reply: ResponsesRe
 
 
 def mark_cut_off(item: Item) -> None:
-    """Set the status of an unfinished item, if it has one."""
-    if "status" in item:
+    """Set the status of an unfinished item, if it can be incomplete: `apply_patch_call` cannot."""
+    if "status" in item and item["type"] != "apply_patch_call":
         item["status"] = "incomplete"
 
 
