@@ -75,7 +75,7 @@ _NOT_WALKERS = {
     "empty_overlay_headers", "header_lines", "check_thread", "_text_of", "cache_mode", "encode_summary",
     "summary_request", "read_page", "for_flat_tools",
     "allows_beta", "allows_server_tool",
-    "received_body", "_decompressed", "_step",
+    "received_body", "_decompressed", "_step", "feed", "complete", "_invalid",
     "_reserve_of", "_reason",
 }  # fmt: skip
 """Functions of theirs that get something else, or are bounded."""

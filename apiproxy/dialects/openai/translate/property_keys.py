@@ -20,7 +20,7 @@ _MAX_CHARS = 64
 _VALID = re.compile(rf"[a-zA-Z0-9_.-]{{1,{_MAX_CHARS}}}")
 _INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_.-]")
 _DIGEST_CHARS = 8
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[{}\[\],]', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}\[\],]', re.DOTALL)
 
 
 def rename_keys(tools: Sequence[dict[str, Any]]) -> Renames:
