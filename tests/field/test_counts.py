@@ -51,7 +51,7 @@ def test_count_what_the_request_will_use(pair: Pair, engine: str, system: Any) -
 
 def used(client: httpx.Client) -> Mapping[str, Any]:
     """The key's use so far."""
-    total: Mapping[str, Any] = client.get("/v1/usage").raise_for_status().json()["total"]
+    total: Mapping[str, Any] = client.get("/v1/usage").raise_for_status().json()["totals"]
     return total
 
 

@@ -102,8 +102,8 @@ def test_start_codex_and_run_a_loop_of_all_its_tools(
     _, last = streamed(client, startup_body(*items, prompt=f"{mark} {calls}"))
     assert "Success" in last.output_text
     sent = stand_in.recorded(containing=mark)[-1].body
-    assert [it["name"] for it in sent["messages"][1]["content"]] == ["apply_patch", "mcp__calc__add", "tool_search"]
-    assert sent["messages"][1]["content"][0]["input"] == {"input": PATCH}
+    assert [it["name"] for it in sent["messages"][-2]["content"]] == ["apply_patch", "mcp__calc__add", "tool_search"]
+    assert sent["messages"][-2]["content"][0]["input"] == {"input": PATCH}
     assert "multiply" in [offered["name"] for offered in sent["tools"]]
 
 
