@@ -79,6 +79,12 @@ class Usage:
         """All input tokens. 0 means unknown: no prompt is empty."""
         return self.input_tokens + self.cache_read_input_tokens + self.cache_creation_input_tokens
 
+    def billed(self, count: str) -> int:
+        """Tokens of one count, such as `input_tokens`, with those of iterations that the totals leave out."""
+        total: int = getattr(self, count)
+        within = sum(getattr(entry, count) for entry in self.iterations if not entry.apart)
+        return max(total, within) + sum(getattr(entry, count) for entry in self.iterations if entry.apart)
+
 
 @dataclass(frozen=True, slots=True)
 class Queued:

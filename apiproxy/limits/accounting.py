@@ -31,6 +31,8 @@ STOP_TIMEOUT_S = 10.0
 _CANNOT_CHECK = "cannot check the limits of this API key"
 _MAX_KNOWN_KEYS = 10_000
 
+_LIMITED_COUNTS = ("input_tokens", "cache_creation_input_tokens", "output_tokens")
+"""Of tokens per minute. As at the upstream, tokens read from the prompt cache do not count."""
 _NEVER_RAN = frozenset(
     {FailureKind.QUEUE_FULL, FailureKind.QUEUE_TIMEOUT, FailureKind.DRAINING, FailureKind.UPSTREAM_DOWN}
 )
@@ -163,8 +165,7 @@ class UsageAccounting:
         job = Settle(
             run_id=turn.id,
             entry=UsageEntry(row=row, key_label=turn.caller.key_label, sums=sums_of(ending)),
-            # As at the upstream, tokens read from the prompt cache do not count.
-            tokens=used.input_tokens + used.cache_creation_input_tokens + used.output_tokens,
+            tokens=sum(map(used.billed, _LIMITED_COUNTS)),
             reserved=reserved,
             first_used=first_used,
         )
@@ -187,9 +188,9 @@ def sums_of(ending: Ending) -> Sums:
         failures=int(isinstance(ending, Failed)),
         unpriced=int(used.cost_usd is None and used != Usage()),
         partly_unpriced=int(used.partly_unpriced),
-        input_tokens=used.input_tokens,
-        output_tokens=used.output_tokens,
-        cache_read_tokens=used.cache_read_input_tokens,
-        cache_creation_tokens=used.cache_creation_input_tokens,
+        input_tokens=used.billed("input_tokens"),
+        output_tokens=used.billed("output_tokens"),
+        cache_read_tokens=used.billed("cache_read_input_tokens"),
+        cache_creation_tokens=used.billed("cache_creation_input_tokens"),
         cost_micro_usd=0 if used.cost_usd is None else round(used.cost_usd * MICRO),
     )
