@@ -33,9 +33,29 @@ class KeptAnswer:
         return blocks
 
 
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """Answers found for a request.
+
+    answers: by identifier. too_large: identifiers of answers that exceeded the room. size_bytes: of all found.
+    """
+
+    answers: Mapping[str, KeptAnswer] = field(default_factory=dict)
+    too_large: frozenset[str] = frozenset()
+    size_bytes: int = 0
+
+    def by_call(self) -> dict[str, KeptAnswer]:
+        """The answers by the ids of their tool calls."""
+        found = {id(answer): answer for answer in self.answers.values()}.values()
+        return {block["id"]: answer for answer in found for block in answer.content if block["type"] == "tool_use"}
+
+
+NOTHING = Recalled()
+
+
 def answer_identifier(answer_id: str) -> str:
-    """Identifier of an answer, from its `msg_` or `resp_` id."""
-    return "answer " + answer_id.partition("_")[2]
+    """Identifier of an answer, from its id with or without `msg_` or `resp_`."""
+    return "answer " + answer_id.removeprefix("msg_").removeprefix("resp_")
 
 
 def call_identifier(call_id: str) -> str:

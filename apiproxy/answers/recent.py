@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from apiproxy.answers.jobs import Find, Forget, Found, Renew, Write, WriterJob
-from apiproxy.answers.kept import KeptAnswer, answer_identifier, decode, identifiers_of
+from apiproxy.answers.kept import NOTHING, KeptAnswer, Recalled, answer_identifier, decode, identifiers_of
 from apiproxy.answers.store import TICK_S, AnswerReader, AnswerWriter
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.events import Cancelled, Event, Failed, Finished, Streamed
@@ -37,18 +37,6 @@ _RETRY_S = (0.05, 0.15, 0.4)
 """Pauses before an answer that a request needs is looked for again: another process may be writing it."""
 _CANNOT_READ = "cannot read the answers that the request refers to"
 _DELTA_TEXTS = ("text", "partial_json", "thinking", "signature")
-
-
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """Answers found for a request.
-
-    answers: by identifier. too_large: identifiers of answers that exceeded the room. size_bytes: of all found.
-    """
-
-    answers: Mapping[str, KeptAnswer] = field(default_factory=dict)
-    too_large: frozenset[str] = frozenset()
-    size_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -99,23 +87,25 @@ class RecentAnswers:
         identifiers: Sequence[str],
         *,
         needed: Collection[str] = (),
+        hoped: str | None = None,
         room_bytes: int,
         request_id: str,
     ) -> Recalled:
         """Return the key's answers with these identifiers, at most `MAX_IDENTIFIERS`; those named first preferred.
 
-        needed: identifiers to wait for a moment, if their answer may still be on its way to the database. room_bytes:
-        limit for the sum of the answers' sizes. Raises DatabaseUnavailableError; ProxyError (INVALID_REQUEST) for
-        answers with too many JSON values.
+        needed: identifiers to wait for a moment, as another process may be writing their answer; hoped: one to wait for
+        a shorter moment. room_bytes: limit for the sum of the answers' sizes. Raises DatabaseUnavailableError;
+        ProxyError (INVALID_REQUEST) for answers with too many JSON values.
         """
         if not identifiers or not principal.seal_key:
-            return Recalled()
+            return NOTHING
         await self._wait_for_own_writes(principal.key_id, identifiers)
         seal = Seal(principal.seal_key, principal.key_id)
         names = {seal.name(identifier): identifier for identifier in identifiers[:MAX_IDENTIFIERS]}
         found = await self._read(Find(principal.key_id, tuple(names), room_bytes), request_id)
         for pause_s in _RETRY_S:
-            if {names[name] for name in found.answers}.issuperset(needed):
+            missing = {*needed, hoped} - {names[name] for name in found.answers} - {None}
+            if not missing or (missing == {hoped} and pause_s > _RETRY_S[0]):
                 break
             await asyncio.sleep(pause_s)
             found = await self._read(Find(principal.key_id, tuple(names), room_bytes), request_id)
@@ -141,8 +131,11 @@ class RecentAnswers:
         await asyncio.to_thread(self._reader.stop, 0.0)
 
     def _write(self, turn: Turn, key_id: int, collected: _Collected) -> None:
-        keeping, message = turn.keeping, collected.fold.message
+        keeping = turn.keeping
         assert keeping is not None
+        message: Mapping[str, Any] = collected.fold.message
+        if message.get("content") and keeping.rewrite is not None:
+            message = keeping.rewrite(message)
         if not message.get("content") or (keeping.calls_only and not _has_calls(message)):
             return
         size_bytes = collected.chars + (turn.body_bytes if keeping.asked is not None else 0)

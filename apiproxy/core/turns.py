@@ -2,7 +2,7 @@
 
 import secrets
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -67,14 +67,15 @@ class Keeping:
     """What the client's next requests may need of this turn; see `answers.recent.RecentAnswers`.
 
     seal_key: of the client (`Principal`). calls_only: keep the answer only if it has tool calls. form: the dialect's
-    data about the answer, as JSON data. asked: messages and system blocks that were new in this request, to continue
-    the conversation without them; None if it cannot be continued so. before: ids of the earlier answers that it
-    continued, oldest first.
+    data about the answer, as JSON data. rewrite: makes the message as the client sees it. asked: messages and system
+    blocks that were new in this request, to continue the conversation without them; None if it cannot be continued so.
+    before: ids of the earlier answers that it continued, oldest first.
     """
 
     seal_key: bytes = field(repr=False)
     calls_only: bool = False
     form: Mapping[str, Any] | None = field(default=None, repr=False)
+    rewrite: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     asked: Asked | None = field(default=None, repr=False)
     before: tuple[str, ...] = ()
 

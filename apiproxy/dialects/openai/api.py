@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
-from apiproxy.catalog import ResolvedModel
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.json_encoding import dumps
@@ -17,23 +16,19 @@ from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
 from apiproxy.core.upstream_headers import session_headers
 from apiproxy.dialects.openai import errors, models
-from apiproxy.dialects.openai.chat.completion import completion
-from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
-from apiproxy.dialects.openai.chat.schemas import ChatRequest, Sampled
-from apiproxy.dialects.openai.chat.stream import ChatStream
+from apiproxy.dialects.openai.chat.parse import read_chat
+from apiproxy.dialects.openai.chat.schemas import Sampled
 from apiproxy.dialects.openai.limit_headers import limit_headers
+from apiproxy.dialects.openai.prepare import Context, Prepared, ToBody, prepare_chat, prepare_responses
 from apiproxy.dialects.openai.responses import store
-from apiproxy.dialects.openai.responses.parse import read_responses, translate_responses
-from apiproxy.dialects.openai.responses.response import response_object
-from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
-from apiproxy.dialects.openai.responses.stream import ResponsesStream
+from apiproxy.dialects.openai.responses.parse import read_responses
 from apiproxy.dialects.openai.translate.ignored import HEADER
-from apiproxy.dialects.openai.translate.messages_body import Target, Translation
+from apiproxy.dialects.openai.translate.messages_body import Target
 from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, take_body
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, caller_of, publish_rejection, request_id
-from apiproxy.http.response import StreamEncoder, respond
+from apiproxy.http.response import respond
 from apiproxy.keys.authentication import require_model
 from apiproxy.limits.estimate import default_max_tokens
 from apiproxy.sessions.conversation_id import conversation_id
@@ -42,39 +37,6 @@ from apiproxy.sessions.recorder import MODE_HEADER
 api = NinjaAPI(title="OpenAI dialect", urls_namespace="openai", docs_url=None, openapi_url=None)
 
 RequestT = TypeVar("RequestT", bound=Sampled)
-ToBody = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """Request data besides the parsed body.
-
-    model: as named by the client, after alias resolution. body_bytes: size of the body. created: Unix time in seconds.
-    """
-
-    principal: Principal
-    request_id: str
-    model: ResolvedModel
-    target: Target
-    strict: bool
-    created: int
-    body_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """Translated request and the encoders of its answer.
-
-    stored_id, form: id and response data to store the answer with; None if it is not stored. stored_bytes: size of the
-    stored messages in the translation.
-    """
-
-    translation: Translation
-    stream: StreamEncoder
-    to_body: ToBody
-    stored_id: str | None = None
-    form: Mapping[str, Any] | None = None
-    stored_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,43 +60,8 @@ class OpenAIDialect:
         return self._to_body(message)
 
 
-async def _prepare_chat(request: ChatRequest, context: Context) -> Prepared:
-    translation = await offload(
-        context.body_bytes, translate_chat, request, target=context.target, strict=context.strict
-    )
-    return Prepared(
-        translation=translation,
-        stream=ChatStream(translation.reply, created=context.created),
-        to_body=lambda message: completion(message, translation.reply, created=context.created),
-    )
-
-
-async def _prepare_responses(request: ResponsesRequest, context: Context) -> Prepared:
-    stored = await store.load_history(
-        request, context.principal, request_id=context.request_id, body_bytes=context.body_bytes
-    )
-    stored_bytes = stored.size_bytes if stored is not None else 0
-    body_bytes = context.body_bytes + stored_bytes
-    translation = await offload(
-        body_bytes, translate_responses, request, target=context.target, strict=context.strict, stored=stored
-    )
-    reply = translation.reply
-    stored_id = reply.response_id if request.store is not False else None
-    form = None
-    if stored_id is not None:
-        form = await offload(context.body_bytes, store.stored_form, reply, created=context.created)
-    return Prepared(
-        translation=translation,
-        stream=ResponsesStream(reply, created=context.created),
-        to_body=lambda message: response_object(message, reply, created=context.created),
-        stored_id=stored_id,
-        stored_bytes=stored_bytes,
-        form=form,
-    )
-
-
-_CHAT = Endpoint(read_chat, _prepare_chat)
-_RESPONSES = Endpoint(read_responses, _prepare_responses)
+_CHAT = Endpoint(read_chat, prepare_chat)
+_RESPONSES = Endpoint(read_responses, prepare_responses)
 
 
 async def chat_completions(request: HttpRequest) -> HttpResponseBase:
@@ -239,6 +166,7 @@ def _turn(
         conversation_id=prepared.stored_id or conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
         form=prepared.form,
+        keeping=prepared.keeping,
         headers=session_headers(request.headers),
     )
 

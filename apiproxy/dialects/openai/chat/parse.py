@@ -1,9 +1,10 @@
 """Translation of Chat Completions requests to Messages bodies."""
 
-from collections.abc import Sequence
 from typing import Any
 
+from apiproxy.answers.kept import NOTHING, Recalled
 from apiproxy.core.json_values import ValueBudget
+from apiproxy.dialects.openai.chat.reasoning import reasoning_request
 from apiproxy.dialects.openai.chat.schemas import (
     MESSAGE,
     AssistantMessage,
@@ -18,9 +19,8 @@ from apiproxy.dialects.openai.chat.schemas import (
 )
 from apiproxy.dialects.openai.chat.tools import declared_tools, tool_choice
 from apiproxy.dialects.openai.translate import free_form
-from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
 from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
-from apiproxy.dialects.openai.translate.content import Block, content_blocks, text_blocks
+from apiproxy.dialects.openai.translate.content import content_blocks, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 from apiproxy.dialects.openai.translate.messages_body import (
@@ -31,9 +31,15 @@ from apiproxy.dialects.openai.translate.messages_body import (
     assemble,
     report_unknown_fields,
 )
-from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest
 from apiproxy.dialects.openai.translate.sampling import stop_sequences
 from apiproxy.dialects.openai.translate.structured_output import OutputRequest
+from apiproxy.dialects.openai.translate.thinking import (
+    UnsignedThinking,
+    calls_lack_thinking,
+    given_thinking,
+    put_back,
+    report_unsigned,
+)
 from apiproxy.dialects.openai.translate.validation import read
 
 _DEFAULTS = {
@@ -54,11 +60,11 @@ def read_chat(body: object) -> ChatRequest:
     return read(ChatRequest, body)
 
 
-def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Translation:
+def translate_chat(request: ChatRequest, *, target: Target, strict: bool, recalled: Recalled = NOTHING) -> Translation:
     """Translate a request.
 
-    strict: reject unsupported fields instead of listing them in a header. Raises ProxyError (INVALID_REQUEST) naming
-    the invalid field.
+    strict: reject unsupported fields instead of listing them in a header. recalled: recent answers that the messages
+    may have come from. Raises ProxyError (INVALID_REQUEST) naming the invalid field.
     """
     ignored = IgnoredFields(strict=strict)
     report_unknown_fields(request, _DEFAULTS, ignored)
@@ -68,9 +74,13 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         ignored.add("stream_options.include_obfuscation")
     declared = declared_tools(request, ignored)
     conversation = Conversation(ignored)
+    unsigned: UnsignedThinking = []
     for index, message in enumerate(map(MESSAGE.validate_python, request.messages)):
-        _add_message(conversation, message, f"messages.{index}", declared.names, ignored)
+        _add_message(conversation, message, f"messages.{index}", declared.names, unsigned, ignored)
     system, messages = conversation.finish("messages")
+    completed = put_back(messages, recalled.by_call(), model=target.model)
+    report_unsigned(unsigned, completed, ignored)
+    reasoning = reasoning_request(request, calls_lack_thinking=calls_lack_thinking(messages))
     legacy = bool(request.functions)
     parts = Parts(
         system=system,
@@ -79,7 +89,7 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         tools=declared.specs,
         choice=tool_choice(request, declared),
         parallel=request.parallel_tool_calls is not False and not legacy,
-        reasoning=_reasoning_request(request),
+        reasoning=reasoning,
         output=_output_request(request),
         stop=stop_sequences(request.stop, ignored),
     )
@@ -88,7 +98,7 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         answer_tool=assembled.answer_tool,
         forced_call=assembled.forced_call,
         called=declared.names.called,
-        reasoning=bool(request.include_reasoning),
+        reasoning=reasoning.shown,
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
         legacy_function=legacy,
     )
@@ -111,22 +121,13 @@ def json_object(text: str, field: str, values: ValueBudget) -> dict[str, Any]:
     return value
 
 
-def thinking_blocks(given: Sequence[dict[str, Any]] | None, field: str) -> list[Block]:
-    """Thinking blocks of an earlier answer, sent back by the client."""
-    blocks: list[Block] = []
-    for index, block in enumerate(given or ()):
-        if block.get("type") not in THINKING_TYPES:
-            raise invalid_field(f"{field}.{index}.type", "must be 'thinking' or 'redacted_thinking'")
-        needed = ("data",) if block["type"] == "redacted_thinking" else ("thinking", "signature")
-        for name in needed:
-            if not isinstance(block.get(name), str):
-                raise invalid_field(f"{field}.{index}.{name}", "must be a string")
-        blocks.append({name: block[name] for name in ("type", *needed)})
-    return blocks
-
-
 def _add_message(
-    conversation: Conversation, message: Message, field: str, names: ToolNames, ignored: IgnoredFields
+    conversation: Conversation,
+    message: Message,
+    field: str,
+    names: ToolNames,
+    unsigned: UnsignedThinking,
+    ignored: IgnoredFields,
 ) -> None:
     if not isinstance(message, ToolMessage | FunctionMessage) and message.name:
         ignored.add("messages.name")
@@ -137,7 +138,7 @@ def _add_message(
             content = f"{field}.content"
             conversation.add_user(content_blocks(message.content, content, ignored), content)
         case AssistantMessage():
-            _add_assistant(conversation, message, field, names, ignored)
+            _add_assistant(conversation, message, field, names, unsigned, ignored)
         case ToolMessage():
             blocks = content_blocks(message.content, f"{field}.content", ignored)
             conversation.add_result(message.tool_call_id, blocks, f"{field}.tool_call_id")
@@ -148,11 +149,19 @@ def _add_message(
 
 
 def _add_assistant(
-    conversation: Conversation, message: AssistantMessage, field: str, names: ToolNames, ignored: IgnoredFields
+    conversation: Conversation,
+    message: AssistantMessage,
+    field: str,
+    names: ToolNames,
+    unsigned: UnsignedThinking,
+    ignored: IgnoredFields,
 ) -> None:
     if message.audio is not None:
         ignored.add("messages.audio")
-    conversation.add_assistant(thinking_blocks(message.thinking_blocks, f"{field}.thinking_blocks"))
+    thinking = given_thinking(vars(message))
+    if thinking.unsigned:
+        unsigned.append((f"messages.{thinking.unsigned}", [call.id for call in message.tool_calls or ()]))
+    conversation.add_assistant(thinking.blocks)
     conversation.add_assistant([*text_blocks(message.content), *text_blocks(message.refusal)])
     for position, call in enumerate(message.tool_calls or ()):
         where = f"{field}.tool_calls.{position}"
@@ -168,26 +177,6 @@ def _add_assistant(
         legacy = message.function_call
         arguments = json_object(legacy.arguments, f"{field}.function_call.arguments", conversation.values)
         conversation.add_call(_FUNCTION_CALL_ID_PREFIX + legacy.name, legacy.name, arguments, f"{field}.function_call")
-
-
-def _reasoning_request(request: ChatRequest) -> ReasoningRequest:
-    return ReasoningRequest(
-        field="reasoning_effort",
-        effort=request.reasoning_effort,
-        thinking=request.thinking,
-        shown=bool(request.include_reasoning),
-        calls_lack_thinking=_calls_lack_thinking(request.messages),
-    )
-
-
-def _calls_lack_thinking(messages: Sequence[object]) -> bool:
-    """True if the unfinished turn has tool calls without preceding thinking."""
-    for message in map(MESSAGE.validate_python, reversed(messages)):
-        if isinstance(message, UserMessage):
-            return False
-        if isinstance(message, AssistantMessage) and (message.tool_calls or message.function_call):
-            return not message.thinking_blocks
-    return False
 
 
 def _output_request(request: ChatRequest) -> OutputRequest | None:

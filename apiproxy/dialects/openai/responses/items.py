@@ -1,9 +1,12 @@
 """Input items of Responses requests as messages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from apiproxy.dialects.openai.chat.parse import json_object, thinking_blocks
+from apiproxy.answers.kept import NOTHING, Recalled
+from apiproxy.core.turns import Asked
+from apiproxy.dialects.openai.chat.parse import json_object
 from apiproxy.dialects.openai.responses.client_items import ClientItem, ClientItems
 from apiproxy.dialects.openai.responses.content import blocks, decode_thinking
 from apiproxy.dialects.openai.responses.item_schemas import (
@@ -14,44 +17,79 @@ from apiproxy.dialects.openai.responses.item_schemas import (
     HostedItem,
     MessageItem,
     ReasoningItem,
-    ReferenceItem,
 )
+from apiproxy.dialects.openai.responses.references import OtherItem, References
 from apiproxy.dialects.openai.responses.reply import StoredHistory
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
 from apiproxy.dialects.openai.translate import free_form
-from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
 from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
 from apiproxy.dialects.openai.translate.content import Block, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, header_safe, invalid_field
 from apiproxy.dialects.openai.translate.structured_output import ANSWER_TOOL
+from apiproxy.dialects.openai.translate.thinking import put_back, signed_block
 
-OtherItem = (
-    MessageItem | FunctionCallItem | CustomCallItem | CallOutputItem | ReasoningItem | ReferenceItem | HostedItem
-)
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """System blocks and messages of a request, stored ones included. asked: see `ResponsesTranslation`."""
+
+    system: list[Block]
+    messages: list[dict[str, Any]]
+    asked: Asked | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What precedes a request. stored: None if nothing does. recalled: recent answers that the input may need."""
+
+    stored: StoredHistory | None = None
+    recalled: Recalled = NOTHING
 
 
 def conversation(
-    request: ResponsesRequest, stored: StoredHistory | None, names: ToolNames, ignored: IgnoredFields
-) -> tuple[list[Block], list[dict[str, Any]]]:
-    """System blocks and messages of the request, after the stored messages.
+    request: ResponsesRequest, known: Known, names: ToolNames, ignored: IgnoredFields, *, model: str
+) -> Input:
+    """Read the input of the request, after the stored messages, and put thinking of recent answers back.
 
-    names: upstream names of its tools. Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    names: upstream names of its tools. model: the model that is asked. Raises ProxyError (INVALID_REQUEST) naming the
+    invalid field.
     """
     found = Conversation(ignored)
+    stored = known.stored
     found.add_system(text_blocks(request.instructions), "instructions")
     if stored is not None and stored.history:
+        found.add_system(list(stored.system), "previous_response_id")
         found.resume(stored.history, answer_tool=ANSWER_TOOL, field="input")
     if isinstance(request.input, str):
         found.add_user(text_blocks(request.input), "input")
     else:
         client_items = ClientItems(found, names)
-        for index, item in enumerate(map(ITEM.validate_python, request.input)):
+        references = References(known.recalled, model=model, ignored=ignored)
+        for index, given in enumerate(map(ITEM.validate_python, request.input)):
+            item = references.resolve(given, f"input.{index}")
             if isinstance(item, ClientItem):
                 client_items.add(item, f"input.{index}")
-            else:
+            elif item is not None:
                 _add_item(found, item, f"input.{index}", names, ignored)
-    return found.finish("input")
+    own_system = found.system_blocks("input")
+    system, messages = found.finish("input")
+    put_back(messages, known.recalled.by_call(), model=model)
+    return Input(system, messages, _asked(messages, own_system, stored))
+
+
+def _asked(messages: list[dict[str, Any]], system: list[Block], stored: StoredHistory | None) -> Asked | None:
+    """The part that is new; None if the client carries the conversation itself, or goes on within a stored answer."""
+    history = stored.history if stored is not None else ()
+    new = messages[len(history) :]
+    if not history:
+        return None if any(message["role"] == "assistant" for message in new) else Asked(new, system)
+    return Asked(new, system) if _size(messages[len(history) - 1]) == _size(history[-1]) else None
+
+
+def _size(message: Mapping[str, Any]) -> int:
+    """Number of blocks."""
+    return 1 if isinstance(message["content"], str) else len(message["content"])
 
 
 def _add_item(
@@ -72,11 +110,9 @@ def _add_item(
             found = blocks(item.output, f"{field}.output", ignored)
             conversation.add_result(item.call_id, found, f"{field}.call_id")
         case ReasoningItem():
-            _add_reasoning(conversation, item, field, ignored)
+            _add_reasoning(conversation, item, ignored)
         case HostedItem():
             ignored.add(field, header_safe(item.type))
-        case ReferenceItem():
-            raise invalid_field(f"{field}.type", "items are not stored here: send the full item")
 
 
 def _add_message(conversation: Conversation, item: MessageItem, field: str, ignored: IgnoredFields) -> None:
@@ -92,24 +128,12 @@ def _add_message(conversation: Conversation, item: MessageItem, field: str, igno
         conversation.add_system(found, field)
 
 
-def _add_reasoning(conversation: Conversation, item: ReasoningItem, field: str, ignored: IgnoredFields) -> None:
+def _add_reasoning(conversation: Conversation, item: ReasoningItem, ignored: IgnoredFields) -> None:
     """Add thinking of an earlier answer; that of other services is ignored."""
-    block = decode_thinking(item.encrypted_content, conversation.values) if item.encrypted_content else None
-    if block is None:
-        if item.encrypted_content:
-            ignored.add("input.encrypted_content", "not this gateway's")
+    if not item.encrypted_content:
         return
-    conversation.add_assistant(thinking_blocks([block], f"{field}.encrypted_content"))
-
-
-def calls_lack_thinking(messages: Sequence[dict[str, Any]]) -> bool:
-    """True if the unfinished turn has tool calls without preceding thinking."""
-    last = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
-    if last is None or isinstance(last["content"], str) or not _answers_calls(messages[-1]):
-        return False
-    return not any(block["type"] in THINKING_TYPES for block in last["content"])
-
-
-def _answers_calls(message: dict[str, Any]) -> bool:
-    content = message["content"]
-    return not isinstance(content, str) and any(block["type"] == "tool_result" for block in content)
+    block = signed_block(decode_thinking(item.encrypted_content, conversation.values))
+    if block is None:
+        ignored.add("input.encrypted_content", "not this gateway's")
+        return
+    conversation.add_assistant([block])
