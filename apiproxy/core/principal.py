@@ -27,4 +27,4 @@ class Principal:
     expires_at: float | None = None
     previous_secret: bool = False
     """True if the caller used the key's secret from before the last rotation."""
-    seal_key: bytes = field(default=b"", repr=False)
+    seal_key: bytes = field(default=b"", repr=False, compare=False)
