@@ -99,7 +99,10 @@ class References:
     def _thinking(self, item_id: str) -> Item | None:
         item = self._find(item_id) if item_id not in self._used else None
         self._used.add(item_id)
-        return self._usable(item, item_id) if item is not None and item["type"] == "reasoning" else None
+        if item is None or item["type"] != "reasoning":
+            self._ignored.add("input.reasoning", "no encrypted_content, and not in a recent answer")
+            return None
+        return self._usable(item, item_id)
 
     def _answer(self, item_id: str) -> KeptAnswer | None:
         return self._recalled.answers.get(answer_identifier(answer_of_item(item_id)))
