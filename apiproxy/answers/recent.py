@@ -188,6 +188,7 @@ class RecentAnswers:
             raise DatabaseUnavailableError(_CANNOT_READ)
         try:
             answer = asyncio.wrap_future(worker.call(job))
+            answer.add_done_callback(_retrieve)
             async with asyncio.timeout(READ_TIMEOUT_S):
                 return await asyncio.shield(answer)
         except (BatchQueueFullError, TimeoutError) as error:
@@ -195,6 +196,12 @@ class RecentAnswers:
         except Exception as error:  # any database error
             logger.warning("answer.unknown", extra={"reqId": request_id}, exc_info=error)
             raise DatabaseUnavailableError(_CANNOT_READ) from error
+
+
+def _retrieve(done: "asyncio.Future[Any]") -> None:
+    """Read the exception of an abandoned future, else asyncio warns about it."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _has_calls(message: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from apiproxy.core.message import unfold
 from apiproxy.core.principal import Principal
 from apiproxy.core.sealing import derive_seal_key
 from apiproxy.core.turns import Asked, Caller, Keeping, Turn, new_id
-from apiproxy.models import RecentAnswer, RecentAnswerName
+from apiproxy.models import ApiKey, RecentAnswer, RecentAnswerName
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,6 +29,8 @@ THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
 
 @pytest.fixture
 async def answers() -> AsyncIterator[RecentAnswers]:
+    for principal in (MINE, OTHER):  # answers of unknown keys are deleted
+        await ApiKey.objects.acreate(pk=principal.key_id, name=principal.label, digest=principal.label)
     made = RecentAnswers()
     yield made
     await made.stop()

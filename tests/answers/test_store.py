@@ -203,7 +203,7 @@ def test_delete_answers_of_ended_keys_without_a_signal(writer: AnswerWriter, clo
     now = datetime.fromtimestamp(clock.now, tz=UTC)
     ApiKey.objects.filter(name="revoked").update(revoked_at=now)
     ApiKey.objects.filter(name="expired").update(expires_at=now)
-    ApiKey.objects.filter(name="deleted")._raw_delete("default")  # type: ignore[attr-defined]  # as a script would
+    ApiKey.objects.filter(name="deleted")._raw_delete("default")  # as a script would
     writer.tick()
     assert [row.key_id for row in RecentAnswer.objects.all()] == [keys[0].pk]
 

@@ -44,4 +44,4 @@ def test_name_depends_on_the_secret() -> None:
     assert isinstance(seal.name("call 1"), UUID)
     assert seal.name("call 1") == seal.name("call 1") != seal.name("call 2")
     assert seal.name("call 1") != Seal(derive_seal_key("sk-proxy-other"), 7).name("call 1")
-    assert seal.name("\ud800")
+    assert seal.name("\ud800") != seal.name("")

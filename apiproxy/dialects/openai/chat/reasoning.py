@@ -15,7 +15,8 @@ def reasoning_request(request: ChatRequest, *, calls_lack_thinking: bool) -> Rea
 
     DeepSeek's `thinking`, which has no budget, counts as an effort.
     """
-    field, effort, thinking = "reasoning_effort", request.reasoning_effort, request.thinking
+    field, thinking = "reasoning_effort", request.thinking
+    effort: str | None = request.reasoning_effort
     if effort is None and request.reasoning is not None:
         field, effort = "reasoning", _effort_of(request.reasoning)
     if thinking is not None and thinking.get("type") == "enabled" and "budget_tokens" not in thinking:

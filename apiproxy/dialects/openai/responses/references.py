@@ -18,8 +18,9 @@ from apiproxy.dialects.openai.responses.item_schemas import (
     ReferenceItem,
 )
 from apiproxy.dialects.openai.responses.item_schemas import Item as InputItem
+from apiproxy.dialects.openai.responses.output_items import Item
 from apiproxy.dialects.openai.responses.reply import ResponsesReply, reply_form, reply_from
-from apiproxy.dialects.openai.responses.response import Item, response_object
+from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 
 MAX_ANSWERS = 1_000
