@@ -97,7 +97,7 @@ def test_three_turns_with_a_tool_loop_by_reference(
     items += [*named(third), user("[[say=three]]")]
     assert asked(site.mine, items, **tools).output_text == "three"
     roles = [message["role"] for message in last_sent(stand_in, mark)]
-    assert roles == ["user", "assistant"] * 4 + ["user"]
+    assert roles == ["user", "assistant"] * 3 + ["user"]
 
 
 def test_reject_references_of_other_keys_and_unknown_ones(site: Site, mark: str) -> None:

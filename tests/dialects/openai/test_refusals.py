@@ -56,11 +56,6 @@ def file(**given: str) -> dict[str, Any]:
             "messages.1.function_call.arguments",
             messages({**ASSISTANT, "function_call": {"name": "f", "arguments": "x"}}),
         ),
-        ("messages.1.thinking_blocks.0.type", messages({**ASSISTANT, "thinking_blocks": [{"type": "text"}]})),
-        (
-            "messages.1.thinking_blocks.0.signature",
-            messages({**ASSISTANT, "thinking_blocks": [{"type": "thinking", "thinking": ""}]}),
-        ),
         ("messages.1.tool_call_id", messages({"role": "tool", "tool_call_id": "c", "content": "x"})),
         (
             "messages.3.tool_call_id",
