@@ -6,6 +6,7 @@ from typing import Any
 
 from apiproxy.answers.kept import KeptAnswer, Recalled, answer_identifier, call_identifier
 from apiproxy.core.errors import ProxyError
+from apiproxy.dialects.openai.responses.call_items import Item
 from apiproxy.dialects.openai.responses.client_items import ClientItem
 from apiproxy.dialects.openai.responses.item_schemas import (
     ITEM,
@@ -18,7 +19,6 @@ from apiproxy.dialects.openai.responses.item_schemas import (
     ReferenceItem,
 )
 from apiproxy.dialects.openai.responses.item_schemas import Item as InputItem
-from apiproxy.dialects.openai.responses.output_items import Item
 from apiproxy.dialects.openai.responses.reply import ResponsesReply, reply_form, reply_from
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
