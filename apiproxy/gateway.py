@@ -4,6 +4,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar, cast
 
+from apiproxy.answers.recent import RecentAnswers
 from apiproxy.catalog import Catalog
 from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.core.lifecycle import BackgroundService, Lifecycle, OnStop
@@ -47,7 +48,8 @@ class Gateway:
         self.token_counter = TokenCounter(settings.credential)
         self.accounting = UsageAccounting(self.catalog)
         self.sessions = SessionRecorder()
-        self.observers = Observers(self.accounting, self.sessions)
+        self.answers = RecentAnswers()
+        self.observers = Observers(self.accounting, self.sessions, self.answers)
         self.runtime = Runtime(
             settings,
             database=self.database,
@@ -65,6 +67,7 @@ class Gateway:
             OnStop(self.token_counter.aclose),
             self.accounting,
             OnStop(self.sessions.stop),
+            self.answers,
             *([OnStop(close_connections)] if close_connections else []),
             self.runtime,
         ]

@@ -7,7 +7,14 @@ from pathlib import Path
 from django.conf import settings
 
 from apiproxy.conf.checks import boolean, choice, csv, integer, mapping, network, path, script_origin, string
-from apiproxy.conf.groups import AllowLists, BreakerSettings, Credential, KeyDefaults, SessionSettings
+from apiproxy.conf.groups import (
+    AllowLists,
+    BreakerSettings,
+    Credential,
+    KeyDefaults,
+    RecentAnswerSettings,
+    SessionSettings,
+)
 from apiproxy.conf.setting import Derived, group, setting
 from apiproxy.core.turns import ENGINES, EngineName
 
@@ -190,6 +197,7 @@ class GatewaySettings:
     allowed: AllowLists = group(AllowLists, "ALLOWED_")
     key_defaults: KeyDefaults = group(KeyDefaults, "KEY_")
     sessions: SessionSettings = group(SessionSettings, "SESSION_")
+    recent_answers: RecentAnswerSettings = group(RecentAnswerSettings, "RECENT_ANSWERS_")
     credential: Credential
     demo_refusal: str = ""
     seat: int | None = None

@@ -102,6 +102,31 @@ class SessionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecentAnswerSettings:
+    """Limits of the encrypted answers that clients may refer to for a while. See `answers.recent.RecentAnswers`."""
+
+    ttl_minutes: int = setting(
+        60,
+        integer(0, 43_200, unit="minutes"),
+        "How long an OpenAI client may refer to an answer by its id after its last use. It is stored encrypted with a "
+        "key derived from the client's API key. 0: no answer is stored.",
+    )
+    max_per_key: int = setting(
+        20_000, integer(1, 100_000_000), "Maximum recent answers per key; the least recently used is deleted first."
+    )
+    bytes_per_key: int = setting(
+        67_108_864,
+        integer(1, 2**50, unit="bytes"),
+        "Maximum size of a key's recent answers; the least recently used is deleted first.",
+    )
+    total_bytes: int = setting(
+        1_073_741_824,
+        integer(1, 2**60, unit="bytes"),
+        "Maximum size of the recent answers of all keys; the least recently used is deleted first.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AllowLists:
     """Allow-lists that cap every key; an empty list means no restriction. See `keys.allow_lists.Policy`."""
 

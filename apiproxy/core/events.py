@@ -81,9 +81,9 @@ class Usage:
 
     def billed(self, count: str) -> int:
         """Tokens of one count, such as `input_tokens`, with those of iterations that the totals leave out."""
-        total: int = getattr(self, count)
         within = sum(getattr(entry, count) for entry in self.iterations if not entry.apart)
-        return max(total, within) + sum(getattr(entry, count) for entry in self.iterations if entry.apart)
+        beside = sum(getattr(entry, count) for entry in self.iterations if entry.apart)
+        return int(max(getattr(self, count), within) + beside)
 
 
 @dataclass(frozen=True, slots=True)

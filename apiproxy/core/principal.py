@@ -1,6 +1,6 @@
 """The authenticated caller."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from apiproxy.core.limits import NO_LIMITS, KeyLimits
 
@@ -10,7 +10,7 @@ class Principal:
     """Caller authenticated by an API key. Empty allow-lists allow everything.
 
     expires_at: Unix time in seconds. limits: cached, possibly some seconds old; enforcement reads them under the key's
-    lock.
+    lock. seal_key: derived from the secret (`core.sealing`); empty if unknown.
     """
 
     key_id: int
@@ -28,3 +28,4 @@ class Principal:
     expires_at: float | None = None
     previous_secret: bool = False
     """True if the caller used the key's secret from before the last rotation."""
+    seal_key: bytes = field(default=b"", repr=False, compare=False)

@@ -2,7 +2,7 @@
 
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -54,6 +54,32 @@ class RawBody:
         self.data = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """New part of a conversation: messages, and system blocks that were among them."""
+
+    messages: Sequence[Mapping[str, Any]] = ()
+    system: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """What the client's next requests may need of this turn; see `answers.recent.RecentAnswers`.
+
+    seal_key: of the client (`Principal`). calls_only: keep the answer only if it has tool calls. form: the dialect's
+    data about the answer, as JSON data. rewrite: makes the message as the client sees it. asked: messages and system
+    blocks that were new in this request, to continue the conversation without them; None if it cannot be continued so.
+    before: ids of the earlier answers that it continued, oldest first.
+    """
+
+    seal_key: bytes = field(repr=False)
+    calls_only: bool = False
+    form: Mapping[str, Any] | None = field(default=None, repr=False)
+    rewrite: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    asked: Asked | None = field(default=None, repr=False)
+    before: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """A request in any dialect.
@@ -67,6 +93,7 @@ class Turn:
     raw_body: the received body, while `body` is the same except for a default `max_tokens`; None if the engine does not
     need it. verbatim: the client gets the upstream's bytes where the engine has them. api_version: `anthropic-version`.
     headers: other headers of the client that go to the upstream, by lower-case name. beta_api: sent with `?beta=true`.
+    keeping: None if nothing of the answer is kept for later requests.
     """
 
     id: str
@@ -91,3 +118,4 @@ class Turn:
     api_version: str = DEFAULT_API_VERSION
     headers: Mapping[str, str] = field(default_factory=dict)
     beta_api: bool = False
+    keeping: Keeping | None = None

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypedDict, Unpack
@@ -24,6 +25,7 @@ from django.utils import timezone
 
 from apiproxy.conf import gateway_settings
 from apiproxy.core.principal import Principal
+from apiproxy.core.sealing import derive_seal_key
 from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard, run_in_own_thread
 from apiproxy.models import ENV_KEY_NAME, PREFIX_LENGTH, ApiKey
 
@@ -181,7 +183,9 @@ class Keyring:
         principal = self._cached(digest, CACHE_TTL_S)
         if principal is None:
             try:
-                principal = await self._database.run(lambda: self._load(digest), what="cannot look up the API key")
+                principal = await self._database.run(
+                    lambda: self._load(digest, secret), what="cannot look up the API key"
+                )
             except DatabaseUnavailableError:
                 principal = self._cached(digest, STALE_MAX_S)
                 if principal is None:
@@ -206,7 +210,7 @@ class Keyring:
         loaded_at, principal = self._found.get(digest, (-math.inf, None))
         return principal if self._monotonic() - loaded_at < max_age_s else None
 
-    async def _load(self, digest: str) -> Principal | None:
+    async def _load(self, digest: str, secret: str) -> Principal | None:
         changes, loaded_at = self._changes, self._monotonic()
         until = datetime.fromtimestamp(self._clock(), tz=UTC)
         either = Q(digest=digest) | Q(previous_digest=digest, previous_until__gt=until)
@@ -217,7 +221,7 @@ class Keyring:
             with self._lock:
                 self._found.pop(digest, None)
             return None
-        principal = principal_of(row, previous_secret=not current)
+        principal = replace(principal_of(row, previous_secret=not current), seal_key=derive_seal_key(secret))
         with self._lock:
             if changes == self._changes:  # else the row may predate a change
                 self._found[digest] = (loaded_at, principal)

@@ -1,5 +1,6 @@
-"""Database models: API keys, upstream models, usage and sessions."""
+"""Database models: API keys, upstream models, usage, sessions and recent answers."""
 
+from apiproxy.models.answers import RecentAnswer, RecentAnswerName
 from apiproxy.models.catalog import EngineChoice, Lifecycle, Model
 from apiproxy.models.keys import (
     ENV_KEY_NAME,
@@ -31,6 +32,8 @@ __all__ = [
     "EngineChoice",
     "Lifecycle",
     "Model",
+    "RecentAnswer",
+    "RecentAnswerName",
     "Reservation",
     "Scope",
     "Session",

@@ -12,7 +12,7 @@ from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
-from apiproxy.core.turns import Turn
+from apiproxy.core.turns import Keeping, Turn
 from apiproxy.core.upstream_headers import session_headers
 from apiproxy.dialects.openai import errors
 from apiproxy.dialects.openai.chat.schemas import Sampled
@@ -60,7 +60,7 @@ class Prepared:
     """Translated request and the encoders of its answer.
 
     stored_id, form: id and response data to store the answer with; None if it is not stored. stored_bytes: size of the
-    stored messages in the translation.
+    stored messages and recent answers in the translation. keeping: see `Turn`.
     """
 
     translation: Translation
@@ -69,6 +69,7 @@ class Prepared:
     stored_id: str | None = None
     form: Mapping[str, Any] | None = None
     stored_bytes: int = 0
+    keeping: Keeping | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,5 +184,6 @@ def _turn(
         conversation_id=prepared.stored_id or conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
         form=prepared.form,
+        keeping=prepared.keeping,
         headers=session_headers(request.headers),
     )

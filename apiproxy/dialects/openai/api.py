@@ -1,42 +1,29 @@
 """Endpoints of the OpenAI API, each with and without the prefix `/v1`."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import NinjaAPI
 
 from apiproxy.core.json_encoding import dumps
-from apiproxy.core.offload import offload
 from apiproxy.dialects.openai import errors, models
-from apiproxy.dialects.openai.answering import Context, Endpoint, Prepared, answer
-from apiproxy.dialects.openai.chat.completion import completion
+from apiproxy.dialects.openai.answering import Endpoint, answer
 from apiproxy.dialects.openai.chat.mixed import (
-    FlatChatRequest,
     as_responses_body,
-    for_flat_tools,
     is_responses_body,
     read_flat_chat,
 )
-from apiproxy.dialects.openai.chat.parse import translate_chat
 from apiproxy.dialects.openai.chat.schemas import ChatRequest
-from apiproxy.dialects.openai.chat.stream import ChatStream
+from apiproxy.dialects.openai.prepare import prepare_chat, prepare_compact, prepare_responses
 from apiproxy.dialects.openai.responses import store
 from apiproxy.dialects.openai.responses.compaction import (
-    CompactionStream,
-    compacted_answer,
-    compacted_response,
     read_compact,
-    retained_items,
 )
 from apiproxy.dialects.openai.responses.input_items import read_page
 from apiproxy.dialects.openai.responses.input_tokens import count_input
-from apiproxy.dialects.openai.responses.parse import read_responses, translate_responses
-from apiproxy.dialects.openai.responses.response import response_object
+from apiproxy.dialects.openai.responses.parse import read_responses
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
-from apiproxy.dialects.openai.responses.stream import ResponsesStream
-from apiproxy.dialects.openai.translate.messages_body import Translation
 from apiproxy.http.exception_handlers import register_exception_handlers
 from apiproxy.http.request import authorize, request_id
 
@@ -47,59 +34,9 @@ def _read_chat(body: object) -> ChatRequest | ResponsesRequest:
     return read_responses(as_responses_body(body)) if is_responses_body(body) else read_flat_chat(body)
 
 
-async def _prepare_chat(request: ChatRequest | ResponsesRequest, context: Context) -> Prepared:
-    options: dict[str, Any] = {"target": context.target, "strict": context.strict}
-    translation: Translation
-    if isinstance(request, ResponsesRequest):
-        translation = await offload(context.body_bytes, translate_responses, request, **options)
-    else:
-        translation = await offload(context.body_bytes, translate_chat, request, **options)
-    if isinstance(request, ResponsesRequest | FlatChatRequest):
-        translation = for_flat_tools(translation, request.stream_options)
-    return Prepared(
-        translation=translation,
-        stream=ChatStream(translation.reply, created=context.created),
-        to_body=lambda message: completion(message, translation.reply, created=context.created),
-    )
-
-
-async def _prepare_responses(request: ResponsesRequest, context: Context) -> Prepared:
-    stored = await store.load_history(
-        request, context.principal, request_id=context.request_id, body_bytes=context.body_bytes
-    )
-    stored_bytes = stored.size_bytes if stored is not None else 0
-    body_bytes = context.body_bytes + stored_bytes
-    translation = await offload(
-        body_bytes, translate_responses, request, target=context.target, strict=context.strict, stored=stored
-    )
-    reply = translation.reply
-    stored_id = reply.response_id if request.store is not False else None
-    form = None
-    if stored_id is not None:
-        form = await offload(context.body_bytes, store.stored_form, reply, created=context.created)
-    stream = CompactionStream if reply.compacts else ResponsesStream
-    to_body = compacted_answer if reply.compacts else response_object
-    return Prepared(
-        translation=translation,
-        stream=stream(reply, created=context.created),
-        to_body=lambda message: to_body(message, reply, created=context.created),
-        stored_id=stored_id,
-        stored_bytes=stored_bytes,
-        form=form,
-    )
-
-
-async def _prepare_compact(request: ResponsesRequest, context: Context) -> Prepared:
-    prepared = await _prepare_responses(request, context)
-    messages = prepared.translation.body["messages"]
-    body_bytes = context.body_bytes + prepared.stored_bytes
-    kept = await offload(body_bytes, retained_items, messages, context.request_id)
-    return replace(prepared, to_body=lambda message: compacted_response(message, kept, created=context.created))
-
-
-_CHAT = Endpoint(_read_chat, _prepare_chat)
-_RESPONSES = Endpoint(read_responses, _prepare_responses)
-_COMPACT = Endpoint(read_compact, _prepare_compact)
+_CHAT = Endpoint(_read_chat, prepare_chat)
+_RESPONSES = Endpoint(read_responses, prepare_responses)
+_COMPACT = Endpoint(read_compact, prepare_compact)
 
 
 async def chat_completions(request: HttpRequest) -> HttpResponseBase:

@@ -8,6 +8,7 @@ from apiproxy.dialects.openai.translate.reasoning import BUDGET_TOKENS, MIN_BUDG
 from tests.dialects.openai.support import MAX_OUTPUT_TOKENS, chat, function, tool_turn
 
 BUDGET_MODEL = "claude-haiku-4-5"
+ADAPTIVE = {"type": "adaptive", "display": "summarized"}
 
 
 def asked(model: str, **body: Any) -> tuple[Any, Any, tuple[str, ...]]:
@@ -39,10 +40,10 @@ def test_without_room_there_is_no_thinking_and_that_is_said() -> None:
 @pytest.mark.parametrize(
     ("model", "effort", "expected"),
     [
-        ("claude-opus-5-5", "minimal", ({"type": "adaptive"}, "low", ())),
-        ("claude-opus-5-5", "high", ({"type": "adaptive"}, "high", ())),
-        ("claude-opus-5-5", "max", ({"type": "adaptive"}, "max", ())),
-        ("claude-opus-4-6", "xhigh", ({"type": "adaptive"}, "high", ("reasoning_effort (xhigh sent as high)",))),
+        ("claude-opus-5-5", "minimal", (ADAPTIVE, "low", ())),
+        ("claude-opus-5-5", "high", (ADAPTIVE, "high", ())),
+        ("claude-opus-5-5", "max", (ADAPTIVE, "max", ())),
+        ("claude-opus-4-6", "xhigh", (ADAPTIVE, "high", ("reasoning_effort (xhigh sent as high)",))),
         ("claude-3-5-haiku-latest", "high", (None, None, ("reasoning_effort",))),
         ("claude-haiku-4-5", "none", (None, None, ())),
         ("claude-opus-4-8", "none", (None, None, ())),
@@ -63,7 +64,7 @@ def test_prefer_forced_tool_over_thinking_when_exclusive(model: str) -> None:
         None,
         ("reasoning_effort (this model does not think when a tool is forced)",),
     )
-    assert asked("claude-opus-5", reasoning_effort="low", **forced)[0] == {"type": "adaptive"}
+    assert asked("claude-opus-5", reasoning_effort="low", **forced)[0] == ADAPTIVE
 
 
 def test_continue_tool_loop_without_lost_thinking() -> None:
@@ -73,13 +74,11 @@ def test_continue_tool_loop_without_lost_thinking() -> None:
     kept = asked(
         BUDGET_MODEL, reasoning_effort="low", messages=[question, {**calls, "thinking_blocks": thoughts}, result]
     )
-    assert lost == (None, None, ("reasoning_effort (the tool calls lack their thinking_blocks)",))
+    assert lost == (None, None, ("reasoning_effort (the tool calls lack their thinking)",))
     assert kept[0]["type"] == "enabled"
     new_turn = [question, calls, result, {"role": "assistant", "content": "x"}, question]
     assert asked(BUDGET_MODEL, reasoning_effort="low", messages=new_turn)[0]["type"] == "enabled"
-    assert asked("claude-opus-5-5", reasoning_effort="low", messages=[question, calls, result])[0] == {
-        "type": "adaptive"
-    }
+    assert asked("claude-opus-5-5", reasoning_effort="low", messages=[question, calls, result])[0] == ADAPTIVE
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 """Translation of Chat Completions requests to Messages bodies."""
 
-from collections.abc import Sequence
-from typing import Any
-
+from apiproxy.answers.kept import NOTHING, Recalled
+from apiproxy.dialects.openai.chat.reasoning import reasoning_request
 from apiproxy.dialects.openai.chat.schemas import (
     MESSAGE,
     AssistantMessage,
@@ -18,10 +17,9 @@ from apiproxy.dialects.openai.chat.schemas import (
 from apiproxy.dialects.openai.chat.tools import declared_tools, tool_choice
 from apiproxy.dialects.openai.chat.web_search import search_tools
 from apiproxy.dialects.openai.translate import free_form
-from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
 from apiproxy.dialects.openai.translate.call_arguments import call_arguments
 from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
-from apiproxy.dialects.openai.translate.content import Block, cache_mark, content_blocks, text_blocks
+from apiproxy.dialects.openai.translate.content import cache_mark, content_blocks, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 from apiproxy.dialects.openai.translate.messages_body import (
@@ -33,9 +31,15 @@ from apiproxy.dialects.openai.translate.messages_body import (
     report_unknown_fields,
 )
 from apiproxy.dialects.openai.translate.prompt_cache import marked
-from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest
 from apiproxy.dialects.openai.translate.sampling import stop_sequences
 from apiproxy.dialects.openai.translate.structured_output import OutputRequest
+from apiproxy.dialects.openai.translate.thinking import (
+    UnsignedThinking,
+    calls_lack_thinking,
+    given_thinking,
+    put_back,
+    report_unsigned,
+)
 from apiproxy.dialects.openai.translate.validation import read
 
 _DEFAULTS = {
@@ -56,11 +60,11 @@ def read_chat(body: object) -> ChatRequest:
     return read(ChatRequest, body)
 
 
-def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Translation:
+def translate_chat(request: ChatRequest, *, target: Target, strict: bool, recalled: Recalled = NOTHING) -> Translation:
     """Translate a request.
 
-    strict: reject unsupported fields instead of listing them in a header. Raises ProxyError (INVALID_REQUEST) naming
-    the invalid field.
+    strict: reject unsupported fields instead of listing them in a header. recalled: recent answers that the messages
+    may have come from. Raises ProxyError (INVALID_REQUEST) naming the invalid field.
     """
     ignored = IgnoredFields(strict=strict)
     report_unknown_fields(request, _DEFAULTS, ignored)
@@ -71,9 +75,13 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
     declared = declared_tools(request, ignored)
     server_tools = search_tools(request, target.server_tools, ignored)
     conversation = Conversation(ignored)
+    unsigned: UnsignedThinking = []
     for index, message in enumerate(map(MESSAGE.validate_python, request.messages)):
-        _add_message(conversation, message, f"messages.{index}", declared.names, ignored)
+        _add_message(conversation, message, f"messages.{index}", declared.names, unsigned, ignored)
     system, messages = conversation.finish("messages")
+    completed = put_back(messages, recalled.by_call(), model=target.model)
+    report_unsigned(unsigned, completed, ignored)
+    reasoning = reasoning_request(request, calls_lack_thinking=calls_lack_thinking(messages))
     legacy = bool(request.functions)
     parts = Parts(
         system=system,
@@ -83,7 +91,7 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         tools=declared.specs,
         choice=tool_choice(request, declared),
         parallel=request.parallel_tool_calls is not False and not legacy,
-        reasoning=_reasoning_request(request),
+        reasoning=reasoning,
         output=_output_request(request),
         stop=stop_sequences(request.stop, ignored),
         server_tools=server_tools,
@@ -94,7 +102,7 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
         forced_call=assembled.forced_call,
         called=declared.names.called,
         renamed=assembled.renamed,
-        reasoning=bool(request.include_reasoning),
+        reasoning=reasoning.shown,
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
         legacy_function=legacy,
     )
@@ -107,22 +115,13 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool) -> Tra
     )
 
 
-def thinking_blocks(given: Sequence[dict[str, Any]] | None, field: str) -> list[Block]:
-    """Thinking blocks of an earlier answer, sent back by the client."""
-    blocks: list[Block] = []
-    for index, block in enumerate(given or ()):
-        if block.get("type") not in THINKING_TYPES:
-            raise invalid_field(f"{field}.{index}.type", "must be 'thinking' or 'redacted_thinking'")
-        needed = ("data",) if block["type"] == "redacted_thinking" else ("thinking", "signature")
-        for name in needed:
-            if not isinstance(block.get(name), str):
-                raise invalid_field(f"{field}.{index}.{name}", "must be a string")
-        blocks.append({name: block[name] for name in ("type", *needed)})
-    return blocks
-
-
 def _add_message(
-    conversation: Conversation, message: Message, field: str, names: ToolNames, ignored: IgnoredFields
+    conversation: Conversation,
+    message: Message,
+    field: str,
+    names: ToolNames,
+    unsigned: UnsignedThinking,
+    ignored: IgnoredFields,
 ) -> None:
     if not isinstance(message, ToolMessage | FunctionMessage) and message.name:
         ignored.add("messages.name")
@@ -133,7 +132,7 @@ def _add_message(
             content = f"{field}.content"
             conversation.add_user(marked(content_blocks(message.content, content, ignored), message), content)
         case AssistantMessage():
-            _add_assistant(conversation, message, field, names, ignored)
+            _add_assistant(conversation, message, field, names, unsigned, ignored)
             conversation.mark_answer(cache_mark(message))
         case ToolMessage():
             blocks = content_blocks(message.content, f"{field}.content", ignored)
@@ -145,11 +144,19 @@ def _add_message(
 
 
 def _add_assistant(
-    conversation: Conversation, message: AssistantMessage, field: str, names: ToolNames, ignored: IgnoredFields
+    conversation: Conversation,
+    message: AssistantMessage,
+    field: str,
+    names: ToolNames,
+    unsigned: UnsignedThinking,
+    ignored: IgnoredFields,
 ) -> None:
     if message.audio is not None:
         ignored.add("messages.audio")
-    conversation.add_assistant(thinking_blocks(message.thinking_blocks, f"{field}.thinking_blocks"))
+    thinking = given_thinking(vars(message))
+    if thinking.unsigned:
+        unsigned.append((f"messages.{thinking.unsigned}", [call.id for call in message.tool_calls or ()]))
+    conversation.add_assistant(thinking.blocks)
     conversation.add_assistant([*text_blocks(message.content), *text_blocks(message.refusal)])
     for position, call in enumerate(message.tool_calls or ()):
         where = f"{field}.tool_calls.{position}"
@@ -169,26 +176,6 @@ def _add_assistant(
             legacy.arguments, f"{field}.function_call.arguments", values=conversation.values, ignored=ignored
         )
         conversation.add_call(_FUNCTION_CALL_ID_PREFIX + legacy.name, legacy.name, arguments, f"{field}.function_call")
-
-
-def _reasoning_request(request: ChatRequest) -> ReasoningRequest:
-    return ReasoningRequest(
-        field="reasoning_effort",
-        effort=request.reasoning_effort,
-        thinking=request.thinking,
-        shown=bool(request.include_reasoning),
-        calls_lack_thinking=_calls_lack_thinking(request.messages),
-    )
-
-
-def _calls_lack_thinking(messages: Sequence[object]) -> bool:
-    """True if the unfinished turn has tool calls without preceding thinking."""
-    for message in map(MESSAGE.validate_python, reversed(messages)):
-        if isinstance(message, UserMessage):
-            return False
-        if isinstance(message, AssistantMessage) and (message.tool_calls or message.function_call):
-            return not message.thinking_blocks
-    return False
 
 
 def _output_request(request: ChatRequest) -> OutputRequest | None:

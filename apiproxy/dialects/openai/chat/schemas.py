@@ -111,14 +111,17 @@ class UserMessage(Cacheable):
 
 
 class AssistantMessage(Cacheable):
-    """Assistant message, perhaps with the `thinking_blocks` of an earlier answer."""
+    """Assistant message, perhaps with the thinking of an earlier answer, in any notation (`given_thinking`)."""
 
     role: Literal["assistant"]
     content: str | Each[AssistantPart] | None = None
     refusal: str | None = None
     tool_calls: Each[ToolCall] | None = None
     function_call: FunctionCall | None = None
-    thinking_blocks: Each[dict[str, Any]] | None = None
+    thinking_blocks: Any = None
+    reasoning_details: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
     audio: Any = None
     name: str | None = None
 
@@ -201,11 +204,20 @@ class Sampled(Accepted):
     service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"] | None = None
 
 
+class ReasoningOptions(Accepted):
+    """Reasoning as in OpenRouter's API and in Responses. max_tokens: of the thinking. exclude: do not return it."""
+
+    effort: Effort | None = None
+    max_tokens: int | None = Field(default=None, ge=0)
+    exclude: bool | None = None
+    enabled: bool | None = None
+
+
 class ChatRequest(Sampled):
     """Body of POST /v1/chat/completions.
 
-    Three fields are not OpenAI's: `thinking` and `top_k` are the Messages API's, and `include_reasoning` adds the
-    model's thinking to the answer.
+    Four fields are not OpenAI's: `thinking` and `top_k` are the Messages API's, `include_reasoning` adds the model's
+    thinking to the answer, and `reasoning` is OpenRouter's.
     """
 
     messages: Annotated[list[Annotated[Any, checked(MESSAGE)]], FIRST_ERROR] = Field(min_length=1)
@@ -221,4 +233,11 @@ class ChatRequest(Sampled):
     response_format: ResponseFormat | None = None
     web_search_options: WebSearchOptions | None = None
     reasoning_effort: Effort | None = None
+    reasoning: ReasoningOptions | None = None
     include_reasoning: bool | None = None
+
+    @field_validator("reasoning_effort", mode="before")
+    @classmethod
+    def _unwrap(cls, value: object) -> object:
+        """LiteLLM also has an object, as in Responses."""
+        return value.get("effort") if isinstance(value, dict) else value

@@ -7,6 +7,7 @@ from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.openai.responses import store
 from apiproxy.dialects.openai.responses.parse import read_responses, translate_responses
+from apiproxy.dialects.openai.responses.recent import recall_items
 from apiproxy.dialects.openai.server_tool_offer import offer_to
 from apiproxy.dialects.openai.translate.ignored import HEADER
 from apiproxy.dialects.openai.translate.messages_body import Target
@@ -47,8 +48,12 @@ async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
     asked = await offload(body_bytes, read_responses, {**body, "store": False})
     del body
     model = await gateway().catalog.resolve(asked.model)
-    stored = await store.load_history(asked, principal, request_id=request_id(request), body_bytes=body_bytes)
+    stored = await store.load_history(
+        asked, principal, model=model.id, request_id=request_id(request), body_bytes=body_bytes
+    )
     body_bytes += stored.size_bytes if stored is not None else 0
+    recalled = await recall_items(asked, principal, thinks=True, request_id=request_id(request), body_bytes=body_bytes)
+    body_bytes += recalled.size_bytes
     translation = await offload(
         body_bytes,
         translate_responses,
@@ -58,6 +63,7 @@ async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
         ),
         strict=gateway_settings().strict,
         stored=stored,
+        recalled=recalled,
     )
     counted = {name: translation.body[name] for name in _COUNTED if name in translation.body}
     betas = {"anthropic-beta": ",".join(translation.betas)} if translation.betas else {}

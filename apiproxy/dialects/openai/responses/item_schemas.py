@@ -89,9 +89,10 @@ class CallOutputItem(Accepted):
 
 
 class ReasoningItem(Accepted):
-    """Thinking. encrypted_content: as this gateway returned it with an earlier answer."""
+    """Thinking. encrypted_content: as this gateway returned it with an earlier answer. id: without it, a reference."""
 
     type: Literal["reasoning"]
+    id: str | None = None
     encrypted_content: str | None = None
 
 
@@ -142,7 +143,7 @@ class CompactionTrigger(Accepted):
 
 
 class ReferenceItem(Accepted):
-    """Reference to an item by id: parsed only to be rejected by name."""
+    """Item of a recent answer, by its id."""
 
     id: str
 

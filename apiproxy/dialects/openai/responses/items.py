@@ -1,9 +1,11 @@
 """Input items of Responses requests as messages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from apiproxy.dialects.openai.chat.parse import thinking_blocks
+from apiproxy.answers.kept import NOTHING, Recalled
+from apiproxy.core.turns import Asked
 from apiproxy.dialects.openai.responses.client_items import ClientItem, ClientItems
 from apiproxy.dialects.openai.responses.content import blocks, decode_thinking
 from apiproxy.dialects.openai.responses.item_schemas import (
@@ -16,8 +18,8 @@ from apiproxy.dialects.openai.responses.item_schemas import (
     HostedItem,
     MessageItem,
     ReasoningItem,
-    ReferenceItem,
 )
+from apiproxy.dialects.openai.responses.references import OtherItem, References
 from apiproxy.dialects.openai.responses.reply import StoredHistory
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
 from apiproxy.dialects.openai.responses.sealed_search import is_sealed_search
@@ -25,7 +27,6 @@ from apiproxy.dialects.openai.responses.server_history import ServerHistory, Ser
 from apiproxy.dialects.openai.responses.summary import asks_for_summary, decode_summary, summary_request
 from apiproxy.dialects.openai.responses.tools import DeclaredTools
 from apiproxy.dialects.openai.translate import free_form
-from apiproxy.dialects.openai.translate.answer import THINKING_TYPES
 from apiproxy.dialects.openai.translate.call_arguments import call_arguments
 from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
 from apiproxy.dialects.openai.translate.content import Block, text_blocks
@@ -34,52 +35,92 @@ from apiproxy.dialects.openai.translate.ignored import IgnoredFields, header_saf
 from apiproxy.dialects.openai.translate.prompt_cache import marked
 from apiproxy.dialects.openai.translate.server_tools import ServerTools
 from apiproxy.dialects.openai.translate.structured_output import ANSWER_TOOL
+from apiproxy.dialects.openai.translate.thinking import put_back, signed_block
 
-OtherItem = (
-    MessageItem
-    | FunctionCallItem
-    | CustomCallItem
-    | CallOutputItem
-    | ReasoningItem
-    | CompactionItem
-    | CompactionTrigger
-    | ReferenceItem
-    | HostedItem
-)
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """System blocks and messages of a request, stored ones included. asked: see `ResponsesTranslation`."""
+
+    system: list[Block]
+    messages: list[dict[str, Any]]
+    asked: Asked | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What precedes a request. stored: None if nothing does. recalled: recent answers that the input may need."""
+
+    stored: StoredHistory | None = None
+    recalled: Recalled = NOTHING
 
 
 def conversation(
-    request: ResponsesRequest, stored: StoredHistory | None, declared: DeclaredTools, ignored: IgnoredFields
-) -> tuple[list[Block], list[dict[str, Any]]]:
-    """System blocks and messages of the request, after the stored messages.
+    request: ResponsesRequest, known: Known, declared: DeclaredTools, ignored: IgnoredFields, *, model: str
+) -> Input:
+    """Read the input of the request, after the stored messages, and put thinking of recent answers back.
 
-    declared: tools of the request. Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    declared: tools of the request. model: the model that is asked. Raises ProxyError (INVALID_REQUEST) naming the
+    invalid field.
     """
     found = Conversation(ignored)
+    stored = known.stored
     found.add_system(text_blocks(request.instructions), "instructions")
     if stored is not None and stored.history:
+        found.add_system(list(stored.system), "previous_response_id")
         found.resume(_continued(stored.history, declared.server, ignored), answer_tool=ANSWER_TOOL, field="input")
     if isinstance(request.input, str):
         found.add_user(text_blocks(request.input), "input")
     else:
-        summarizes = asks_for_summary(request)
-        client_items = ClientItems(found, declared.names, ignored)
-        server_items = ServerHistory(found, declared.server, ignored)
-        for index, item in enumerate(map(ITEM.validate_python, request.input[:-1] if summarizes else request.input)):
-            if isinstance(item, ClientItem):
-                client_items.add(item, f"input.{index}")
-            elif isinstance(item, ServerItem):
-                server_items.add(item)
-            elif isinstance(item, ReasoningItem) and is_sealed_search(item.encrypted_content or ""):
-                server_items.add_sealed(item.encrypted_content or "")
-            else:
-                _add_item(found, item, f"input.{index}", declared.names, ignored)
-        server_items.finish()
-        if summarizes:
-            if len(request.input) == 1 and (stored is None or not stored.history):
-                raise invalid_field("input", "must have items before the compaction_trigger")
-            found.add_user([summary_request()], f"input.{len(request.input) - 1}")
-    return found.finish("input")
+        references = References(known.recalled, model=model, ignored=ignored)
+        _add_items(found, request, declared, references, ignored, continued=stored is not None and bool(stored.history))
+    own_system = found.system_blocks("input")
+    system, messages = found.finish("input")
+    put_back(messages, known.recalled.by_call(), model=model)
+    return Input(system, messages, _asked(messages, own_system, stored))
+
+
+def _add_items(
+    found: Conversation,
+    request: ResponsesRequest,
+    declared: DeclaredTools,
+    references: References,
+    ignored: IgnoredFields,
+    *,
+    continued: bool,
+) -> None:
+    summarizes = asks_for_summary(request)
+    client_items = ClientItems(found, declared.names, ignored)
+    server_items = ServerHistory(found, declared.server, ignored)
+    for index, given in enumerate(map(ITEM.validate_python, request.input[:-1] if summarizes else request.input)):
+        item = references.resolve(given, f"input.{index}")
+        if isinstance(item, ClientItem):
+            client_items.add(item, f"input.{index}")
+        elif isinstance(item, ServerItem):
+            server_items.add(item)
+        elif isinstance(item, ReasoningItem) and is_sealed_search(item.encrypted_content or ""):
+            server_items.add_sealed(item.encrypted_content or "")
+        elif item is not None:
+            _add_item(found, item, f"input.{index}", declared.names, ignored)
+    server_items.finish()
+    if summarizes:
+        if len(request.input) == 1 and not continued:
+            raise invalid_field("input", "must have items before the compaction_trigger")
+        found.add_user([summary_request()], f"input.{len(request.input) - 1}")
+
+
+def _asked(messages: list[dict[str, Any]], system: list[Block], stored: StoredHistory | None) -> Asked | None:
+    """The part that is new; None if the client carries the conversation itself, or goes on within a stored answer."""
+    history = stored.history if stored is not None else ()
+    new = messages[len(history) :]
+    if not history:
+        return None if any(message["role"] == "assistant" for message in new) else Asked(new, system)
+    return Asked(new, system) if _size(messages[len(history) - 1]) == _size(history[-1]) else None
+
+
+def _size(message: Mapping[str, Any]) -> int:
+    """Number of blocks."""
+    return 1 if isinstance(message["content"], str) else len(message["content"])
 
 
 def _continued(history: Sequence[dict[str, Any]], server: ServerTools, ignored: IgnoredFields) -> list[dict[str, Any]]:
@@ -110,15 +151,13 @@ def _add_item(
             found = blocks(item.output, f"{field}.output", ignored)
             conversation.add_result(item.call_id, found, f"{field}.call_id")
         case ReasoningItem():
-            _add_reasoning(conversation, item, field, ignored)
+            _add_reasoning(conversation, item, ignored)
         case HostedItem():
             ignored.add(field, header_safe(item.type))
         case CompactionItem():
             _add_summary(conversation, item, field, ignored)
         case CompactionTrigger():
             raise invalid_field(f"{field}.type", "must be the last item")
-        case ReferenceItem():
-            raise invalid_field(f"{field}.type", "items are not stored here: send the full item")
 
 
 def _add_message(conversation: Conversation, item: MessageItem, field: str, ignored: IgnoredFields) -> None:
@@ -134,14 +173,15 @@ def _add_message(conversation: Conversation, item: MessageItem, field: str, igno
         conversation.add_system(found, field)
 
 
-def _add_reasoning(conversation: Conversation, item: ReasoningItem, field: str, ignored: IgnoredFields) -> None:
+def _add_reasoning(conversation: Conversation, item: ReasoningItem, ignored: IgnoredFields) -> None:
     """Add thinking of an earlier answer; that of other services is ignored."""
-    block = decode_thinking(item.encrypted_content, conversation.values) if item.encrypted_content else None
-    if block is None:
-        if item.encrypted_content:
-            ignored.add("input.encrypted_content", "not this gateway's")
+    if not item.encrypted_content:
         return
-    conversation.add_assistant(thinking_blocks([block], f"{field}.encrypted_content"))
+    block = signed_block(decode_thinking(item.encrypted_content, conversation.values))
+    if block is None:
+        ignored.add("input.encrypted_content", "not this gateway's")
+        return
+    conversation.add_assistant([block])
 
 
 def _add_summary(conversation: Conversation, item: CompactionItem, field: str, ignored: IgnoredFields) -> None:
@@ -151,16 +191,3 @@ def _add_summary(conversation: Conversation, item: CompactionItem, field: str, i
         ignored.add("input.encrypted_content", "not this gateway's")
     else:
         conversation.add_user([block], field)
-
-
-def calls_lack_thinking(messages: Sequence[dict[str, Any]]) -> bool:
-    """True if the unfinished turn has tool calls without preceding thinking."""
-    last = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
-    if last is None or isinstance(last["content"], str) or not _answers_calls(messages[-1]):
-        return False
-    return not any(block["type"] in THINKING_TYPES for block in last["content"])
-
-
-def _answers_calls(message: dict[str, Any]) -> bool:
-    content = message["content"]
-    return not isinstance(content, str) and any(block["type"] == "tool_result" for block in content)

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from apiproxy.answers.kept import NOTHING, Recalled
 from apiproxy.dialects.openai.chat.schemas import JsonObjectFormat
-from apiproxy.dialects.openai.responses.items import calls_lack_thinking, conversation
+from apiproxy.dialects.openai.responses.items import Known, conversation
 from apiproxy.dialects.openai.responses.reply import ResponsesReply, ResponsesTranslation, StoredHistory
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest, SchemaFormat
 from apiproxy.dialects.openai.responses.server_tools import without_secrets
@@ -14,6 +15,7 @@ from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_fi
 from apiproxy.dialects.openai.translate.messages_body import Parts, Target, assemble, report_unknown_fields
 from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest
 from apiproxy.dialects.openai.translate.structured_output import OutputRequest
+from apiproxy.dialects.openai.translate.thinking import calls_lack_thinking
 from apiproxy.dialects.openai.translate.validation import read
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
@@ -32,51 +34,52 @@ def read_responses(body: object) -> ResponsesRequest:
 
 
 def translate_responses(
-    request: ResponsesRequest, *, target: Target, strict: bool, stored: StoredHistory | None = None
+    request: ResponsesRequest,
+    *,
+    target: Target,
+    strict: bool,
+    stored: StoredHistory | None = None,
+    recalled: Recalled = NOTHING,
 ) -> ResponsesTranslation:
     """Translate a request.
 
     strict: reject unsupported fields instead of listing them in a header. stored: None if responses are not stored for
-    the key. Raises ProxyError (INVALID_REQUEST) naming the invalid field.
+    the key. recalled: recent answers that the input refers to or came from. Raises ProxyError (INVALID_REQUEST) naming
+    the invalid field.
     """
     ignored = IgnoredFields(strict=strict)
     _reject_unstored_features(request, stored)
     _report_ignored(request, stored, ignored)
     declared = declared_tools(request, target.server_tools, ignored)
     choice = tool_choice(request, declared, ignored)
-    system, messages = conversation(request, stored, declared, ignored)
-    config = request.reasoning
-    shown = config is not None and (config.summary or config.generate_summary) is not None
+    known = Known(stored=stored, recalled=recalled)
+    given = conversation(request, known, declared, ignored, model=target.model)
+    reasoning = reasoning_request(request, calls_lack_thinking=calls_lack_thinking(given.messages))
     parts = Parts(
-        system=system,
-        messages=messages,
+        system=given.system,
+        messages=given.messages,
         messages_field="input",
         max_tokens=request.max_output_tokens,
         tools=declared.specs,
         choice=choice,
         parallel=request.parallel_tool_calls is not False,
-        reasoning=ReasoningRequest(
-            field="reasoning.effort",
-            effort=config.effort if config else None,
-            thinking=request.thinking,
-            shown=shown,
-            calls_lack_thinking=calls_lack_thinking(messages),
-        ),
+        reasoning=reasoning,
         output=_output_request(request),
         server_tools=declared.server,
     )
     assembled = assemble(request, parts, target=target, ignored=ignored)
+    response_id = stored.response_id if stored is not None else None
     reply = ResponsesReply(
         answer_tool=assembled.answer_tool,
         forced_call=assembled.forced_call,
         called=declared.names.called,
         renamed=assembled.renamed,
-        reasoning=shown,
+        reasoning=reasoning.shown,
         encrypted=ENCRYPTED_REASONING in (request.include or ()),
         sources=SEARCH_SOURCES in (request.include or ()),
-        response_id=stored.response_id if stored is not None else None,
+        response_id=response_id,
         compacts=asks_for_summary(request),
-        echo=_echo(request, stored=stored is not None and request.store is not False),
+        echo=_echo(request, stored=response_id is not None and request.store is not False),
     )
     return ResponsesTranslation(
         body=assembled.body,
@@ -84,6 +87,19 @@ def translate_responses(
         reply=reply,
         stream=bool(request.stream),
         betas=declared.server.betas,
+        asked=given.asked,
+    )
+
+
+def reasoning_request(request: ResponsesRequest, *, calls_lack_thinking: bool) -> ReasoningRequest:
+    """Reasoning options of a request."""
+    config = request.reasoning
+    return ReasoningRequest(
+        field="reasoning.effort",
+        effort=config.effort if config else None,
+        thinking=request.thinking,
+        shown=config is not None and (config.summary or config.generate_summary) is not None,
+        calls_lack_thinking=calls_lack_thinking,
     )
 
 
@@ -99,7 +115,7 @@ def _reject_unstored_features(request: ResponsesRequest, stored: StoredHistory |
 
 def _report_ignored(request: ResponsesRequest, stored: StoredHistory | None, ignored: IgnoredFields) -> None:
     report_unknown_fields(request, _DEFAULTS, ignored)
-    if request.store and stored is None:
+    if request.store and (stored is None or stored.response_id is None):
         ignored.add("store", "responses are not stored for this API key")
     if request.truncation not in (None, "disabled"):
         ignored.add("truncation")

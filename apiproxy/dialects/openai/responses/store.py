@@ -6,7 +6,6 @@ response is retrieved.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
 from apiproxy.conf import gateway_settings
@@ -14,50 +13,49 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import new_id
+from apiproxy.dialects.openai.recent import keeps_answers
 from apiproxy.dialects.openai.responses import input_items
 from apiproxy.dialects.openai.responses.input_items import Page
-from apiproxy.dialects.openai.responses.reply import ResponsesReply, StoredHistory
+from apiproxy.dialects.openai.responses.recent import has_results, recent_history
+from apiproxy.dialects.openai.responses.reply import ResponsesReply, StoredHistory, reply_form, reply_from
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.schemas import ResponsesRequest
-from apiproxy.dialects.openai.translate.called_tools import from_stored
 from apiproxy.dialects.openai.translate.forced_call import call_content
 from apiproxy.dialects.openai.translate.ignored import invalid_field
 from apiproxy.gateway import gateway
 
 
 async def load_history(
-    request: ResponsesRequest, principal: Principal, *, request_id: str, body_bytes: int
+    request: ResponsesRequest, principal: Principal, *, model: str, request_id: str, body_bytes: int
 ) -> StoredHistory | None:
     """Return the new response's id and the stored messages before it.
 
-    None if nothing is stored for the key. Raises ProxyError: INVALID_REQUEST for an unknown previous response,
+    For a key whose responses are not stored these are recent answers. None if there are none, and the new response is
+    not stored. model: the model that is asked. Raises ProxyError: INVALID_REQUEST for an unknown previous response,
     TOO_LARGE if its messages and the body exceed its limit or the key's storage quota, DATABASE_UNAVAILABLE if the
     database is unavailable.
     """
-    may_keep = principal.store_bodies and gateway_settings().sessions.store
-    if not may_keep or (request.store is False and request.previous_response_id is None):
+    previous = request.previous_response_id
+    if not principal.store_bodies or not gateway_settings().sessions.store:
+        if previous is None or not keeps_answers(principal):
+            return None
+        return await recent_history(request, principal, model=model, request_id=request_id, body_bytes=body_bytes)
+    if request.store is False and previous is None:
         return None
     response_id = new_id("resp_")
     if not await _has_room(request, principal, request_id=request_id, body_bytes=body_bytes):
         return None
-    if request.previous_response_id is None:
+    if previous is None:
         return StoredHistory(response_id=response_id)
-    previous = request.previous_response_id
     history = await gateway().sessions.kept(
         principal.key_id, previous, request_id=request_id, beside=request.input, body_bytes=body_bytes
     )
     if history is None:
         raise invalid_field("previous_response_id", "no such response, or it has expired")
     messages: Sequence[dict[str, Any]] = history.messages
-    if _has_results(request):
+    if has_results(request):
         messages = await _with_forced_call(messages, principal, previous, request_id=request_id)
     return StoredHistory(response_id=response_id, history=messages, size_bytes=history.size_bytes)
-
-
-def _has_results(request: ResponsesRequest) -> bool:
-    return not isinstance(request.input, str) and any(
-        str(item.get("type")).endswith("_output") for item in request.input
-    )
 
 
 async def _with_forced_call(
@@ -89,8 +87,7 @@ async def _has_room(request: ResponsesRequest, principal: Principal, *, request_
 
 def stored_form(reply: ResponsesReply, *, created: int) -> Mapping[str, Any]:
     """JSON data that `retrieve` needs in addition to the upstream's message."""
-    # `asdict` would copy the echo, which holds the tools' schemas.
-    return {"reply": {**asdict(replace(reply, echo={})), "echo": reply.echo}, "created": created}
+    return {"reply": reply_form(reply), "created": created}
 
 
 async def retrieve(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:
@@ -102,7 +99,7 @@ async def retrieve(principal: Principal, response_id: str, *, request_id: str) -
     if answer is None:
         raise _not_found(response_id)
     form = answer["form"]
-    return response_object(answer["message"], _reply(form["reply"]), created=form["created"])
+    return response_object(answer["message"], reply_from(form["reply"]), created=form["created"])
 
 
 async def list_input(principal: Principal, response_id: str, page: Page, *, request_id: str) -> bytes:
@@ -127,17 +124,14 @@ async def cancel(principal: Principal, response_id: str, *, request_id: str) -> 
 
 
 async def delete(principal: Principal, response_id: str, *, request_id: str) -> dict[str, Any]:
-    """Delete a stored response of the key.
+    """Delete a stored response or a recent answer of the key.
 
     Raises ProxyError: NOT_FOUND, or DATABASE_UNAVAILABLE.
     """
-    if not await gateway().sessions.forget(principal.key_id, response_id, request_id=request_id):
+    stored = await gateway().sessions.forget(principal.key_id, response_id, request_id=request_id)
+    if not stored and not await gateway().answers.forget(principal, response_id, request_id=request_id):
         raise _not_found(response_id)
     return {"id": response_id, "object": "response", "deleted": True}
-
-
-def _reply(stored: Mapping[str, Any]) -> ResponsesReply:
-    return ResponsesReply(**{**stored, "called": from_stored(stored.get("called") or {})})
 
 
 def _not_found(response_id: str) -> ProxyError:

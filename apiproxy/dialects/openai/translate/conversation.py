@@ -90,6 +90,12 @@ class Conversation:
         if blocks:
             self._system.append((field, blocks))
 
+    def system_blocks(self, field: str) -> list[Block]:
+        """Instructions that were added under a field within this one."""
+        return [
+            it for where, blocks in self._system if where == field or where.startswith(f"{field}.") for it in blocks
+        ]
+
     def add_user(self, blocks: list[Block], field: str) -> None:
         """Add a user message; a blank one is dropped. field: path of the content."""
         if not blocks:

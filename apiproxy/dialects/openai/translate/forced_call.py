@@ -11,7 +11,7 @@ from apiproxy.core.events import StreamEvent
 from apiproxy.core.message import tool_input
 from apiproxy.dialects.openai.translate.json_schema import NoStrictFormError, StrictBudget, strict_form
 
-_HIDDEN = "hidden_text"
+HIDDEN = "hidden_text"
 """Type of text blocks behind the call, of which the client sees nothing: the encoders skip unknown types."""
 _ENDED = frozenset({"end_turn", "stop_sequence"})
 
@@ -47,7 +47,7 @@ def with_call(message: Mapping[str, Any], name: str) -> dict[str, Any]:
         if block["type"] != "text":
             content.append(block)
         elif called:
-            content.append({"type": _HIDDEN})
+            content.append({"type": HIDDEN})
         else:
             called = True
             content.append(_tool_use(message["id"], index, name) | {"input": _arguments(block.get("text") or "")})
@@ -56,7 +56,7 @@ def with_call(message: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def call_content(message: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """Content of the message with its text as a call, as the client sends it back."""
-    return [block for block in with_call(message, name)["content"] if block["type"] != _HIDDEN]
+    return [block for block in with_call(message, name)["content"] if block["type"] != HIDDEN]
 
 
 class CallEvents:
@@ -90,7 +90,7 @@ class CallEvents:
     def _start(self, event: StreamEvent) -> Iterator[StreamEvent]:
         index, text = event["index"], event["content_block"].get("text")
         if self._call is not None:
-            yield {**event, "content_block": {"type": _HIDDEN}}
+            yield {**event, "content_block": {"type": HIDDEN}}
             return
         self._call = index
         yield {**event, "content_block": _tool_use(self._message_id, index, self._name)}

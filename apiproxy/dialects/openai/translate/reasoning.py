@@ -18,6 +18,9 @@ BUDGET_TOKENS: Mapping[str, int] = {
 }
 MIN_BUDGET_TOKENS = 1024
 
+_FORCED = "this model does not think when a tool is forced"
+_CALLS_LACK_THINKING = "the tool calls lack their thinking"
+
 _LOWER_EFFORT = {"max": "high", "xhigh": "high", "minimal": "low"}
 
 
@@ -26,7 +29,7 @@ class ReasoningRequest:
     """Reasoning options of a request.
 
     field: name of the effort field. shown: include the thinking in the answer. thinking: the Messages API's own field,
-    which takes precedence. calls_lack_thinking: the conversation ends in a tool loop without the preceding thinking.
+    which takes precedence. calls_lack_thinking: see `thinking.calls_lack_thinking`.
     """
 
     field: str
@@ -46,7 +49,7 @@ class ReasoningPlan:
     @property
     def active(self) -> bool:
         """True if thinking is requested."""
-        return self.thinking is not None and self.thinking.get("type") in ("enabled", "adaptive")
+        return is_thinking(self.thinking)
 
     @property
     def by_budget(self) -> bool:
@@ -59,14 +62,14 @@ def plan_reasoning(
 ) -> ReasoningPlan:
     """Choose the reasoning fields for a model. max_tokens: includes thinking tokens."""
     if asked.thinking is not None:
-        return ReasoningPlan(thinking=dict(asked.thinking), effort=_effort(asked, capable, ignored))
+        return _own_thinking(asked, capable, tool_forced=tool_forced, ignored=ignored)
     if asked.effort is None:
         shows_default = asked.shown and capable.thinks_by_default
         return ReasoningPlan(thinking={"type": "adaptive", "display": "summarized"} if shows_default else None)
     if asked.effort == "none":
         return _off(asked, capable, ignored)
     if tool_forced and not capable.forced_while_thinking:
-        ignored.add(asked.field, "this model does not think when a tool is forced")
+        ignored.add(asked.field, _FORCED)
         return ReasoningPlan()
     match capable.thinking:
         case Thinking.ADAPTIVE:
@@ -77,6 +80,38 @@ def plan_reasoning(
         case Thinking.NONE:
             ignored.add(asked.field)
             return ReasoningPlan()
+
+
+def is_thinking(thinking: Mapping[str, Any] | None) -> bool:
+    """True if the value of a `thinking` field requests thinking."""
+    return thinking is not None and thinking.get("type") in ("enabled", "adaptive")
+
+
+def may_think(asked: ReasoningRequest, capable: Capabilities) -> bool:
+    """True if the model may think, as far as the reasoning options decide it."""
+    if asked.thinking is not None:
+        return is_thinking(asked.thinking)
+    return capable.thinks_by_default if asked.effort is None else asked.effort != "none"
+
+
+def effort_for_budget(tokens: int) -> str:
+    """Lowest effort with at least this thinking budget, else the highest."""
+    return next((effort for effort, budget in BUDGET_TOKENS.items() if budget >= tokens), "xhigh")
+
+
+def _own_thinking(
+    asked: ReasoningRequest, capable: Capabilities, *, tool_forced: bool, ignored: IgnoredFields
+) -> ReasoningPlan:
+    """The client's own `thinking`, unless the upstream would reject it."""
+    assert asked.thinking is not None
+    thinking, effort = dict(asked.thinking), _effort(asked, capable, ignored)
+    if is_thinking(thinking) and tool_forced and not capable.forced_while_thinking:
+        ignored.add("thinking", _FORCED)
+        return ReasoningPlan(effort=effort)
+    if thinking.get("type") == "enabled" and asked.calls_lack_thinking:
+        ignored.add("thinking", _CALLS_LACK_THINKING)
+        return ReasoningPlan(effort=effort)
+    return ReasoningPlan(thinking=thinking, effort=effort)
 
 
 def _off(asked: ReasoningRequest, capable: Capabilities, ignored: IgnoredFields) -> ReasoningPlan:
@@ -106,7 +141,7 @@ def _by_budget(asked: ReasoningRequest, max_tokens: int, ignored: IgnoredFields)
     if asked.calls_lack_thinking:
         # Else 400 "Expected `thinking` or `redacted_thinking`, but found `tool_use`": a turn that started without
         # thinking blocks cannot continue with thinking.
-        ignored.add(asked.field, "the tool calls lack their thinking_blocks")
+        ignored.add(asked.field, _CALLS_LACK_THINKING)
         return ReasoningPlan()
     room = max_tokens - max(MIN_BUDGET_TOKENS, max_tokens // 4)
     if room < MIN_BUDGET_TOKENS:
