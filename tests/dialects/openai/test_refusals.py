@@ -48,11 +48,6 @@ def file(**given: str) -> dict[str, Any]:
         ("messages.1.content.0.file.file_data", file(file_data="eA==", filename="a.docx")),
         ("messages.1.content.0.file.file_id", file(file_id="file-abc")),
         ("messages.1.tool_calls.0.function", messages({**ASSISTANT, "tool_calls": [{"id": "c", "type": "function"}]})),
-        ("messages.1.thinking_blocks.0.type", messages({**ASSISTANT, "thinking_blocks": [{"type": "text"}]})),
-        (
-            "messages.1.thinking_blocks.0.signature",
-            messages({**ASSISTANT, "thinking_blocks": [{"type": "thinking", "thinking": ""}]}),
-        ),
         ("temperature", {"temperature": 2.5}),
         ("temperature", {"temperature": "hot"}),
         ("top_p", {"top_p": -1}),
