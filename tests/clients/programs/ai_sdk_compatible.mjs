@@ -12,4 +12,4 @@ const gateway = createOpenAICompatible({
   supportsStructuredOutputs: true,
 });
 
-await lab.main(features(gateway(lab.MODEL), { overloaded: 503 }));
+await lab.main(features(gateway(lab.MODEL), { overloaded: 503, streamsUsage: false }));

@@ -7,4 +7,7 @@ import { features } from './ai_sdk.mjs';
 
 const openai = createOpenAI({ apiKey: lab.GATEWAY_KEY, baseURL: lab.OPENAI_URL });
 
-await lab.main(features(openai(lab.MODEL), { overloaded: 503 }));
+// It takes models whose names it does not know for models that do not reason.
+const reasoning = { providerOptions: { openai: { forceReasoning: true } } };
+
+await lab.main(features(openai(lab.MODEL), { overloaded: 503, reasoning }));

@@ -7,4 +7,4 @@ import { features } from './ai_sdk.mjs';
 
 const openai = createOpenAI({ apiKey: lab.GATEWAY_KEY, baseURL: lab.OPENAI_URL });
 
-await lab.main(features(openai.chat(lab.MODEL), { overloaded: 503, reasoning: false }));
+await lab.main(features(openai.chat(lab.MODEL), { overloaded: 503, reasoning: null }));

@@ -13,14 +13,14 @@ const make = (useResponsesApi) => (more) =>
     useResponsesApi,
     ...more,
   });
-const standard = (type, mimeType, data, more) => ({ type, source_type: 'base64', mime_type: mimeType, data, ...more });
+const page = { type: 'file', source_type: 'base64', mime_type: 'application/pdf', metadata: { filename: 'page.pdf' } };
 
 await lab.main(
   features([make(false), make(true)], {
     overloaded: 503,
     blocks: [
-      standard('image', 'image/png', lab.PNG),
-      standard('file', 'application/pdf', lab.PDF, { metadata: { filename: 'page.pdf' } }),
+      { type: 'image_url', image_url: { url: `data:image/png;base64,${lab.PNG}` } },
+      { ...page, data: lab.PDF },
     ],
   }),
 );
