@@ -22,7 +22,7 @@ RATE_LIMIT = "[[status=429]][[message=not so fast]][[retry_after=1]]"
 OVERLOAD = "[[status=529]][[message=too many at once]]"
 BROKEN = "[[n=9]][[miderror=3]][[message=broken off]]"
 RED_SQUARE = (
-    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAFUlEQVR42mM4oaFBEmIY1TCqYehqAAClDWIBSG3YhAAAAABJRU5ErkJggg=="
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAFklEQVR42mM4oaFBEmIY1TCqYfhqAAB8MxgQ+iSj5QAAAABJRU5ErkJggg=="
 )
 """A PNG of 16 × 16 pixels, base64; some agents refuse or enlarge a smaller one."""
 
@@ -74,19 +74,28 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def started(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process in a group of its own, which is killed at the end with all that it started."""
+def started(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, prompt: str | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A process in a group of its own, which is killed at the end with all that it started.
+
+    prompt: its standard input.
+    """
     process = subprocess.Popen(
         command,
         env=env,
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if prompt is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     try:
+        if process.stdin is not None:
+            process.stdin.write(prompt or "")
+            process.stdin.close()
+            process.stdin = None
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -95,9 +104,11 @@ def started(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Ite
             process.communicate(timeout=_KILLED_S)
 
 
-def run_cli(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, within_s: float = _RUN_S) -> Finished:
+def run_cli(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, prompt: str | None = None, within_s: float = _RUN_S
+) -> Finished:
     """The command's outcome. AssertionError with its output if it takes longer."""
-    with started(command, env=env, cwd=cwd) as process:
+    with started(command, env=env, cwd=cwd, prompt=prompt) as process:
         try:
             stdout, stderr = process.communicate(timeout=within_s)
         except subprocess.TimeoutExpired:

@@ -50,13 +50,13 @@ class OpenCode:
     def command(self, *arguments: str) -> list[str]:
         return ["opencode", "run", "--format", "json", *arguments]
 
-    def __call__(self, *arguments: str) -> Finished:
-        """The outcome of `opencode run`."""
-        return run_cli(self.command(*arguments), env=self._env, cwd=self.work)
+    def __call__(self, prompt: str, *arguments: str) -> Finished:
+        """The outcome of `opencode run`. It would quote a prompt that is an argument, so it is the standard input."""
+        return run_cli(self.command(*arguments), env=self._env, cwd=self.work, prompt=prompt)
 
-    def answer(self, *arguments: str) -> str:
+    def answer(self, prompt: str, *arguments: str) -> str:
         """The last text of a run that succeeds."""
-        finished = self(*arguments)
+        finished = self(prompt, *arguments)
         assert finished.code == 0, finished.all
         errors = [line for line in finished.lines if line.get("type") == "error"]
         texts = [line["part"]["text"] for line in finished.lines if line.get("type") == "text"]
@@ -65,7 +65,7 @@ class OpenCode:
         return str(texts[-1]).strip()
 
     def start(self, prompt: str) -> AbstractContextManager[subprocess.Popen[str]]:
-        return started(self.command(prompt), env=self._env, cwd=self.work)
+        return started(self.command(), env=self._env, cwd=self.work, prompt=prompt)
 
 
 def _shell(command: str) -> str:
@@ -106,7 +106,9 @@ def attachments() -> None:
     (opencode.work / "red.png").write_bytes(base64.b64decode(RED_SQUARE))
     (opencode.work / "page.pdf").write_bytes(base64.b64decode(EMPTY_PDF))
     word = mark()
-    answer = opencode.answer(f"[[say=seen]] {word}", "-f", "red.png", "-f", "page.pdf")
+    answer = opencode.answer(
+        f"[[say=seen]] {word}", "-f", str(opencode.work / "red.png"), "-f", str(opencode.work / "page.pdf")
+    )
     assert answer == "seen", answer
     sent = [json.dumps(body["messages"]) for body in asked(word) if body.get("tools")]
     assert sent, sent[-1:]
@@ -139,7 +141,7 @@ def second_user_turn() -> None:
     opencode = OpenCode()
     word = mark()
     opencode.answer(f"{word} " + script(_shell("echo a word"), "[[say=first answer]]"))
-    assert opencode.answer("--continue", "[[say=second answer]]") == "second answer"
+    assert opencode.answer("[[say=second answer]]", "--continue") == "second answer"
     history = json.dumps(asked(word)[-1]["messages"])
     assert "first answer" in history, history[-2000:]
     assert "a word" in history, history[-2000:]
