@@ -74,7 +74,10 @@ In `opencode.json`:
       "npm": "{package}",
       "options": {{"baseURL": "GATEWAY/v1", "apiKey": "KEY"}},
       "models": {{
-        "claude-sonnet-5-5": {{"attachment": true, "modalities": {{"input": ["text", "image", "pdf"], "output": ["text"]}}}}
+        "claude-sonnet-5-5": {{
+          "attachment": true,
+          "modalities": {{"input": ["text", "image", "pdf"], "output": ["text"]}}
+        }}
       }}
     }}
   }}
@@ -87,5 +90,59 @@ In `opencode.json`:
             ("openai", "@ai-sdk/openai"),
             ("compatible", "@ai-sdk/openai-compatible"),
         )
+    ),
+    Client(
+        title="Cline CLI",
+        packages=("cline@3.0.65",),
+        program="cline_cli.py",
+        features=("plain", "streaming", "tool loop", "structured output", "image and PDF", "errors", "20-turn loop"),
+        connect="""
+```sh
+cline auth -p openai-compatible -b GATEWAY/v1 -k KEY -m claude-sonnet-5-5
+```
+
+Its provider of Anthropic takes no base URL.
+""",
+    ),
+    Client(
+        title="Continue CLI",
+        packages=("@continuedev/cli@1.5.47",),
+        program="continue_cli.py",
+        features=(
+            "plain",
+            "streaming",
+            "tool loop",
+            "structured output",
+            "image and PDF",
+            "errors",
+            "second user turn",
+            "20-turn loop",
+        ),
+        connect="""
+In `~/.continue/config.yaml`; `provider: openai` works with the same base URL:
+
+```yaml
+name: gateway
+version: 1.0.0
+schema: v1
+models:
+  - name: Claude
+    provider: anthropic
+    model: claude-sonnet-5-5
+    apiBase: GATEWAY/v1
+    apiKey: KEY
+```
+""",
+    ),
+    Client(
+        title="Request shapes",
+        packages=(),
+        program="shapes.py",
+        features=("curl", "Open WebUI", "LibreChat", "Home Assistant", "n8n", "Cursor"),
+        connect="""
+Constructed from the sources and documents of programs that need a server of their own. Wherever one asks for an OpenAI
+base URL, it is `GATEWAY/v1`, and its model list then shows the key's models. Cursor sends names that contain `claude-`
+elsewhere, so it needs an alias.
+""",
     ),
 )
