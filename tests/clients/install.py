@@ -87,7 +87,7 @@ def _node_modules(*, agents: bool) -> Path:
             folder.mkdir(parents=True)
             for file in (FOLDER / "package.json", locked):
                 shutil.copy2(file, folder / file.name)
-            _npm(folder, "ci", *([] if agents else ["--omit=optional"]), node=node)
+            _npm(folder, "install", *([] if agents else ["--omit=optional"]), node=node)
             _note(folder, locked)
     return folder
 

@@ -1,0 +1,5 @@
+"""OpenCode through @ai-sdk/openai-compatible."""
+
+from opencode import main
+
+main("@ai-sdk/openai-compatible")

@@ -1,0 +1,5 @@
+"""OpenCode through @ai-sdk/openai."""
+
+from opencode import main
+
+main("@ai-sdk/openai")
