@@ -33,8 +33,7 @@ def test_answer_recorded_start_of_agent(file: Path, either: GatewayProcess, stan
         answer = client.post(recorded["path"], json=recorded["body"])
 
     assert answer.status_code == 200, answer.text
-    scripted = "[[" in json.dumps(recorded["body"])  # else the stand-in's own answer, streamed in words
-    assert ('"hello"' if scripted else '"content":"') in answer.text
+    assert '"hello"' in answer.text or '"good' in answer.text
     assert any(end in answer.text for end in _ENDS), answer.text[-500:]
     sent = [exchange.body for exchange in stand_in.recorded(since=since) if exchange.path == "/v1/messages"]
     assert len(sent) == 1
