@@ -1,6 +1,7 @@
 """Token counts that users of such gateways missed: of a compaction, and of the identity line."""
 
 import base64
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,12 +28,12 @@ def test_count_compaction_beside_the_message(pair: Pair, engine: str, stream: bo
     prompt = f"{mark()} [[raw={base64.b64encode(content_of(COMPACTED)).decode()}]]"
     body = {"model": MODEL, "max_tokens": 64, "stream": stream, "messages": [{"role": "user", "content": prompt}]}
     with pair.gateway(engine).http() as client:
-        before = used(client)
+        before = settled(client)
 
         client.post("/v1/messages", json=body, headers={"anthropic-beta": "compact-2026-01-12"}).raise_for_status()
 
         eventually(lambda: used(client)["requests"] > before["requests"], within_s=10)
-        after = used(client)
+        after = settled(client)
     assert after["input_tokens"] - before["input_tokens"] == 203_000
     assert after["output_tokens"] - before["output_tokens"] == 4_500
 
@@ -47,6 +48,16 @@ def test_count_what_the_request_will_use(pair: Pair, engine: str, system: Any) -
         usage = client.post("/v1/messages", json={**body, "max_tokens": 9}).json()["usage"]
 
     assert counted == usage["input_tokens"] + usage["cache_read_input_tokens"] + usage["cache_creation_input_tokens"]
+
+
+def settled(client: httpx.Client) -> Mapping[str, Any]:
+    """The key's use, once the runs before are written."""
+    last = used(client)
+    while True:
+        time.sleep(0.5)
+        last, earlier = used(client), last
+        if last == earlier:
+            return last
 
 
 def used(client: httpx.Client) -> Mapping[str, Any]:

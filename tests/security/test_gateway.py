@@ -269,4 +269,6 @@ def test_keep_no_unrequested_connections_open(target: Target) -> None:
     """No debugger, no second port."""
     server = psutil.Process(target.gateway.pid)
 
-    assert len([it for it in server.net_connections("tcp") if it.status == psutil.CONN_LISTEN]) == 1
+    listening = [it.laddr for it in server.net_connections("tcp") if it.status == psutil.CONN_LISTEN]
+    assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
+    assert len({address.port for address in listening}) == 1
