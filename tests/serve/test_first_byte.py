@@ -43,7 +43,7 @@ def asked(path: str, text: str, *, stream: bool = True) -> bytes:
 def stream(gateway: GatewayProcess, path: str, text: str) -> tuple[int, float, bytes]:
     """Status, seconds to the first byte of the body, and the whole of it."""
     began, first_s, received = time.monotonic(), 0.0, b""
-    with gateway.http().stream("POST", path, content=asked(path, text)) as answer:
+    with gateway.http() as client, client.stream("POST", path, content=asked(path, text)) as answer:
         for piece in answer.iter_raw():
             first_s = first_s or time.monotonic() - began
             received += piece
@@ -79,13 +79,15 @@ def test_keep_the_status_of_an_early_error(gateway: GatewayProcess, path: str) -
 
 def test_keep_the_status_without_a_stream(gateway: GatewayProcess) -> None:
     content = asked("/v1/messages", "[[first=1.5]] [[status=400]]", stream=False)
-    assert gateway.http().post("/v1/messages", content=content).status_code == 400
+    with gateway.http() as client:
+        assert client.post("/v1/messages", content=content).status_code == 400
 
 
 def test_end_a_wait_in_the_queue_by_an_event(gateway: GatewayProcess) -> None:
     """The first byte comes before the queue timeout here, of which the start has warned."""
     assert "CLAUDE_PROXY_FIRST_BYTE_MS (400) is not above CLAUDE_PROXY_QUEUE_TIMEOUT_MS (1000)" in gateway.output
-    with gateway.http().stream("POST", "/v1/messages", content=asked("/v1/messages", "[[silent]]")):
+    silent = asked("/v1/messages", "[[silent]]")
+    with gateway.http() as client, client.stream("POST", "/v1/messages", content=silent):
         status, _, received = stream(gateway, "/v1/messages", "waits")
     assert status == 200
     assert b"overloaded_error" in received
