@@ -141,7 +141,9 @@ def _fault_of_json(path: str, answer: Answer) -> str | None:
         return None if isinstance(error, dict) and error.keys() == {"message", "type", "param", "code"} else "its shape"
     if path.startswith(_OPERATIONS) and isinstance(error, str):
         return None
-    shaped = body.get("type") == "error" and isinstance(error, dict) and error.keys() == {"type", "message"}
+    # Errors of the list of models have the fields of both APIs.
+    keys = error.keys() - {"param", "code"} if isinstance(error, dict) else set()
+    shaped = body.get("type") == "error" and keys == {"type", "message"}
     if not shaped:
         return "its shape"
     known = (answer.headers["request-id"], answer.headers.get("x-upstream-request-id"))

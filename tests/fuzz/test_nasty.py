@@ -65,14 +65,12 @@ def keyed(target: Target) -> bytes:
         with_field(b'"x":"\\ud800"'),
         with_field(b'"x":"\xff\xfe"'),
         with_field(b'"max_tokens":1,"max_tokens":"two"'),
-        b"\xef\xbb\xbf" + GOOD,
-        GOOD.decode().encode("utf-16"),
         GOOD + b"\x00",
         b"\x00" * 1_000,
     ],
     ids=[
         "lists 100,000 deep", "objects 100,000 deep", "1e999", "a number of 5,000 digits", "NaN", "-Infinity",
-        "a lone surrogate", "no UTF-8", "a key twice", "a byte order mark", "UTF-16", "a NUL at the end", "NUL alone",
+        "a lone surrogate", "no UTF-8", "a key twice", "a NUL at the end", "NUL alone",
     ],
 )  # fmt: skip
 def test_reject_body_that_is_not_json(target: Target, path: str, body: bytes) -> None:
@@ -85,18 +83,27 @@ def test_reject_body_nested_beyond_own_limit(target: Target, path: str) -> None:
     asked(target, Request(b"POST", path.encode(), body=deep), 400)
 
 
-@pytest.mark.parametrize("kind", ["text/html", "application/json; charset=utf-16", "multipart/form-data", "a=b", ""])
+@pytest.mark.parametrize("kind", ["text/html", "multipart/form-data", "a=b", ""])
 def test_ignore_name_of_body(target: Target, kind: str) -> None:
     asked(target, Request(b"POST", b"/v1/messages", headers=((b"content-type", kind.encode()),), body=GOOD), 200)
 
 
 @pytest.mark.parametrize(
-    ("coding", "packed"),
-    [(b"gzip", gzip.compress(GOOD)), (b"deflate", zlib.compress(GOOD)), (b"gzip", gzip.compress(b" " * LIMIT_BYTES))],
-    ids=["gzip", "deflate", "a bomb"],
+    ("coding", "packed", "status"),
+    [
+        (b"gzip", gzip.compress(GOOD), 200),
+        (b"deflate", zlib.compress(GOOD), 200),
+        (b"gzip", gzip.compress(b" " * LIMIT_BYTES), 400),
+    ],
+    ids=["gzip", "deflate", "spaces up to the limit"],
 )
-def test_reject_compressed_body(target: Target, coding: bytes, packed: bytes) -> None:
-    asked(target, Request(b"POST", b"/v1/messages", headers=((b"content-encoding", coding),), body=packed), 400)
+def test_decompress_body_within_limit(target: Target, coding: bytes, packed: bytes, status: int) -> None:
+    asked(target, Request(b"POST", b"/v1/messages", headers=((b"content-encoding", coding),), body=packed), status)
+
+
+@pytest.mark.parametrize("body", [b"\xef\xbb\xbf" + GOOD, GOOD.decode().encode("utf-16")], ids=["UTF-8", "UTF-16"])
+def test_accept_byte_order_mark(target: Target, body: bytes) -> None:
+    asked(target, Request(b"POST", b"/v1/messages", body=body), 200)
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/debug/stats"])
@@ -250,7 +257,7 @@ def test_answer_405_to_unknown_method(target: Target, method: bytes) -> None:
 @pytest.mark.parametrize(
     "path",
     ["/static/%2e%2e/%2e%2e/etc/passwd", "/static/..%2f..%2fetc%2fpasswd", "/static/../proxy_site/settings.py",
-     "/static/..%5c..%5cetc", "/v1/../debug/stats", "//v1//models", "/v1/models/..%2f..%2f..%2fetc%2fpasswd"],
+     "/static/..%5c..%5cetc", "/v1/../debug/stats", "/v1/models/..%2f..%2f..%2fetc%2fpasswd"],
 )  # fmt: skip
 def test_keep_paths_within_site(target: Target, path: str) -> None:
     answer = asked(target, Request(b"GET", path.encode()), 404)

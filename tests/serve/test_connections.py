@@ -218,7 +218,7 @@ def test_bound_what_compressed_bodies_expand_to(gateway: GatewayProcess) -> None
     assert len(packed) < MEGABYTE
     began = time.monotonic()
     answer = post(gateway, "/v1/messages", packed, {**key(gateway), "content-encoding": "gzip"})
-    assert (answer.status_code, answer.json()["error"]["type"]) == (413, "request_too_large")
+    assert (answer.status_code, answer.json()["error"]["type"]) == (413, "request_too_large"), answer.text
     assert time.monotonic() - began < 10
 
 
