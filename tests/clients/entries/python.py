@@ -71,7 +71,6 @@ options = ClaudeAgentOptions(
         packages=("openai-agents==0.24.0",),
         program="openai_agents.py",
         requirements="agents",
-        in_ci=True,
         features=(
             *COMMON,
             "20 steps",

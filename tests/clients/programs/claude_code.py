@@ -10,7 +10,7 @@ import subprocess
 from contextlib import AbstractContextManager
 from typing import Any
 
-from agents import (
+from coding_agents import (
     BROKEN,
     MCP_SERVER,
     RED_SQUARE,

@@ -10,7 +10,7 @@ import signal
 import subprocess
 from contextlib import AbstractContextManager
 
-from agents import (
+from coding_agents import (
     BROKEN,
     MCP_SERVER,
     RATE_LIMIT,

@@ -2,7 +2,7 @@
 
 import json
 
-from agents import Finished, call, environment, fresh, run_cli, script
+from coding_agents import Finished, call, environment, fresh, run_cli, script
 from features import GATEWAY, KEY, MODEL, Skip, asked, feature, mark, run
 
 _PROVIDERS = {

@@ -10,7 +10,7 @@ import subprocess
 from contextlib import AbstractContextManager
 from typing import Any
 
-from agents import MCP_SERVER, RED_SQUARE, Finished, call, environment, fresh, run_cli, script, started, wait_for
+from coding_agents import MCP_SERVER, RED_SQUARE, Finished, call, environment, fresh, run_cli, script, started, wait_for
 from features import EMPTY_PDF, GATEWAY, KEY, MODEL, Skip, asked, feature, left, mark, run
 
 
