@@ -125,7 +125,7 @@ def test_work_behind_pgbouncer(stand_in: StandInProcess, bouncer_url: str, tmp_p
     env = {**_SMALL, "DATABASE_URL": bouncer_url}
     gateway = GatewayProcess(tmp_path, upstream=stand_in.base_url, env=env).start()
     try:
-        key = make_keys(gateway, _LIMITED)["limited"]
+        key = make_keys(gateway, {"pooled": _LIMITED["limited"]})["pooled"]
         with ThreadPoolExecutor(8) as clients:
             asking = [clients.submit(ask, gateway, key) for _ in range(100)]
             assert f"lines {[2_501] * 5}" in manage(gateway, "shell", "-c", _EXPORT)
