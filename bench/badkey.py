@@ -95,7 +95,7 @@ async def use(client: Client, good: Good, *, until: asyncio.Event | None = None,
 
 
 async def misbehave(client: Client, bad: Bad, *, count: int, rate: float, kinds: Sequence[Kind] = KINDS) -> None:
-    """So many bad requests of all kinds in turn, at that rate whatever the answers take."""
+    """Sends a number of bad requests of all kinds in turn, at the rate, without waiting for answers."""
     started_at = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for number in range(count):

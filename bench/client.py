@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def abort(self) -> None:
-        """Closes it at once, with a reset: what was not read is lost, and the server is told so."""
+        """Resets the connection: unread data is lost, and the server is informed."""
         self._transport.abort()
 
     def _begin(self) -> asyncio.Future[None]:

@@ -104,7 +104,7 @@ class QueryContestant:
         return took
 
     async def ask_unchecked(self, question: Question) -> Took:
-        """Asks; whatever comes is right."""
+        """Asks, and accepts any answer."""
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             took, _ = await self._run(question)
         return took

@@ -23,7 +23,7 @@ class Pages:
 
     @contextlib.asynccontextmanager
     async def opened(self, gateway: GatewayProcess, count: int) -> AsyncIterator[None]:
-        """So many pages follow what happens."""
+        """Opens a number of pages that follow the live updates."""
         cookie = await asyncio.to_thread(_signed_in, gateway) if count else ""
         tasks = [asyncio.create_task(self._follow(gateway.base_url, cookie)) for _ in range(count)]
         try:

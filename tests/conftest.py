@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
-    """The same for those that do not commit and come after one that did, in whatever order."""
+    """The same for tests that do not commit and run after one that did, in any order."""
     yield
     if nextitem is not None and _commits(item) and not _commits(nextitem):
         with item.config.stash[blocking_manager_key].unblock():

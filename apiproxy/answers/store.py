@@ -147,7 +147,7 @@ class _Ready:
 
 
 class _Written:
-    """What this process has written since the sums were measured, by key and in all."""
+    """Bytes and answers written by this process since the sums were measured, by key and in total."""
 
     def __init__(self) -> None:
         self._bytes: Counter[int] = Counter()

@@ -40,7 +40,7 @@ class Seal:
         self._key_id = key_id
 
     def name(self, identifier: str) -> UUID:
-        """Name under which data about an identifier is stored; without the secret, nobody can compute it."""
+        """Name under which data about an identifier is stored. It cannot be computed without the secret."""
         text = identifier.encode("utf-8", "surrogatepass")
         return UUID(bytes=hmac.digest(self._name_key, text, "sha256")[:_NAME_BYTES])
 

@@ -64,7 +64,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeping:
-    """What the client's next requests may need of this turn; see `answers.recent.RecentAnswers`.
+    """Parts of this turn that the client's next requests may need; see `answers.recent.RecentAnswers`.
 
     seal_key: of the client (`Principal`). calls_only: keep the answer only if it has tool calls. form: the dialect's
     data about the answer, as JSON data. rewrite: makes the message as the client sees it. asked: messages and system

@@ -23,14 +23,14 @@ class Arrivals:
     max_open: int
 
     async def one_by_one(self, requests: int, *, agent: str) -> Tally:
-        """So many streams that are read to their end, each after the last one's."""
+        """Reads a number of streams to their end, one after the other."""
         mix, tally = Mix(self.seed, TIMED), Tally()
         for _ in range(requests):
             await self._one(mix, OPEN_KEY, agent, tally)
         return tally
 
     async def closed_loop(self, *, clients: int, seconds: float, agent: str) -> tuple[Tally, float]:
-        """So many clients, each asking again when it has its answer; what became of it, and requests per second."""
+        """Runs a number of clients, each with one request at a time; returns outcomes and requests per second."""
         mix, tally = Mix(self.seed + 1, KINDS), Tally()
         started_at = time.monotonic()
 
@@ -44,7 +44,7 @@ class Arrivals:
         return tally, tally.sent() / (time.monotonic() - started_at)
 
     async def open_loop(self, *, rate: float, seconds: float, agent: str, tally: Tally) -> None:
-        """So many requests a second on average, whether answers come or not; returns when the last one is over.
+        """Sends requests at an average rate without waiting for answers; returns when the last one has ended.
 
         Those for which there would be more than `max_open` connections are not sent, and counted.
         """

@@ -50,7 +50,7 @@ def added(found: Names, accepted: Names) -> list[str]:
 
 
 def news() -> list[str]:
-    """What is new in the versions of the lab."""
+    """Additions in the versions of the lab."""
     return added(inventory(str(interpreter("official"))), known())
 
 

@@ -34,7 +34,7 @@ class InstallError(Exception):
 
 
 def command(client: Client) -> tuple[Sequence[str], Mapping[str, str]]:
-    """What runs the client's program, and variables for it. Installs what is missing; raises InstallError."""
+    """Command and variables that run the client's program. Installs missing parts; raises InstallError."""
     if client.requirements is not None:
         return [str(interpreter(client.requirements)), str(PROGRAMS / client.program)], {}
     modules = _node_modules(agents=client.program.endswith(".py"))

@@ -62,7 +62,7 @@ def exercise(client: Client, at: Target, *, features: Sequence[str] = ()) -> dic
 
 
 def _run(client: Client, at: Target, features: Sequence[str]) -> tuple[dict[str, Outcome], str]:
-    """What the program told, and why it told no more."""
+    """The program's output lines, and the reason for missing ones."""
     start, variables = command(client)
     with tempfile.TemporaryDirectory(prefix="client-") as name:
         work, home = Path(name) / "work", Path(name) / "home"

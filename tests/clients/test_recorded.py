@@ -1,4 +1,4 @@
-"""What coding agents send at their start is answered by both engines; `record.py` says how it was recorded."""
+"""Recorded first requests of coding agents are answered by both engines; `record.py` records them."""
 
 import json
 from collections.abc import Iterator

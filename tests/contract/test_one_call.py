@@ -1,4 +1,4 @@
-"""A request that ends in an error is sent upstream once, whatever the error and however large its `max_tokens`."""
+"""A request that ends in an error is sent upstream once, for every error and any `max_tokens`."""
 
 import pytest
 

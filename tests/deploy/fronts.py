@@ -142,7 +142,7 @@ def running(starter: Starter, folder: Path, upstreams: Sequence[int]) -> Iterato
 
 @contextmanager
 def nobody() -> Iterator[int]:
-    """A port at which nothing listens, and which nobody else gets meanwhile."""
+    """A port that stays reserved while nothing listens on it."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield int(held.getsockname()[1])
@@ -165,7 +165,7 @@ def replaced(text: str, changes: Mapping[str, str]) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody uses now."""
+    """A port that is free now."""
     with nobody() as port:
         return port
 

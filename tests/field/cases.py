@@ -1,4 +1,4 @@
-"""What users of such gateways met, as data: requests, streams and errors of the upstream, with the right outcome.
+"""Cases from users of such gateways as data: requests, streams and upstream errors, with the right outcome.
 
 A case has an id, a title, its input, and `expect`. In the files `{mark}` stands for a text that no other request has.
 """

@@ -19,7 +19,7 @@ _HEADER = "x-proxy-ignored"
 
 
 def check(case: Case, side: Side) -> dict[str, Any]:
-    """What is other than the case expects."""
+    """Differences from the case's expectation."""
     expect = case["expect"]
     wrong: dict[str, Any] = {} if side.status == expect["status"] else {"status": side.status}
     seen = view(APIS[case["path"]], side)

@@ -25,7 +25,7 @@ def content_of(case: Case) -> bytes:
 
 
 def expected_of(case: Case, api: str, way: str, engine: str) -> dict[str, Any]:
-    """What a case says of an API: of both ways and engines, or of one."""
+    """A case's expectations for an API: for both ways and engines, or for one."""
     names = (api, f"{api} {way}", f"{api} @{engine}", f"{api} {way} @{engine}")
     return {path: value for name in names for path, value in case["expect"].get(name, {}).items()}
 

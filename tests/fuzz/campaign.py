@@ -46,7 +46,7 @@ KINDS = (
 
 
 def fire(target: Target, kind: Kind, *, cases: int, number: int, shrink: bool = True) -> int:
-    """So many inputs of a kind, each checked; then the gateway as a whole. How many requests it took.
+    """Checks a number of inputs of a kind, then the whole gateway; returns the number of requests.
 
     number: the seed. AssertionError with the smallest input that was found to go wrong.
     """

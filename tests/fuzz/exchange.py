@@ -17,6 +17,8 @@ DEADLINE_S = 15.0
 PATIENCE_S = 0.15
 
 _OPENAI = ("/v1/chat", "/chat", "/v1/responses", "/responses")
+_EITHER = ("/v1/models", "/models")
+"""Paths of both APIs' clients, whose errors have the fields of both."""
 _OPERATIONS = ("/debug", "/sessions", "/metrics")
 _NOT_BUILT = ("/v1/messages/batches", "/messages/batches")
 _ENDINGS = ("event: message_stop\n", "data: [DONE]\n", "event: response.", "event: error\n", 'data: {"error":')
@@ -141,9 +143,9 @@ def _fault_of_json(path: str, answer: Answer) -> str | None:
         return None if isinstance(error, dict) and error.keys() == {"message", "type", "param", "code"} else "its shape"
     if path.startswith(_OPERATIONS) and isinstance(error, str):
         return None
-    # Errors of the list of models have the fields of both APIs.
-    keys = error.keys() - {"param", "code"} if isinstance(error, dict) else set()
-    shaped = body.get("type") == "error" and keys == {"type", "message"}
+    keys = error.keys() if isinstance(error, dict) else set()
+    both = path.startswith(_EITHER) and keys == {"type", "message", "param", "code"}
+    shaped = body.get("type") == "error" and (both or keys == {"type", "message"})
     if not shaped:
         return "its shape"
     known = (answer.headers["request-id"], answer.headers.get("x-upstream-request-id"))

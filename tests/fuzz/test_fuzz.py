@@ -1,4 +1,4 @@
-"""No input whatever gets a 500, HTML, an error of another shape or no answer at all; `make fuzz` is the long form."""
+"""No input gets a 500, HTML, a malformed error or no answer; `make fuzz` is the long form."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The time that a body takes grows with its size and no faster, in all that reads it, whatever is in it."""
+"""The time for a body grows at most linearly with its size, in every function that reads it and for any content."""
 
 import inspect
 import sys

@@ -1,4 +1,4 @@
-"""Guessing is slow, and hurts nobody but the address that guesses."""
+"""Guessing is slow, and affects only the guessing address."""
 
 import pytest
 

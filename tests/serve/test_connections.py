@@ -1,4 +1,4 @@
-"""How clients reach a gateway: addresses, key headers, encodings of bodies, scripts of other origins."""
+"""Connections of clients: addresses, key headers, encodings of bodies, scripts of other origins."""
 
 import codecs
 import gzip

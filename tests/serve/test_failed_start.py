@@ -1,4 +1,4 @@
-"""A start that fails ends the process with its error, and leaves no secret that nobody has seen."""
+"""A failed start ends the process with its error, and leaves no secret behind."""
 
 import sqlite3
 from contextlib import closing

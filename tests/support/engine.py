@@ -65,7 +65,7 @@ def pool_in(
     max_turns: int = 100_000,
     max_rss_bytes: int = 2**40,
 ) -> Pool:
-    """A pool that has started nothing yet; whoever makes it closes it. env goes to the workers."""
+    """A pool that has started nothing yet; the caller closes it. env: for the workers."""
     credential = {"ANTHROPIC_API_KEY": "sk-test", "ANTHROPIC_BASE_URL": upstream, **(env or {})}
     spec = LaunchSpec(
         cli=cli or bundled_cli(),

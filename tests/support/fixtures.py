@@ -30,7 +30,7 @@ def gateway(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def target(stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """A gateway to attack, with keys of several rights, in an environment that nobody cleaned."""
+    """A gateway to attack, with keys of several rights, in an unfiltered environment."""
     started = Target(tmp_path_factory.mktemp("target"), upstream=stand_in.base_url)
     yield started
     started.close()

@@ -27,5 +27,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """So that nobody takes a part for the whole."""
+    """Prints a notice, so that a partial run is not taken for a whole one."""
     return "long tests: " + ("run" if config.getoption("--long") else "left out unless named (--long runs them)")

@@ -145,7 +145,7 @@ class RunDesk:
         return Started(run, heard)
 
     def free(self) -> bool:
-        """True if no slot is taken and nobody waits."""
+        """True if no slot is taken and no run waits."""
         snapshot = self.admission.snapshot()
         return (snapshot.active, snapshot.waiting) == (0, 0)
 

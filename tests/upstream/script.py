@@ -40,7 +40,7 @@ def current_text(body: Body) -> str:
 
 
 def seen(body: Body) -> dict[str, Any]:
-    """What a request contains.
+    """Content of a request, counted.
 
     messages, images, documents, thinking, results: their number in the conversation, tool results included. marks:
     places with `cache_control`. tools: their names. system: characters of it. model, max_tokens, effort, format, choice

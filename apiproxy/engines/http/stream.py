@@ -10,6 +10,7 @@ from apiproxy.engines.http.errors import error_of_event
 from apiproxy.engines.http.frames import FrameSplitter, FrameTooLargeError, data_of, frames_in, parse_json
 from apiproxy.engines.stream.block_indices import BlockIndices
 from apiproxy.engines.stream.counts import clamp_event
+from apiproxy.engines.stream.error_types import NO_EVENTS
 from apiproxy.engines.stream.usage import UsageFold
 from apiproxy.engines.stream.validation import StreamValidator
 
@@ -34,6 +35,7 @@ class EventStream:
         self._counts_clamped = False
         self._stop_reason: str | None = None
         self._complete = False
+        self._received = False
 
     @property
     def complete(self) -> bool:
@@ -49,6 +51,7 @@ class EventStream:
             return None
         if not received:
             return None
+        self._received = True
         events: list[StreamEvent] = []
         frames = frames_in(received)
         for number, frame in enumerate(frames):
@@ -83,7 +86,8 @@ class EventStream:
         if self._complete:
             self._finish()
         else:
-            self.broken(ProxyError(FailureKind.CONNECTION_LOST, "The connection to the upstream API was lost."))
+            message = "The connection to the upstream API was lost." if self._received else NO_EVENTS
+            self.broken(ProxyError(FailureKind.CONNECTION_LOST, message))
         rest = self._splitter.rest
         return Batch((), rest) if rest and self._complete and self._verbatim else None
 

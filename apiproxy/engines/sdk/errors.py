@@ -30,7 +30,7 @@ import orjson
 
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
 from apiproxy.core.json_encoding import dumps
-from apiproxy.engines.stream.error_types import ERROR_STATUSES, ERROR_TYPES
+from apiproxy.engines.stream.error_types import ERROR_STATUSES, ERROR_TYPES, NO_EVENTS
 
 _REPORT = re.compile(
     r"API error \(attempt \d+/\d+\): (?P<sent>undefined |\d{3} )?(?:(?P<status>\d{3}) )?(?P<report>.*)", re.DOTALL
@@ -144,8 +144,7 @@ def without_events(result: Mapping[str, Any]) -> ProxyError | None:
     """Error of an answer in which the CLI found no event: it reads those with an `event` line only."""
     if not str(result.get("result")).endswith(_NO_EVENTS):
         return None
-    message = "The upstream API answered without an event of the Messages API."
-    return ProxyError(FailureKind.CONNECTION_LOST, message)
+    return ProxyError(FailureKind.CONNECTION_LOST, NO_EVENTS)
 
 
 def was_unsent(result: Mapping[str, Any]) -> bool:

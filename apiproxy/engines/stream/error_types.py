@@ -12,3 +12,5 @@ ERROR_TYPES = {
     529: "overloaded_error",
 }
 ERROR_STATUSES = {kind: status for status, kind in ERROR_TYPES.items()}
+
+NO_EVENTS = "The upstream API answered without an event of the Messages API."

@@ -1,4 +1,4 @@
-"""What the drivers of command-line agents share: their environment, bounded runs and prompts. Standard library only."""
+"""Shared by drivers of command-line agents: environment, bounded runs and prompts. Standard library only."""
 
 import contextlib
 import json

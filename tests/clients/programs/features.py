@@ -1,4 +1,4 @@
-"""What the client programs in Python share: each feature prints one JSON line. Standard library only.
+"""Shared by the Python client programs: each feature prints one JSON line. Standard library only.
 
     @feature("plain")
     def plain() -> None:
@@ -93,12 +93,12 @@ def run() -> None:
 
 
 def city_weather(city: str) -> str:
-    """What the tool `weather` of every program returns."""
+    """Result of the tool `weather` in every program."""
     return f"{city}: sunny, {len(city)} degrees"
 
 
 def seen(text: str) -> dict[str, Any]:
-    """What the upstream says it has seen, from the answer to `[[seen]]`."""
+    """The request as the upstream received it, from the answer to `[[seen]]`."""
     found = re.search(r"\{\"messages\".*\}", text)
     assert found, f"no JSON in {text!r}"
     value: dict[str, Any] = json.loads(found[0])

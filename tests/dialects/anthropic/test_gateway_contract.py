@@ -202,7 +202,7 @@ def test_greet_only_those_who_read(gateway: GatewayProcess) -> None:
 
 @pytest.mark.parametrize("wrong", ["x-api-key", "authorization"])
 def test_count_no_guess_beside_a_valid_key(gateway: GatewayProcess, wrong: str) -> None:
-    """More wrong keys than an address may send, each beside a valid one; then a key of nobody is still a 401."""
+    """More wrong keys than an address may send, each beside a valid one; then an unknown key alone is still a 401."""
     headers = {"x-api-key": gateway.api_key, "authorization": f"Bearer {gateway.api_key}"}
     with httpx.Client(base_url=gateway.base_url) as client:
         statuses = {

@@ -22,7 +22,7 @@ def post(gateway: GatewayProcess, prompt: str, path: str = "/v1/messages", **hea
 
 
 def error_of(response: httpx.Response) -> dict[str, Any]:
-    """The error object, which is JSON and carries the request's id whatever has failed."""
+    """The error object, after a check that it is JSON with the request's id."""
     assert response.headers["content-type"].startswith("application/json")
     body: dict[str, Any] = response.json()
     assert body["type"] == "error"

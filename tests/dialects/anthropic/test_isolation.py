@@ -154,7 +154,7 @@ def run() -> str:
 
 
 def found_in(text: str, run: str) -> set[str]:
-    """The sentinels in a text, whoever's."""
+    """All sentinels in a text."""
     return set(re.findall(rf"{run}-\d+-[a-z]+", text))
 
 

@@ -1,4 +1,4 @@
-"""What Codex 0.171 sends as it starts, with one tool of each kind and our own wording inside."""
+"""First request of Codex 0.171, with one tool of each kind and our own wording."""
 
 from typing import Any
 

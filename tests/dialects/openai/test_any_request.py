@@ -122,7 +122,7 @@ def test_translate_real_client_requests(answer: dict[str, Any], body: dict[str, 
 
 
 def unlike(tool: Any) -> tuple[Any, ...]:
-    """What no two declared tools share."""
+    """Key that no two declared tools share."""
     return tool["type"], tool.get("name")
 
 

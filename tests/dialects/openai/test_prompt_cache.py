@@ -1,4 +1,4 @@
-"""Prompts that mark no cache breakpoint get one; whoever marks something decides alone."""
+"""Prompts without a cache breakpoint get one; those with one are left unchanged."""
 
 import secrets
 from typing import Any

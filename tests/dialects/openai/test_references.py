@@ -1,4 +1,4 @@
-"""Items that are only named are those of the recent answer, whatever they are."""
+"""Referenced items of every kind are those of the recent answer."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The mailbox between a worker's reader and the task that answers the turn is bounded, and nobody waits for ever."""
+"""The buffer between a worker's reader and the turn's task is bounded, and every wait ends."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Blocks are numbered in their order, whatever the upstream's indices are."""
+"""Blocks are numbered in their order for any indices of the upstream."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""An upstream's stream is one of the Messages API, or the turn ends there: nobody downstream looks again."""
+"""A turn ends at the first event that is not of the Messages API; later code does not check again."""
 
 import copy
 from typing import Any

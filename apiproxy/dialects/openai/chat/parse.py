@@ -1,5 +1,7 @@
 """Translation of Chat Completions requests to Messages bodies."""
 
+from typing import Any
+
 from apiproxy.answers.kept import NOTHING, Recalled
 from apiproxy.dialects.openai.chat.reasoning import reasoning_request
 from apiproxy.dialects.openai.chat.schemas import (
@@ -19,7 +21,7 @@ from apiproxy.dialects.openai.chat.web_search import search_tools
 from apiproxy.dialects.openai.translate import free_form
 from apiproxy.dialects.openai.translate.call_arguments import call_arguments
 from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind, ToolNames
-from apiproxy.dialects.openai.translate.content import cache_mark, content_blocks, text_blocks
+from apiproxy.dialects.openai.translate.content import Block, cache_mark, content_blocks, text_blocks
 from apiproxy.dialects.openai.translate.conversation import Conversation
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 from apiproxy.dialects.openai.translate.messages_body import (
@@ -74,13 +76,7 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool, recall
         ignored.add("stream_options.include_obfuscation")
     declared = declared_tools(request, ignored)
     server_tools = search_tools(request, target.server_tools, ignored)
-    conversation = Conversation(ignored)
-    unsigned: UnsignedThinking = []
-    for index, message in enumerate(map(MESSAGE.validate_python, request.messages)):
-        _add_message(conversation, message, f"messages.{index}", declared.names, unsigned, ignored)
-    system, messages = conversation.finish("messages")
-    completed = put_back(messages, recalled.by_call(), model=target.model)
-    report_unsigned(unsigned, completed, ignored)
+    system, messages = _conversation(request, declared.names, recalled, ignored, model=target.model)
     reasoning = reasoning_request(request, calls_lack_thinking=calls_lack_thinking(messages))
     legacy = bool(request.functions)
     parts = Parts(
@@ -113,6 +109,20 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool, recall
         stream=bool(request.stream),
         betas=server_tools.betas,
     )
+
+
+def _conversation(
+    request: ChatRequest, names: ToolNames, recalled: Recalled, ignored: IgnoredFields, *, model: str
+) -> tuple[list[Block], list[dict[str, Any]]]:
+    """System blocks and messages, with the thinking of recent answers put back."""
+    conversation = Conversation(ignored)
+    unsigned: UnsignedThinking = []
+    for index, message in enumerate(map(MESSAGE.validate_python, request.messages)):
+        _add_message(conversation, message, f"messages.{index}", names, unsigned, ignored)
+    system, messages = conversation.finish("messages")
+    completed = put_back(messages, recalled.by_call(), model=model)
+    report_unsigned(unsigned, completed, ignored)
+    return system, messages
 
 
 def _add_message(

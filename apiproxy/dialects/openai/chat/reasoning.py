@@ -50,7 +50,7 @@ def _effort_of(options: ReasoningOptions) -> str | None:
 
 
 def _is_shown(request: ChatRequest, effort: str | None, thinking: Mapping[str, Any] | None) -> bool:
-    """Whether the answer has the thinking: if the client requested reasoning and did not exclude it."""
+    """True if the answer includes the thinking: the client requested reasoning and did not exclude it."""
     if request.include_reasoning is not None:
         return request.include_reasoning
     if request.reasoning is not None and request.reasoning.exclude is not None:

@@ -274,7 +274,7 @@ class ChatStream:
 
 
 def _left(block: _Block) -> str:
-    """What remains to be sent of a call's arguments."""
+    """Rest of a call's arguments, not sent yet."""
     if block.decoder is not None:
         return block.decoder.finish()
     # The upstream streams nothing for empty arguments, but clients expect JSON.

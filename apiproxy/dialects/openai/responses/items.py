@@ -49,7 +49,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What precedes a request. stored: None if nothing does. recalled: recent answers that the input may need."""
+    """Messages and answers before a request. stored: None without any. recalled: recent answers the input may need."""
 
     stored: StoredHistory | None = None
     recalled: Recalled = NOTHING

@@ -10,9 +10,9 @@ from apiproxy.dialects.openai.responses.schemas import ResponsesRequest, SchemaF
 from apiproxy.dialects.openai.responses.server_tools import without_secrets
 from apiproxy.dialects.openai.responses.summary import asks_for_summary, with_summary_request
 from apiproxy.dialects.openai.responses.tool_choice import tool_choice
-from apiproxy.dialects.openai.responses.tools import declared_tools
+from apiproxy.dialects.openai.responses.tools import DeclaredTools, declared_tools
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
-from apiproxy.dialects.openai.translate.messages_body import Parts, Target, assemble, report_unknown_fields
+from apiproxy.dialects.openai.translate.messages_body import Assembled, Parts, Target, assemble, report_unknown_fields
 from apiproxy.dialects.openai.translate.reasoning import ReasoningRequest
 from apiproxy.dialects.openai.translate.structured_output import OutputRequest
 from apiproxy.dialects.openai.translate.thinking import calls_lack_thinking
@@ -68,23 +68,10 @@ def translate_responses(
         server_tools=declared.server,
     )
     assembled = assemble(request, parts, target=target, ignored=ignored)
-    response_id = stored.response_id if stored is not None else None
-    reply = ResponsesReply(
-        answer_tool=assembled.answer_tool,
-        forced_call=assembled.forced_call,
-        called=declared.names.called,
-        renamed=assembled.renamed,
-        reasoning=reasoning.shown,
-        encrypted=ENCRYPTED_REASONING in (request.include or ()),
-        sources=SEARCH_SOURCES in (request.include or ()),
-        response_id=response_id,
-        compacts=asks_for_summary(request),
-        echo=_echo(request, stored=response_id is not None and request.store is not False),
-    )
     return ResponsesTranslation(
         body=assembled.body,
         ignored=ignored.names,
-        reply=reply,
+        reply=_reply(request, assembled, declared, shown=reasoning.shown, stored=stored),
         stream=bool(request.stream),
         betas=declared.server.betas,
         asked=given.asked,
@@ -100,6 +87,31 @@ def reasoning_request(request: ResponsesRequest, *, calls_lack_thinking: bool) -
         thinking=request.thinking,
         shown=config is not None and (config.summary or config.generate_summary) is not None,
         calls_lack_thinking=calls_lack_thinking,
+    )
+
+
+def _reply(
+    request: ResponsesRequest,
+    assembled: Assembled,
+    declared: DeclaredTools,
+    *,
+    shown: bool,
+    stored: StoredHistory | None,
+) -> ResponsesReply:
+    """Format of the answer. shown: include the thinking."""
+    include = request.include or ()
+    response_id = stored.response_id if stored is not None else None
+    return ResponsesReply(
+        answer_tool=assembled.answer_tool,
+        forced_call=assembled.forced_call,
+        called=declared.names.called,
+        renamed=assembled.renamed,
+        reasoning=shown,
+        encrypted=ENCRYPTED_REASONING in include,
+        sources=SEARCH_SOURCES in include,
+        response_id=response_id,
+        compacts=asks_for_summary(request),
+        echo=_echo(request, stored=response_id is not None and request.store is not False),
     )
 
 

@@ -70,7 +70,7 @@ def has_results(request: ResponsesRequest) -> bool:
 def responses_keeping(
     principal: Principal, request: ResponsesRequest, translation: ResponsesTranslation, stored: StoredHistory | None
 ) -> Keeping | None:
-    """How to keep an answer: whole, unless the client forbids it."""
+    """Instructions for keeping an answer: whole, unless the client forbids it."""
     if request.store is False or not keeps_answers(principal):
         return None
     recent = stored is None or stored.response_id is None

@@ -100,12 +100,7 @@ def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored
     max_tokens = parts.max_tokens or target.max_output_tokens
     server_tools = parts.server_tools
     tools = plan_tools(
-        parts.tools,
-        parts.choice,
-        parallel=parts.parallel,
-        capable=capable,
-        ignored=ignored,
-        server_tools=server_tools,
+        parts.tools, parts.choice, parallel=parts.parallel, capable=capable, ignored=ignored, server_tools=server_tools
     )
     server_tools.keep_planned(tools.tools, parts.messages)
     reasoning = plan_reasoning(
@@ -121,10 +116,7 @@ def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored
     renamed = rename_keys(tools.tools)
     if renamed:
         rename_in_history(parts.messages, renamed)
-    blocks = _cacheable(tools, parts)
-    marked = any("cache_control" in block for block in blocks)
-    mark = prompt_cache.plan_cache(request.model_extra or {}, mode=target.cache, marked=marked, ignored=ignored)
-    drop_early_breakpoints(blocks, ignored, keep=MAX_BREAKPOINTS - (mark is not None))
+    mark = _plan_breakpoints(request, tools, parts, mode=target.cache, ignored=ignored)
     output_config = {"effort": reasoning.effort, "format": output.format}
     optional: Mapping[str, Any] = {
         "system": parts.system,
@@ -148,6 +140,17 @@ def assemble(request: Sampled, parts: Parts, *, target: Target, ignored: Ignored
     call = tools.forced_call
     forced = call.name if call is not None else None
     return Assembled(body=body, answer_tool=output.answer_tool, forced_call=forced, renamed=renamed)
+
+
+def _plan_breakpoints(
+    request: Sampled, tools: ToolPlan, parts: Parts, *, mode: CacheMode, ignored: IgnoredFields
+) -> Mapping[str, Any] | None:
+    """Drop breakpoints over the API's limit. Returns the one to add, if any."""
+    blocks = _cacheable(tools, parts)
+    marked = any("cache_control" in block for block in blocks)
+    mark = prompt_cache.plan_cache(request.model_extra or {}, mode=mode, marked=marked, ignored=ignored)
+    drop_early_breakpoints(blocks, ignored, keep=MAX_BREAKPOINTS - (mark is not None))
+    return mark
 
 
 def report_unknown_fields(request: Sampled, defaults: Mapping[str, object], ignored: IgnoredFields) -> None:

@@ -23,7 +23,7 @@ _SHORT_RETENTIONS = (None, "in_memory", "in-memory")
 
 
 class CacheMode(StrEnum):
-    """Where the breakpoint of an unmarked prompt is put."""
+    """Place of the breakpoint of an unmarked prompt."""
 
     OFF = "off"
     REQUEST = "request"
