@@ -20,7 +20,7 @@ from apiproxy.core.principal import Principal
 from apiproxy.core.sealing import Seal
 from apiproxy.core.turns import Turn
 from apiproxy.db.batch_worker import BatchQueueFullError, BatchWorker
-from apiproxy.db.guarded_query import DatabaseUnavailableError
+from apiproxy.db.worker_answer import answered_by
 
 logger = logging.getLogger(__name__)
 
@@ -184,24 +184,9 @@ class RecentAnswers:
         return found
 
     async def _ask(self, worker: "BatchWorker[Any]", job: Find | Forget, request_id: str) -> Any:
-        if worker.failing:
-            raise DatabaseUnavailableError(_CANNOT_READ)
-        try:
-            answer = asyncio.wrap_future(worker.call(job))
-            answer.add_done_callback(_retrieve)
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                return await asyncio.shield(answer)
-        except (BatchQueueFullError, TimeoutError) as error:
-            raise DatabaseUnavailableError(_CANNOT_READ) from error
-        except Exception as error:  # any database error
-            logger.warning("answer.unknown", extra={"reqId": request_id}, exc_info=error)
-            raise DatabaseUnavailableError(_CANNOT_READ) from error
-
-
-def _retrieve(done: "asyncio.Future[Any]") -> None:
-    """Read the exception of an abandoned future, else asyncio warns about it."""
-    if not done.cancelled():
-        done.exception()
+        return await answered_by(
+            worker, job, within_s=READ_TIMEOUT_S, cannot=_CANNOT_READ, event="answer.unknown", request_id=request_id
+        )
 
 
 def _has_calls(message: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
 from django.db import connection
 
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.futures import retrieve
 from apiproxy.db.connections import DATABASE_ERRORS, release_connection
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class QueryGuard:
             if not done:
                 done, _ = await asyncio.wait((task,), timeout=max(0.0, self._timeout_s - RECONNECT_AFTER_S))
         except asyncio.CancelledError:  # the client has disconnected
-            task.add_done_callback(_retrieve)
+            task.add_done_callback(retrieve)
             raise
         if not done:
             self._hanging.add(task)
@@ -110,10 +111,4 @@ class QueryGuard:
 
     def _on_late_result(self, task: asyncio.Task[Any]) -> None:
         self._hanging.discard(task)
-        _retrieve(task)
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Read the exception of an abandoned task, else asyncio warns about it."""
-    if not task.cancelled():
-        task.exception()
+        retrieve(task)

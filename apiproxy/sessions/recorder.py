@@ -11,11 +11,12 @@ from typing import Any
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import Cancelled, Ending, Event, Failed, Finished, Streamed
+from apiproxy.core.futures import awaitable
 from apiproxy.core.message import MessageFold
 from apiproxy.core.offload import offload
 from apiproxy.core.turns import Turn
 from apiproxy.db.batch_worker import BatchQueueFullError, BatchWorker
-from apiproxy.db.guarded_query import DatabaseUnavailableError
+from apiproxy.db.worker_answer import answered_by
 from apiproxy.limits.accounting import sums_of
 from apiproxy.sessions.jobs import Conversation, DeleteResponse, Found, Job, Note, ReadHistory
 from apiproxy.sessions.kept import MAX_BYTES, decode_within, from_json
@@ -146,7 +147,7 @@ class SessionRecorder:
         headers = {} if turn.kept_messages is None else {KEPT_HEADER: str(turn.kept_messages)}
         stored, unstored, pending = self._stored.pop(turn.id, None), turn.unstored_turns, ""
         if stored is not None:
-            done, _ = await asyncio.wait((_awaitable(stored),), timeout=STORE_TIMEOUT_S)
+            done, _ = await asyncio.wait((awaitable(stored),), timeout=STORE_TIMEOUT_S)
             if not done:
                 pending = "; pending"
             elif stored.cancelled() or stored.exception() is not None:
@@ -224,30 +225,14 @@ class SessionRecorder:
         return found
 
     async def _ask(self, request_id: str, job: ReadHistory | DeleteResponse) -> Any:
-        if self._worker.failing:
-            raise DatabaseUnavailableError(_CANNOT_READ)
-        try:
-            answer: Future[Any] = self._worker.call(job, timeout_s=RECALL_TIMEOUT_S)
-            async with asyncio.timeout(RECALL_TIMEOUT_S):
-                # Shielded: a timeout must not cancel the future, which the worker will resolve.
-                return await asyncio.shield(_awaitable(answer))
-        except (BatchQueueFullError, TimeoutError) as error:
-            raise DatabaseUnavailableError(_CANNOT_READ) from error
-        except Exception as error:  # any database error: without the history the answer would be wrong
-            logger.warning("session.unknown", extra={"reqId": request_id}, exc_info=error)
-            raise DatabaseUnavailableError(_CANNOT_READ) from error
-
-
-def _awaitable(answer: "Future[Any]") -> "asyncio.Future[Any]":
-    """Future on this loop; no asyncio warning if its exception is never read."""
-    wrapped = asyncio.wrap_future(answer)
-    wrapped.add_done_callback(_retrieve)
-    return wrapped
-
-
-def _retrieve(done: "asyncio.Future[Any]") -> None:
-    if not done.cancelled():
-        done.exception()
+        return await answered_by(
+            self._worker,
+            job,
+            within_s=RECALL_TIMEOUT_S,
+            cannot=_CANNOT_READ,
+            event="session.unknown",
+            request_id=request_id,
+        )
 
 
 def _keeps(turn: Turn) -> bool:

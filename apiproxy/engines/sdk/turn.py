@@ -9,6 +9,7 @@ from typing import Any
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import StreamEvent
+from apiproxy.core.futures import retrieve
 from apiproxy.core.offload import LARGE_BYTES, offload
 from apiproxy.engines.base import Batch, Broken, EngineRequest, Outcome, Stopped
 from apiproxy.engines.sdk.message_buffer import Message, MessageBuffer
@@ -147,7 +148,7 @@ class WorkerAnswer:
 
     def _expect_reply(self, control_id: str) -> None:
         answer = self._transport.expect(control_id)
-        answer.add_done_callback(_retrieve)
+        answer.add_done_callback(retrieve)
         self._overlay_replies[control_id] = answer
 
     def _overlays_accepted(self) -> bool:
@@ -189,9 +190,3 @@ class WorkerAnswer:
         for message in messages:
             if message["type"] == "result":
                 self._result_seen = True
-
-
-def _retrieve(future: asyncio.Future[dict[str, object]]) -> None:
-    """Mark the exception as retrieved, else asyncio warns; `_overlays_accepted` reads it."""
-    if not future.cancelled():
-        future.exception()

@@ -5,9 +5,9 @@ keeps the CLI from a second call in a turn (docs/decisions/0007), so the CLI doe
 request. If it did, the upstream would reject the request, which has no messages and no model.
 """
 
-import asyncio
 import uuid
 
+from apiproxy.core.futures import retrieve
 from apiproxy.engines.sdk.message_buffer import MessageBuffer
 from apiproxy.engines.sdk.overlay import empty_overlay, empty_overlay_headers, turn_lines
 from apiproxy.engines.sdk.transport import CliTransport, new_control_id
@@ -24,7 +24,7 @@ async def run_warmup_turn(transport: CliTransport, *, operator_headers: str) -> 
     message_uuid, control_id = str(uuid.uuid4()), new_control_id()
     message_buffer = MessageBuffer(limit_bytes=_BUFFER_BYTES)
     transport.start_turn(message_buffer, on_sent=_noop)
-    transport.expect(control_id).add_done_callback(_retrieve)
+    transport.expect(control_id).add_done_callback(retrieve)
     headers = empty_overlay_headers(operator_headers)
     await transport.write_bytes(
         turn_lines(empty_overlay(), headers=headers, control_id=control_id, message_uuid=message_uuid, content=_TEXT)
@@ -37,9 +37,3 @@ async def run_warmup_turn(transport: CliTransport, *, operator_headers: str) -> 
 
 def _noop() -> None:
     """Ignore `on_sent`."""
-
-
-def _retrieve(answer: "asyncio.Future[dict[str, object]]") -> None:
-    """Mark the exception as retrieved, else asyncio warns: a rejected overlay shows in the first turn."""
-    if not answer.cancelled():
-        answer.exception()
