@@ -180,7 +180,7 @@ def _judged(request: Request, reply: Reply, *, may_be_limited: bool, tally: Tall
     """The outcome of an answer. Raises BadAnswerError for one that must not be."""
     expected = request.kind.status
     if reply.status != expected:
-        if reply.status == 529:
+        if reply.status == (503 if request.kind.chat else 529):
             return "refused_529"
         if reply.status == 429 and may_be_limited:
             return "refused_429"

@@ -18,6 +18,7 @@ from tests.deploy.fronts import free_port
 from tests.limits.gateways import make_keys, manage
 from tests.support.forwarder import Forwarder
 from tests.support.gateway import GatewayProcess, sign_in
+from tests.support.postgres import empty_database
 from tests.support.postgres import postgres_url as postgres_url
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
@@ -66,14 +67,21 @@ def test_go_on_with_the_other_server(stand_in: StandInProcess, postgres_url: str
 
 
 @pytest.fixture
-def bouncer_url(postgres_url: str, tmp_path: Path) -> Iterator[str]:
+def own_database() -> Iterator[str]:
+    """Address of a database that no other test has used, which has no login yet."""
+    with empty_database() as url:
+        yield url
+
+
+@pytest.fixture
+def bouncer_url(own_database: str, tmp_path: Path) -> Iterator[str]:
     """Address of a PgBouncer in transaction mode with two connections to the server."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         if os.environ.get("CI"):
             raise FileNotFoundError("pgbouncer")
         pytest.skip("no pgbouncer")
-    parts, port = urlsplit(postgres_url), free_port()
+    parts, port = urlsplit(own_database), free_port()
     user = parts.username or getpass.getuser()
     folder = tmp_path / "bouncer"
     folder.mkdir()
@@ -125,7 +133,7 @@ def test_work_behind_pgbouncer(stand_in: StandInProcess, bouncer_url: str, tmp_p
     env = {**_SMALL, "DATABASE_URL": bouncer_url}
     gateway = GatewayProcess(tmp_path, upstream=stand_in.base_url, env=env).start()
     try:
-        key = make_keys(gateway, {"pooled": _LIMITED["limited"]})["pooled"]
+        key = make_keys(gateway, _LIMITED)["limited"]
         with ThreadPoolExecutor(8) as clients:
             asking = [clients.submit(ask, gateway, key) for _ in range(100)]
             assert f"lines {[2_501] * 5}" in manage(gateway, "shell", "-c", _EXPORT)

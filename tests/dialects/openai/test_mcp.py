@@ -8,6 +8,7 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.dialects.openai.responses.parse import read_responses, translate_responses
 from apiproxy.dialects.openai.responses.response import response_object
 from apiproxy.dialects.openai.responses.stream import ResponsesStream
+from apiproxy.dialects.openai.translate.mcp import MAX_HEADERS, MAX_TOOLS
 from apiproxy.dialects.openai.translate.messages_body import Target
 from apiproxy.dialects.openai.translate.server_tools import ServerToolOffer
 from tests.dialects.openai.server_tools import LISTING, MCP_CALL, MCP_RESULT, MCP_SERVER, MCP_TOOL, text
@@ -107,6 +108,23 @@ def test_enable_only_tools_that_need_no_approval(fields: dict[str, Any], enabled
 )
 def test_reject_what_could_call_more_than_allowed(param: str, fields: dict[str, Any]) -> None:
     assert refusal(mcp(**fields)).param == f"tools.0.{param}"
+
+
+@pytest.mark.parametrize(
+    ("param", "fields"),
+    [
+        ("headers", {"headers": {f"h{number}": "Bearer t" for number in range(MAX_HEADERS + 1)}}),
+        ("allowed_tools", {"allowed_tools": [f"t{number}" for number in range(MAX_TOOLS + 1)]}),
+        (
+            "require_approval.never.tool_names",
+            {"require_approval": {"never": {"tool_names": [f"t{number}" for number in range(MAX_TOOLS + 1)]}}},
+        ),
+    ],
+)
+def test_limit_names_and_headers_of_a_server(param: str, fields: dict[str, Any]) -> None:
+    error = refusal(mcp(**fields))
+    assert error.param == f"tools.0.{param}"
+    assert "at most 1" in error.message
 
 
 def test_reject_two_servers_with_one_label() -> None:

@@ -1,8 +1,9 @@
 """OpenAI's MCP tools as the Messages API's MCP servers and toolsets."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from apiproxy.dialects.openai.fields import Accepted, Each
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
@@ -13,12 +14,26 @@ _NO_APPROVALS = (
     "for an approval"
 )
 _BEARER = "bearer "
+MAX_TOOLS = 1_000
+"""Tools of a server that one request may name; each becomes an object."""
+MAX_HEADERS = 100
+
+
+def _few(headers: object) -> object:
+    if isinstance(headers, dict) and len(headers) > MAX_HEADERS:
+        raise PydanticCustomError("too_many_headers", "must have at most {limit} headers", {"limit": MAX_HEADERS})
+    return headers
+
+
+Names = Annotated[Each[str], Field(max_length=MAX_TOOLS)]
+Headers = Annotated[dict[str, str], BeforeValidator(_few)]
+"""Counted before they are validated, which holds the GIL to its end."""
 
 
 class ToolFilter(Accepted):
     """Tools by name. read_only: tools annotated as such by their server, which only OpenAI can look up."""
 
-    tool_names: Each[str] | None = None
+    tool_names: Names | None = None
     read_only: bool | None = None
 
 
@@ -38,12 +53,12 @@ class McpTool(Accepted):
     connector_id: str | None = None
     tunnel_id: str | None = None
     authorization: str | None = None
-    headers: dict[str, str] | None = None
-    allowed_tools: Each[str] | ToolFilter | None = None
+    headers: Headers | None = None
+    allowed_tools: Names | ToolFilter | None = None
     require_approval: Literal["always", "never"] | Approval | None = None
     server_description: str | None = None
     defer_loading: bool | None = None
-    allowed_callers: Each[str] | None = None
+    allowed_callers: Names | None = None
 
 
 def add_server(tools: ServerTools, tool: McpTool, *, field: str, ignored: IgnoredFields) -> None:
