@@ -69,6 +69,8 @@ def _log_events() -> Iterator[str]:
                     func=ast.Attribute(value=ast.Name(id="logger")), args=[ast.Constant(value=str(name)), *_]
                 ) if _EVENT.fullmatch(name):
                     yield name
+                case ast.keyword(arg="event", value=ast.Constant(value=str(name))) if _EVENT.fullmatch(name):
+                    yield name
 
 
 def _columns() -> Iterator[str]:

@@ -23,7 +23,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--document", action="store_true", help="only write docs/clients.md from the last results")
     parser.add_argument("--lock", action="append", default=[], metavar="NAME", help="write requirements/NAME.txt anew")
     options = parser.parse_args(arguments)
-    chosen = [it for it in CLIENTS if not options.client or any(word in it.title.lower() for word in options.client)]
+    chosen = [
+        it for it in CLIENTS if not options.client or any(word.lower() in it.title.lower() for word in options.client)
+    ]
     if options.lock:
         return _lock(options.lock)
     if options.list:

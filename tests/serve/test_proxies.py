@@ -37,10 +37,12 @@ def http_proxy(stand_in: StandInProcess) -> Iterator[RawUpstream]:
         lines = [it for it in head.split("\r\n")[1:-2] if not it.lower().startswith(("connection", "proxy-"))]
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(stand_in.base_url))
         rest = "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "connection: close", "", ""])
-        writer.write(rest.encode("latin-1") + connection.bodies[-1])
-        while data := await reader.read(65_536):
-            await connection.send(data)
-        writer.close()
+        try:
+            writer.write(rest.encode("latin-1") + connection.bodies[-1])
+            while data := await reader.read(65_536):
+                await connection.send(data)
+        finally:
+            writer.close()
 
     with threaded(raw_upstream(forward)) as proxy:
         yield proxy
