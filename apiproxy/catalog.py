@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
 from apiproxy.conf import gateway_settings
+from apiproxy.core.agents import AgentSpec
 from apiproxy.core.events import Usage
 from apiproxy.core.prices import Prices, PriceTable, charge, without_free_tools
 from apiproxy.core.turns import ENGINES, EngineName
@@ -37,7 +38,8 @@ class ResolvedModel:
     """A model after alias resolution.
 
     upstream_id: sent to the upstream, the short form of `id` if the request has that; "" for `id`. names: its id and
-    aliases. prices: None if unknown. engine: the model's own, else that of the settings.
+    aliases. prices: None if unknown. engine: the model's own, else that of the settings;
+    `agents` for an agent, whose version is `agent`.
     """
 
     id: str
@@ -47,6 +49,7 @@ class ResolvedModel:
     names: frozenset[str] = frozenset()
     enabled: bool = True
     engine: EngineName = "sdk"
+    agent: AgentSpec | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,6 +111,11 @@ class GatewaySettings:
     http_max_concurrent: int = setting(
         1_000, integer(1, 100_000), "Maximum concurrent runs of the http engine per process."
     )
+    agent_max_concurrent: int = setting(
+        4,
+        integer(1, 1_000),
+        "Maximum concurrent runs of agents per process. Each uses a CLI process of its own (100–300 MB of memory).",
+    )
     max_starting: int = setting(
         Derived("half of the cores, at least 1", lambda _: half_of_the_cores()),
         integer(1, 1_000),
@@ -204,7 +209,13 @@ class GatewaySettings:
 
     def slots(self, engine: EngineName) -> int:
         """Maximum concurrent runs of an engine in one process."""
-        return self.http_max_concurrent if engine == "http" else self.max_concurrent
+        match engine:
+            case "sdk":
+                return self.max_concurrent
+            case "http":
+                return self.http_max_concurrent
+            case "agents":
+                return self.agent_max_concurrent
 
 
 def metrics_dir(state_dir: Path, supervisor_pid: int) -> Path:

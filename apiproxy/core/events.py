@@ -18,6 +18,15 @@ UPSTREAM_REQUEST_ID = "x-upstream-request-id"
 """Header with the upstream's own id of a request, under which its `request-id` is passed on."""
 
 
+class StepKind(StrEnum):
+    """Kinds of an agent's steps. Values are stored in traces: never rename one."""
+
+    MODEL_CALL = "model_call"
+    TOOL_CALL = "tool_call"
+    DENIED = "denied"
+    RETRY = "retry"
+
+
 class CancelReason(StrEnum):
     """Party that cancelled a run."""
 
@@ -131,6 +140,38 @@ class Streamed:
     headers: Mapping[str, str] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step of an agent's run: as it begins (ended_at None) and again, with the same id, when it has ended.
+
+    kind: a call of the model, of a tool, a call of a tool that was denied, or a wait before a repeated model call.
+    name: model id, or `server/tool`. number: of the model call, from 1, in which the step began. parent_id: the step
+    that a subagent's step belongs to. usage: of a model call, priced. arguments, result: content blocks or JSON; only
+    for traces that store bodies.
+    """
+
+    id: str
+    kind: StepKind
+    name: str
+    number: int
+    started_at: float
+    ended_at: float | None = None
+    failed: bool = False
+    error: str = ""
+    parent_id: str = ""
+    usage: Usage | None = None
+    arguments: Any = field(default=None, repr=False)
+    result: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A step of an agent's run has begun or ended."""
+
+    at: float
+    step: Step
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """The upstream's message is complete."""
@@ -171,5 +212,5 @@ class Rejected:
 
 
 Ending: TypeAlias = Finished | Failed | Cancelled
-RunEvent: TypeAlias = Queued | Admitted | WorkerReady | Retrying | Streamed | Ending
+RunEvent: TypeAlias = Queued | Admitted | WorkerReady | Retrying | Streamed | Stepped | Ending
 Event: TypeAlias = RunEvent | Rejected

@@ -4,11 +4,14 @@ import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
+
+from apiproxy.core.agents import AgentSpec
 
 DialectName = Literal["anthropic", "openai"]
-EngineName = Literal["sdk", "http"]
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+EngineName = Literal["sdk", "http", "agents"]
+ENGINES: tuple[EngineName, ...] = ("sdk", "http")
+"""Engines that the settings and models may name. `agents` answers for agents only."""
 
 DEFAULT_API_VERSION = "2023-06-01"
 """`anthropic-version` of requests that name none."""
@@ -93,7 +96,7 @@ class Turn:
     raw_body: the received body, while `body` is the same except for a default `max_tokens`; None if the engine does not
     need it. verbatim: the client gets the upstream's bytes where the engine has them. api_version: `anthropic-version`.
     headers: other headers of the client that go to the upstream, by lower-case name. beta_api: sent with `?beta=true`.
-    keeping: None if nothing of the answer is kept for later requests.
+    keeping: None if nothing of the answer is kept for later requests. agent: if `model` names one.
     """
 
     id: str
@@ -119,3 +122,4 @@ class Turn:
     headers: Mapping[str, str] = field(default_factory=dict)
     beta_api: bool = False
     keeping: Keeping | None = None
+    agent: AgentSpec | None = None

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from apiproxy.core.agents import AgentSpec
 from apiproxy.core.errors import ProxyError
-from apiproxy.core.events import StreamEvent, Usage
+from apiproxy.core.events import Step, StreamEvent, Usage
 from apiproxy.core.turns import DEFAULT_API_VERSION, EngineName
 
 
@@ -22,6 +23,10 @@ def _always() -> bool:
     return True
 
 
+def _ignored(_: Step) -> None:
+    """Default callback."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequest:
     """A Messages body and its context.
@@ -31,7 +36,8 @@ class EngineRequest:
     asked for a stream. verbatim: the answer's bytes are wanted too. api_version, betas, headers, beta_api: see `Turn`.
     run_id: shown to operators. key_id: the API key served.
     on_sent: called once the upstream request is sent; never called if it is not. on_waiting: called if that will take
-    long. may_begin: called before the worker gets the request; False ends it there.
+    long. may_begin: called before the worker gets the request; False ends it there. agent: for the engine `agents`.
+    on_step: called when a step of an agent begins and ends.
     """
 
     run_id: str
@@ -49,6 +55,8 @@ class EngineRequest:
     on_sent: Callable[[], None] = _noop
     on_waiting: Callable[[], None] = _noop
     may_begin: Callable[[], bool] = _always
+    agent: AgentSpec | None = None
+    on_step: Callable[[Step], None] = _ignored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,6 +90,8 @@ class Engines:
                 return _sdk(self._settings)
             case "http":
                 return _http(self._settings)
+            case "agents":
+                raise NotImplementedError("agents cannot be run yet")
             case _:
                 assert_never(name)
 

@@ -22,6 +22,7 @@ from apiproxy.core.events import (
     Queued,
     Retrying,
     RunEvent,
+    Stepped,
     Streamed,
     Usage,
     WorkerReady,
@@ -180,7 +181,7 @@ class Run:
         request = EngineRequest(
             run_id=turn.id,
             key_id=turn.caller.key_id,
-            model=turn.upstream_model or turn.model,
+            model=turn.upstream_model or (turn.model if turn.agent is None else turn.agent.model),
             body=turn.body,
             body_bytes=turn.body_bytes,
             betas=turn.betas,
@@ -192,6 +193,8 @@ class Run:
             beta_api=turn.beta_api,
             on_sent=self._meter.on_sent(slot.started),
             on_waiting=slot.started,
+            agent=turn.agent,
+            on_step=lambda step: self._emit(Stepped(time.time(), step)),
             may_begin=lambda: self._meter.hand_over(stopped=self._stopped.is_set()),
         )
         begin = asyncio.ensure_future(self._engine.begin(request))

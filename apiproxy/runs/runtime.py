@@ -168,7 +168,8 @@ class Runtime:
             self._keys.rest()
 
     def _with_cost(self, turn: Turn, usage: Usage) -> Usage:
-        return self._catalog.priced(turn.model, usage, body=turn.body)
+        model = turn.model if turn.agent is None else turn.agent.model
+        return self._catalog.priced(model, usage, body=turn.body)
 
     async def _wait_for_runs(self, timeout_s: float) -> None:
         tasks = [active.task for active in self._active.values()]

@@ -16,6 +16,7 @@ from apiproxy.core.events import (
     Queued,
     Rejected,
     Retrying,
+    Stepped,
     Streamed,
     StreamEvent,
     Usage,
@@ -180,6 +181,8 @@ class ActiveTrace:
                 self._begin_attempt()
             case Finished() | Failed() | Cancelled() | Rejected():
                 self._end(at, event)
+            case Stepped():
+                return False
             case Streamed():  # pragma: no cover - handled above, the fast path
                 pass
             case _:

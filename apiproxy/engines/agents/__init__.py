@@ -1,0 +1,1 @@
+"""Engine `agents`: runs of agents, each in a CLI process of its own."""
