@@ -25,6 +25,7 @@ class EndReason(StrEnum):
     STALL = "stall"
     MAX_DURATION = "max_duration"
     MAX_OUTPUT = "max_output"
+    AGENT_BUDGET = "agent_budget"
     QUEUE_TIMEOUT = "queue_timeout"
     UPSTREAM_ERROR = "upstream_error"
     WORKER_DIED = "worker_died"
@@ -55,11 +56,19 @@ def end_reason_of(kind: FailureKind) -> EndReason:  # noqa: C901 - one table
             return EndReason.MAX_DURATION
         case FailureKind.MAX_OUTPUT:
             return EndReason.MAX_OUTPUT
+        case FailureKind.AGENT_BUDGET:
+            return EndReason.AGENT_BUDGET
         case FailureKind.QUEUE_TIMEOUT:
             return EndReason.QUEUE_TIMEOUT
-        case FailureKind.UPSTREAM_ERROR | FailureKind.CONNECTION_LOST | FailureKind.UPSTREAM_DOWN:
+        case (
+            FailureKind.UPSTREAM_ERROR
+            | FailureKind.CONNECTION_LOST
+            | FailureKind.UPSTREAM_DOWN
+            | FailureKind.MCP_SERVER_DOWN
+            | FailureKind.AGENT_OUTPUT
+        ):
             return EndReason.UPSTREAM_ERROR
-        case FailureKind.WORKER_DIED | FailureKind.WORKER_UNAVAILABLE:
+        case FailureKind.WORKER_DIED | FailureKind.WORKER_UNAVAILABLE | FailureKind.JAIL_UNAVAILABLE:
             return EndReason.WORKER_DIED
         case FailureKind.CLIENT_DISCONNECT:
             return EndReason.CLIENT_DISCONNECT
@@ -101,6 +110,7 @@ def status_of(reason: EndReason) -> Status:
             EndReason.STALL
             | EndReason.MAX_DURATION
             | EndReason.MAX_OUTPUT
+            | EndReason.AGENT_BUDGET
             | EndReason.QUEUE_TIMEOUT
             | EndReason.UPSTREAM_ERROR
             | EndReason.WORKER_DIED

@@ -12,6 +12,8 @@ from typing import Any
 class FailureKind(StrEnum):
     """Reason for a rejected turn or failed run.
 
+    AGENT_BUDGET: an agent's budget per run is used up. AGENT_OUTPUT: its answer does not match its schema.
+    MCP_SERVER_DOWN: an MCP server that the agent requires. JAIL_UNAVAILABLE: its built-in tools cannot be confined.
     Values are stored in traces and metrics: never rename one.
     """
 
@@ -37,6 +39,10 @@ class FailureKind(StrEnum):
     UPSTREAM_DOWN = "upstream_down"
     WORKER_DIED = "worker_died"
     WORKER_UNAVAILABLE = "worker_unavailable"
+    AGENT_BUDGET = "agent_budget"
+    AGENT_OUTPUT = "agent_output"
+    MCP_SERVER_DOWN = "mcp_server_down"
+    JAIL_UNAVAILABLE = "jail_unavailable"
     DATABASE_UNAVAILABLE = "database_away"
     CLIENT_DISCONNECT = "client_disconnect"
     CANCELLED = "cancelled"

@@ -13,6 +13,7 @@ _STATUS_AND_TYPE: Mapping[FailureKind, tuple[int, str]] = {
     FailureKind.UNAUTHENTICATED: (401, "authentication_error"),
     FailureKind.KEY_ENDED: (401, "authentication_error"),
     FailureKind.BUDGET_SPENT: (402, "billing_error"),
+    FailureKind.AGENT_BUDGET: (402, "billing_error"),
     FailureKind.FORBIDDEN: (403, "permission_error"),
     FailureKind.NOT_FOUND: (404, "not_found_error"),
     FailureKind.METHOD_NOT_ALLOWED: (405, "invalid_request_error"),
@@ -28,8 +29,11 @@ _STATUS_AND_TYPE: Mapping[FailureKind, tuple[int, str]] = {
     FailureKind.WORKER_DIED: (502, "api_error"),
     FailureKind.WORKER_UNAVAILABLE: (502, "api_error"),
     FailureKind.MAX_OUTPUT: (502, "api_error"),
+    FailureKind.AGENT_OUTPUT: (502, "api_error"),
     FailureKind.UPSTREAM_ERROR: (502, "api_error"),
     FailureKind.DATABASE_UNAVAILABLE: (503, "api_error"),
+    FailureKind.MCP_SERVER_DOWN: (503, "api_error"),
+    FailureKind.JAIL_UNAVAILABLE: (503, "api_error"),
     FailureKind.DRAINING: (503, "overloaded_error"),
     FailureKind.STALL: (504, "timeout_error"),
     FailureKind.MAX_DURATION: (504, "timeout_error"),
@@ -38,8 +42,16 @@ _STATUS_AND_TYPE: Mapping[FailureKind, tuple[int, str]] = {
 }
 """The Messages API's own statuses and types. Source: https://platform.claude.com/docs/en/api/errors"""
 
+_NOT_RETRYABLE = frozenset(
+    {
+        FailureKind.NOT_IMPLEMENTED,
+        FailureKind.AGENT_BUDGET,
+        FailureKind.AGENT_OUTPUT,
+        FailureKind.JAIL_UNAVAILABLE,
+    }
+)
 _NEVER_RETRY = {"x-should-retry": "false"}
-"""The official SDKs ask again after a 5xx otherwise."""
+"""The official SDKs ask again after a 429 or 5xx otherwise."""
 
 
 def status_and_type(error: ProxyError) -> tuple[int, str]:
@@ -59,7 +71,7 @@ def build_error_response(
     """JSON error response with limit headers, retry hints and the upstream's headers."""
     response = HttpResponse(body, status=status, content_type="application/json")
     headers = _retry_after(error)
-    if error.kind is FailureKind.NOT_IMPLEMENTED:
+    if error.kind in _NOT_RETRYABLE:
         headers |= _NEVER_RETRY
     if isinstance(error, LimitError):
         headers |= limit_headers(error.state) | _sdk_retry_hints(error)

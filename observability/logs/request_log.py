@@ -18,6 +18,7 @@ _END_EVENTS = {
     EndReason.STALL: "request.stall_timeout",
     EndReason.MAX_DURATION: "request.max_duration",
     EndReason.MAX_OUTPUT: "request.max_output",
+    EndReason.AGENT_BUDGET: "request.agent_budget",
     EndReason.QUEUE_TIMEOUT: "queue.timeout",
     EndReason.REFUSED: "request.refused",
 }

@@ -181,10 +181,8 @@ class ActiveTrace:
                 self._begin_attempt()
             case Finished() | Failed() | Cancelled() | Rejected():
                 self._end(at, event)
-            case Stepped():
+            case Stepped() | Streamed():  # Streamed is handled above, the fast path
                 return False
-            case Streamed():  # pragma: no cover - handled above, the fast path
-                pass
             case _:
                 assert_never(event)
         return True

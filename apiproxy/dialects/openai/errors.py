@@ -26,6 +26,7 @@ class Failure:
 
 
 _BUDGET_SPENT = Failure(429, "insufficient_quota", "insufficient_quota")
+_BUDGETS = (FailureKind.BUDGET_SPENT, FailureKind.AGENT_BUDGET)
 _CODES: Mapping[FailureKind, str] = {
     FailureKind.UNAUTHENTICATED: "invalid_api_key",
     FailureKind.KEY_ENDED: "invalid_api_key",
@@ -43,6 +44,9 @@ _CODES: Mapping[FailureKind, str] = {
     FailureKind.WORKER_DIED: "upstream_unavailable",
     FailureKind.WORKER_UNAVAILABLE: "upstream_unavailable",
     FailureKind.MAX_OUTPUT: "max_output",
+    FailureKind.AGENT_OUTPUT: "invalid_output",
+    FailureKind.MCP_SERVER_DOWN: "mcp_server_unavailable",
+    FailureKind.JAIL_UNAVAILABLE: "unavailable",
     FailureKind.DATABASE_UNAVAILABLE: "unavailable",
     FailureKind.DRAINING: "overloaded",
     FailureKind.STALL: "timeout",
@@ -68,7 +72,7 @@ _NO_KEY = "Missing or incorrect API key: send a key of this gateway as `Authoriz
 
 def failure(error: ProxyError) -> Failure:
     """Status, type and code; an upstream error keeps its type, and its status unless OpenAI has another."""
-    if error.kind is FailureKind.BUDGET_SPENT:
+    if error.kind in _BUDGETS:
         return _BUDGET_SPENT  # the other dialect's 402 is not used by OpenAI
     status, error_type = status_and_type(error)
     return Failure(_STATUSES.get(status, status), error_type, _code(error))
