@@ -6,6 +6,7 @@ from typing import Literal
 
 from apiproxy.conf.checks import Check, boolean, csv, integer, string, usd
 from apiproxy.conf.setting import setting
+from apiproxy.core.addresses import private_host
 from apiproxy.core.hosts import host_pattern
 from apiproxy.core.proxies import is_socks
 from apiproxy.core.turns import EngineName
@@ -128,7 +129,10 @@ class RecentAnswerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowLists:
-    """Allow-lists that cap every key; an empty list means no restriction. See `keys.allow_lists.Policy`."""
+    """Allow-lists that cap every key; an empty list means no restriction. See `keys.allow_lists.Policy`.
+
+    private_hosts is no limit of keys: it opens what is otherwise closed (`core.addresses`).
+    """
 
     betas: tuple[str, ...] = setting(
         (),
@@ -147,6 +151,15 @@ class AllowLists:
         csv(Check("a host name", host_pattern), allowed="host names or *.example.com, separated by commas; `none`"),
         "Hosts allowed in `mcp_servers` of a request. A key's own list can only narrow it.",
         note="all",
+    )
+    private_hosts: tuple[str, ...] = setting(
+        (),
+        csv(
+            Check("a host name", private_host),
+            allowed="hosts or host:port, such as 127.0.0.1:8080 or *.internal.example, separated by commas",
+        ),
+        "Hosts that the gateway may connect to for agents' MCP servers although their addresses are not public "
+        "(loopback, private and link-local networks).",
     )
 
 
