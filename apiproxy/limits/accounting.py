@@ -11,6 +11,7 @@ from apiproxy.core.errors import FailureKind
 from apiproxy.core.events import Cancelled, Ending, Event, Failed, Finished, Usage
 from apiproxy.core.limits import MICRO, NO_STATE, LimitError, LimitState
 from apiproxy.core.offload import offload
+from apiproxy.core.pricing import unpriced_fields
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
 from apiproxy.db.batch_worker import BatchQueueFullError, BatchWorker
@@ -21,7 +22,6 @@ from apiproxy.limits.jobs import Job, Release, ReleaseOwner, Reserve, Settle
 from apiproxy.limits.ledger import RENEW_S, Ledger
 from apiproxy.limits.open_runs import OpenRuns
 from apiproxy.limits.policy import Cost
-from apiproxy.limits.pricing import unpriced_fields
 from apiproxy.limits.usage import Sums, UsageEntry, UsageKey, storable
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.core.events import StreamEvent, Usage
+from apiproxy.core.events import Usage
 from apiproxy.core.turns import Turn
 from apiproxy.engines.base import Batch, Broken, Completed, Outcome, Stopped
+from apiproxy.engines.stream.output_texts import output_texts, utf8_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +45,9 @@ class Meter:
             self.output_chars += len(batch.raw)
             self._output_bytes += len(batch.raw)
         for event in batch.events:
-            for text in _texts(event):
+            for text in output_texts(event):
                 self.output_chars += len(text)
-                self._output_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+                self._output_bytes += utf8_bytes(text)
 
     def begin_attempt(self) -> None:
         """Reset the state of the attempt before."""
@@ -115,14 +116,6 @@ class Meter:
             case Broken(error=error, unsent=unsent):
                 rejected = error.upstream is not None or error.kind is FailureKind.INVALID_REQUEST
                 return self.request_sent and not unsent and not rejected
-
-
-def _texts(event: StreamEvent) -> list[str]:
-    """Output in an event: text, thinking, or a tool's arguments."""
-    delta = event.get("delta")
-    if event["type"] != "content_block_delta" or not isinstance(delta, dict):
-        return []
-    return [delta[name] for name in ("text", "thinking", "partial_json") if isinstance(delta.get(name), str)]
 
 
 _INPUT_COUNTS = tuple(field.name for field in fields(Usage) if field.name.endswith("input_tokens"))

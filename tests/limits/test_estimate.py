@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apiproxy.catalog import ResolvedModel
+from apiproxy.core.input_estimate import input_estimate
 from apiproxy.core.limits import KeyLimits
 from apiproxy.core.prices import Prices
-from apiproxy.limits.estimate import default_max_tokens, estimated_usage, input_estimate, input_tokens, max_usage
+from apiproxy.limits.estimate import default_max_tokens, estimated_usage, input_tokens, max_usage
 from apiproxy.standin.usage import count_tokens
 
 MODEL = ResolvedModel(

@@ -7,7 +7,7 @@ import pytest
 from anthropic.types.beta import BetaToolUnionParam
 
 from apiproxy.core.prices import Prices, PriceTable
-from apiproxy.limits.pricing import max_micro_usd, unpriced_fields
+from apiproxy.core.pricing import max_micro_usd, unpriced_fields
 
 FEES = {"web_search_requests": "0.01", "web_fetch_requests": "0", "code_execution_requests": "0.05"}
 

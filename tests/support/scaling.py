@@ -27,6 +27,7 @@ from apiproxy.core.json_pieces import PiecesError
 from apiproxy.core.json_values import ValueBudget, exact_values, max_value_count
 from apiproxy.core.message import UnparsedInput
 from apiproxy.core.prices import Prices, PriceTable
+from apiproxy.core.pricing import unpriced_fields
 from apiproxy.dialects.anthropic.parse import check_body, with_default_max_tokens
 from apiproxy.dialects.openai.chat.mixed import as_responses_body, is_responses_body, read_flat_chat
 from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
@@ -48,7 +49,6 @@ from apiproxy.http.content_coding import decompressed_pieces
 from apiproxy.keys.allow_lists import Policy
 from apiproxy.keys.allow_lists import check_body as check_policy
 from apiproxy.limits.estimate import estimated_usage, input_tokens, max_usage
-from apiproxy.limits.pricing import unpriced_fields
 from apiproxy.limits.token_counter import estimate_tokens
 from apiproxy.sessions.conversation_id import conversation_id
 from apiproxy.sessions.kept import decode_within, encode
