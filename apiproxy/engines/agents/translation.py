@@ -10,7 +10,7 @@ from typing import Any
 
 from apiproxy.core.agents import AgentSpec
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.core.events import Step, StepKind, StreamEvent
+from apiproxy.core.events import Step, StreamEvent
 from apiproxy.core.json_encoding import dumps
 from apiproxy.engines.agents.ending import ENDING_REASONS, PAUSED, RunCounts, ending_of, out_of_time
 from apiproxy.engines.agents.tool_calls import ToolCalls, denied_calls, results_in
@@ -44,10 +44,8 @@ class Translation:
         self._model = model
         self._counts = counts
         self._clock = clock
-        self._on_step = on_step
         self._calls = ToolCalls(agent, on_step=on_step)
         self._model_calls = 0
-        self._retries = 0
         self._validator = StreamValidator()
         self._indices = BlockIndices()
         self._shown: dict[int, int] = {}
@@ -56,7 +54,9 @@ class Translation:
         """Tool calls among the open blocks."""
         self._next_index = 0
         self._held: list[dict[str, Any]] = []
-        """Results that came while another block was open: blocks do not overlap in the client's message."""
+        """Results that came before the end of their model call, which clients get after all of its blocks."""
+        self._streaming = False
+        """True from the start of a model call's message to its stop reason."""
         self._started = False
         self._stop: tuple[str, Any] | None = None
 
@@ -74,8 +74,6 @@ class Translation:
                 return self._event(message.get("event"))
             case "user":
                 return self._results(message)
-            case "system" if message.get("subtype") == "api_retry":
-                self._retry(message)
             case "result":
                 return self._result(message)
         return []
@@ -102,6 +100,8 @@ class Translation:
         self.outcome = Stopped(usage=self._counts.usage())
 
     def _event(self, event: Any) -> list[StreamEvent]:
+        if self._stop is not None and self._stop[0] in ENDING_REASONS:
+            return []  # the relay refuses what the CLI asks the model after that
         kind = event.get("type") if isinstance(event, dict) else None
         if kind in ("message_start", "message_delta"):
             event, _ = clamp_event(event)
@@ -131,6 +131,7 @@ class Translation:
     def _message_start(self, event: StreamEvent) -> list[StreamEvent]:
         self._model_calls += 1
         self._stop = None
+        self._streaming = True
         if self._started:
             return []
         self._started = True
@@ -162,8 +163,7 @@ class Translation:
         call_id = self._call_ids.pop(event["index"], None)
         if call_id is not None:
             self._calls.start(call_id, number=self._model_calls, at=self._clock())
-        events = self._at_clients_index(event, self._shown.pop(event["index"], None))
-        return events + self._release_held()
+        return self._at_clients_index(event, self._shown.pop(event["index"], None))
 
     def _message_delta(self, event: StreamEvent) -> list[StreamEvent]:
         delta = event["delta"]
@@ -171,7 +171,8 @@ class Translation:
         if not isinstance(reason, str):
             return []
         self._stop = (reason, delta.get("stop_sequence"))
-        return self._end(reason) if reason in ENDING_REASONS else []
+        self._streaming = False
+        return self._release_held()
 
     def _results(self, message: Mapping[str, Any]) -> list[StreamEvent]:
         denied = denied_calls(message)
@@ -182,27 +183,12 @@ class Translation:
                 self._held.append(block)
         return self._release_held()
 
-    def _retry(self, message: Mapping[str, Any]) -> None:
-        self._retries += 1
-        now, delay_ms = self._clock(), message.get("retry_delay_ms")
-        self._on_step(
-            Step(
-                id=f"retry_{self._retries}",
-                kind=StepKind.RETRY,
-                name=self._agent.model,
-                number=self._model_calls + 1,
-                started_at=now,
-                ended_at=now + (delay_ms / 1000 if isinstance(delay_ms, int | float) else 0),
-                error=str(message.get("error") or "")[:200],
-            )
-        )
-
     def _result(self, result: Mapping[str, Any] | None) -> list[StreamEvent]:
         ending = ending_of(
             result,
             agent=self._agent,
             counts=self._counts,
-            stop_reason=self._stop[0] if self._stop else None,
+            stop_reason=self._stop[0] if self._stop else "",
             started=self._started,
         )
         if isinstance(ending, ProxyError):
@@ -218,6 +204,7 @@ class Translation:
         """Complete the client's message."""
         events: list[StreamEvent] = [{"type": "content_block_stop", "index": index} for index in self._shown.values()]
         self._shown.clear()
+        self._streaming = False
         abandoned = self._calls.abandon(_CUT_OFF, at=self._clock())
         self._held += abandoned if self._calls.shown else []
         events += self._release_held()
@@ -232,7 +219,7 @@ class Translation:
         ]
 
     def _release_held(self) -> list[StreamEvent]:
-        if self._shown:
+        if self._streaming:
             return []
         held, self._held = self._held, []
         return [event for block in held for event in self._whole_block(block)]

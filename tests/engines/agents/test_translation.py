@@ -208,7 +208,7 @@ def test_fail_when_schema_is_not_met() -> None:
     outcome = play("schema_not_met", spec=agent(output_schema={"type": "object"})).translation.outcome
 
     assert isinstance(outcome, Broken)
-    assert outcome.error.kind is FailureKind.CONNECTION_LOST
+    assert outcome.error.kind is FailureKind.AGENT_OUTPUT
     assert "bot" in outcome.error.message
 
 
@@ -229,7 +229,7 @@ def test_fail_when_budget_is_exhausted() -> None:
     ).translation.outcome
 
     assert isinstance(outcome, Broken)
-    assert outcome.error.kind is FailureKind.BUDGET_SPENT
+    assert outcome.error.kind is FailureKind.AGENT_BUDGET
     assert outcome.error.message == "The run of the agent bot has reached its budget of 0.5 USD."
     assert outcome.usage == USAGE
 
@@ -292,19 +292,25 @@ def test_stop_with_usage_so_far() -> None:
     assert played.steps[-1].ended_at is not None
 
 
-def test_hold_results_while_block_is_open() -> None:
+def test_show_early_results_after_their_model_call() -> None:
     messages = recording("parallel_calls")
     early = next(message for message in messages if message["type"] == "user")
     messages.remove(early)
     stops = [at for at, it in enumerate(messages) if it.get("event", {}).get("type") == "content_block_stop"]
     messages.insert(stops[2] + 2, early)  # after the start of the block that follows the call
     translation = Translation(agent(), model="bot", counts=Counts(), on_step=lambda _: None, clock=lambda: 0.0)
-    events = [event for message in messages for event in translation.feed(message)]
+    fold = MessageFold()
+    fold.add(event for message in messages for event in translation.feed(message))
 
-    open_blocks = 0
-    for event in events:
-        open_blocks += {"content_block_start": 1, "content_block_stop": -1}.get(event["type"], 0)
-        assert open_blocks <= 1
+    kinds = [block["type"] for block in fold.message["content"]]
+    assert kinds[2:14] == ["mcp_tool_use"] * 6 + ["mcp_tool_result"] * 6
+
+
+def test_fail_when_budget_cut_answer_off() -> None:
+    outcome = play("max_tokens", counts=Counts(exhausted="budget")).translation.outcome
+
+    assert isinstance(outcome, Broken)
+    assert outcome.error.kind is FailureKind.AGENT_BUDGET
 
 
 def test_break_on_invalid_stream() -> None:
