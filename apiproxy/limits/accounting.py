@@ -7,15 +7,17 @@ from typing import Any
 
 from apiproxy.catalog import Catalog
 from apiproxy.conf import gateway_settings
+from apiproxy.core.agents import AgentSpec
 from apiproxy.core.errors import FailureKind
 from apiproxy.core.events import Cancelled, Ending, Event, Failed, Finished, Usage
-from apiproxy.core.limits import MICRO, NO_STATE, LimitError, LimitState
+from apiproxy.core.limits import MICRO, NO_STATE, KeyLimits, LimitError, LimitState
 from apiproxy.core.offload import offload
 from apiproxy.core.pricing import unpriced_fields
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Turn
 from apiproxy.db.batch_worker import BatchQueueFullError, BatchWorker
 from apiproxy.db.guarded_query import DatabaseUnavailableError
+from apiproxy.limits.agent_estimate import max_agent_usage
 from apiproxy.limits.budget import day_of
 from apiproxy.limits.estimate import estimated_usage, max_usage
 from apiproxy.limits.jobs import Job, Release, ReleaseOwner, Reserve, Settle
@@ -59,12 +61,12 @@ class UsageAccounting:
         """
         if principal.limits.unlimited:
             return NO_STATE
-        tokens, micro_usd, unpriced = await self._most_used(turn)
+        tokens, micro_usd, unpriced = await self._most_used(turn, principal.limits)
         if unpriced and principal.limits.budgets:
             if not gateway_settings().allow_unpriced:
                 raise _unpriced(unpriced[0])
             micro_usd = micro_usd or 0
-        cost = Cost(tokens=tokens, micro_usd=micro_usd, day=day_of(turn.received_at))
+        cost = Cost(tokens=tokens, micro_usd=micro_usd, day=day_of(turn.received_at), adjustable=turn.agent is None)
         outcome = await self._ask(Reserve(run_id=turn.id, key_id=principal.key_id, cost=cost))
         if isinstance(outcome, LimitError):
             raise outcome
@@ -116,8 +118,10 @@ class UsageAccounting:
         """Input to charge for a turn sent upstream whose usage was not reported (`meter.Estimate`)."""
         return await offload(turn.body_bytes, estimated_usage, turn.body, self._catalog.known(turn.model))
 
-    async def _most_used(self, turn: Turn) -> tuple[int, int | None, list[str]]:
+    async def _most_used(self, turn: Turn, limits: KeyLimits) -> tuple[int, int | None, list[str]]:
         """Return tokens, cost, and the fields of the body without a price."""
+        if (agent := turn.agent) is not None:
+            return await self._most_used_by(agent, turn, limits)
         model = await self._catalog.resolve(turn.model)
         table = self._catalog.prices()
 
@@ -125,6 +129,13 @@ class UsageAccounting:
             return *max_usage(turn.body, model, table), unpriced_fields(turn.body, model.prices, table)
 
         return await offload(turn.body_bytes, measure)
+
+    async def _most_used_by(self, agent: AgentSpec, turn: Turn, limits: KeyLimits) -> tuple[int, int | None, list[str]]:
+        model = self._catalog.known(agent.model)
+        tokens, micro_usd = await offload(
+            turn.body_bytes, max_agent_usage, agent, turn.body, model, limits, self._catalog.prices()
+        )
+        return tokens, micro_usd, ["model"] if micro_usd is None else []
 
     async def _ask(self, job: Reserve) -> LimitState | LimitError:
         if self._worker.failing:  # the worker retries its batch; waiting for it would only time out

@@ -15,11 +15,15 @@ RUNNING_WAIT_MS = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Maximum usage of a request. micro_usd is None if its model has no price."""
+    """Maximum usage of a request. micro_usd is None if its model has no price.
+
+    adjustable: a smaller `max_tokens` lowers it; an agent's depends on its definition.
+    """
 
     tokens: int
     micro_usd: int | None
     day: date
+    adjustable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +102,10 @@ def _over_budget(budget: BudgetState, cost: Cost, now_ms: int) -> LimitError | N
     kind = {Period.DAY: "daily ", Period.MONTH: "monthly ", Period.TOTAL: ""}[budget.period]
     message = f"This API key's {kind}budget of {usd(budget.limit)} USD is spent."
     if left:
+        cheaper = " A smaller max_tokens costs less." if cost.adjustable else ""
         message = (
             f"This request may cost up to {usd(cost.micro_usd)} USD, and {usd(left)} USD of this API key's "
-            f"{kind}budget are left. A smaller max_tokens costs less."
+            f"{kind}budget are left.{cheaper}"
         )
     return LimitError(FailureKind.BUDGET_SPENT, message, wait_ms=wait_ms, retryable=False)
 

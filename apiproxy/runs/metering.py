@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from apiproxy.core.errors import FailureKind, ProxyError
-from apiproxy.core.events import Usage
+from apiproxy.core.events import Step, Usage
 from apiproxy.core.turns import Turn
 from apiproxy.engines.base import Batch, Broken, Completed, Outcome, Stopped
 from apiproxy.engines.stream.output_texts import output_texts, utf8_bytes
@@ -48,6 +48,9 @@ class Meter:
             for text in output_texts(event):
                 self.output_chars += len(text)
                 self._output_bytes += utf8_bytes(text)
+
+    def on_step(self, step: Step) -> None:
+        """Note a step of an agent."""
 
     def begin_attempt(self) -> None:
         """Reset the state of the attempt before."""

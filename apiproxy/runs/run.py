@@ -9,7 +9,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import (
@@ -22,6 +21,7 @@ from apiproxy.core.events import (
     Queued,
     Retrying,
     RunEvent,
+    Step,
     Stepped,
     Streamed,
     Usage,
@@ -30,24 +30,17 @@ from apiproxy.core.events import (
 from apiproxy.core.turns import Turn
 from apiproxy.engines.base import Answer, AnswerSource, Batch, Broken, Completed, EngineRequest, Outcome, Stopped
 from apiproxy.runs.admission import Admission
+from apiproxy.runs.agent_metering import AgentMeter
 from apiproxy.runs.circuit_breaker import Attempt, Breaker, upstream_failed
 from apiproxy.runs.event_buffer import EventBuffer
 from apiproxy.runs.first_of import first_of
 from apiproxy.runs.metering import Estimate, Meter, Price
 from apiproxy.runs.retries import Retries, pause_s
+from apiproxy.runs.run_limits import RunLimits
 from apiproxy.runs.slot import Slot
+from apiproxy.runs.stall_watch import StallWatch
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunLimits:
-    """Settings that limit a run."""
-
-    stall_timeout_s: float
-    max_duration_s: float
-    max_output_chars: int
-    upstream_retries: int
 
 
 class Run:
@@ -77,13 +70,14 @@ class Run:
         self._breaker = breaker
         self._limits = limits
         self._publish = publish
-        self._meter = Meter(turn, price=price, estimate=estimate)
+        meter = Meter if turn.agent is None else AgentMeter
+        self._meter = meter(turn, price=price, estimate=estimate)
         self._stopped = asyncio.Event()
         self._stop_cause: CancelReason | ProxyError = CancelReason.OPERATOR
         self._answer: Answer | None = None
         self._streaming = False
         self._ended = False
-        self._last_progress = time.monotonic()
+        self._stalls = StallWatch(limits.stall_timeout_s)
 
     def stop(self, cause: CancelReason | ProxyError) -> None:
         """End the run soon, as cancelled or as failed.
@@ -194,7 +188,7 @@ class Run:
             on_sent=self._meter.on_sent(slot.started),
             on_waiting=slot.started,
             agent=turn.agent,
-            on_step=lambda step: self._emit(Stepped(time.time(), step)),
+            on_step=self._on_step,
             may_begin=lambda: self._meter.hand_over(stopped=self._stopped.is_set()),
         )
         begin = asyncio.ensure_future(self._engine.begin(request))
@@ -210,7 +204,7 @@ class Run:
     async def _stream(self, answer: Answer, slot: Slot, attempt: Attempt) -> Outcome:
         """Forward the answer's events to the client until its end."""
         self._answer = answer
-        self._last_progress = time.monotonic()
+        self._stalls.progress()
         self._emit(WorkerReady(time.time(), answer.pid))
         if self._stopped.is_set():
             answer.stop()
@@ -226,7 +220,7 @@ class Run:
 
     async def _forward(self, batch: Batch) -> None:
         if not batch.events or any(event["type"] != "ping" for event in batch.events):
-            self._last_progress = time.monotonic()
+            self._stalls.progress()
         headers = None if self._streaming else self.headers
         self._streaming = True
         if self.turn.raw_body is not None:
@@ -247,18 +241,18 @@ class Run:
                 self.stop(CancelReason.CLIENT_DISCONNECT)  # a client that reads nothing must not keep its slot
         finally:
             room.cancel()
-            self._last_progress = time.monotonic()
+            self._stalls.progress()
+
+    def _on_step(self, step: Step) -> None:
+        self._stalls.on_step(step)
+        self._meter.on_step(step)
+        self._emit(Stepped(time.time(), step))
 
     async def _watch_for_stalls(self) -> None:
+        # Without an answer the run waits for a worker, with a full buffer for the client: neither is a stall.
+        await self._stalls.watch(lambda: self._answer is None or not self._answer.stalls or self.event_buffer.full)
         limit_s = self._limits.stall_timeout_s
-        while True:
-            idle_s = time.monotonic() - self._last_progress
-            # Without an answer the run waits for a worker, with a full buffer for the client: neither is a stall.
-            if self._answer is None or not self._answer.stalls or self.event_buffer.full or idle_s < limit_s:
-                await asyncio.sleep(max(limit_s - idle_s, limit_s / 10))
-                continue
-            self.stop(ProxyError(FailureKind.STALL, f"The upstream sent nothing for {limit_s:g} seconds."))
-            return
+        self.stop(ProxyError(FailureKind.STALL, f"The upstream sent nothing for {limit_s:g} seconds."))
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -20,7 +20,8 @@ from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapsho
 from apiproxy.runs.engines import Engines, worker_folders
 from apiproxy.runs.key_watch import KeyWatch
 from apiproxy.runs.observers import Observers
-from apiproxy.runs.run import Run, RunLimits
+from apiproxy.runs.run import Run
+from apiproxy.runs.run_limits import RunLimits
 from apiproxy.sessions.recorder import SessionRecorder
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class Runtime:
             engine=queued.engine,
             admission=queued.admission,
             breaker=self.breaker,
-            limits=self._limits,
+            limits=self._limits.of(turn.agent),
             publish=self._observers.publish,
             price=self._with_cost,
             estimate=self._accounting.estimate,
@@ -168,8 +169,7 @@ class Runtime:
             self._keys.rest()
 
     def _with_cost(self, turn: Turn, usage: Usage) -> Usage:
-        model = turn.model if turn.agent is None else turn.agent.model
-        return self._catalog.priced(model, usage, body=turn.body)
+        return self._catalog.priced(turn.model, usage, body=turn.body)
 
     async def _wait_for_runs(self, timeout_s: float) -> None:
         tasks = [active.task for active in self._active.values()]

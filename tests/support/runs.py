@@ -10,7 +10,8 @@ from apiproxy.core.turns import Caller, Turn, new_id
 from apiproxy.engines.base import AnswerSource
 from apiproxy.runs.admission import Admission
 from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits
-from apiproxy.runs.run import Run, RunLimits
+from apiproxy.runs.run import Run
+from apiproxy.runs.run_limits import RunLimits
 from tests.support.engine import MODEL, body_of, text_of
 
 Ending = Finished | Failed | Cancelled
