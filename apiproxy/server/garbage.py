@@ -1,11 +1,12 @@
-"""Full garbage collections at quiet moments.
+"""Full garbage collections at quiet moments, and the return of freed memory to the kernel.
 
-One looks at all objects and stops all clients meanwhile: 0.15 s beside a thousand streams. Almost everything is freed
-without them, by reference counts.
+A collection looks at all objects and stops all clients meanwhile: 0.15 s beside a thousand streams. Almost everything is
+freed without them, by reference counts.
 """
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import time
 from collections.abc import Callable
@@ -57,4 +58,14 @@ class GarbageCollector:
             await asyncio.sleep(_CHECK_S)
             if self.is_due():
                 gc.collect()
+                await asyncio.to_thread(return_free_memory)
                 self._last = self._clock()
+
+
+def return_free_memory() -> None:
+    """Give the kernel back the pages that malloc keeps between live blocks: a third of its heap under load.
+
+    Takes milliseconds. A no-op without glibc.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

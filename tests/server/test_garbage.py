@@ -1,10 +1,18 @@
 """Full garbage collections of a server process."""
 
 import gc
+import platform
 
+import psutil
 import pytest
 
-from apiproxy.server.garbage import MAX_INTERVAL_S, QUIET_INTERVAL_S, QUIET_RUNS, GarbageCollector
+from apiproxy.server.garbage import (
+    MAX_INTERVAL_S,
+    QUIET_INTERVAL_S,
+    QUIET_RUNS,
+    GarbageCollector,
+    return_free_memory,
+)
 
 
 class Clock:
@@ -46,3 +54,17 @@ async def test_make_no_full_collections_by_itself() -> None:
         gc.unfreeze()
 
     assert gc.get_threshold() == before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no malloc_trim")
+def test_return_pages_between_live_blocks() -> None:
+    process = psutil.Process()
+    blocks = [bytes(2_000) for _ in range(50_000)]
+    del blocks[::2], blocks[::2], blocks[::2], blocks[::2]  # every 16th is kept, so no end of the heap is free
+    kept = [bytes(2_000) for _ in range(1_000)]
+    before = process.memory_info().rss
+
+    return_free_memory()
+
+    assert before - process.memory_info().rss > 20_000_000
+    assert len(kept) == 1_000
