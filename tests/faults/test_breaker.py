@@ -49,7 +49,7 @@ def metric(watched: Watched, line: str) -> bool:
 
 @pytest.mark.fault(
     "The upstream",
-    "fails so often in a row that it is not asked for a while",
+    "fails repeatedly: the circuit breaker opens",
     plain="502 api_error",
     streamed="502 api_error",
     trace="upstream_error: upstream_down after received",

@@ -39,7 +39,7 @@ def fault(what: str, behaviour: str, *, plain: str, streamed: str = "", trace: s
     [
         fault("dies when it gets the request", "dies-at-bind", plain="502 api_error"),
         fault("refuses the request", "refuses", plain="502 api_error"),
-        fault("dies before the first byte, and so does every other", "dies", plain="502 api_error"),
+        fault("dies before the first byte, in every attempt", "dies", plain="502 api_error"),
         fault(
             "dies after the first byte",
             "dies-later",
@@ -48,16 +48,16 @@ def fault(what: str, behaviour: str, *, plain: str, streamed: str = "", trace: s
             trace="worker_died: worker_died after streaming",
         ),
         fault(
-            "stops in the middle and hears no interrupt (SIGSTOP)",
+            "stops in the middle and ignores interrupts (SIGSTOP)",
             "deaf",
             plain="504 timeout_error",
             streamed="200, error event timeout_error",
             trace="stall: stall after streaming",
         ),
         fault("writes 75 MB to stderr", "shouts", plain="200", trace="completed"),
-        fault("prints what is no message on stdout", "babbles", plain="200", trace="completed"),
+        fault("prints a line that is not a message on stdout", "babbles", plain="200", trace="completed"),
         fault(
-            "prints messages that are none of its protocol",
+            "prints messages of an unknown protocol",
             "lies",
             plain="502 api_error",
             trace="upstream_error: connection_lost after worker_ready",

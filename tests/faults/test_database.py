@@ -135,7 +135,7 @@ def on_postgres(
     pytest.mark.fault(DATABASE, f"is gone and comes back: {who}", plain=told, streamed=told, trace=trace, after=after)
     for who, told, trace, after in (
         ("a key that was used before", "200", "completed, once it is back", "at rest"),
-        ("a key that nobody has used", AWAY, "internal: database_away after received", "at rest"),
+        ("a key that was never used", AWAY, "internal: database_away after received", "at rest"),
         ("a key with limits", AWAY, "internal: database_away after received", "at rest"),
         ("operations", "503", "", "at rest"),
     )
@@ -163,7 +163,7 @@ def test_answer_known_keys_without_database(
                 waits.append(time.monotonic() - asked_at)
                 assert str(answered[-1]) == expected["a key that was used before"].plain
         assert max(waits) < PATIENCE_S, "a request that needs no database waited for another's"
-        assert unused.result() == expected["a key that nobody has used"].plain
+        assert unused.result() == expected["a key that was never used"].plain
         assert limited.result() == expected["a key with limits"].plain
         assert {str(status.result()) for status in statuses} == {expected["operations"].plain}
         with on_postgres.process.http(**{"x-api-key": on_postgres.keys["unused"]}) as client:

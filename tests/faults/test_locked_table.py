@@ -43,7 +43,7 @@ def watched(stand_in: StandInProcess, own_database: str, tmp_path_factory: pytes
 @pytest.mark.fault(
     "The database",
     "(PostgreSQL) has a lock on the table of traces",
-    plain="200; 503 for what reads traces",
+    plain="200; 503 for pages that read traces",
     streamed="200",
 )
 def test_answers_operations_with_a_503_when_traces_are_locked(watched: Watched, own_database: str) -> None:

@@ -93,7 +93,7 @@ FAULTS = [
     fault("sends an event of 1 MB", "[[huge=1000000]]", plain="200", trace="completed"),
     fault("answers with a web page and status 200", "[[page]]", plain="502 api_error"),
     fault(
-        "answers with JSON where a stream is due",
+        "answers with JSON instead of a stream",
         "[[whole]]",
         plain="502 api_error",
         http={"plain": "200", "trace": f"completed; streamed: {LOST}"},
@@ -168,7 +168,7 @@ ODD = (
 
 @pytest.mark.fault(
     UPSTREAM,
-    "sends JSON that is no event of the API",
+    "sends JSON that is not an event of the API",
     plain="200 or 502 api_error",
     streamed="200, or then error event api_error",
     after="at rest",

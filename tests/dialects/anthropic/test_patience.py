@@ -141,7 +141,7 @@ def test_send_error_event_for_run_over_maximum_duration(impatient: GatewayProces
 
 
 @pytest.mark.fault(
-    "The upstream", "answers with more than the longest answer", plain="502 api_error", after="upstream call ended"
+    "The upstream", "sends more output than the maximum", plain="502 api_error", after="upstream call ended"
 )
 def test_answer_502_to_answer_over_maximum_output(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
     sent = mark()
@@ -153,7 +153,7 @@ def test_answer_502_to_answer_over_maximum_output(impatient: GatewayProcess, sta
     assert stand_in.ended(sent).closed_by_client
 
 
-@pytest.mark.fault("The client", "waits for a slot in vain", plain="529 overloaded_error, retry-after")
+@pytest.mark.fault("The client", "waits for a slot until the queue timeout", plain="529 overloaded_error, retry-after")
 def test_answer_529_with_retry_after_on_queue_timeout(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
     with Busy(impatient, stand_in):
         started = time.monotonic()
@@ -166,7 +166,7 @@ def test_answer_529_with_retry_after_on_queue_timeout(impatient: GatewayProcess,
     assert 0.6 < waited_s < 5
 
 
-@pytest.mark.fault("The client", "finds the queue full", plain="529 overloaded_error")
+@pytest.mark.fault("The client", "arrives while the queue is full", plain="529 overloaded_error")
 def test_reject_at_once_when_queue_is_full(impatient: GatewayProcess, stand_in: StandInProcess) -> None:
     statuses: list[int] = []
 

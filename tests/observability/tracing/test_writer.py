@@ -81,7 +81,7 @@ def test_write_short_turn_once_in_final_form() -> None:
 
 
 @pytest.mark.fault(
-    "The database", "is away for longer than the buffer of traces lasts", trace="dropped, counted and logged"
+    "The database", "is unavailable until the buffer of traces is full", trace="dropped, counted and logged"
 )
 def test_drop_starts_before_endings_when_buffer_is_full() -> None:
     writer = Writer(Sink(), max_pending=10)
