@@ -44,7 +44,8 @@ class Trace(models.Model):
 
     Keys are copied, not referenced, since traces outlive them. cost_micro_usd: estimate in millionths of a dollar, None
     if unknown. unpriced: parts of the usage that it excludes. usage_estimated: some token counts were estimated by the
-    gateway, because the upstream sent none or implausible ones.
+    gateway, because the upstream sent none or implausible ones. agent: `slug@version`, empty without one. model_calls:
+    of the agent.
     """
 
     id = models.CharField(primary_key=True, max_length=ID_CHARS)
@@ -56,6 +57,7 @@ class Trace(models.Model):
     engine = _added_name(8)
     requested_model = _name()
     model = _name()
+    agent = _added_name()
     conversation_id = _indexed_name()
     claude_code_session_id = _indexed_name()
     claude_code_agent_id = _added_name()
@@ -96,6 +98,7 @@ class Trace(models.Model):
     unpriced = _name(UNPRICED_CHARS)
     output_chars = _count()
     tool_calls = _count()
+    model_calls = models.PositiveBigIntegerField(default=0, db_default=0)
     event_count = _count()
     event_types = models.JSONField(default=dict, blank=True)
     stalls = _count()
@@ -139,6 +142,20 @@ class Trace(models.Model):
         return self.id
 
 
+class AgentSteps(models.Model):
+    """Steps of an agent's run, as they began; see `step_values.StepJson`. omitted: number of steps not kept."""
+
+    trace = models.OneToOneField(Trace, on_delete=models.CASCADE, primary_key=True, related_name="agent_steps")
+    steps = models.JSONField(default=list)
+    omitted = _count()
+
+    class Meta:
+        verbose_name_plural = "agent steps"
+
+    def __str__(self) -> str:
+        return self.trace_id
+
+
 class ErrorDump(models.Model):
     """Diagnostics of a failed request: phases, options, end of stderr. Already redacted."""
 
@@ -151,12 +168,16 @@ class ErrorDump(models.Model):
 
 
 class StoredBody(models.Model):
-    """Request and answer of a turn whose key stores bodies, without credentials."""
+    """Request and answer of a turn whose key stores bodies, without credentials.
+
+    steps: arguments and results of an agent's steps by step id.
+    """
 
     trace = models.OneToOneField(Trace, on_delete=models.CASCADE, primary_key=True, related_name="stored_body")
     created_at = models.DateTimeField(db_index=True)
     request = models.JSONField(null=True)
     answer = models.JSONField(null=True)
+    steps = models.JSONField(null=True)
 
     class Meta:
         verbose_name_plural = "stored bodies"
@@ -200,6 +221,7 @@ class Dimension(models.TextChoices):
     MODEL = "model"
     KEY = "key"
     ERROR = "error"
+    AGENT = "agent"
 
 
 class Metric(models.TextChoices):

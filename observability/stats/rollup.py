@@ -1,4 +1,4 @@
-"""Rollups of ended requests by time step: in total, by model, by key and by error. Pure."""
+"""Rollups of ended requests by time step: in total, by model, by key, by agent and by error. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -112,6 +112,9 @@ def _values(trace: Mapping[str, Any], *, model: str, error: bool) -> list[tuple[
     values = [(Dimension.ALL.value, "", ""), (Dimension.MODEL.value, model, "")]
     if trace["key_id"] is not None:
         values.append((Dimension.KEY.value, str(trace["key_id"]), trace["key_label"]))
+    if trace["agent"]:
+        slug, _, _ = trace["agent"].partition("@")
+        values.append((Dimension.AGENT.value, slug, ""))
     if error:
         kind = trace["error_type"] or trace["end_reason"]
         values.append((Dimension.ERROR.value, f"{kind}/{trace['error_phase'] or trace['phase']}", ""))

@@ -4,8 +4,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from apiproxy.core.events import Cancelled, Event, Failed, Finished, Queued, Rejected, Streamed
+from apiproxy.core.events import Cancelled, Event, Failed, Finished, Queued, Rejected, Step, Stepped, Streamed
 from apiproxy.core.turns import Turn
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.trace_builder import ActiveTrace
@@ -31,6 +32,9 @@ class Listener:
 
     def changed(self, trace: ActiveTrace) -> None:
         """New phase or retry; not called for every batch of the stream."""
+
+    def stepped(self, trace: ActiveTrace, step: Step) -> None:
+        """A step of an agent's run has begun or ended."""
 
     def stalled(self, trace: ActiveTrace) -> None:
         """No upstream event for `STALL_AFTER_S`; called at every check until one arrives."""
@@ -73,6 +77,8 @@ class Recorder:
                 self._on_gap(trace.latest - before)
         elif trace.apply(event):
             self._close(trace) if trace.ended else self._phase_changed(trace)
+        elif type(event) is Stepped and trace.steps is not None:
+            self._notify(lambda listener: partial(_stepped, listener, event.step), trace)
 
     def add_listener(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -131,3 +137,7 @@ class Recorder:
                 hook(listener)(trace)
             except Exception:  # a broken listener must not affect the others
                 logger.exception("listener.failed", extra={"reqId": trace.id, "listener": type(listener).__name__})
+
+
+def _stepped(listener: Listener, step: Step, trace: ActiveTrace) -> None:
+    listener.stepped(trace, step)

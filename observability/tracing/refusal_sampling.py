@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from apiproxy.core.events import Step
 from observability.tracing.recorder import Listener
 from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Status
@@ -16,6 +17,8 @@ class TraceWriter(Protocol):
     """The listener methods of `Writer`."""
 
     def started(self, trace: ActiveTrace) -> None: ...
+
+    def stepped(self, trace: ActiveTrace, step: Step) -> None: ...
 
     def ended(self, trace: ActiveTrace) -> None: ...
 
@@ -41,6 +44,9 @@ class RejectionSampler(Listener):
 
     def started(self, trace: ActiveTrace) -> None:
         self._writer.started(trace)
+
+    def stepped(self, trace: ActiveTrace, step: Step) -> None:
+        self._writer.stepped(trace, step)
 
     def ended(self, trace: ActiveTrace) -> None:
         if trace.status is not Status.REFUSED or trace.turn.caller.key_id is not None or self._take_token():

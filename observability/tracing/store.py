@@ -9,12 +9,13 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from observability.models import Dimension, ErrorDump, Member, Rollup, RollupBucket, StoredBody, Trace
+from observability.models import AgentSteps, Dimension, ErrorDump, Member, Rollup, RollupBucket, StoredBody, Trace
 from observability.stats.rollup import HOUR_S, SUMS, BucketKey, RowKey, Sums, merge_rows
 from observability.stats.upsert import Upsert
 from observability.tracing.columns import body_values, dump_values, moment, trace_values
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.redact import Redactor
+from observability.tracing.step_values import contents_of, steps_of
 from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import EndReason, Status
 
@@ -25,7 +26,7 @@ _TRACE_COLUMNS = tuple(field.attname for field in Trace._meta.concrete_fields)
 _UNCHANGING = frozenset(
     {
         "id", "node", "process", "key_id", "key_label", "dialect", "engine", "requested_model", "model",
-        "conversation_id",
+        "conversation_id", "agent",
         "client_ip", "user_agent", "stream", "thinking", "tool_count", "message_count", "prompt_chars", "system_chars",
         "body_bytes", "received_at", "claude_code_session_id", "claude_code_agent_id", "claude_code_parent_agent_id",
     }
@@ -39,9 +40,12 @@ _TRACES = Upsert(
 _DUMPS = Upsert(ErrorDump, columns=("trace_id", "created_at", "data"), unique=("trace_id",), replace=("data",))
 _BODIES = Upsert(
     StoredBody,
-    columns=("trace_id", "created_at", "request", "answer"),
+    columns=("trace_id", "created_at", "request", "answer", "steps"),
     unique=("trace_id",),
-    replace=("request", "answer"),
+    replace=("request", "answer", "steps"),
+)
+_STEPS = Upsert(
+    AgentSteps, columns=("trace_id", "steps", "omitted"), unique=("trace_id",), replace=("steps", "omitted")
 )
 _ROLLUPS = Upsert(
     Rollup,
@@ -60,10 +64,11 @@ _BUCKETS = Upsert(RollupBucket, columns=(*BucketKey._fields, "count"), unique=Bu
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Pending write of a trace that has started or, if `final`, ended."""
+    """Pending write of a trace that has started or, if `final`, ended. held_bytes: memory reserved for it."""
 
     draft: ActiveTrace
     final: bool
+    held_bytes: int = 0
 
 
 class Store:
@@ -78,10 +83,11 @@ class Store:
     def write(self, records: Sequence[Record], *, again: bool = False) -> None:
         """Write all records or none. again: an earlier attempt may have been committed. Raises DatabaseError."""
         again = again or any(record.draft.disowned for record in records)
-        traces, dumps, bodies, finals = [], [], [], []
+        traces, steps, dumps, bodies, finals = [], [], [], [], []
         for record in records:
             values = self.values_of(record)
             traces.append(values)
+            steps += self._steps(record, values)
             if record.final:
                 finals.append((record.draft, values))
                 dumps += self._dumps(record.draft, values)
@@ -90,6 +96,7 @@ class Store:
             counted = _ended_before([values["id"] for _, values in finals]) if again else frozenset()
             sums = self._sums([(draft, values) for draft, values in finals if values["id"] not in counted])
             _TRACES.run(traces)
+            _STEPS.run(steps)
             _DUMPS.run(dumps)
             _BODIES.run(bodies)
             write_sums(sums)
@@ -137,6 +144,13 @@ class Store:
             sums.add(values, at=draft.finished_at or draft.latest, model=draft.model_label)
         return sums
 
+    def _steps(self, record: Record, values: dict[str, Any]) -> list[dict[str, Any]]:
+        log = record.draft.steps
+        if log is None or not (log.changes or record.final):
+            return []
+        steps = steps_of(record.draft, self._redactor, final=record.final)
+        return [{"trace_id": values["id"], "steps": steps, "omitted": log.omitted}]
+
     def _dumps(self, draft: ActiveTrace, values: dict[str, Any]) -> list[dict[str, Any]]:
         if draft.status is not Status.ERROR or draft.failure is None:
             return []
@@ -146,13 +160,15 @@ class Store:
     def _bodies(self, draft: ActiveTrace, values: dict[str, Any]) -> list[dict[str, Any]]:
         if not draft.turn.caller.store_bodies:
             return []
-        kept = body_values(draft, self._redactor)
+        kept = body_values(draft, self._redactor) | {"steps": contents_of(draft, self._redactor)}
         return [{"trace_id": values["id"], "created_at": datetime.now(UTC), **kept}]
 
 
 def write_traces(traces: Sequence[dict[str, Any]]) -> None:
-    """Write trace rows without sums, for synthetic data."""
+    """Write trace rows without sums, for synthetic data; `steps` are those of an agent."""
     _TRACES.run(traces)
+    agents = [trace for trace in traces if trace["agent"]]
+    _STEPS.run({"trace_id": trace["id"], "steps": trace["steps"], "omitted": 0} for trace in agents)
 
 
 def write_sums(sums: Sums) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from apiproxy.core.errors import FailureKind
 from observability.tracing.columns import span_ms
+from observability.tracing.synthetic_steps import AGENTS, run_of
 from observability.vocabulary import EndReason, Phase, end_reason_of, status_of
 
 MODELS = {"claude-sonnet-4-5": 60, "claude-haiku-4-5": 25, "claude-opus-4-5": 12, "claude-opus-4-1": 3}
@@ -23,6 +24,8 @@ _FAILURES = {
     FailureKind.MAX_DURATION: 1,
     FailureKind.CANCELLED: 2,
 }
+_AGENT_SHARE = 0.08
+_SLUGS = {agent.slug for agent in AGENTS}
 _BASE62 = string.digits + string.ascii_letters
 _FAILURE_SHARE = 0.06
 _NOT_FAILURES = (FailureKind.CLIENT_DISCONNECT, FailureKind.CANCELLED)
@@ -30,7 +33,10 @@ _UPSTREAM = ((529, "overloaded_error"), (429, "rate_limit_error"), (500, "api_er
 
 
 def synthetic_traces(count: int, *, days: float, until: datetime, seed: int) -> Iterator[dict[str, Any]]:
-    """Columns of `count` ended traces, oldest first, received in the `days` before `until`. Deterministic."""
+    """Columns of `count` ended traces, oldest first, received in the `days` before `until`; deterministic.
+
+    Those of agents have `steps` too.
+    """
     rng = random.Random(seed)  # noqa: S311 - not used for secrets
     step = timedelta(days=days) / max(1, count)
     start = until - timedelta(days=days) - timedelta(seconds=1)
@@ -39,14 +45,17 @@ def synthetic_traces(count: int, *, days: float, until: datetime, seed: int) -> 
 
 
 def _trace(rng: random.Random, number: int, received: datetime, trace_id: str) -> dict[str, Any]:
-    model = rng.choices(list(MODELS), list(MODELS.values()))[0]
+    agent = rng.choice(AGENTS) if rng.random() < _AGENT_SHARE else None
+    model = agent.slug if agent else rng.choices(list(MODELS), list(MODELS.values()))[0]
     key = min(int(rng.expovariate(0.5)), len(_KEYS) - 1)
     kind = rng.choices(list(_FAILURES), list(_FAILURES.values()))[0] if rng.random() < _FAILURE_SHARE else None
     reason = end_reason_of(kind) if kind else EndReason.COMPLETED
     trace = _request(rng, number, key=key, model=model) | {"id": trace_id, "received_at": received}
     trace |= {"status": status_of(reason).value, "end_reason": reason.value, "phase": Phase.FINISHED.value}
     trace |= _phase_times(rng, received, reason)
-    trace |= _usage(rng, trace)
+    trace |= _usage(rng, trace) | {"agent": "", "model_calls": 0}
+    if agent is not None:
+        trace |= run_of(rng, agent, trace)
     if kind is not None and kind not in _NOT_FAILURES:
         trace |= _error(rng, kind, trace)
     return trace
@@ -60,7 +69,7 @@ def _request(rng: random.Random, number: int, *, key: int, model: str) -> dict[s
         "key_id": key + 1,
         "key_label": _KEYS[key],
         "dialect": rng.choices(["anthropic", "openai"], [7, 3])[0],
-        "engine": "sdk",
+        "engine": "agents" if model in _SLUGS else "sdk",
         "upstream_request_id": None,
         "claude_code_session_id": None,
         "claude_code_agent_id": "",

@@ -1,10 +1,10 @@
 """Trace of a running turn, built from its events. No I/O; called for every stream event."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, assert_never
 
-from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.errors import FailureKind
 from apiproxy.core.events import (
     UPSTREAM_REQUEST_ID,
     Admitted,
@@ -24,7 +24,10 @@ from apiproxy.core.events import (
 )
 from apiproxy.core.turns import Turn
 from observability.tracing.body_stats import BodyStats, measure_body
+from observability.tracing.failure import Failure
 from observability.tracing.message_fold import MessageDigest
+from observability.tracing.steps import StepLog
+from observability.tracing.stream_usage import with_reported
 from observability.vocabulary import EndReason, Phase, Status, end_reason_of, status_of
 
 MAX_EVENT_TYPES = 32
@@ -34,19 +37,10 @@ _OTHER = "other"
 _TOOL_BLOCKS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Error of a failed or refused turn, and the last phase it reached."""
-
-    error: ProxyError
-    phase: Phase
-    diagnostics: Mapping[str, Any]
-
-
 class ActiveTrace:
     """State of one turn. Times are Unix seconds and never decrease, even if the clock is set back.
 
-    disowned: another process may already have counted it as interrupted.
+    disowned: another process may already have counted it as interrupted. steps: of an agent's run, else None.
 
     Modified on the event loop's thread only, and not after its end; other threads may read it.
     """
@@ -77,6 +71,7 @@ class ActiveTrace:
         "retries",
         "stalls",
         "status",
+        "steps",
         "stop_reason",
         "tool_calls",
         "turn",
@@ -91,6 +86,7 @@ class ActiveTrace:
         self.body: Mapping[str, Any] | None = turn.body
         self._body_stats: BodyStats | None = None
         self.answer = MessageDigest() if turn.caller.store_bodies else None
+        self.steps = StepLog(keep_content=turn.caller.store_bodies) if turn.agent is not None else None
         self.phase = Phase.RECEIVED
         self.status = Status.ACTIVE
         self.end_reason: EndReason | None = None
@@ -130,6 +126,11 @@ class ActiveTrace:
         return self.turn.id
 
     @property
+    def agent(self) -> str:
+        """Agent and version, as `slug@version`; empty if no agent answers."""
+        return "" if self.turn.agent is None else self.turn.agent.name
+
+    @property
     def engine(self) -> str:
         """Engine of the run; empty if the request was rejected before it."""
         return "" if self.queued_at is None else self.turn.engine
@@ -167,6 +168,8 @@ class ActiveTrace:
             return False
         if type(event) is Streamed:
             return self.add_stream(event.at, event.events, event.headers)
+        if type(event) is Stepped:
+            return self._add_step(event)
         at = self._advance(event.at)
         match event:
             case Queued(position=position):
@@ -176,16 +179,27 @@ class ActiveTrace:
             case WorkerReady(pid=pid):
                 self.phase, self.worker_ready_at, self.worker_pid = Phase.WORKER_READY, at, pid
             case Retrying():
-                self.retries += 1
-                self.phase = Phase.ADMITTED
-                self._begin_attempt()
+                self._retry(at)
             case Finished() | Failed() | Cancelled() | Rejected():
                 self._end(at, event)
-            case Stepped() | Streamed():  # Streamed is handled above, the fast path
+            case Streamed() | Stepped():  # handled above
                 return False
             case _:
                 assert_never(event)
         return True
+
+    def _add_step(self, event: Stepped) -> bool:
+        self._advance(event.at)
+        if self.steps is not None:
+            self.steps.add(event.step)
+        return False
+
+    def _retry(self, at: float) -> None:
+        if self.steps is not None:
+            self.steps.begin_attempt(at)
+        self.retries += 1
+        self.phase = Phase.ADMITTED
+        self._begin_attempt()
 
     def add_stream(self, at: float, events: Sequence[StreamEvent], headers: Mapping[str, str] | None = None) -> bool:
         """Apply a batch of the upstream's stream events; True if the phase changed. headers: see `Streamed`."""
@@ -244,26 +258,12 @@ class ActiveTrace:
             message = event.get("message")
             if isinstance(message, dict):
                 self.response_id, self.response_model = str(message.get("id", "")), str(message.get("model", ""))
-                self._add_usage(message.get("usage"))
+                self.usage = with_reported(self.usage, message.get("usage"))
         elif kind == "message_delta":
             delta = event.get("delta")
             if isinstance(delta, dict) and isinstance(delta.get("stop_reason"), str):
                 self.stop_reason = delta["stop_reason"]
-            self._add_usage(event.get("usage"))
-
-    def _add_usage(self, reported: object) -> None:
-        """Token counts are cumulative: the latest value of each kind counts."""
-        if not isinstance(reported, dict):
-            return
-        known = self.usage
-        self.usage = Usage(
-            input_tokens=_count(reported, "input_tokens", known.input_tokens),
-            output_tokens=_count(reported, "output_tokens", known.output_tokens),
-            cache_read_input_tokens=_count(reported, "cache_read_input_tokens", known.cache_read_input_tokens),
-            cache_creation_input_tokens=_count(
-                reported, "cache_creation_input_tokens", known.cache_creation_input_tokens
-            ),
-        )
+            self.usage = with_reported(self.usage, event.get("usage"))
 
     def _end(self, at: float, event: Finished | Failed | Cancelled | Rejected) -> None:
         match event:
@@ -293,8 +293,3 @@ class ActiveTrace:
         """The final event's usage takes precedence over the stream's, unless it is empty."""
         if usage != Usage():
             self.usage = usage
-
-
-def _count(reported: dict[str, Any], name: str, known: int) -> int:
-    value = reported.get(name)
-    return value if type(value) is int and value >= 0 else known

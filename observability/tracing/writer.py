@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
+from apiproxy.core.events import Step
 from apiproxy.db.batch_worker import BatchWorker, Handler
 from apiproxy.db.connections import DATABASE_ERRORS
 from apiproxy.db.jobs import KeyedQueue
@@ -23,7 +24,7 @@ LINGER_S = 0.15
 MAX_PENDING = 10_000
 MAX_BATCH = 500
 MAX_BODY_BYTES = 64 * 2**20
-"""Memory cap for bodies kept to redact error messages; beyond it, messages are withheld."""
+"""Memory cap for bodies kept to redact error messages, and for steps; beyond it, they are withheld."""
 
 _START_SHARE = 0.8
 """Share of the queue open to traces that start. The rest is reserved for those that end, which matter more."""
@@ -61,11 +62,18 @@ class Writer(BatchWorker[Record]):
     def started(self, draft: ActiveTrace) -> None:
         self.submit(Record(draft, final=False), max_pending=self._max_starts)
 
+    def stepped(self, draft: ActiveTrace, step: Step) -> None:
+        """Write the steps so far, for other processes and in case this one dies; pending writes are replaced."""
+        self.started(draft)
+
     def ended(self, draft: ActiveTrace) -> None:
-        needed = draft.failure is not None or draft.turn.caller.store_bodies
-        if not needed or not self._bodies.take(draft.turn.body_bytes):
+        held = size = _size_of(draft)
+        if not self._bodies.take(size):
             draft.release_body()
-        record = Record(draft, final=True)
+            if draft.steps is not None:
+                draft.steps.drop()
+            held = 0
+        record = Record(draft, final=True, held_bytes=held)
         if not self.submit(record):
             self._bodies.release(record)
 
@@ -76,8 +84,18 @@ class Writer(BatchWorker[Record]):
         """Ignored: stalls are not stored."""
 
 
+def _size_of(draft: ActiveTrace) -> int:
+    """Memory that the write of an ended trace needs: its steps, and its body if texts are to be masked or stored."""
+    steps = draft.steps
+    texts = draft.failure is not None or (steps is not None and steps.has_errors)
+    if not texts and not draft.turn.caller.store_bodies:
+        draft.release_body()
+    size = 0 if draft.body is None else draft.turn.body_bytes
+    return size + (0 if steps is None else steps.size_bytes)
+
+
 class _BodyBudget:
-    """Total size of the request bodies held by queued records."""
+    """Total size of the request bodies and steps held by queued records."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -85,9 +103,9 @@ class _BodyBudget:
         self._held_bytes = 0
 
     def take(self, size_bytes: int) -> bool:
-        """Reserve room for a body; False if there is none."""
+        """Reserve room; False if there is none."""
         with self._lock:
-            if self._held_bytes + size_bytes > self._max_bytes:
+            if size_bytes and self._held_bytes + size_bytes > self._max_bytes:
                 return False
             self._held_bytes += size_bytes
             return True
@@ -96,8 +114,8 @@ class _BodyBudget:
         """Drop the record's body, unless its turn is still running."""
         if record.final and record.draft.body is not None:
             record.draft.release_body()
-            with self._lock:
-                self._held_bytes -= record.draft.turn.body_bytes
+        with self._lock:
+            self._held_bytes -= record.held_bytes
 
 
 class _RecordHandler(Handler[Record]):

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from django.conf import settings
 
+from apiproxy.core.agents import AgentSpec
 from apiproxy.core.errors import FailureKind, ProxyError, UpstreamError
 from apiproxy.core.events import (
     Admitted,
@@ -16,6 +17,9 @@ from apiproxy.core.events import (
     Finished,
     Queued,
     Rejected,
+    Step,
+    StepKind,
+    Stepped,
     Streamed,
     StreamEvent,
     Usage,
@@ -113,6 +117,49 @@ def left(at: float = NOW) -> Cancelled:
 def course(at: float = NOW, ending: Event | None = None) -> list[Event]:
     """All that happens in a run that goes well, or ends otherwise."""
     return [*opening(at), *answer(at), ending or finished(at)]
+
+
+AGENT = AgentSpec(slug="support-bot", version=3, display_name="Support", model="claude-sonnet-5", max_calls=12)
+
+
+def make_agent_turn(**changes: Any) -> Turn:
+    fields: dict[str, Any] = {"model": AGENT.slug, "requested_model": AGENT.slug, "agent": AGENT, "engine": "agents"}
+    return make_turn(**(fields | changes))
+
+
+def step(
+    step_id: str, kind: StepKind, name: str, *, at: float, length_s: float | None = None, **changes: Any
+) -> Stepped:
+    """A step that has begun, or has ended after `length_s`."""
+    ended_at = None if length_s is None else at + length_s
+    fields: dict[str, Any] = {
+        "id": step_id, "kind": kind, "name": name, "number": 1, "started_at": at, "ended_at": ended_at,
+    }  # fmt: skip
+    return Stepped(ended_at or at, Step(**(fields | changes)))
+
+
+def agent_steps(at: float = NOW) -> list[Event]:
+    """Two model calls, and between them two parallel calls of tools, of which one fails."""
+    model, tool = StepKind.MODEL_CALL, StepKind.TOOL_CALL
+    search, note = "handbook/search", "tickets/note"
+    usage = Usage(100, 20, 30, 0, 0.01)
+    question, found = {"query": "opening hours"}, [{"type": "text", "text": "From 9 to 5"}]
+    failed_call: dict[str, Any] = {"failed": True, "error": "The ticket of Jane Doe is closed"}
+    return [
+        step("m1", model, "claude-sonnet-5", at=at + 0.30),
+        step("m1", model, "claude-sonnet-5", at=at + 0.30, length_s=0.2, usage=usage),
+        step("t1", tool, search, at=at + 0.50, arguments=question),
+        step("t2", tool, note, at=at + 0.51, arguments={"text": "asked"}),
+        step("t2", tool, note, at=at + 0.51, length_s=0.04, **failed_call),
+        step("t1", tool, search, at=at + 0.50, length_s=0.1, result=found),
+        step("m2", model, "claude-sonnet-5", at=at + 0.61, number=2),
+        step("m2", model, "claude-sonnet-5", at=at + 0.61, length_s=0.3, number=2, usage=usage),
+    ]
+
+
+def agent_course(at: float = NOW, ending: Event | None = None) -> list[Event]:
+    """All that happens in an agent's run."""
+    return [*opening(at), *agent_steps(at), *answer(at), ending or finished(at)]
 
 
 def draft_of(turn: Turn, events: Sequence[Event]) -> ActiveTrace:
