@@ -128,7 +128,8 @@ class StepLog:
     def begin_attempt(self, at: float) -> None:
         """End the steps that are open, as failed: the run begins anew, with the same ids."""
         for step in list(self._open.values()):
-            self.add(replace(step, id=step.id.removeprefix(self._prefix), ended_at=at, failed=True, error=ATTEMPT_LOST))
+            step_id, parent_id = step.id.removeprefix(self._prefix), step.parent_id.removeprefix(self._prefix)
+            self.add(replace(step, id=step_id, parent_id=parent_id, ended_at=at, failed=True, error=ATTEMPT_LOST))
         self._prefix = f"{int(self._prefix[:-1] or 1) + 1}:"
 
     def drop(self) -> None:
