@@ -149,9 +149,6 @@ class AgentSteps(models.Model):
     steps = models.JSONField(default=list)
     omitted = _count()
 
-    class Meta:
-        verbose_name_plural = "agent steps"
-
     def __str__(self) -> str:
         return self.trace_id
 

@@ -1,7 +1,7 @@
 """Full garbage collections at quiet moments, and the return of freed memory to the kernel.
 
-A collection looks at all objects and stops all clients meanwhile: 0.15 s beside a thousand streams. Almost everything is
-freed without them, by reference counts.
+A collection looks at all objects and stops all clients meanwhile: 0.15 s beside a thousand streams. Almost everything
+is freed without them, by reference counts.
 """
 
 import asyncio

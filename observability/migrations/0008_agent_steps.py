@@ -26,9 +26,6 @@ class Migration(migrations.Migration):
                 ("steps", models.JSONField(default=list)),
                 ("omitted", models.PositiveBigIntegerField(default=0)),
             ],
-            options={
-                "verbose_name_plural": "agent steps",
-            },
         ),
         migrations.AddField(
             model_name="storedbody",
