@@ -167,5 +167,7 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "daphne": {"level": "WARNING"},  # `serve` prints the address itself
+        "mcp": {"level": "CRITICAL"},  # its messages quote what servers and agents send
+        "httpx2": {"level": "WARNING"},  # else the URL of each request
     },
 }
