@@ -20,8 +20,8 @@ from apiproxy.engines.sdk.overlay import (
     overlay_body,
     turn_lines,
 )
+from apiproxy.engines.sdk.process import ControlError, new_control_id
 from apiproxy.engines.sdk.translation import Translation
-from apiproxy.engines.sdk.transport import ControlError, new_control_id
 from apiproxy.engines.sdk.worker import Worker
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ import uuid
 from apiproxy.core.futures import retrieve
 from apiproxy.engines.sdk.message_buffer import MessageBuffer
 from apiproxy.engines.sdk.overlay import empty_overlay, empty_overlay_headers, turn_lines
-from apiproxy.engines.sdk.transport import CliTransport, new_control_id
+from apiproxy.engines.sdk.process import new_control_id
+from apiproxy.engines.sdk.transport import CliTransport
 
 _TEXT = "warm-up " * 100
 _BUFFER_BYTES = 1024 * 1024

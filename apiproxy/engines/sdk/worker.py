@@ -17,7 +17,8 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLIConnectionE
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.engines.sdk.launch import LaunchSpec, WorkerFolder
-from apiproxy.engines.sdk.transport import CliTransport, ControlError
+from apiproxy.engines.sdk.process import ControlError
+from apiproxy.engines.sdk.transport import CliTransport
 from apiproxy.engines.sdk.warmup import run_warmup_turn
 
 logger = logging.getLogger(__name__)
