@@ -2,6 +2,7 @@
 
 import json
 from collections import OrderedDict
+from dataclasses import replace
 
 from apiproxy.standin import StandIn, StandInServer
 from apiproxy.standin.asgi import Application
@@ -10,7 +11,7 @@ from apiproxy.standin.prompt import Body
 from apiproxy.standin.responder import Responder
 from apiproxy.standin.server import listen, serve
 from tests.upstream.answer import directed_answer
-from tests.upstream.directives import Directives, Flaky, parse
+from tests.upstream.directives import Directives, Fault, Flaky, parse
 from tests.upstream.fold import whole_answer
 from tests.upstream.recorder import Recorder, RecordingApp
 from tests.upstream.script import current_text
@@ -49,8 +50,11 @@ class DirectedStandIn(StandIn):
             await _send_thread_error(responder, error)
             return
         directives = parse(current_text(body))
-        if await self._injects_fault(responder, directives):
+        fault = self._fault(directives)
+        if await _injects_fault(responder, directives, fault):
             return
+        if fault == "miderror":
+            directives = replace(directives, miderror=1)
         if not directives.given:
             await super().messages(responder, body)
         elif body.get("stream"):
@@ -59,7 +63,8 @@ class DirectedStandIn(StandIn):
             await self._whole(responder, body, directives)
 
     async def count_tokens(self, responder: Responder, body: Body) -> None:
-        if not await self._injects_fault(responder, parse(current_text(body))):
+        directives = parse(current_text(body))
+        if not await _injects_fault(responder, directives, self._fault(directives)):
             await super().count_tokens(responder, body)
 
     async def _stream(self, responder: Responder, body: Body, directives: Directives) -> None:
@@ -90,20 +95,9 @@ class DirectedStandIn(StandIn):
             await responder.pause(directives.gap_s * sum(len(block.deltas) for block in answer.blocks))
         await responder.json(200, answer.message())
 
-    async def _injects_fault(self, responder: Responder, directives: Directives) -> bool:
-        """Delay or fail as directed; False if an answer is still due."""
-        if directives.first_s:
-            await responder.pause(directives.first_s)
+    def _fault(self, directives: Directives) -> Fault | None:
         flaky = directives.flaky
-        fault = flaky.fault if flaky is not None and self._fails_this_time(flaky) else directives.status
-        if directives.silent or fault == "silent":
-            await responder.hang()
-        if directives.drop or fault == "drop":
-            await cut(responder)
-        if not isinstance(fault, int):
-            return False
-        await _send_directed_error(responder, fault, directives)
-        return True
+        return flaky.fault if flaky is not None and self._fails_this_time(flaky) else directives.status
 
     def _fails_this_time(self, flaky: Flaky) -> bool:
         seen = self._failures.get(flaky.key, 0)
@@ -111,6 +105,20 @@ class DirectedStandIn(StandIn):
         if len(self._failures) > _FLAKY_KEYS:
             self._failures.popitem(last=False)
         return seen < flaky.times
+
+
+async def _injects_fault(responder: Responder, directives: Directives, fault: Fault | None) -> bool:
+    """Delay or fail as directed; False if an answer is still due."""
+    if directives.first_s:
+        await responder.pause(directives.first_s)
+    if directives.silent or fault == "silent":
+        await responder.hang()
+    if directives.drop or fault == "drop":
+        await cut(responder)
+    if not isinstance(fault, int):
+        return False
+    await _send_directed_error(responder, fault, directives)
+    return True
 
 
 async def _send_thread_error(responder: Responder, error: ThreadError) -> None:

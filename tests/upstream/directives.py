@@ -32,7 +32,7 @@ Faults:
     [[page]]            a web page instead of the answer, with status 200
     [[whole]]           a JSON response instead of the event stream
     [[flaky=KEY:2:529]] this error for the first two requests with that key; instead of a status,
-                        `drop` closes the connection and `silent` sends nothing
+                        `drop` closes the connection, `silent` sends nothing, and `miderror` fails after one delta
     [[silent]]          nothing, not even headers
     [[headers]]         headers, then nothing
     [[hang]]            headers and message_start, then nothing
@@ -58,6 +58,9 @@ from apiproxy.standin.prompt import InvalidRequestError
 _OPENING = re.compile(r"\[\[(\w+)(?:=|(?=\]\]))")
 
 
+Fault = int | Literal["drop", "silent", "miderror"]
+
+
 class DirectiveError(InvalidRequestError):
     """A directive with an invalid value, named in the text."""
 
@@ -68,7 +71,7 @@ class Flaky:
 
     key: str
     times: int
-    fault: int | Literal["drop", "silent"]
+    fault: Fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +122,11 @@ class Directives:
     raw: bytes | None = None
 
 
-_FAULTS: Mapping[str, Literal["drop", "silent"]] = {"drop": "drop", "silent": "silent"}
+_FAULTS: Mapping[str, Fault] = {
+    "drop": "drop",
+    "silent": "silent",
+    "miderror": "miderror",
+}
 
 
 def _flaky(value: str) -> Flaky:

@@ -59,6 +59,7 @@ def test_parse_usage_keeps_any_json_value() -> None:
         ("[[flaky=k:2:529]]", Flaky("k", 2, 529)),
         ("[[flaky=k:1:drop]]", Flaky("k", 1, "drop")),
         ("[[flaky=k:1:silent]]", Flaky("k", 1, "silent")),
+        ("[[flaky=k:1:miderror]]", Flaky("k", 1, "miderror")),
     ],
 )
 def test_parse_key_number_and_fault_of_flaky_upstream(text: str, flaky: Flaky) -> None:

@@ -170,6 +170,14 @@ async def test_stay_silent_given_times(upstream: Upstream) -> None:
     assert (await upstream.post(prompt)).status_code == 200
 
 
+async def test_fail_in_mid_stream_given_times(upstream: Upstream) -> None:
+    prompt = "[[flaky=five:1:miderror]] [[n=9]]"
+
+    answers = [(await upstream.post(prompt, stream=True)).text for _ in range(2)]
+
+    assert ["event: error" in answer for answer in answers] == [True, False]
+
+
 async def test_answer_with_web_page_as_error(upstream: Upstream) -> None:
     response = await upstream.post("[[status=502]] [[html]]")
 
