@@ -16,16 +16,14 @@ from tests.clients.running import ENGINES, Target, exercise, target
 def main(arguments: Sequence[str]) -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.clients", description=__doc__)
-    parser.add_argument("--client", action="append", default=[], help="a word of the title; may repeat")
+    parser.add_argument("--client", action="append", default=[], help="the title or a word of it; may repeat")
     parser.add_argument("--engine", action="append", choices=ENGINES, default=[])
     parser.add_argument("--feature", action="append", default=[], help="only these; nothing is written")
     parser.add_argument("--list", action="store_true", help="list the clients and end")
     parser.add_argument("--document", action="store_true", help="only write docs/clients.md from the last results")
     parser.add_argument("--lock", action="append", default=[], metavar="NAME", help="write requirements/NAME.txt anew")
     options = parser.parse_args(arguments)
-    chosen = [
-        it for it in CLIENTS if not options.client or any(word.lower() in it.title.lower() for word in options.client)
-    ]
+    chosen = [it for it in CLIENTS if not options.client or any(_named(it, word) for word in options.client)]
     if options.lock:
         return _lock(options.lock)
     if options.list:
@@ -36,6 +34,12 @@ def main(arguments: Sequence[str]) -> int:
     if not options.feature:
         document.DOCUMENT.write_text(document.render(CLIENTS, results.read()), encoding="utf-8")
     return code
+
+
+def _named(client: Client, word: str) -> bool:
+    """True for the client with this title; where there is none, for those whose title contains it."""
+    word, title = word.lower(), client.title.lower()
+    return title == word if word in {it.title.lower() for it in CLIENTS} else word in title
 
 
 def _lock(stems: Sequence[str]) -> int:

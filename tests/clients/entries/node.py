@@ -134,7 +134,20 @@ Both `useResponsesApi: true` and `false` work.
         title="@openai/agents",
         packages=("@openai/agents@0.20.0",),
         program="openai_agents_node.mjs",
-        features=(*COMMON, "20-turn loop", "chat model", "handoff", "session", "MCP server", "web search"),
+        features=(
+            *COMMON,
+            "20-turn loop",
+            "chat model",
+            "handoff",
+            "session",
+            "MCP server",
+            "web search",
+            "text of an error in the stream",
+        ),
+        reasons={
+            "text of an error in the stream": "the client names only the event `response.failed`, not the error that it "
+            "carries",
+        },
         connect="""
 ```sh
 export OPENAI_BASE_URL=GATEWAY/v1 OPENAI_API_KEY=KEY

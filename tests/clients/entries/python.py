@@ -162,7 +162,7 @@ instructor.from_openai(openai.OpenAI(base_url="GATEWAY/v1", api_key="KEY"), mode
         packages=("litellm==1.110.2",),
         program="litellm_providers.py",
         requirements="litellm",
-        features=(*COMMON, "thinking in a tool loop"),
+        features=(*COMMON, "broken and cancelled stream of openai/responses/", "thinking in a tool loop"),
         connect="""
 ```python
 litellm.completion(model="anthropic/claude-sonnet-5-5", api_base="GATEWAY", api_key="KEY", messages=messages)

@@ -17,6 +17,7 @@ from features import (
     PERSON,
     RED_PIXEL,
     TWO_TOOLS,
+    Skip,
     caught,
     city_weather,
     feature,
@@ -30,6 +31,7 @@ from pydantic import BaseModel
 litellm.telemetry = False
 litellm.suppress_debug_info = True
 PROVIDERS = ("anthropic/", "openai/", "openai/responses/", "litellm_proxy/")
+STREAMING = tuple(provider for provider in PROVIDERS if provider != "openai/responses/")
 TOOL = {
     "type": "function",
     "function": {
@@ -108,11 +110,12 @@ def errors(provider: str) -> None:
     caught(litellm.RateLimitError, lambda: failing("[[status=429]]"))
     kinds = (litellm.ServiceUnavailableError, litellm.InternalServerError)
     caught(kinds, lambda: failing("[[status=529]]"))
-    stream = failing("[[n=9]] [[gap=0.01]] [[miderror=3]] [[message=Overloaded]]", stream=True)
-    assert "verloaded" in str(caught(Exception, lambda: list(stream)))
+    if provider in STREAMING:
+        stream = failing("[[n=9]] [[gap=0.01]] [[miderror=3]] [[message=Overloaded]]", stream=True)
+        assert "verloaded" in str(caught(Exception, lambda: list(stream)))
 
 
-@feature("cancel", over=PROVIDERS)
+@feature("cancel", over=STREAMING)
 async def cancel(provider: str) -> None:
     word = mark()
 
@@ -125,6 +128,11 @@ async def cancel(provider: str) -> None:
     await begin()
     await asyncio.to_thread(left, word)
     assert text(ask(provider, "[[say=next]]")) == "next"
+
+
+@feature("broken and cancelled stream of openai/responses/")
+def stream_of_responses() -> None:
+    raise Skip("for a model that it does not know, it asks without a stream and makes one of the whole answer")
 
 
 @feature("second user turn", over=PROVIDERS)

@@ -1,4 +1,5 @@
-// @openai/agents in its default configuration (Responses). Extras: "chat model", "handoff", "session", "MCP server".
+// @openai/agents in its default configuration (Responses). Extras: "chat model", "handoff", "session",
+// "MCP server", "web search", "text of an error in the stream".
 
 import { fileURLToPath } from 'node:url';
 
@@ -27,6 +28,10 @@ const stepTool = tool({
   parameters: z.object({ n: z.int() }),
   execute: async (input) => step(input),
 });
+const brokenOff = async () => {
+  const stream = await run(agent(), lab.FAILS.midStream, { stream: true });
+  return lab.failure(stream.completed.then(() => stream.finalOutput));
+};
 
 await lab.main({
   async plain() {
@@ -69,8 +74,12 @@ await lab.main({
     lab.check(limited.status === 429 && limited.message.includes('not so fast'), limited.message);
     const tooMany = await lab.failure(run(agent(), lab.FAILS[529]));
     lab.check(tooMany.status === 503, `${tooMany.status} ${tooMany.message}`);
-    const stream = await run(agent(), lab.FAILS.midStream, { stream: true });
-    const broken = await lab.failure(stream.completed.then(() => stream.finalOutput));
+    const broken = await brokenOff();
+    lab.check(broken.message.includes('response.failed'), broken.message);
+  },
+
+  async 'text of an error in the stream'() {
+    const broken = await brokenOff();
     lab.check(broken.message.includes('broken off'), broken.message);
   },
 
