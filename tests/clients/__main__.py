@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.clients", description=__doc__)
     parser.add_argument("--client", action="append", default=[], help="the title or a word of it; may repeat")
     parser.add_argument("--engine", action="append", choices=ENGINES, default=[])
-    parser.add_argument("--feature", action="append", default=[], help="only these; nothing is written")
+    parser.add_argument("--feature", action="append", default=[], help="only these; the others keep their results")
     parser.add_argument("--list", action="store_true", help="list the clients and end")
     parser.add_argument("--document", action="store_true", help="only write docs/clients.md from the last results")
     parser.add_argument("--lock", action="append", default=[], metavar="NAME", help="write requirements/NAME.txt anew")
@@ -31,8 +31,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{client.title}\t{client.version}\t{', '.join(client.features)}")
         return 0
     code = 0 if options.document else _run(chosen, options.engine or ENGINES, options.feature)
-    if not options.feature:
-        document.DOCUMENT.write_text(document.render(CLIENTS, results.read()), encoding="utf-8")
+    document.DOCUMENT.write_text(document.render(CLIENTS, results.read()), encoding="utf-8")
     return code
 
 
@@ -57,8 +56,7 @@ def _run(clients: Sequence[Client], engines: Sequence[str], features: Sequence[s
             for client in clients:
                 outcomes = _exercise(client, at, features)
                 bad += _tell(client, engine, outcomes)
-                if not features:
-                    _keep(client, engine, outcomes)
+                _keep(client, engine, outcomes)
     for line in drift.news():
         print(line)
         bad += 1
@@ -87,7 +85,9 @@ def _tell(client: Client, engine: str, outcomes: dict[str, Outcome]) -> int:
 def _keep(client: Client, engine: str, outcomes: dict[str, Outcome]) -> None:
     kept = results.read()
     before = kept.get(client.title)
-    engines = {**(before.engines if before and before.version == client.version else {}), engine: outcomes}
+    engines = dict(before.engines) if before and before.version == client.version else {}
+    known = {**engines.get(engine, {}), **outcomes}
+    engines[engine] = {name: known[name] for name in client.features if name in known}
     kept[client.title] = Result(version=client.version, date=f"{datetime.now(UTC):%Y-%m-%d}", engines=engines)
     results.write({it.title: kept[it.title] for it in CLIENTS if it.title in kept})
 

@@ -145,8 +145,7 @@ Both `useResponsesApi: true` and `false` work.
             "text of an error in the stream",
         ),
         reasons={
-            "text of an error in the stream": "the client names only the event `response.failed`, not the error that it "
-            "carries",
+            "text of an error in the stream": "the client names the event `response.failed`, not the error in it",
         },
         connect="""
 ```sh
