@@ -48,8 +48,14 @@ class SiteSettings:
     secret_key: str | None = setting(
         None,
         string(),
-        "Key that signs browser sessions.",
+        "Key that signs browser sessions; keys derived from it encrypt the secrets of MCP servers.",
         note="generated once and kept in the state folder",
+        secret=True,
+    )
+    secret_key_fallbacks: tuple[str, ...] = setting(
+        (),
+        csv(string(), allowed="former secret keys, separated by commas"),
+        "Former secret keys, which are still accepted. `manage.py agents reencrypt` makes them unnecessary.",
         secret=True,
     )
     database_url: dict[str, Any] | None = setting(

@@ -33,6 +33,7 @@ prepare_state_dir(GATEWAY.state_dir)
 # Never on: Django's debug pages show settings and request headers, including API keys.
 DEBUG = False
 SECRET_KEY = _SITE.secret_key or kept_secret_key(GATEWAY.state_dir)
+SECRET_KEY_FALLBACKS = list(_SITE.secret_key_fallbacks)
 ALLOWED_HOSTS = list(_SITE.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]", _in_url(GATEWAY.host)]
 
 INSTALLED_APPS = [

@@ -70,7 +70,8 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
     allowed_models = NamesField(
         required=False,
         validators=[validate_names],
-        help_text="One a line, ids or aliases; * for any characters. Empty: every model.",
+        help_text="One a line, ids or aliases of models and agents; * for any characters. Empty: every model, and no "
+        "agent.",
     )
     allowed_betas = NamesField(
         required=False, validators=[validate_names], help_text="One a line; * for any characters. Empty: every one."

@@ -49,7 +49,7 @@ async def count_prompt(
     counter = gateway().token_counter
     if counter.exact:
         added = {"system": system_with_identity(body.get("system"))} if model.engine == "sdk" else {}
-        named = {**body, **added, "model": model.upstream_id or model.id}
+        named = {**body, **added, "model": model.upstream_id or model.inner_id}
         count = await counter.count(named, body_bytes=body_bytes, headers=headers, beta_api=beta_api)
         if count is not None:
             return TokenCount(count, exact=True)

@@ -5,7 +5,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from apiproxy.catalog import Catalog, ResolvedModel
+from apiproxy.catalog import Catalog, CatalogModel, ResolvedModel
 from apiproxy.conf import gateway_settings
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.offload import offload
@@ -75,15 +75,30 @@ def require_dialect(principal: Principal, dialect: DialectName) -> None:
 
 
 def may_use(principal: Principal, model: ResolvedModel) -> bool:
-    """True if the key may use the model; its list may have the id or an alias."""
+    """True if the key may use the model; its list may have the id or an alias.
+
+    A list without names allows every model, and no agent.
+    """
     if not principal.allowed_models:
-        return True
+        return not model.is_agent
     return any(matches_name(allowed, name) for allowed in principal.allowed_models for name in model.names)
 
 
 def require_model(principal: Principal, model: ResolvedModel) -> None:
-    """Raise ProxyError: FORBIDDEN for the key, NOT_FOUND for a disabled model."""
+    """Raise ProxyError: FORBIDDEN for the key, NOT_FOUND for a disabled model, or as an agent is `unavailable`."""
     _require_model(principal, model, field="model")
+    if model.unavailable is not None:
+        message = f"The agent `{model.id}` cannot run: {model.unavailable.message}."
+        raise ProxyError(model.unavailable.kind, message, param="model")
+
+
+async def usable_models(principal: Principal, catalog: Catalog) -> list[CatalogModel]:
+    """Models and agents that the key may use, newest first, and versions of agents that its list names."""
+    models = await catalog.models()
+    pinned = [await catalog.resolve(name) for name in principal.allowed_models if "@" in name and "*" not in name]
+    found = [*models, *(model for model in pinned if isinstance(model, CatalogModel) and model.is_agent)]
+    usable = {model.id: model for model in found if model.enabled and may_use(principal, model)}
+    return [model for model in usable.values() if model.unavailable is None]
 
 
 def _require_model(principal: Principal, model: ResolvedModel, *, field: str) -> None:
@@ -114,6 +129,9 @@ async def require_allowed(
     for name, found in named.items():
         model = await catalog.resolve(name)
         _require_model(principal, model, field=found.path)
+        if model.is_agent:
+            message = f"{found.path}: `{model.id}` is an agent, which only `model` may name."
+            raise ProxyError(FailureKind.INVALID_REQUEST, message, param=found.path)
         if model.id != name:
             for holder in found.holders:
                 holder["model"] = model.id

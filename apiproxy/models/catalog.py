@@ -4,6 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -121,8 +122,13 @@ class Model(models.Model):
         return self.id
 
     def clean(self) -> None:
-        """Reject an alias that is the id or an alias of another model."""
+        """Reject a name that is the id or an alias of another model, or an agent's."""
         super().clean()
+        agents: Any = apps.get_model("apiproxy", "Agent")  # its module imports this one
+        slugs = set(agents.objects.values_list("slug", flat=True))
+        for field, names in (("id", [self.pk]), ("aliases", _as_list(self.aliases))):
+            if agent := next((name for name in names if str(name).partition("@")[0] in slugs), None):
+                raise ValidationError({field: f"{agent} is the name of an agent."})
         taken = set[str]()
         for other in Model.objects.exclude(pk=self.pk):
             taken |= {other.pk, *other.aliases}

@@ -129,7 +129,7 @@ class ApiKey(models.Model):
         default=list,
         blank=True,
         validators=[validate_names],
-        help_text="Ids or aliases; * stands for any characters. Empty: every model.",
+        help_text="Ids or aliases of models and agents; * stands for any characters. Empty: every model, and no agent.",
     )
     allowed_dialects = models.JSONField(
         default=list, blank=True, validators=[validate_dialects], help_text="APIs it may use. None: every one."

@@ -97,7 +97,7 @@ def test_prefer_operators_aliases(catalog: Catalog, settings: Settings) -> None:
 
 
 def test_resolve_known_name_without_query(catalog: Catalog, django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):  # models and agents
         resolve(catalog, "opus")
     with django_assert_num_queries(0):
         resolve(catalog, "sonnet")

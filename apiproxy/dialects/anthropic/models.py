@@ -11,7 +11,7 @@ from apiproxy.catalog import CatalogModel
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.principal import Principal
 from apiproxy.gateway import gateway
-from apiproxy.keys.authentication import may_use
+from apiproxy.keys.authentication import may_use, usable_models
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
@@ -41,7 +41,8 @@ async def list_models(request: HttpRequest, principal: Principal) -> JsonRespons
     """
     anthropic_shape = "anthropic-version" in request.headers
     lifecycles = _lifecycles(request.GET)
-    models = [model for model in await _allowed_models(principal) if model.lifecycle in lifecycles]
+    usable = await usable_models(principal, gateway().catalog)
+    models = [model for model in usable if model.lifecycle in lifecycles]
     chosen, has_more = page(models, _page_request(request.GET, limit=DEFAULT_LIMIT if anthropic_shape else None))
     listing: dict[str, Any] = {
         "data": [as_anthropic(model) if anthropic_shape else as_anthropic_and_openai(model) for model in chosen],
@@ -57,12 +58,12 @@ async def retrieve_model(request: HttpRequest, principal: Principal, model_id: s
 
     Raises ProxyError (NOT_FOUND) if unknown or not allowed for the key.
     """
-    for model in await _allowed_models(principal):
-        if model_id in model.names:
-            return JsonResponse(
-                as_anthropic(model) if "anthropic-version" in request.headers else as_anthropic_and_openai(model)
-            )
-    raise ProxyError(FailureKind.NOT_FOUND, f"model: {model_id}")
+    model = await gateway().catalog.resolve(model_id)
+    if not isinstance(model, CatalogModel) or not model.enabled or model.unavailable or not may_use(principal, model):
+        raise ProxyError(FailureKind.NOT_FOUND, f"model: {model_id}")
+    return JsonResponse(
+        as_anthropic(model) if "anthropic-version" in request.headers else as_anthropic_and_openai(model)
+    )
 
 
 def page(models: Sequence[CatalogModel], wanted: PageRequest) -> tuple[Sequence[CatalogModel], bool]:
@@ -103,10 +104,6 @@ def as_anthropic_and_openai(model: CatalogModel) -> dict[str, Any]:
     """Model object that clients of both APIs can read."""
     created = int((model.created_at or _EPOCH).timestamp())
     return as_anthropic(model) | {"object": "model", "created": created, "owned_by": _OWNER}
-
-
-async def _allowed_models(principal: Principal) -> list[CatalogModel]:
-    return [model for model in await gateway().catalog.models() if model.enabled and may_use(principal, model)]
 
 
 def _page_request(query: QueryDict, *, limit: int | None) -> PageRequest:

@@ -16,7 +16,7 @@ from apiproxy.core.json_encoding import dumps
 from apiproxy.core.principal import Principal
 from apiproxy.dialects.openai.translate.capabilities import Thinking, capabilities
 from apiproxy.gateway import gateway
-from apiproxy.keys.authentication import may_use
+from apiproxy.keys.authentication import usable_models
 
 _EFFORTS = {
     "low": "Fast answers with little thinking",
@@ -60,7 +60,7 @@ tools that you are given, and the user sees what you write and which commands yo
 
 async def list_models(principal: Principal) -> HttpResponse:
     """List the models available to the key, newest first, with an ETag."""
-    models = [model for model in await gateway().catalog.models() if model.enabled and may_use(principal, model)]
+    models = await usable_models(principal, gateway().catalog)
     content = dumps({"models": entries([model for model in models if model.lifecycle in _LISTED])})
     etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     return HttpResponse(content, content_type="application/json", headers={"ETag": etag})
@@ -78,7 +78,7 @@ def entries(models: Sequence[CatalogModel]) -> list[dict[str, Any]]:
 
 
 def _entry(model: CatalogModel, slug: str, priority: int) -> dict[str, Any]:
-    capable = capabilities(model.id)
+    capable = capabilities(model.inner_id)
     thinks = capable.thinking is not Thinking.NONE
     efforts = [effort for effort in _EFFORTS if effort in (capable.efforts or _BUDGET_EFFORTS)]
     return {

@@ -7,14 +7,14 @@ from django.http import JsonResponse
 from apiproxy.catalog import CatalogModel
 from apiproxy.core.principal import Principal
 from apiproxy.gateway import gateway
-from apiproxy.keys.authentication import may_use
+from apiproxy.keys.authentication import usable_models
 
 _LISTED = ("active", "deprecated")
 
 
 async def list_models(principal: Principal) -> JsonResponse:
     """List the models available to the key, newest first, in OpenAI's format."""
-    models = [model for model in await gateway().catalog.models() if model.enabled and may_use(principal, model)]
+    models = await usable_models(principal, gateway().catalog)
     return JsonResponse({"object": "list", "data": [_entry(model) for model in models if model.lifecycle in _LISTED]})
 
 
