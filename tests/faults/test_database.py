@@ -10,19 +10,20 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+from apiproxy.core.turns import EngineName
 from apiproxy.keys.cache import CACHE_TTL_S
-from tests.faults.support import KEYS, Prepared, Seen, Watched
+from tests.faults.support import KEYS, Prepared, Seen, Watched, settings_of
 from tests.limits.gateways import make_keys
 from tests.support.forwarder import Forwarder
 from tests.support.gateway import GatewayProcess
-from tests.support.matrix import Expected, every
+from tests.support.matrix import SAME, Expected, every
+from tests.support.postgres import empty_database
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.long
 
 DATABASE = "The database"
-SMALL = {"CLAUDE_PROXY_MAX_CONCURRENT": "2", "CLAUDE_PROXY_WARM_WORKERS": "1"}
 AWAY = "503 api_error"
 PATIENCE_S = 8.0
 """Above what a request may wait for the database."""
@@ -68,10 +69,10 @@ class OnPostgres(Watched):
 
 @pytest.fixture(scope="module")
 def on_sqlite(
-    prepared: Prepared, stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory
+    engine: EngineName, prepared: Prepared, stand_in: StandInProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("locked")
-    process = prepared.put_into(GatewayProcess(folder, upstream=stand_in.base_url, env=SMALL)).start()
+    process = prepared.put_into(GatewayProcess(folder, upstream=stand_in.base_url, env=settings_of(engine))).start()
     yield Watched(process, prepared.secrets)
     process.stop()
 
@@ -80,11 +81,11 @@ def on_sqlite(
     [
         pytest.mark.fault(
             DATABASE, "is locked by another process: a key without limits", plain="200", streamed="200",
-            trace="completed, once the lock is gone", after="at rest",
+            trace="completed, once the lock is gone", after="at rest", http=SAME,
         ),
         pytest.mark.fault(
             DATABASE, "is locked by another process: a key with limits", plain=AWAY, streamed=AWAY,
-            trace="internal: database_away after received", after="at rest",
+            trace="internal: database_away after received", after="at rest", http=SAME,
         ),
     ]
 )  # fmt: skip
@@ -111,8 +112,15 @@ def test_answer_without_writes_while_database_is_locked(on_sqlite: Watched, all_
 
 
 @pytest.fixture(scope="module")
-def road(postgres_url: str) -> Iterator[Forwarder]:
-    parts = urlsplit(postgres_url)
+def own_database(engine: EngineName) -> Iterator[str]:
+    """A database for each engine's gateway: their keys have the same names."""
+    with empty_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def road(own_database: str) -> Iterator[Forwarder]:
+    parts = urlsplit(own_database)
     forwarder = Forwarder(parts.port or 5432, target_host=parts.hostname or "127.0.0.1")
     yield forwarder
     forwarder.stop()
@@ -120,19 +128,25 @@ def road(postgres_url: str) -> Iterator[Forwarder]:
 
 @pytest.fixture(scope="module")
 def on_postgres(
-    stand_in: StandInProcess, postgres_url: str, road: Forwarder, tmp_path_factory: pytest.TempPathFactory
+    engine: EngineName,
+    stand_in: StandInProcess,
+    own_database: str,
+    road: Forwarder,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[OnPostgres]:
-    parts = urlsplit(postgres_url)
+    parts = urlsplit(own_database)
     login = parts.netloc.rpartition("@")[0]
     through = urlunsplit(parts._replace(netloc=f"{login}{'@' if login else ''}127.0.0.1:{road.port}"))
-    env = {**SMALL, "DATABASE_URL": through}
+    env = {**settings_of(engine), "DATABASE_URL": through}
     process = GatewayProcess(tmp_path_factory.mktemp("postgres"), upstream=stand_in.base_url, env=env).start()
-    yield OnPostgres(process, postgres_url.replace("postgres://", "postgresql://", 1))
+    yield OnPostgres(process, own_database.replace("postgres://", "postgresql://", 1))
     process.stop()
 
 
 @every(
-    pytest.mark.fault(DATABASE, f"is gone and comes back: {who}", plain=told, streamed=told, trace=trace, after=after)
+    pytest.mark.fault(
+        DATABASE, f"is gone and comes back: {who}", plain=told, streamed=told, trace=trace, after=after, http=SAME
+    )
     for who, told, trace, after in (
         ("a key that was used before", "200", "completed, once it is back", "at rest"),
         ("a key that was never used", AWAY, "internal: database_away after received", "at rest"),
@@ -179,7 +193,9 @@ def test_answer_known_keys_without_database(
     assert on_postgres.comes_to_rest(within_s=BACK_S) == "at rest"
 
 
-@pytest.mark.fault(DATABASE, "ends all connections", plain="200", streamed="200", trace="completed", after="at rest")
+@pytest.mark.fault(
+    DATABASE, "ends all connections", plain="200", streamed="200", trace="completed", after="at rest", http=SAME
+)
 def test_replace_closed_connections_inside_the_pool(on_postgres: OnPostgres, expected: Expected) -> None:
     assert told(on_postgres, "limited") == "200"
     with psycopg.connect(on_postgres.url, autocommit=True) as server:
@@ -199,11 +215,11 @@ def test_replace_closed_connections_inside_the_pool(on_postgres: OnPostgres, exp
     [
         pytest.mark.fault(
             DATABASE, "hangs: a key that was used before", plain="200", streamed="200",
-            trace="completed, once it answers", after="at rest",
+            trace="completed, once it answers", after="at rest", http=SAME,
         ),
         pytest.mark.fault(
             DATABASE, "hangs: a key with limits", plain=AWAY, streamed=AWAY,
-            trace="internal: database_away after received", after="at rest",
+            trace="internal: database_away after received", after="at rest", http=SAME,
         ),
     ]
 )  # fmt: skip

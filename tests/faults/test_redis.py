@@ -12,10 +12,11 @@ import redis
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from tests.faults.support import Prepared, Watched
+from apiproxy.core.turns import EngineName
+from tests.faults.support import Prepared, Watched, settings_of
 from tests.support.forwarder import Forwarder
 from tests.support.gateway import GatewayProcess
-from tests.support.matrix import Expected
+from tests.support.matrix import SAME, Expected
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually
 
@@ -41,13 +42,13 @@ def road() -> Iterator[Forwarder]:
 
 @pytest.fixture(scope="module")
 def watched(
-    prepared: Prepared, stand_in: StandInProcess, road: Forwarder, tmp_path_factory: pytest.TempPathFactory
+    engine: EngineName,
+    prepared: Prepared,
+    stand_in: StandInProcess,
+    road: Forwarder,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Watched]:
-    env = {
-        "REDIS_URL": f"redis://127.0.0.1:{road.port}/0",
-        "CLAUDE_PROXY_WARM_WORKERS": "1",
-        "CLAUDE_PROXY_MAX_CONCURRENT": "2",
-    }
+    env = {**settings_of(engine), "REDIS_URL": f"redis://127.0.0.1:{road.port}/0"}
     process = prepared.put_into(
         GatewayProcess(tmp_path_factory.mktemp("redis"), upstream=stand_in.base_url, env=env)
     ).start()
@@ -97,6 +98,7 @@ def is_in_redis(watched: Watched) -> bool:
     streamed="200",
     trace="completed",
     after="at rest; dashboards stay live",
+    http=SAME,
 )
 def test_dashboards_stay_live_while_redis_is_unavailable(
     watched: Watched, road: Forwarder, cookie: str, expected: Expected
