@@ -30,7 +30,7 @@ def test_resolve_agent_with_limits_and_prices_of_its_model(catalog: Catalog) -> 
     make_server(token="Bearer secret-1")
     make_agent(mcp_servers=["search"], tools=["Bash"], system="Be brief.")
     found, inner = resolve(catalog, "support-bot"), resolve(catalog, MODEL)
-    assert (found.id, found.engine, found.names) == ("support-bot", "agents", {"support-bot"})
+    assert (found.id, found.engine, found.names) == ("support-bot", "agents", frozenset({"support-bot"}))
     assert (found.max_output_tokens, found.prices) == (inner.max_output_tokens, inner.prices)
     assert found.agent is not None
     assert (found.agent.name, found.agent.model, found.agent.tools) == ("support-bot@1", MODEL, ("Bash",))
@@ -48,7 +48,11 @@ def test_resolve_pinned_versions(catalog: Catalog, django_assert_num_queries: Dj
     newest, first = resolve(catalog, "support-bot@2"), resolve(catalog, "support-bot@1")
     assert newest.agent is not None
     assert first.agent is not None
-    assert (newest.id, newest.agent.system, newest.names) == ("support-bot@2", "two", {"support-bot", "support-bot@2"})
+    assert (newest.id, newest.agent.system, newest.names) == (
+        "support-bot@2",
+        "two",
+        frozenset({"support-bot", "support-bot@2"}),
+    )
     assert (first.agent.name, first.agent.system, first.agent.model) == ("support-bot@1", "one", MODEL)
     assert first.prices == resolve(catalog, MODEL).prices
     with django_assert_num_queries(0):
@@ -80,7 +84,10 @@ def test_resolve_operators_alias_of_agent(catalog: Catalog, settings: Settings) 
     make_agent(system="two")
     assert resolve(catalog, "help").names == {"help", "support-bot"}
     stable = resolve(catalog, "stable")
-    assert (stable.id, stable.names) == ("support-bot@1", {"help", "stable", "support-bot", "support-bot@1"})
+    assert (stable.id, stable.names) == (
+        "support-bot@1",
+        frozenset({"help", "stable", "support-bot", "support-bot@1"}),
+    )
 
 
 def test_see_changes_of_agents_and_servers_at_once(catalog: Catalog) -> None:
