@@ -1,0 +1,1 @@
+"""Agents and MCP servers as a YAML file, for `manage.py agents`."""
