@@ -129,6 +129,7 @@ CORS_EXPOSE_HEADERS = (
     "retry-after-ms",
     "x-should-retry",
     "x-proxy-ignored",
+    "x-proxy-agent",
     "x-proxy-token-count",
     "x-proxy-budget-warning",
     "x-conversation-messages",

@@ -58,6 +58,11 @@ class ResolvedModel:
         """The model that answers: of an agent, the one that it runs on."""
         return self.id if self.agent is None else self.agent.model
 
+    @property
+    def usage_name(self) -> str:
+        """Name in usage, traces and kept answers: of any version of an agent its slug."""
+        return self.id if self.agent is None else self.agent.slug
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogModel(ResolvedModel):

@@ -97,6 +97,7 @@ class Turn:
     need it. verbatim: the client gets the upstream's bytes where the engine has them. api_version: `anthropic-version`.
     headers: other headers of the client that go to the upstream, by lower-case name. beta_api: sent with `?beta=true`.
     keeping: None if nothing of the answer is kept for later requests. agent: if `model` names one.
+    lists_tools: the answer of an agent begins with `mcp_tool_listing` blocks, one for each of its servers.
     """
 
     id: str
@@ -123,3 +124,4 @@ class Turn:
     beta_api: bool = False
     keeping: Keeping | None = None
     agent: AgentSpec | None = None
+    lists_tools: bool = False

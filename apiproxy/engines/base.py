@@ -37,6 +37,7 @@ class EngineRequest:
     run_id: shown to operators. key_id: the API key served.
     on_sent: called once the upstream request is sent; never called if it is not. on_waiting: called if that will take
     long. may_begin: called before the worker gets the request; False ends it there. agent: for the engine `agents`.
+    lists_tools: see `Turn`. name: of the agent as the client asked for it, for the answer's `model`.
     on_step: called when a step of an agent begins and ends.
     """
 
@@ -56,6 +57,8 @@ class EngineRequest:
     on_waiting: Callable[[], None] = _noop
     may_begin: Callable[[], bool] = _always
     agent: AgentSpec | None = None
+    lists_tools: bool = False
+    name: str = ""
     on_step: Callable[[Step], None] = _ignored
 
 

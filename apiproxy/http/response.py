@@ -21,6 +21,7 @@ from apiproxy.core.events import (
 )
 from apiproxy.core.json_encoding import dumps
 from apiproxy.core.message import MessageFold
+from apiproxy.http.agent_header import with_agent
 from apiproxy.http.sse import CONTENT_TYPE
 from apiproxy.runs.run import Run
 
@@ -73,12 +74,12 @@ async def respond(run: Run, *, dialect: Dialect, encoder: StreamEncoder | None, 
         run.stop(CancelReason.CLIENT_DISCONNECT)
         raise
     if events and (error := _error_of(events[0])) is not None:
-        return dialect.error_response(error, run.turn.id)
+        return with_agent(dialect.error_response(error, run.turn.id), run.turn, events[0])
     body = StreamBody(run, encoder, events, heartbeat_s=heartbeat_s)
     response = _EventStreamResponse(body, content_type=CONTENT_TYPE)
     response["Cache-Control"] = "no-cache"
     response["X-Accel-Buffering"] = "no"
-    return _with_run_headers(response, run)
+    return with_agent(_with_run_headers(response, run), run.turn)
 
 
 async def _plain(run: Run, dialect: Dialect) -> HttpResponseBase:
@@ -89,10 +90,11 @@ async def _plain(run: Run, dialect: Dialect) -> HttpResponseBase:
                 fold.add(event.events)
                 received += event.raw
             elif (error := _error_of(event)) is not None:
-                return dialect.error_response(error, run.turn.id)
+                return with_agent(dialect.error_response(error, run.turn.id), run.turn, event)
             elif isinstance(event, Finished):
                 content = received or dumps(dialect.plain(fold.message))
-                return _with_run_headers(HttpResponse(content, content_type="application/json"), run)
+                response = HttpResponse(content, content_type="application/json")
+                return with_agent(_with_run_headers(response, run), run.turn, event)
 
 
 def _with_run_headers(response: HttpResponseBase, run: Run) -> HttpResponseBase:

@@ -7,6 +7,7 @@ from typing import Any
 from apiproxy.catalog import ResolvedModel
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
+from apiproxy.engines.agents.counting import counted_body
 from apiproxy.engines.sdk.overlay import system_with_identity
 from apiproxy.gateway import gateway
 from apiproxy.keys.authentication import require_allowed, require_model
@@ -39,7 +40,7 @@ async def count_prompt(
     headers: Mapping[str, str] | None = None,
     beta_api: bool = False,
 ) -> TokenCount:
-    """Count a Messages body's input tokens at the upstream, or estimate them.
+    """Count a Messages body's input tokens at the upstream, or estimate them; for an agent, without its tools.
 
     body_bytes: size of the body as JSON. betas, headers, beta_api: see `TokenCounter.count`. Raises ProxyError: as that
     does, and for a model, a beta or a tool that the key may not use.
@@ -47,10 +48,12 @@ async def count_prompt(
     require_model(principal, model)
     await require_allowed(principal, body, catalog=gateway().catalog, betas=betas, body_bytes=body_bytes)
     counter = gateway().token_counter
+    if (agent := model.agent) is not None:
+        body = await offload(body_bytes, counted_body, body, agent)
     if counter.exact:
         added = {"system": system_with_identity(body.get("system"))} if model.engine == "sdk" else {}
         named = {**body, **added, "model": model.upstream_id or model.inner_id}
         count = await counter.count(named, body_bytes=body_bytes, headers=headers, beta_api=beta_api)
         if count is not None:
-            return TokenCount(count, exact=True)
+            return TokenCount(count, exact=agent is None)
     return TokenCount(await offload(body_bytes, estimate_tokens, body), exact=False)

@@ -188,6 +188,8 @@ class Run:
             on_sent=self._meter.on_sent(slot.started),
             on_waiting=slot.started,
             agent=turn.agent,
+            lists_tools=turn.lists_tools,
+            name=turn.requested_model,
             on_step=self._on_step,
             may_begin=lambda: self._meter.hand_over(stopped=self._stopped.is_set()),
         )

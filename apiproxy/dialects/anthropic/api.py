@@ -13,6 +13,7 @@ from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import RawBody, Turn
 from apiproxy.core.upstream_headers import BETA_HEADER, api_version, client_headers
+from apiproxy.dialects.agent_rules import check_agent_body
 from apiproxy.dialects.anthropic import count_tokens, errors
 from apiproxy.dialects.anthropic.limit_headers import limit_headers
 from apiproxy.dialects.anthropic.parse import check_body, check_thread, sent_betas, with_default_max_tokens
@@ -73,6 +74,8 @@ async def _turn(
     checked = await offload(body_bytes, check_body, body)
     model = await gateway().catalog.resolve(checked.model)
     require_model(principal, model)
+    if model.agent is not None:
+        await offload(body_bytes, check_agent_body, model.agent, body)
     max_tokens = default_max_tokens(principal.limits, model)
     upstream_body = None
     if model.engine == "http":
@@ -84,10 +87,11 @@ async def _turn(
         id=request_id(request),
         dialect="anthropic",
         body=with_default_max_tokens(body, max_output_tokens=max_tokens),
-        model=model.id,
+        model=model.usage_name,
         requested_model=checked.model,
-        upstream_model=model.upstream_id,
+        upstream_model=model.upstream_id if model.agent is None else model.inner_id,
         engine=model.engine,
+        agent=model.agent,
         stream=bool(checked.stream),
         caller=caller_of(request, principal),
         received_at=received_at,
@@ -98,7 +102,7 @@ async def _turn(
         conversation_id=conversation_id(request.headers, body),
         traceparent=request.headers.get("traceparent"),
         raw_body=None if upstream_body is None else RawBody(upstream_body),
-        verbatim=True,
+        verbatim=model.agent is None,
         beta_api=request.GET.get("beta") == "true",
     )
 

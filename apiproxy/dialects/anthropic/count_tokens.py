@@ -5,6 +5,7 @@ from django.http import HttpRequest, JsonResponse
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
 from apiproxy.core.upstream_headers import BETA_HEADER, VERSION_HEADER, api_version, client_headers
+from apiproxy.dialects.agent_rules import check_agent_body
 from apiproxy.dialects.anthropic.parse import check_body, sent_betas
 from apiproxy.gateway import gateway
 from apiproxy.http.body import read_json_object, received_body
@@ -28,6 +29,8 @@ async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
     del raw
     version, betas = api_version(request.headers), sent_betas(request.headers.get(BETA_HEADER))
     model = await gateway().catalog.resolve((await offload(body_bytes, check_body, body)).model)
+    if model.agent is not None:
+        await offload(body_bytes, check_agent_body, model.agent, body)
     count = await count_prompt(
         principal,
         model,

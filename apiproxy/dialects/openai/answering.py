@@ -15,6 +15,7 @@ from apiproxy.core.principal import Principal
 from apiproxy.core.turns import Keeping, Turn
 from apiproxy.core.upstream_headers import session_headers
 from apiproxy.dialects.openai import errors
+from apiproxy.dialects.openai.agent_rules import agent_request
 from apiproxy.dialects.openai.chat.schemas import Sampled
 from apiproxy.dialects.openai.limit_headers import limit_headers
 from apiproxy.dialects.openai.server_tool_offer import offer_to
@@ -60,7 +61,8 @@ class Prepared:
     """Translated request and the encoders of its answer.
 
     stored_id, form: id and response data to store the answer with; None if it is not stored. stored_bytes: size of the
-    stored messages and recent answers in the translation. keeping: see `Turn`.
+    stored messages and recent answers in the translation. keeping: see `Turn`. lists_tools: the answer shows an
+    agent's tools.
     """
 
     translation: Translation
@@ -70,6 +72,7 @@ class Prepared:
     form: Mapping[str, Any] | None = None
     stored_bytes: int = 0
     keeping: Keeping | None = None
+    lists_tools: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,8 @@ async def _translated(
     parsed = await offload(body_bytes, endpoint.read, body)
     model = await gateway().catalog.resolve(parsed.model)
     require_model(principal, model)
+    if model.agent is not None:
+        parsed = await offload(body_bytes, agent_request, parsed, model.agent)
     context = Context(
         principal=principal,
         request_id=request_id(request),
@@ -157,7 +162,8 @@ def _target(request: HttpRequest, principal: Principal, model: ResolvedModel) ->
         on_blocks=gateway_settings().credential.kind in _MARKED_BLOCKS,
     )
     return Target(
-        model=model.id,
+        model=model.inner_id,
+        kept_as=model.usage_name,
         max_output_tokens=default_max_tokens(principal.limits, model),
         server_tools=offer_to(principal, model),
         cache=cache,
@@ -168,13 +174,16 @@ def _turn(
     request: HttpRequest, prepared: Prepared, context: Context, *, requested_model: str, received_at: float
 ) -> Turn:
     body = prepared.translation.body
+    model = context.model
     return Turn(
         id=context.request_id,
         dialect="openai",
         body=body,
-        model=context.target.model,
-        upstream_model=context.model.upstream_id,
-        engine=context.model.engine,
+        model=model.usage_name,
+        upstream_model=model.upstream_id if model.agent is None else model.inner_id,
+        engine=model.engine,
+        agent=model.agent,
+        lists_tools=prepared.lists_tools,
         requested_model=requested_model,
         stream=prepared.translation.stream,
         caller=caller_of(request, context.principal),

@@ -71,7 +71,7 @@ async def prepare_responses(request: ResponsesRequest, context: Context) -> Prep
     """Translate a Responses request."""
     principal, target, request_id = context.principal, context.target, context.request_id
     stored = await store.load_history(
-        request, principal, model=target.model, request_id=request_id, body_bytes=context.body_bytes
+        request, principal, model=target.answers_model, request_id=request_id, body_bytes=context.body_bytes
     )
     stored_bytes = stored.size_bytes if stored is not None else 0
     thinks = may_think(responses_reasoning(request, calls_lack_thinking=False), capabilities(target.model))
@@ -103,6 +103,7 @@ async def prepare_responses(request: ResponsesRequest, context: Context) -> Prep
         stored_bytes=stored_bytes,
         form=form,
         keeping=None if reply.compacts else responses_keeping(principal, request, translation, stored),
+        lists_tools=True,
     )
 
 

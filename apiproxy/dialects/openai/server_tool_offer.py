@@ -13,10 +13,13 @@ _VERTEX_SEARCH_BETA = "web-search-2025-03-05"
 """Source: https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/web-search"""
 _BASIC_SEARCH_ONLY = ("vertex", "foundry")
 _OLD_MCP_BETA_ONLY = ("foundry",)
+_AGENT = "an agent has tools of its own"
 
 
 def offer_to(principal: Principal, model: ResolvedModel) -> ServerToolOffer:
     """Server tools that the key may use with the model, by the settings in force."""
+    if model.agent is not None:
+        return ServerToolOffer(no_search=_AGENT, no_mcp=_AGENT, own_mcp=True)
     settings = gateway_settings()
     return server_tool_offer(
         policy_of(principal),

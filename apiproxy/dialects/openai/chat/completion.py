@@ -1,6 +1,6 @@
 """Chat completions for non-streaming requests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from apiproxy.dialects.openai.translate import free_form
@@ -19,6 +19,7 @@ from apiproxy.dialects.openai.translate.called_tools import ToolKind
 from apiproxy.dialects.openai.translate.forced_call import with_call
 from apiproxy.dialects.openai.translate.messages_body import Reply
 from apiproxy.dialects.openai.translate.property_keys import restored
+from apiproxy.dialects.openai.translate.tool_activity import CALL, PARAGRAPH, RESULT, ToolActivity
 
 
 def completion(message: Mapping[str, Any], reply: Reply, *, created: int) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def _message(
 ) -> dict[str, Any]:
     blocks = message["content"]
     text_blocks = [block for block in blocks if block["type"] == "text"]
-    texts = [text for block in blocks if (text := _text(block, reply)) is not None]
+    texts = list(_texts(blocks, reply))
     result: dict[str, Any] = {
         "role": "assistant",
         "content": "".join(texts) if texts or not (calls or refused) else None,
@@ -70,10 +71,22 @@ def _message(
     if reply.answer_tool is None and (annotations := cited_text(text_blocks).annotations):
         result["annotations"] = chat_annotations(annotations)
     thoughts = [block for block in blocks if block["type"] in THINKING_TYPES]
+    if reply.reasoning and (reasoning := _reasoning(blocks)) is not None:
+        result["reasoning_content"] = reasoning
     if reply.reasoning and thoughts:
-        result["reasoning_content"] = "".join(block.get("thinking", "") for block in thoughts)
         result["thinking_blocks"] = [{"index": index, **block} for index, block in enumerate(thoughts)]
     return result
+
+
+def _reasoning(blocks: Sequence[Mapping[str, Any]]) -> str | None:
+    """Thinking, and what server tools did; None if there is neither."""
+    activity = ToolActivity()
+    parts = [
+        block.get("thinking", "") if block["type"] in THINKING_TYPES else activity.paragraph(block)
+        for block in blocks
+        if block["type"] in THINKING_TYPES or block["type"] in (CALL, RESULT)
+    ]
+    return "".join(parts) if parts else None
 
 
 def _call(tool_use: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
@@ -84,6 +97,16 @@ def _call(tool_use: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
         return {"id": tool_use["id"], "type": "custom", "custom": custom, **both}
     function = {"name": tool_use["name"], "arguments": arguments(tool_use)}
     return {"id": tool_use["id"], "type": "function", "function": function}
+
+
+def _texts(blocks: Sequence[Mapping[str, Any]], reply: Reply) -> Iterator[str]:
+    """Texts of the answer. Those before and after a call of a server tool are paragraphs."""
+    begun = called = False
+    for block in blocks:
+        called |= block["type"] == CALL
+        if (text := _text(block, reply)) is not None:
+            yield PARAGRAPH + text if begun and called else text
+            begun, called = True, False
 
 
 def _text(block: Mapping[str, Any], reply: Reply) -> str | None:

@@ -76,7 +76,7 @@ def translate_chat(request: ChatRequest, *, target: Target, strict: bool, recall
         ignored.add("stream_options.include_obfuscation")
     declared = declared_tools(request, ignored)
     server_tools = search_tools(request, target.server_tools, ignored)
-    system, messages = _conversation(request, declared.names, recalled, ignored, model=target.model)
+    system, messages = _conversation(request, declared.names, recalled, ignored, model=target.answers_model)
     reasoning = reasoning_request(request, calls_lack_thinking=calls_lack_thinking(messages))
     legacy = bool(request.functions)
     parts = Parts(

@@ -32,6 +32,7 @@ from apiproxy.dialects.openai.translate.forced_call import CallEvents
 from apiproxy.dialects.openai.translate.free_form import FreeFormDecoder
 from apiproxy.dialects.openai.translate.messages_body import Reply
 from apiproxy.dialects.openai.translate.property_keys import KeyRestorer
+from apiproxy.dialects.openai.translate.tool_activity import CALL, PARAGRAPH, StreamedActivity
 
 _DONE = b"data: [DONE]\n\n"
 _PING = b": ping\n\n"
@@ -87,6 +88,8 @@ class ChatStream:
         self._thoughts = 0
         self._role_sent = False
         self._has_text = False
+        self._activity = StreamedActivity()
+        self._called = False  # since the last text
         self._cited = CitedText()
         self._keys = KeyRestorer(reply.renamed)
         self._ending: dict[str, Any] | None = None
@@ -129,7 +132,7 @@ class ChatStream:
             case "content_block_start":
                 self._on_block_start(event["index"], event["content_block"], out)
             case "content_block_stop":
-                self._on_block_stop(self._blocks.pop(event["index"]), out)
+                self._on_block_stop(event["index"], self._blocks.pop(event["index"]), out)
             case "message_delta":
                 self._usage = updated(self._usage, event.get("usage") or {})
                 self._ending = updated(self._ending or {}, event["delta"])
@@ -170,6 +173,7 @@ class ChatStream:
                 block.signature.append(delta["signature"])
                 return
             case _:
+                self._activity.add(index, delta)
                 return
         if text:
             block.empty = False
@@ -178,6 +182,8 @@ class ChatStream:
     def _on_block_start(self, index: int, content: Mapping[str, Any], out: list[bytes]) -> None:
         block = _Block(self._kind(content), content)
         self._blocks[index] = block
+        self._activity.begin(index, content)
+        self._called |= content["type"] == CALL
         match block.kind:
             case _Kind.TEXT:
                 self._cited.begin(content)
@@ -206,9 +212,10 @@ class ChatStream:
 
     def _open_text(self, block: _Block, text: str, out: list[bytes]) -> None:
         block.head, block.tail = self._delta_frame({"content": None})
+        text = PARAGRAPH + text if self._has_text and self._called else text
         if text or not self._has_text:
             self._emit({"content": text}, out)
-        self._has_text = True
+        self._has_text, self._called = True, False
 
     def _open_call(self, block: _Block, out: list[bytes]) -> None:
         name, call_id = block.content["name"], block.content["id"]
@@ -234,7 +241,9 @@ class ChatStream:
                 block.between, _, block.tail = block.tail.partition(b"null")
         self._calls += 1
 
-    def _on_block_stop(self, block: _Block, out: list[bytes]) -> None:
+    def _on_block_stop(self, index: int, block: _Block, out: list[bytes]) -> None:
+        if (line := self._activity.end(index)) and self._reply.reasoning:
+            self._emit({"reasoning_content": line}, out)
         if block.kind is _Kind.TEXT:
             self._cited.end()
         elif block.kind is _Kind.THINKING:

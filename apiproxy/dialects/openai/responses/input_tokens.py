@@ -5,6 +5,7 @@ from django.http import HttpRequest, JsonResponse
 from apiproxy.conf import gateway_settings
 from apiproxy.core.offload import offload
 from apiproxy.core.principal import Principal
+from apiproxy.dialects.openai.agent_rules import agent_request
 from apiproxy.dialects.openai.responses import store
 from apiproxy.dialects.openai.responses.parse import read_responses, translate_responses
 from apiproxy.dialects.openai.responses.recent import recall_items
@@ -48,8 +49,16 @@ async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
     asked = await offload(body_bytes, read_responses, {**body, "store": False})
     del body
     model = await gateway().catalog.resolve(asked.model)
+    if model.agent is not None:
+        asked = await offload(body_bytes, agent_request, asked, model.agent)
+    target = Target(
+        model=model.inner_id,
+        kept_as=model.usage_name,
+        max_output_tokens=model.max_output_tokens,
+        server_tools=offer_to(principal, model),
+    )
     stored = await store.load_history(
-        asked, principal, model=model.id, request_id=request_id(request), body_bytes=body_bytes
+        asked, principal, model=target.answers_model, request_id=request_id(request), body_bytes=body_bytes
     )
     body_bytes += stored.size_bytes if stored is not None else 0
     recalled = await recall_items(asked, principal, thinks=True, request_id=request_id(request), body_bytes=body_bytes)
@@ -58,9 +67,7 @@ async def _count(request: HttpRequest, principal: Principal) -> JsonResponse:
         body_bytes,
         translate_responses,
         asked,
-        target=Target(
-            model=model.id, max_output_tokens=model.max_output_tokens, server_tools=offer_to(principal, model)
-        ),
+        target=target,
         strict=gateway_settings().strict,
         stored=stored,
         recalled=recalled,

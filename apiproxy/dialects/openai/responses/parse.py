@@ -53,7 +53,7 @@ def translate_responses(
     declared = declared_tools(request, target.server_tools, ignored)
     choice = tool_choice(request, declared, ignored)
     known = Known(stored=stored, recalled=recalled)
-    given = conversation(request, known, declared, ignored, model=target.model)
+    given = conversation(request, known, declared, ignored, model=target.answers_model)
     reasoning = reasoning_request(request, calls_lack_thinking=calls_lack_thinking(given.messages))
     parts = Parts(
         system=given.system,

@@ -60,7 +60,7 @@ class ServerHistory:
     def _add_mcp_call(self, item: McpCallItem) -> None:
         result = _result(item)
         given = self._arguments(item.arguments)
-        if not self._is_offered(item.server_label):
+        if not self._tools.has_server(item.server_label):
             self._ignored.add("input.mcp_call", "the request has no such MCP server")
         elif result is None or given is None or not _is_name(item.name):
             self._ignored.add("input.mcp_call", "left out: incomplete")
@@ -72,16 +72,15 @@ class ServerHistory:
 
     def _add_listing(self, item: McpListingItem) -> None:
         """Add the tools of a server, so that the upstream does not ask for them again."""
+        if self._tools.offer.own_mcp:
+            return  # the agent lists its tools itself
         known_beta = self._tools.offer.mcp_beta == LISTING_BETA
-        if not known_beta or not self._conversation.begun or not self._is_offered(item.server_label):
+        if not known_beta or not self._conversation.begun or not self._tools.has_server(item.server_label):
             self._ignored.add("input.mcp_list_tools", "left out: the upstream asks the MCP server")
             return
         tools = [_listed_tool(tool) for tool in (item.tools if isinstance(item.tools, list) else ())]
         listing = {"type": "mcp_tool_listing", "mcp_server_name": item.server_label}
         self._conversation.add_assistant([{**listing, "tools": [tool for tool in tools if tool is not None]}])
-
-    def _is_offered(self, label: Any) -> bool:
-        return isinstance(label, str) and label in self._tools.toolsets
 
     def _arguments(self, text: Any) -> dict[str, Any] | None:
         """Arguments as an object; None if they are not one."""

@@ -9,6 +9,7 @@ from apiproxy.dialects.openai.responses.reply import ResponsesReply
 from apiproxy.dialects.openai.responses.sealed_search import seal_search
 from apiproxy.dialects.openai.translate.answer import arguments
 from apiproxy.dialects.openai.translate.server_tools import SEARCH_NAME
+from apiproxy.dialects.openai.translate.tool_activity import result_text
 
 RESULTS: Mapping[str, str] = {"web_search_tool_result": "server_tool_use", "mcp_tool_result": "mcp_tool_use"}
 """Types of blocks with results, and of the blocks that they belong to."""
@@ -49,7 +50,7 @@ def search_item(message_id: str, index: int, call: Block, result: Block | None, 
 def mcp_item(message_id: str, index: int, call: Block, text: str, result: Block | None) -> Item:
     """MCP call item. text: arguments as JSON. result: None if the call did not run."""
     failed = result is not None and bool(result.get("is_error"))
-    output = None if result is None else _text(result.get("content"))
+    output = None if result is None else result_text(result.get("content"))
     return {
         "id": item_id_for("mcp", message_id, index),
         "type": "mcp_call",
@@ -97,14 +98,6 @@ def sealed_item(message_id: str, index: int, call: Block, result: Block) -> Item
 def _sources(found: Any) -> list[Item]:
     pages = found if isinstance(found, list) else ()
     return [{"type": "url", "url": page["url"]} for page in pages if isinstance(page, Mapping) and "url" in page]
-
-
-def _text(content: Any) -> str:
-    """Text of a result: a string or text blocks."""
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else ()
-    return "\n".join(part["text"] for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str))
 
 
 def _execution_error(text: str | None) -> Item:

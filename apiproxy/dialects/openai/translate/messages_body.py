@@ -24,12 +24,20 @@ from apiproxy.dialects.openai.translate.tools import Choice, ToolPlan, ToolSpec,
 class Target:
     """Upstream model (aliases resolved), its default output limit, where an unmarked prompt is cached, and the server
     tools that may be used.
+
+    kept_as: name of the model with its kept answers, if it is another.
     """
 
     model: str
     max_output_tokens: int
+    kept_as: str = ""
     cache: CacheMode = CacheMode.OFF
     server_tools: ServerToolOffer = field(default_factory=ServerToolOffer)
+
+    @property
+    def answers_model(self) -> str:
+        """Name of the model with its kept answers."""
+        return self.kept_as or self.model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,8 @@ class ServerToolOffer:
     """Server tools that the key may use at the upstream.
 
     search: type of the web search tool. search_betas: betas that it needs. mcp_beta: beta of the MCP connector.
-    no_search, no_mcp: reason why they are unavailable, in ASCII; empty if they are available.
+    no_search, no_mcp: reason why they are unavailable, in ASCII; empty if they are available. own_mcp: the model is an
+    agent, whose calls of MCP servers stay in the conversation without a declaration.
     """
 
     search: str = SEARCH_VERSIONS[0]
@@ -35,6 +36,7 @@ class ServerToolOffer:
     no_search: str = ""
     mcp_beta: str = MCP_BETAS[0]
     no_mcp: str = ""
+    own_mcp: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,10 +112,14 @@ class ServerTools:
             return block.get("tool_use_id") in complete
         return block["type"] != _LISTING or block["mcp_server_name"] in self.toolsets
 
+    def has_server(self, label: object) -> bool:
+        """True if calls of this MCP server may be in the conversation."""
+        return isinstance(label, str) and (self.offer.own_mcp or label in self.toolsets)
+
     def _is_offered(self, call: Mapping[str, Any]) -> bool:
         if call["type"] == "server_tool_use":
             return self.search is not None and call.get("name") == SEARCH_NAME
-        return call.get("server_name") in self.toolsets
+        return self.has_server(call.get("server_name"))
 
     def drop_shadowed(self, names: Iterable[str], ignored: IgnoredFields) -> None:
         """Drop the web search if a function has its name. names: those of the functions."""
