@@ -78,12 +78,12 @@ def _output_config(body: Body) -> None:
 
 
 BODY: Mapping[str, tuple[str, Callable[[Body], None]]] = {
-    "`stream`": ("always true; `http` sends it as the client did", _stream),
+    "`stream`": ("always true; with `http` the client's value", _stream),
     "`system`": ("the SDK's identity line before the client's blocks; a string becomes a text block", _system),
     "`tools`, `metadata`": ("`[]` and `{}` if the client sent none", _defaults),
-    "`output_config`": ("left out if it is empty", _output_config),
-    "`thinking`": ("of the type `disabled`: without its other keys", _thinking),
-    "`metadata.user_id`": ("a JSON object in it loses its key `tk`", _user_id),
+    "`output_config`": ("omitted if it is empty", _output_config),
+    "`thinking`": ("with the type `disabled`: other keys are removed", _thinking),
+    "`metadata.user_id`": ("if it is a JSON object, its key `tk` is removed", _user_id),
     "integers above 2^53": ("rounded, as JavaScript's numbers are", _numbers),
 }
 """Differences of the upstream's body with `sdk`, and the changes that make them."""
@@ -94,16 +94,16 @@ ENVELOPE: Mapping[str, str] = {
 """The rest of a request."""
 
 HEADERS: Mapping[str, str] = {
-    "accept": "the CLI's; with `http` the client's",
-    "accept-encoding": "the CLI's list; `http` has its own",
-    "anthropic-dangerous-direct-browser-access": "the CLI's; with `http` the client's",
-    "connection": "the CLI's",
-    "content-length": "as the body",
-    "user-agent": "the CLI's; with `http` the client's",
-    "x-app": "the CLI's; with `http` the client's",
-    "x-claude-code-session-id": "the worker's if the client sent none; with `http` the client's",
-    "x-client-request-id": "the CLI's; with `http` the client's",
-    "x-stainless-*": "the CLI's; with `http` the client's",
+    "accept": "the CLI's value; with `http` the client's",
+    "accept-encoding": "the CLI's list; `http` has a different one",
+    "anthropic-dangerous-direct-browser-access": "the CLI's value; with `http` the client's",
+    "connection": "the CLI's value",
+    "content-length": "the length of the respective body",
+    "user-agent": "the CLI's value; with `http` the client's",
+    "x-app": "the CLI's value; with `http` the client's",
+    "x-claude-code-session-id": "the worker's id if the client sent none; with `http` the client's value",
+    "x-client-request-id": "the CLI's value; with `http` the client's",
+    "x-stainless-*": "the CLI's value; with `http` the client's",
 }
 """Headers of an upstream request that differ."""
 
@@ -122,35 +122,33 @@ class AnswerDifference:
     end: tuple[str, str]
 
 
-_PASSED = "passed on as it is"
-_INVALID = "an error: the stream is not one of the API"
+_PASSED = "passed on unchanged"
+_INVALID = "an error: invalid stream"
 ANSWERS: Mapping[str, AnswerDifference] = {
     "`ping` events of the upstream": AnswerDifference("not passed on", _PASSED, ("message_stop", "message_stop")),
     "unknown events": AnswerDifference("not passed on", _PASSED, ("message_stop", "message_stop")),
-    "block indices that repeat": AnswerDifference("numbered anew", _PASSED, ("message_stop", "message_stop")),
-    "block indices that do not begin at 0": AnswerDifference(
-        "numbered anew", _PASSED, ("message_stop", "message_stop")
-    ),
+    "block indices that repeat": AnswerDifference("renumbered", _PASSED, ("message_stop", "message_stop")),
+    "block indices that do not begin at 0": AnswerDifference("renumbered", _PASSED, ("message_stop", "message_stop")),
     "anything after `message_stop`": AnswerDifference("not passed on", _PASSED, ("message_stop", "message_stop")),
-    "an event that does not fit": AnswerDifference(_INVALID, _PASSED, ("error", "message_stop")),
-    "an event that is not JSON": AnswerDifference(
-        "an error: the connection was lost", _PASSED, ("error", "message_stop")
-    ),
+    "an event that is invalid at its place": AnswerDifference(_INVALID, _PASSED, ("error", "message_stop")),
+    "an event that is not JSON": AnswerDifference("an error: connection lost", _PASSED, ("error", "message_stop")),
     "events without `event` lines": AnswerDifference("a 502", _PASSED, ("502", "message_stop")),
     "a stream without `message_stop`": AnswerDifference(
-        "completed", "an error: the connection was lost", ("message_stop", "error")
+        "completed", "an error: connection lost", ("message_stop", "error")
     ),
-    "a stream without `message_delta`": AnswerDifference(
-        _INVALID, "an error: the connection was lost", ("error", "error")
-    ),
+    "a stream without `message_delta`": AnswerDifference(_INVALID, "an error: connection lost", ("error", "error")),
     "an error without a readable body": AnswerDifference(
-        "the upstream's status, in the CLI's words", "the upstream's status, in the gateway's words", ("any", "any")
+        "the upstream's status, with the CLI's message",
+        "the upstream's status, with the gateway's message",
+        ("any", "any"),
     ),
-    "an answer that is none of the API": AnswerDifference(
-        "a 502: the connection was lost", "a 502 that says so", ("502", "502")
+    "an answer that is not a Messages API answer": AnswerDifference(
+        "a 502: connection lost", "a 502: not a Messages API answer", ("502", "502")
     ),
-    "counts that cannot be": AnswerDifference(
-        "corrected in the answer too", "passed on; corrected for the usage only", ("message_stop", "message_stop")
+    "impossible token counts": AnswerDifference(
+        "corrected in the answer too",
+        "passed on; corrected only for the recorded usage",
+        ("message_stop", "message_stop"),
     ),
 }
 """Differences of the answer that the client of the Anthropic dialect gets."""

@@ -168,7 +168,7 @@ def test_ask_upstream_once_when_it_drops_reused_connection(pair: Pair) -> None:
 ERRORS_THAT_DIFFER = {
     "[[status=400]] [[bare]]": "an error without a readable body",
     "[[status=503]] [[html]]": "an error without a readable body",
-    "[[page]]": "an answer that is none of the API",
+    "[[page]]": "an answer that is not a Messages API answer",
 }
 
 
@@ -191,7 +191,7 @@ BROKEN = {
     "[[cut=2]]": None,
     "[[garbage=2]]": "an event that is not JSON",
     '[[odd={"type":"novel"}]]': None,
-    '[[odd={"type":"content_block_stop","index":7}]]': "an event that does not fit",
+    '[[odd={"type":"content_block_stop","index":7}]]': "an event that is invalid at its place",
 }
 
 
