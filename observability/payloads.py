@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NotRequired, TypedDict
 
 from apiproxy.engines.base import WorkerSnapshot
+from observability.agent_payloads import AgentProgress, agent_progress
 from observability.models import Trace
 from observability.stats.figures import Percentiles, Point, Totals
 from observability.tracing.columns import span_ms
@@ -17,7 +18,10 @@ MESSAGE_CHARS = 300
 
 
 class RunRow(TypedDict):
-    """A queued or running request. The page computes its age and queue position from the times."""
+    """A queued or running request. The page computes its age and queue position from the times.
+
+    agent: None if no agent answers it; absent in the states of older versions.
+    """
 
     id: str
     node: str
@@ -37,6 +41,7 @@ class RunRow(TypedDict):
     events: int
     stalls: int
     retries: int
+    agent: NotRequired[AgentProgress | None]
 
 
 class Gone(TypedDict):
@@ -213,6 +218,7 @@ def run_row(trace: ActiveTrace, *, node: str, process: str) -> RunRow:
         "events": trace.event_count,
         "stalls": trace.stalls,
         "retries": trace.retries,
+        "agent": agent_progress(trace),
     }
 
 

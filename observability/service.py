@@ -81,9 +81,9 @@ class Service:
         self.metrics = Metrics(config.seat)
         self.names = ModelNames()
         self._logging = logging_
-        redactor = Redactor(config.secrets)
+        self.redactor = Redactor(config.secrets)
         identity = Identity(process=config.process, node=config.node, pid=os.getpid())
-        self._store = Store(node=identity.node, process=identity.process, redactor=redactor, names=self.names)
+        self._store = Store(node=identity.node, process=identity.process, redactor=self.redactor, names=self.names)
         self.writer = Writer(self._store)
         self.refusals = RejectionSampler(self.writer)
         self._otel: SpanExport | None = None

@@ -104,7 +104,7 @@ def active_run(trace: ActiveTrace, identity: Identity) -> ActiveRun:
 def row_of(run: ActiveRun) -> RunRow:
     """The subset of fields shown in the dashboard table."""
     row = {name: run[name] for name in RunRow.__annotations__ if name in run}  # type: ignore[literal-required]  # keys of RunRow
-    return {"engine": "", **row}  # type: ignore[typeddict-item]  # an older version names no engine
+    return {"engine": "", "agent": None, **row}  # type: ignore[typeddict-item]  # an older version names no engine
 
 
 def process_row(state: MemberState) -> ProcessRow:

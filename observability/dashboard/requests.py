@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponseBase
 
-from apiproxy.core.turns import ENGINES
+from apiproxy.core.turns import EngineName
 from observability.dashboard.access import PageContext, error_page, page, render_page, wants_fragment
 from observability.models import Dimension, Rollup
 from observability.stats import queries
@@ -30,7 +30,8 @@ _SPANS = {
 _SLOW = {"1000": "over 1 s", "5000": "over 5 s", "15000": "over 15 s", "60000": "over 1 min"}
 _ID_PREFIX = "req_"
 _NAMES = (
-    "q", "status", "reason", "model", "key", "dialect", "engine", "session", "error", "phase", "span", "slow", "until",
+    "q", "status", "reason", "model", "agent", "key", "dialect", "engine", "session", "error", "phase", "span", "slow",
+    "until",
 )  # fmt: skip
 
 
@@ -49,6 +50,8 @@ class Filters:
         self.given = {name: given[name].strip() for name in _NAMES if given.get(name, "").strip()}
         if any(len(value) > MAX_PARAM_CHARS or "\x00" in value for value in self.given.values()):
             raise ValueError(f"Filters are limited to {MAX_PARAM_CHARS} characters, without NUL.")
+        if "agent" in self.given and "@" not in self.given["agent"]:  # a slug is the model id, which the form offers
+            self.given.setdefault("model", self.given.pop("agent"))
 
     def query(self, **more: str) -> str:
         """The filters as a query string."""
@@ -77,6 +80,7 @@ class Filters:
             status=given.get("status", ""),
             end_reason=given.get("reason", ""),
             model=given.get("model", ""),
+            agent=given.get("agent", ""),
             dialect=given.get("dialect", ""),
             engine=given.get("engine", ""),
             key_id=int(key) if key.isdecimal() and len(key) < 19 else None,
@@ -128,13 +132,16 @@ async def _choices_of(dimension: Dimension) -> list[Choice]:
 
 
 async def _filter_choices(keys: list[Choice]) -> dict[str, list[Choice]]:
+    agents = await _choices_of(Dimension.AGENT)
+    slugs = {agent.value for agent in agents}
     return {
+        "agent": agents,
         "status": [Choice(status.value, status.value) for status in Status if status is not Status.ACTIVE],
         "reason": [Choice(reason.value, reason.value.replace("_", " ")) for reason in EndReason],
-        "model": await _choices_of(Dimension.MODEL),
+        "model": [model for model in await _choices_of(Dimension.MODEL) if model.value not in slugs],
         "key": keys,
         "dialect": [Choice("anthropic", "Anthropic"), Choice("openai", "OpenAI")],
-        "engine": [Choice(name, name) for name in ENGINES],
+        "engine": [Choice(name, name) for name in get_args(EngineName)],
         "span": [Choice(name, label) for name, (label, _) in _SPANS.items()],
         "slow": [Choice(value, label) for value, label in _SLOW.items()],
     }

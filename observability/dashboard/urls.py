@@ -12,6 +12,7 @@ urlpatterns = [
     path("login-state", overview.login_state, name="login_state"),
     path("requests", requests.request_list, name="requests"),
     path("requests/<str:trace_id>", detail.request_detail, name="request"),
+    path("requests/<str:trace_id>/step", detail.step_content, name="step"),
     path("requests/<str:run_id>/cancel", operations.cancel, name="cancel"),
     path("errors", errors.error_list, name="errors"),
     path("sessions", sessions.session_list, name="sessions"),

@@ -21,10 +21,12 @@ from observability.models import Dimension, Trace
 from observability.permissions import Operator
 from observability.serialize.figures import model_json, percentiles_json, requests_json
 from observability.serialize.processes import active_json, process_json, queue_json, settings_json, upstream_json
-from observability.serialize.traces import dump_json, trace_json
+from observability.serialize.traces import dump_json, steps_json, trace_json
 from observability.serialize.values import Json
 from observability.service import Service
 from observability.stats import figures, queries
+from observability.tracing.step_values import steps_of
+from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Status
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ async def stats_view(request: HttpRequest, service: Service, operator: Operator)
     """GET /debug/stats: totals, percentiles over three windows, active requests."""
     now, members = time.time(), await service.cluster.members()
     sums, models = await figures.totals(), await figures.groups(Dimension.MODEL)
+    agents = await figures.groups(Dimension.AGENT)
     active = sum(state["active"] for state in members)
     windows = {}
     for name, seconds in _WINDOWS_S.items():
@@ -63,6 +66,7 @@ async def stats_view(request: HttpRequest, service: Service, operator: Operator)
             "processes": [process_json(state, now=now) for state in members],
             "requests": requests_json(sums, active=active),
             "byModel": {group.value: model_json(group) for group in models},
+            "byAgent": {group.value: model_json(group) for group in agents},
             "windows": windows,
             "traces": service.traces_json(),
             "settlements": service.settlements_json(),
@@ -88,12 +92,12 @@ async def trace_view(request: HttpRequest, service: Service, operator: Operator,
     """GET /debug/traces/{id}: a finished or active request."""
     draft = service.recorder.find(trace_id)
     if draft is not None:
-        run = active_run(draft, service.cluster.identity)
-        return json_response(active_json(run, now=time.time()) | {"status": Status.ACTIVE.value})
+        run = active_json(active_run(draft, service.cluster.identity), now=time.time())
+        return json_response(run | {"status": Status.ACTIVE.value} | _steps_so_far(draft, service))
     trace = await queries.trace(trace_id)
     if trace is None:
         return error_response(404, "Trace not found", req_id=trace_id)
-    return json_response(trace_json(trace) | {"session": await _session(trace)})
+    return json_response(trace_json(trace) | {"session": await _session(trace)} | await _steps(trace))
 
 
 @operator_view("GET")
@@ -222,6 +226,7 @@ def _filter(request: HttpRequest, status: str) -> queries.TraceFilter:
         engine=_text(request, "engine"),
         upstream_request_id=_text(request, "upstreamRequestId"),
         claude_code_session_id=_text(request, "claudeCodeSessionId"),
+        agent=_text(request, "agent"),
         key_id=int(key) if key.isdecimal() and len(key) < 19 else None,
         key_label="" if key.isdecimal() else key,
         conversation_id=_text(request, "session"),
@@ -263,6 +268,20 @@ def _moment(request: HttpRequest, name: str) -> datetime | None:
 def _iso(value: str) -> datetime:
     at = datetime.fromisoformat(value)
     return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _steps_so_far(draft: ActiveTrace, service: Service) -> Json:
+    if draft.steps is None:
+        return {}
+    steps = steps_of(draft, service.redactor, final=False)
+    return steps_json(steps, omitted=draft.steps.omitted, received_at=draft.received_at)
+
+
+async def _steps(trace: Trace) -> Json:
+    kept = await queries.agent_steps(trace.pk) if trace.agent else None
+    if kept is None:
+        return {}
+    return steps_json(kept.steps, omitted=kept.omitted, received_at=trace.received_at.timestamp())
 
 
 async def _session(trace: Trace) -> Json | None:

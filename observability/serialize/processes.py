@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from apiproxy.conf import GatewaySettings
+from observability.agent_payloads import AgentProgress
 from observability.cluster.states import ActiveRun, MemberState
 from observability.payloads import Queue, Upstream, WorkerRow
 from observability.serialize.values import Json, chars_per_s, human_duration, iso_time
@@ -43,9 +44,25 @@ def active_json(run: ActiveRun, *, now: float) -> Json:
         "claudeCodeSessionId": run.get("claude_code_session_id") or None,
         "claudeCodeAgentId": run.get("claude_code_agent_id") or None,
         "claudeCodeParentAgentId": run.get("claude_code_parent_agent_id") or None,
+        "agent": agent_json(run.get("agent")),
         "node": run["node"],
         "process": run["process"],
         "startedAt": iso_time(run["received"]),
+    }
+
+
+def agent_json(agent: AgentProgress | None) -> Json | None:
+    """Position of a running agent."""
+    if agent is None:
+        return None
+    return {
+        "name": agent["name"],
+        "modelCall": agent["call"],
+        "maxModelCalls": agent["max_calls"],
+        "step": {"kind": agent["kind"], "name": agent["doing"]} if agent["kind"] else None,
+        "runningToolCalls": agent["parallel"],
+        "toolCallCount": agent["tools"],
+        "costUsdEstimate": agent["cost"],
     }
 
 

@@ -1,10 +1,12 @@
 """JSON of a trace, its parts, and an error dump."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from observability.models import ErrorDump, Trace
-from observability.serialize.values import Json, chars_per_s
+from observability.serialize.values import Json, chars_per_s, iso_time
 from observability.tracing.columns import span_ms
+from observability.tracing.step_values import StepJson
 
 _PHASES = (
     "received", "queued", "admitted", "worker_ready", "first_event", "first_token", "last_event", "finished",
@@ -18,6 +20,7 @@ def trace_json(trace: Trace) -> Json:
         "dialect": trace.dialect,
         "engine": trace.engine or None,
         "model": trace.model,
+        "agent": trace.agent or None,
         "requestedModel": trace.requested_model,
         "status": trace.status,
         "phase": trace.phase,
@@ -42,6 +45,7 @@ def trace_json(trace: Trace) -> Json:
         "outputLen": trace.output_chars,
         "charsPerSec": chars_per_s(trace.output_chars, _unix(trace.first_token_at), _unix(trace.last_event_at)),
         "toolCallCount": trace.tool_calls,
+        "modelCallCount": trace.model_calls if trace.agent else None,
         "sdkEventCount": trace.event_count,
         "eventTypes": trace.event_types,
         "stallCount": trace.stalls,
@@ -103,6 +107,28 @@ def error_json(trace: Trace) -> Json | None:
         "phase": trace.error_phase,
         "upstreamStatus": trace.upstream_status,
         "upstreamType": trace.upstream_type or None,
+    }
+
+
+def steps_json(steps: Sequence[StepJson], *, omitted: int, received_at: float) -> Json:
+    """Steps of an agent. omitted: number of later steps that were not kept. received_at: Unix time."""
+    return {"steps": [_step_json(step, received_at) for step in steps], "stepsOmitted": omitted}
+
+
+def _step_json(step: StepJson, received_at: float) -> Json:
+    begun = received_at + step["at_ms"] / 1000
+    return {
+        "id": step["id"],
+        "parentId": step["parent"] or None,
+        "kind": step["kind"],
+        "name": step["name"],
+        "modelCall": step["call"],
+        "startedAt": iso_time(begun),
+        "durationMs": step["ms"],
+        "failed": step["failed"],
+        "error": step["error"] or None,
+        "usage": step["usage"],
+        "costUsdEstimate": step["cost_usd"],
     }
 
 

@@ -13,7 +13,7 @@ from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Substr
 from django.db.models.lookups import Exact
 
-from observability.models import ID_CHARS, ErrorDump, Trace
+from observability.models import ID_CHARS, AgentSteps, ErrorDump, StoredBody, Trace
 from observability.vocabulary import EndReason, Status
 
 SCAN = 5_000
@@ -28,12 +28,16 @@ _SELECTIVE_PREFIX_CHARS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceFilter:
-    """Conditions combined by AND; empty ones are ignored. id: prefix. since is inclusive, until exclusive."""
+    """Conditions combined by AND; empty ones are ignored.
+
+    id: prefix. agent: `slug`, or `slug@version`. since is inclusive, until exclusive.
+    """
 
     id: str = ""
     status: str = ""
     end_reason: str = ""
     model: str = ""
+    agent: str = ""
     dialect: str = ""
     engine: str = ""
     upstream_request_id: str = ""
@@ -93,6 +97,20 @@ async def filter_of_id(text: str) -> TraceFilter | None:
     return None
 
 
+async def agent_steps(trace_id: str) -> AgentSteps | None:
+    """Steps of an agent's run."""
+    if not _may_be_id(trace_id):
+        return None
+    return await AgentSteps.objects.filter(pk=trace_id).afirst()
+
+
+async def stored_body(trace_id: str) -> StoredBody | None:
+    """Request, answer and step contents, if the key stores bodies."""
+    if not _may_be_id(trace_id):
+        return None
+    return await StoredBody.objects.filter(pk=trace_id).afirst()
+
+
 async def dump(trace_id: str) -> ErrorDump | None:
     """Error dump of a trace, with the trace prefetched."""
     if not _may_be_id(trace_id):
@@ -120,6 +138,7 @@ async def neighbours(of: Trace) -> tuple[Trace | None, Trace | None]:
 
 def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
     """Indexed condition, and conditions to check row by row; None if there are none."""
+    slug, at, _ = where.agent.partition("@")
     equal = {
         "upstream_request_id": where.upstream_request_id or None,
         "claude_code_session_id": where.claude_code_session_id or None,
@@ -127,7 +146,7 @@ def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
         "end_reason": where.end_reason or None,
         "status": where.status or None,
         "key_id": where.key_id,
-        "model": where.model or None,
+        "model": where.model or slug or None,
     }
     equal = {name: value for name, value in equal.items() if value is not None}
     # Statuses of most traces come last, as the least selective.
@@ -147,6 +166,8 @@ def _conditions(where: TraceFilter) -> tuple[Q, dict[str, Any] | None]:
     for name in ("dialect", "engine", "key_label", "error_type", "error_phase"):
         if getattr(where, name):
             rest[name] = getattr(where, name)
+    if where.agent:
+        rest |= {"agent": where.agent} if at else {"agent_of": slug}
     return lead, rest or None
 
 
@@ -155,6 +176,8 @@ def _check_rows(rows: QuerySet[Trace], rest: dict[str, Any]) -> QuerySet[Trace]:
         match name:
             case "duration_ms__gte":
                 rows = rows.filter(duration_ms__gte=value)
+            case "agent_of":
+                rows = rows.filter(_unindexed("model", value)).exclude(agent="")
             case "id":
                 rows = rows.filter(Exact(Substr("id", 1, len(value)), value))
             case _:

@@ -56,6 +56,24 @@ def shown_duration(milliseconds: float) -> str:
 
 
 @register.filter
+def plain_duration(milliseconds: float) -> str:
+    """A duration for a label that cannot have a title: `0`, `500 ms`, `2 s`, `1 min 30 s`."""
+    if milliseconds < 1:
+        return "0"
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    minutes, rest = divmod(milliseconds / 1000, 60)
+    parts = [f"{minutes:.0f} min"] if minutes else []
+    return " ".join([*parts, f"{rest:g} s"] if rest or not parts else parts)
+
+
+@register.filter
+def words_of_code(text: str) -> str:
+    """An error: a code such as `rate_limit_error` as words, a text as it is."""
+    return text.replace("_", " ") if " " not in text else text
+
+
+@register.filter
 def number(value: object) -> str:
     """A whole number with separators: `1,234,567`. Not a number: a name unknown to the template."""
     return f"{value:,.0f}" if isinstance(value, int | float) else NOTHING

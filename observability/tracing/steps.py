@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from apiproxy.core.events import Step, StepKind
+from apiproxy.core.events import Step, StepKind, Usage
 from apiproxy.core.text import storable
 from observability.models import ID_CHARS, NAME_CHARS
 
@@ -56,7 +56,7 @@ class StepLog:
     """Steps of one run. Modified on the event loop's thread only; other threads may read it.
 
     keep_content: keep arguments and results. has_errors: a step has an error text. model_calls: without those that the
-    upstream refused.
+    upstream refused. usage: of the model calls that have ended.
     """
 
     __slots__ = (
@@ -67,11 +67,11 @@ class StepLog:
         "_prefix",
         "_steps",
         "changes",
-        "cost_usd",
         "has_errors",
         "model_calls",
         "omitted",
         "tool_calls",
+        "usage",
     )
 
     def __init__(self, *, keep_content: bool) -> None:
@@ -82,11 +82,11 @@ class StepLog:
         self._call = 0
         self._content_chars = 0
         self.changes = 0
-        self.cost_usd: float | None = None
         self.has_errors = False
         self.model_calls = 0
         self.omitted = 0
         self.tool_calls = 0
+        self.usage = Usage()
 
     def add(self, step: Step) -> None:
         """Add a step that has begun, or complete it if it has ended."""
@@ -105,6 +105,10 @@ class StepLog:
         """The first `MAX_STEPS` steps, in the order of their beginning."""
         return list(self._steps.copy().values())
 
+    def find(self, step_id: str) -> Step | None:
+        """Step of that id, as stored."""
+        return next((step for step in self.steps() if storable(step.id, ID_CHARS) == step_id), None)
+
     def progress(self) -> Progress:
         """Position of the run."""
         running = list(self._open.copy().values())
@@ -116,7 +120,7 @@ class StepLog:
             parallel=sum(step.kind is StepKind.TOOL_CALL for step in running),
             model_calls=self.model_calls,
             tool_calls=self.tool_calls,
-            cost_usd=self.cost_usd,
+            cost_usd=self.usage.cost_usd,
             changes=self.changes,
         )
 
@@ -154,8 +158,8 @@ class StepLog:
         self.has_errors = self.has_errors or bool(step.error)
         if step.kind is StepKind.MODEL_CALL and step.failed and step.usage is None:
             self.model_calls -= 1
-        if step.usage is not None and step.usage.cost_usd is not None:
-            self.cost_usd = (self.cost_usd or 0.0) + max(0.0, step.usage.cost_usd)
+        if step.usage is not None:
+            self.usage = _sum(self.usage, step.usage)
 
     def _id(self, step_id: str) -> str:
         return (self._prefix + step_id)[:ID_CHARS] if step_id else ""
@@ -183,6 +187,17 @@ class StepLog:
         found = copy.of(value)
         self._content_chars += left - max(0, copy.left)
         return found
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    costs = [max(0.0, usage.cost_usd) for usage in (one, other) if usage.cost_usd is not None]
+    return Usage(
+        input_tokens=one.input_tokens + other.input_tokens,
+        output_tokens=one.output_tokens + other.output_tokens,
+        cache_read_input_tokens=one.cache_read_input_tokens + other.cache_read_input_tokens,
+        cache_creation_input_tokens=one.cache_creation_input_tokens + other.cache_creation_input_tokens,
+        cost_usd=sum(costs) if costs else None,
+    )
 
 
 class _Copy:

@@ -192,6 +192,7 @@ class ActiveTrace:
         self._advance(event.at)
         if self.steps is not None:
             self.steps.add(event.step)
+            self.usage = self.steps.usage
         return False
 
     def _retry(self, at: float) -> None:

@@ -1,5 +1,6 @@
 // The overview: figures, charts, what is going on, what went wrong last.
 
+import { AgentTable } from "./agents.js";
 import { asCount, asDuration, asMoney, stepLabels, TimeChart } from "./charts.js";
 import { ago, duration, exactTime, number, percent, short, shortId, usd, words } from "./format.js";
 import { Live, showConnection, usesWorkers } from "./live.js";
@@ -209,6 +210,7 @@ live.addEventListener("load", recall);
 showConnection(live);
 live.prime(parsed("snapshot"));
 new RunTable(live);
+new AgentTable(live);
 const first = parsed("charts-data");
 window_ = first.window;
 showCharts(first);

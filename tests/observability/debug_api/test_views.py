@@ -30,10 +30,13 @@ from observability.tracing.synthetic import synthetic_traces
 from tests.observability.builders import (
     NOW,
     Gateway,
+    agent_course,
+    agent_steps,
     course,
     draft_of,
     failed,
     finished,
+    make_agent_turn,
     make_turn,
     message_start,
     opening,
@@ -401,7 +404,7 @@ def test_report_process_that_serves_nothing(client: Client, settings: Settings) 
 @pytest.mark.parametrize(
     ("address", "count"),
     [
-        ("/debug/stats", 11),
+        ("/debug/stats", 12),
         ("/debug/traces", 1),
         ("/debug/traces?model=a&key=1", 2),
         ("/debug/errors", 1),
@@ -432,3 +435,48 @@ def test_query_twice_for_trace_with_session(service: Service, client: Client) ->
 @pytest.mark.parametrize("address", ["/debug/traces/a%00b", "/debug/errors/%00", "/debug/traces/" + "x" * 5_000])
 def test_answer_not_found_to_id_no_database_accepts(address: str, get: Callable[..., Any]) -> None:
     assert get(address, 404)["error"]
+
+
+def keep_agent_run() -> str:
+    draft = draft_of(make_agent_turn(), agent_course())
+    Store(node="here", redactor=Redactor(), names=ModelNames()).write([Record(draft, final=True)])
+    return draft.id
+
+
+def test_answer_trace_of_agent_with_its_steps(client: Client, service: Service) -> None:
+    trace = client.get(f"/debug/traces/{keep_agent_run()}").json()
+    assert (trace["agent"], trace["modelCallCount"], trace["toolCallCount"]) == ("support-bot@3", 2, 2)
+    assert trace["stepsOmitted"] == 0
+    assert trace["steps"][0] == {
+        "id": "m1", "parentId": None, "kind": "model_call", "name": "claude-sonnet-5", "modelCall": 1,
+        "startedAt": "2026-09-21T14:13:20.300000+00:00", "durationMs": 200.0, "failed": False, "error": None,
+        "usage": {
+            "input_tokens": 100, "output_tokens": 20, "cache_read_input_tokens": 30, "cache_creation_input_tokens": 0,
+        },
+        "costUsdEstimate": 0.01,
+    }  # fmt: skip
+    assert [(one["name"], one["failed"]) for one in trace["steps"][1:3]] == [
+        ("handbook/search", False), ("tickets/note", True),
+    ]  # fmt: skip
+    assert "steps" not in client.get("/debug/traces").json()[0]
+
+
+def test_answer_running_agent_with_its_steps(client: Client, service: Service) -> None:
+    turn = make_agent_turn()
+    for event in [*opening(), *agent_steps()[:4]]:
+        service.recorder.on_event(turn, event)
+    (run,) = client.get("/debug/active").json()["activeRequests"]
+    assert run["agent"] == {
+        "name": "support-bot@3", "modelCall": 1, "maxModelCalls": 12, "runningToolCalls": 2, "toolCallCount": 2,
+        "step": {"kind": "tool_call", "name": "tickets/note"}, "costUsdEstimate": 0.01,
+    }  # fmt: skip
+    trace = client.get(f"/debug/traces/{turn.id}").json()
+    assert [(one["id"], one["durationMs"]) for one in trace["steps"]] == [("m1", 200.0), ("t1", None), ("t2", None)]
+
+
+def test_filter_traces_by_agent_and_sum_by_agent(client: Client, service: Service) -> None:
+    run_id = keep_agent_run()
+    for agent in ("support-bot", "support-bot@3"):
+        assert [one["reqId"] for one in client.get(f"/debug/traces?agent={agent}").json()] == [run_id]
+    assert client.get("/debug/traces?agent=support-bot@1").json() == []
+    assert client.get("/debug/stats").json()["byAgent"]["support-bot"]["total"] == 1

@@ -35,7 +35,7 @@ def test_keep_steps_in_order_of_their_beginning() -> None:
         ("m1", False), ("t1", False), ("t2", True), ("m2", False),
     ]  # fmt: skip
     assert (log.model_calls, log.tool_calls, log.omitted) == (2, 2, 0)
-    assert log.cost_usd == pytest.approx(0.02)
+    assert log.usage.cost_usd == pytest.approx(0.02)
     first = log.steps()[1]
     assert (first.arguments, first.result) == (
         {"query": "opening hours"}, [{"type": "text", "text": "From 9 to 5"}],
