@@ -32,8 +32,10 @@ def store_env_key() -> None:
     async_to_sync(ensure_env_key)()
 
 
-def create_first_secrets() -> FirstSecrets:
+def create_first_secrets(*, agents: bool = False) -> FirstSecrets:
     """Create an administrator if there is no user, and a key if there is none.
+
+    agents: the key may use them, as in a demo.
 
     Call it once the gateway accepts requests: a failed start must not leave rows with secrets that were never shown.
     If the secrets cannot be shown, call `delete_first_secrets`.
@@ -46,7 +48,7 @@ def create_first_secrets() -> FirstSecrets:
                 name, password = _ADMIN_NAME, secrets.token_urlsafe(12)
                 users.objects.create_superuser(username=name, password=password)
             if not ApiKey.objects.exists():
-                key = ApiKey(name=_FIRST_KEY_NAME)
+                key = ApiKey(name=_FIRST_KEY_NAME, allowed_models=["*"] if agents else [])
                 secret = set_new_secret(key)
                 key.save(force_insert=True)
     except IntegrityError:  # another gateway on this database was first, and shows them

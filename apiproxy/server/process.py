@@ -21,6 +21,7 @@ from apiproxy.http.body import MAX_BODY_BYTES
 from apiproxy.server.child import ChildSide
 from apiproxy.server.daphne import GatewayServer
 from apiproxy.server.demo import DemoUpstream
+from apiproxy.server.demo_handbook import DemoHandbook
 from apiproxy.server.garbage import GarbageCollector
 
 logger = logging.getLogger(__name__)
@@ -56,9 +57,10 @@ class ServeProcess:
         # After that import, which sets up Django again, and its logging with it.
         self._services: list[BackgroundService] = []
         if config.credential.kind == "demo":
-            demo = DemoUpstream()
-            self._services.append(demo)
-            config = replace(config, credential=demo.credential)
+            demo, handbook = DemoUpstream(), DemoHandbook()
+            self._services += [demo, handbook]
+            allowed = replace(config.allowed, private_hosts=(*config.allowed.private_hosts, handbook.address))
+            config = replace(config, credential=demo.credential, allowed=allowed)
         self._gateway = Gateway(
             config,
             services=[import_string(it) for it in settings.GATEWAY_BACKGROUND_SERVICES],

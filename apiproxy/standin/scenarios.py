@@ -6,6 +6,7 @@ Pass one to `start`; the default is `demo`.
 from apiproxy.standin import prompt
 from apiproxy.standin.blocks import text_block, tool_block, words
 from apiproxy.standin.demo import demo_blocks, demo_text
+from apiproxy.standin.demo_agent import agent_blocks, is_agent
 from apiproxy.standin.prompt import Body
 from apiproxy.standin.schema import minimal
 from apiproxy.standin.script import Script, ScriptedError
@@ -15,8 +16,8 @@ _RETRY_AFTER_S = 1
 
 
 def demo(body: Body) -> Script:
-    """Answer with text, a tool call or structured output, whichever the request calls for."""
-    return Script(blocks=demo_blocks(body))
+    """Answer with text, a tool call or structured output, or take the next step of the demo's agent."""
+    return Script(blocks=agent_blocks(body) if is_agent(body) else demo_blocks(body))
 
 
 def text(body: Body) -> Script:

@@ -114,7 +114,7 @@ class Announcement:
             line = "No worker could be started yet; `manage.py doctor` shows the reason."
             self._command.stderr.write(self._command.style.ERROR(line))
         try:
-            first, kept_in = create_first_secrets(), None
+            first, kept_in = create_first_secrets(agents=self._config.credential.kind == "demo"), None
             try:
                 if first and not self._command.stdout.isatty():
                     kept_in = write_first_login(self._config.state_dir, first)
