@@ -23,6 +23,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from apiproxy.core.events import Step
+from observability.agent_metrics import AgentMetrics
 from observability.cluster.states import MemberState, total_queue
 from observability.payloads import Queue
 from observability.tracing.recorder import Listener
@@ -103,6 +105,10 @@ class Metrics(Listener):
             f"{_PREFIX}_dropped", "Traces, log lines and settlements lost, by kind.", ("what",), registry=registry
         )
         self._dropped_before: dict[str, int] = {}
+        self._agents = AgentMetrics(registry)
+
+    def stepped(self, trace: ActiveTrace, step: Step) -> None:
+        self._agents.stepped(trace, step)
 
     def stalled(self, trace: ActiveTrace) -> None:
         self._stalls.inc()
@@ -112,6 +118,7 @@ class Metrics(Listener):
         reason = trace.end_reason.value if trace.end_reason else ""
         self._requests.labels(trace.turn.dialect, model, trace.status.value, reason).inc()
         self._retries.inc(trace.retries)
+        self._agents.ended(trace)
         if trace.status is Status.REFUSED:
             return
         if trace.engine:

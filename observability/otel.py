@@ -1,6 +1,8 @@
 """OpenTelemetry export: one GenAI span per run, with its phases as events. Requires the extra `otel`.
 
-Names: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/. Spans contain no prompt text.
+Those of agents have a child for each model call and tool call. Names:
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ and …/gen-ai-agent-spans/. Spans contain no prompt text
+and no arguments or results of tools.
 """
 
 from collections.abc import Mapping
@@ -14,6 +16,7 @@ from opentelemetry.trace import Status as SpanStatus
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from apiproxy.core.text import storable
+from observability.otel_steps import Attribute, export_steps, nanoseconds
 from observability.tracing.recorder import Listener
 from observability.tracing.trace_builder import ActiveTrace
 from observability.vocabulary import Status
@@ -23,9 +26,6 @@ SERVICE = "claude-sdk-proxy"
 _PHASES = ("queued", "admitted", "worker_ready", "first_event", "first_token", "last_event")
 _REQUEST_NUMBERS = ("max_tokens", "temperature", "top_p", "top_k")
 _EXPORT_TIMEOUT_S = 5.0
-_NANOSECONDS = 1_000_000_000
-
-Attribute = str | bool | int | float | list[str]
 
 
 class SpanExport(Listener):
@@ -46,19 +46,22 @@ class SpanExport(Listener):
         """Create the span, as a child of the client's span if it sent a `traceparent`."""
         carrier = {"traceparent": trace.turn.traceparent} if trace.turn.traceparent else {}
         span = self._tracer.start_span(
-            storable(f"chat {trace.turn.model}", 200),
+            storable(f"{operation_of(trace)} {trace.turn.model}", 200),
             context=self._propagator.extract(carrier),
             kind=SpanKind.SERVER,
             attributes=dict(attributes_of(trace)),
-            start_time=_nanoseconds(trace.received_at),
+            start_time=nanoseconds(trace.received_at),
         )
         for phase in _PHASES:
             at = getattr(trace, f"{phase}_at")
             if at is not None:
-                span.add_event(phase, timestamp=_nanoseconds(at))
+                span.add_event(phase, timestamp=nanoseconds(at))
+        ended_at = trace.finished_at or trace.latest
+        if trace.steps is not None:
+            export_steps(self._tracer, span, trace.steps.steps(), ended_at=ended_at)
         if trace.status in (Status.ERROR, Status.REFUSED, Status.INTERRUPTED):
             span.set_status(SpanStatus(StatusCode.ERROR))
-        span.end(_nanoseconds(trace.finished_at or trace.latest))
+        span.end(nanoseconds(ended_at))
 
     def stop(self, timeout_s: float) -> None:
         """Export remaining spans, for at most `timeout_s`. Blocks."""
@@ -66,13 +69,18 @@ class SpanExport(Listener):
         self._provider.shutdown()
 
 
+def operation_of(trace: ActiveTrace) -> str:
+    """Name of the operation, with which the span's name begins."""
+    return "chat" if trace.turn.agent is None else "invoke_agent"
+
+
 def attributes_of(trace: ActiveTrace) -> Mapping[str, Attribute]:
     """Span attributes, without unknown values."""
     turn, usage, failure, body = trace.turn, trace.usage, trace.failure, trace.body or {}
     found: dict[str, Attribute | None] = {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": operation_of(trace),
         "gen_ai.provider.name": "anthropic",
-        "gen_ai.request.model": storable(turn.model, 200),
+        "gen_ai.request.model": storable(turn.model if turn.agent is None else turn.agent.model, 200),
         "gen_ai.response.model": storable(trace.response_model, 200) or None,
         "gen_ai.response.id": storable(trace.response_id, 200) or None,
         "gen_ai.response.finish_reasons": [trace.stop_reason] if trace.stop_reason else None,
@@ -90,12 +98,16 @@ def attributes_of(trace: ActiveTrace) -> Mapping[str, Attribute]:
         "claude_proxy.cost_usd_estimate": usage.cost_usd,
         "claude_proxy.cost_unpriced": [storable(part, 200) for part in usage.unpriced] or None,
     }
+    if turn.agent is not None and trace.steps is not None:
+        found |= {
+            "gen_ai.agent.name": turn.agent.slug,
+            "gen_ai.agent.version": str(turn.agent.version),
+            "gen_ai.agent.description": storable(turn.agent.description, 200) or None,
+            "claude_proxy.agent.model_calls": trace.steps.model_calls,
+            "claude_proxy.agent.tool_calls": trace.steps.tool_calls,
+        }
     for name in _REQUEST_NUMBERS:
         value = body.get(name)
         if isinstance(value, int | float):
             found[f"gen_ai.request.{name}"] = value
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _nanoseconds(at: float) -> int:
-    return int(at * _NANOSECONDS)

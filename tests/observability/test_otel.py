@@ -12,12 +12,25 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
+from apiproxy.core.events import Event, StepKind
 from apiproxy.core.turns import Turn
 from observability.otel import SpanExport
 from observability.service import Config, Service
 from observability.tracing.model_labels import ModelNames
 from observability.tracing.recorder import Recorder
-from tests.observability.builders import NOW, Gateway, course, failed, make_turn, refused
+from tests.observability.builders import (
+    NOW,
+    Gateway,
+    agent_course,
+    course,
+    failed,
+    left,
+    make_agent_turn,
+    make_turn,
+    opening,
+    refused,
+    step,
+)
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -89,6 +102,70 @@ def test_export_span_of_rejected_request() -> None:
     export.stop(5)
 
     assert len(exporter.get_finished_spans()) == 1
+
+
+def agent_spans(*events: Event) -> dict[str, ReadableSpan]:
+    exporter = InMemorySpanExporter()
+    export = SpanExport("http://127.0.0.1:9/", version="1.2.3", exporter=exporter)
+    recorder, turn = Recorder([export], names=ModelNames()), make_agent_turn(traceparent=PARENT, store_bodies=True)
+    for event in events:
+        recorder.on_event(turn, event)
+    export.stop(5)
+    return {span.name: span for span in exporter.get_finished_spans()}
+
+
+def test_export_agent_with_its_calls_below() -> None:
+    spans = agent_spans(*agent_course())
+    run = spans["invoke_agent support-bot"]
+    assert run.attributes is not None
+    assert (
+        dict(run.attributes)
+        | {
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.agent.name": "support-bot",
+            "gen_ai.agent.version": "3",
+            "gen_ai.request.model": "claude-sonnet-5",
+            "claude_proxy.agent.model_calls": 2,
+        }
+        == run.attributes
+    )
+    assert set(spans) == {
+        "invoke_agent support-bot", "chat claude-sonnet-5", "execute_tool search", "execute_tool note",
+    }  # fmt: skip
+    assert run.context is not None
+    for span in spans.values():
+        assert span is run or (span.parent is not None and span.parent.span_id == run.context.span_id)
+    tool = spans["execute_tool search"]
+    assert dict(tool.attributes or {}) == {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "search",
+        "gen_ai.tool.type": "extension",
+        "gen_ai.tool.call.id": "t1",
+        "claude_proxy.mcp_server": "handbook",
+    }
+    assert (tool.start_time, tool.end_time) == (int((NOW + 0.5) * 1e9), int((NOW + 0.6) * 1e9))
+    assert spans["execute_tool note"].status.status_code is StatusCode.ERROR
+    assert dict(spans["execute_tool note"].attributes or {})["error.type"] == "tool_error"
+    assert dict(spans["chat claude-sonnet-5"].attributes or {})["gen_ai.usage.output_tokens"] == 20
+
+
+def test_export_no_words_of_tools() -> None:
+    told = "".join(span.to_json() for span in agent_spans(*agent_course()).values())
+    for words in ("opening hours", "From 9 to 5", "Jane Doe"):
+        assert words not in told
+
+
+def test_nest_spans_of_subagents_and_end_unfinished_ones() -> None:
+    task = step("a", StepKind.TOOL_CALL, "agent/Task", at=NOW + 0.3)
+    inner = step("b", StepKind.MODEL_CALL, "claude-haiku", at=NOW + 0.4, length_s=0.1, parent_id="a")
+    retry = step("r", StepKind.RETRY, "claude-haiku", at=NOW + 0.5, length_s=0.1, failed=True)
+    spans = agent_spans(*opening(), task, inner, retry, left())
+    outer = spans["execute_tool Task"]
+    assert outer.context is not None
+    assert spans["chat claude-haiku"].parent is not None
+    assert spans["chat claude-haiku"].parent.span_id == outer.context.span_id
+    assert (outer.end_time, dict(outer.attributes or {})["error.type"]) == (int((NOW + 0.8) * 1e9), "unfinished")
+    assert "retry" in [event.name for event in spans["invoke_agent support-bot"].events]
 
 
 @contextmanager
