@@ -33,6 +33,8 @@ _MAX_REQUESTS = 8
 _BACKLOG = 16
 _BODY_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 1.0
+_IDLE_TIMEOUT_S = 0.001
+"""For connections without a request. aiohttp takes 0 for no limit, and would wait for their end."""
 _MAX_HEADER_BYTES = 64 * 1024
 _MESSAGES = "/v1/messages"
 _COUNT_TOKENS = "/v1/messages/count_tokens"
@@ -90,16 +92,21 @@ class RelaySocket:
         """Admit calls, counted by that meter; until then, and again after None, every call is refused."""
         self._meter = meter
 
-    async def close(self) -> None:
-        """End all calls and remove the socket. Returns when the meter has counted the calls."""
+    async def close(self, *, grace_s: float = 0.0) -> None:
+        """End all calls and remove the socket. Returns when the meter has counted the calls.
+
+        grace_s: for calls whose stream is complete, so that their connections can be used again.
+        """
         self._closing = True
         if self._server is not None:
             self._server.close()
+        if grace_s and self._active:
+            await asyncio.wait(self._active, timeout=grace_s)
         for task in self._active:
             task.cancel()
         if self._active:
             await asyncio.wait(self._active, timeout=_CLOSE_TIMEOUT_S)
-        await self._web.shutdown(timeout=0)
+        await self._web.shutdown(timeout=_IDLE_TIMEOUT_S)
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
 

@@ -1,0 +1,81 @@
+"""Place of a worker: its folder, user, socket and, if its agent needs one, its jail."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from apiproxy.core.agents import AgentSpec
+from apiproxy.engines.agents.folder import AgentFolder, RunUser
+from apiproxy.engines.agents.launch import AgentLaunch, AgentProcess, agent_process
+from apiproxy.engines.agents.relay import Relay, RelaySocket
+from apiproxy.engines.agents.watch import JailWatch, WatchedJail
+
+
+class Place:
+    """Everything that a worker has outside its process. Make it with `Places.make`."""
+
+    def __init__(
+        self, *, folder: AgentFolder, user: RunUser | None, socket: RelaySocket, process: AgentProcess, places: "Places"
+    ) -> None:
+        self.socket = socket
+        self._folder = folder
+        self._user = user
+        self._process = process
+        self._places = places
+        self._watched: WatchedJail | None = None
+
+    @property
+    def command(self) -> list[str]:
+        return self._process.command
+
+    @property
+    def env(self) -> dict[str, str]:
+        return self._process.environment
+
+    @property
+    def working_folder(self) -> Path:
+        return self._process.working_folder
+
+    def watch(self, pid: int, agent: AgentSpec, on_exceeded: Callable[[str], None]) -> None:
+        """Watch the limits of the process, if it is a jail. on_exceeded: called after it was killed."""
+        if agent.jailed:
+            self._watched = self._places.watch.add(pid, self._places.launch.limits, on_exceeded)
+
+    async def remove(self) -> None:
+        """Close the socket and delete the folder. The process must have ended."""
+        if self._watched is not None:
+            self._places.watch.remove(self._watched)
+        await self.socket.close()
+        await asyncio.to_thread(self._folder.remove)
+        if self._user is not None:
+            self._user.release()
+
+
+class Places:
+    """Makes the places of workers."""
+
+    def __init__(self, *, launch: AgentLaunch, relay: Relay, watch: JailWatch) -> None:
+        self.launch = launch
+        self.watch = watch
+        self._relay = relay
+
+    async def make(self, agent: AgentSpec, name: str) -> Place:
+        """Make the place of a worker. Raises OSError."""
+        user = self.launch.take_user(agent)
+        try:
+            folder = AgentFolder.create(self.launch.folders, name, uid=None if user is None else user.uid)
+            try:
+                socket = await self._relay.open(folder.socket, uid=folder.uid)
+                try:
+                    process = agent_process(self.launch, agent, folder, token=socket.token)
+                except BaseException:
+                    await socket.close()
+                    raise
+            except BaseException:
+                folder.remove()
+                raise
+        except BaseException:
+            if user is not None:
+                user.release()
+            raise
+        return Place(folder=folder, user=user, socket=socket, process=process, places=self)
