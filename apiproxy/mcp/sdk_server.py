@@ -5,8 +5,11 @@ from typing import Any
 from mcp.server.lowlevel import Server
 from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, Tool, ToolAnnotations
 
-from apiproxy.mcp.results import error_result
+from apiproxy.mcp.results import MAX_TEXT_CHARS, error_result
 from apiproxy.mcp.session import McpSession
+
+_MAX_RESULT = "anthropic/maxResultSizeChars"
+"""Without it the CLI puts results over 50,000 characters into a file."""
 
 
 def sdk_server(session: McpSession) -> dict[str, Any]:
@@ -32,6 +35,7 @@ def _tools(session: McpSession) -> list[Tool]:
             description=tool.description,
             input_schema=tool.input_schema,
             annotations=ToolAnnotations(read_only_hint=True) if tool.read_only else None,
+            _meta={_MAX_RESULT: 2 * MAX_TEXT_CHARS},
         )
         for tool in session.offer.tools
     ]

@@ -15,6 +15,7 @@ from apiproxy.core.agents import AgentSpec
 from apiproxy.engines.agents.folder import AgentFolder, agent_folders
 from apiproxy.engines.agents.jail import Jail, JailLimits
 from apiproxy.engines.agents.launch import AgentLaunch, agent_process
+from apiproxy.engines.agents.parameters import overlay_of, overlay_settings
 from apiproxy.engines.agents.relay import Relay, RelaySocket
 from apiproxy.engines.http.upstream import Upstream
 from apiproxy.engines.sdk.launch import bundled_cli
@@ -55,9 +56,8 @@ class AgentRun:
             cwd=started.working_folder,
             limit=2**26,
         )
-        request = {"subtype": "initialize", "hooks": None}
-        await self._write({"type": "control_request", "request_id": "1", "request": request})
-        await self._until("control_response")
+        await self._control("initialize", hooks=None)
+        await self._control("apply_flag_settings", settings=overlay_settings(overlay_of({}, self.agent)))
 
     async def ask(self, prompt: str) -> list[Line]:
         """Send a prompt; the lines up to its result."""
@@ -114,6 +114,11 @@ class AgentRun:
                 await self.process.wait()
         await self.socket.close()
         self.folder.remove()
+
+    async def _control(self, subtype: str, **fields: Any) -> None:
+        request = {"subtype": subtype, **fields}
+        await self._write({"type": "control_request", "request_id": subtype, "request": request})
+        await self._until("control_response")
 
     async def _write(self, line: Line) -> None:
         assert self.process is not None

@@ -10,6 +10,7 @@ from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import StreamEvent
 from apiproxy.core.offload import offload
 from apiproxy.engines.agents.history import Replay, replay_of
+from apiproxy.engines.agents.launch import cli_model
 from apiproxy.engines.agents.metering import RunMeter
 from apiproxy.engines.agents.parameters import overlay_of, overlay_settings
 from apiproxy.engines.agents.translation import Translation
@@ -124,7 +125,7 @@ class AgentAnswer:
             self._fail(ProxyError(FailureKind.INVALID_REQUEST, "The request body is nested too deeply."))
 
     async def _send(self, replay: Replay) -> None:
-        size_bytes, model = self._request.body_bytes, self._worker.agent.model
+        size_bytes, model = self._request.body_bytes, cli_model(self._worker.agent)
         overlay = overlay_of(self._request.body, self._worker.agent)
         await self._transport.control(
             "apply_flag_settings", timeout_s=_CONTROL_TIMEOUT_S, settings=overlay_settings(overlay)

@@ -52,7 +52,8 @@ _SWITCHES = {
     "DISABLE_AUTO_COMPACT": "1",
     "DISABLE_COMPACT": "1",
     "MCP_TIMEOUT": "5000",
-    "MAX_MCP_OUTPUT_TOKENS": "25000",
+    "MAX_MCP_OUTPUT_TOKENS": "100000",  # the gateway's own limit is lower; for half of this the CLI counts tokens first
+    "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "32000",  # any value; else a failed call with a larger max_tokens is sent again
     "BASH_DEFAULT_TIMEOUT_MS": "120000",
     "BUN_GC_TIMER_DISABLE": "1",
 }
@@ -117,14 +118,22 @@ def agent_process(launch: AgentLaunch, agent: AgentSpec, folder: AgentFolder, *,
 
 def agent_flags(agent: AgentSpec, *, files: str) -> list[str]:
     """Arguments of the CLI. files: folder of the run's files, as the CLI sees it."""
-    full = any(tool in FULL_TOOLS for tool in agent.tools)
-    flags = [*_FLAGS, *(_FULL_FLAGS if full else ("--bare",))]
-    flags += ["--tools", ",".join(agent.tools), "--model", agent.model, "--max-turns", str(agent.max_calls)]
+    flags = [*_FLAGS, *(_FULL_FLAGS if _is_full(agent) else ("--bare",))]
+    flags += ["--tools", ",".join(agent.tools), "--model", cli_model(agent), "--max-turns", str(agent.max_calls)]
     if allowed := [*agent.tools, *(rule for server in agent.mcp_servers for rule in _rules(server))]:
         flags += ["--allowedTools", ",".join(allowed)]
     if agent.output_schema is not None:
         flags += ["--json-schema", dumps(agent.output_schema).decode()]
     return [*flags, "--system-prompt-file", f"{files}/{_PROMPT_FILE}", "--mcp-config", f"{files}/{_SERVERS_FILE}"]
+
+
+def cli_model(agent: AgentSpec) -> str:
+    """Model that the CLI is started with. The overlay sets the real one.
+
+    For an id that it knows, the CLI changes requests (docs/decisions/0005-one-pool.md). In full mode it tells the model
+    who it is, and has to know.
+    """
+    return agent.model if _is_full(agent) else "claude-gateway"
 
 
 def agent_environment(launch: AgentLaunch, agent: AgentSpec, folder: AgentFolder, *, token: str) -> dict[str, str]:
@@ -142,6 +151,10 @@ def agent_environment(launch: AgentLaunch, agent: AgentSpec, folder: AgentFolder
         "BASH_MAX_TIMEOUT_MS": str(duration_ms),
         "LANG": "C.UTF-8",
     }
+
+
+def _is_full(agent: AgentSpec) -> bool:
+    return any(tool in FULL_TOOLS for tool in agent.tools)
 
 
 def _jailed_places(folder: AgentFolder) -> Mapping[str, str]:

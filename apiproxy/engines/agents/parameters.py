@@ -18,7 +18,7 @@ def overlay_of(body: Mapping[str, Any], agent: AgentSpec) -> dict[str, Any]:
 
     An empty `metadata` replaces the CLI's device id. A client's `system` follows the agent's if the agent allows it.
     """
-    overlay: dict[str, Any] = {"metadata": {}}
+    overlay: dict[str, Any] = {"model": agent.model, "metadata": {}}
     if agent.thinking is not None:
         overlay["thinking"] = dict(agent.thinking)
     overlay |= {name: body[name] for name in _PASSED_ON if body.get(name) is not None}

@@ -180,7 +180,7 @@ class AgentWorker:
 
     async def _warm_up(self, transport: AgentTransport) -> None:
         """Send a message that asks the model nothing, check what the CLI offers now, and take the message back."""
-        message_uuid = await transport.replay("user", _WARM_UP, model=self.agent.model, size_bytes=0)
+        message_uuid = await transport.replay("user", _WARM_UP, model="", size_bytes=0)
         check_offer(transport.init, self.agent, {session.server.name: session.offer for session in self._sessions})
         answer = await transport.control("rewind_conversation", target_message_uuid=message_uuid)
         if answer.get("rewound") is not True:

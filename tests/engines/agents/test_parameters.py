@@ -21,12 +21,12 @@ def test_pass_sampling_parameters_on() -> None:
         "metadata": {"user_id": "u"},
     }
 
-    assert overlay_of(body, AGENT) == body
+    assert overlay_of(body, AGENT) == {"model": "m", **body}
 
 
 @pytest.mark.parametrize("name", ["messages", "tools", "system", "model", "stream", "mcp_servers"])
 def test_never_overlay_what_the_agent_sets(name: str) -> None:
-    assert overlay_of({name: ["x"]}, AGENT) == {"metadata": {}}
+    assert overlay_of({name: ["x"]}, AGENT) == {"model": "m", "metadata": {}}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_never_overlay_what_the_agent_sets(name: str) -> None:
 def test_prefer_clients_effort_and_thinking(body: dict[str, Any], expected: dict[str, Any]) -> None:
     agent = replace(AGENT, effort="low", thinking={"type": "adaptive"})
 
-    assert overlay_of(body, agent) == {"metadata": {}, **expected}
+    assert overlay_of(body, agent) == {"model": "m", "metadata": {}, **expected}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from apiproxy.core.agents import AgentSpec, McpServerSpec
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.events import StepKind
 from apiproxy.engines.base import Broken, Completed, Stopped
-from tests.support.agents import KEY, AgentLab, agent, agent_lab, finish
+from tests.support.agent_lab import KEY, AgentLab, agent, agent_lab, finish
 from tests.support.mcp_server import McpTestServer, mcp_server
 from tests.support.waiting import eventually_async
 
