@@ -60,6 +60,7 @@ class AgentWorker:
         self._sessions: list[McpSession] = []
         self._place: Place | None = None
         self._transport: AgentTransport | None = None
+        self._client: ClaudeSDKClient | None = None
         self._starting: asyncio.Timeout | None = None
         self._ready_at = 0.0
         self._exited = asyncio.Event()
@@ -133,10 +134,9 @@ class AgentWorker:
         await asyncio.shield(self._owner)
 
     async def _run(self) -> None:
-        client = None
         try:
             async with asyncio.timeout(START_TIMEOUT_S) as self._starting:
-                client = await self._open()
+                await self._open()
             self._starting = None
             self._note_ready()
             await self._wait_for_end()
@@ -148,9 +148,9 @@ class AgentWorker:
             logger.debug("agents.start_failed", exc_info=True)
         finally:
             self._starting = None
-            await self._close(client)
+            await self._close()
 
-    async def _open(self) -> ClaudeSDKClient:
+    async def _open(self) -> None:
         await self._open_sessions()
         servers = {session.server.name: sdk_server(session) for session in self._sessions}
         self._place = place = await self._places.make(self.agent, self.id)
@@ -158,12 +158,11 @@ class AgentWorker:
             command=place.command, env=place.env, cwd=place.working_folder, on_exit=self._exited.set
         )
         options = ClaudeAgentOptions(mcp_servers=cast(Any, servers))
-        client = ClaudeSDKClient(options, transport=transport)
-        await client.connect()
+        self._client = ClaudeSDKClient(options, transport=transport)
+        await self._client.connect()
         transport.initialized = True
         place.watch(transport.process.pid, self.agent, self._note_exceeded)
         await self._warm_up(transport)
-        return client
 
     async def _open_sessions(self) -> None:
         """Connect to the http and sse servers. Raises ProxyError if a required one is down."""
@@ -212,15 +211,13 @@ class AgentWorker:
             for wait in waits:
                 wait.cancel()
 
-    async def _close(self, client: ClaudeSDKClient | None) -> None:
+    async def _close(self) -> None:
         self.state = WorkerState.RETIRING
         self.kill()
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                if client is not None:
-                    await client.disconnect()
-                elif self._transport is not None and self._transport.is_ready():
-                    await self._transport.close()
+                if self._client is not None:
+                    await self._client.disconnect()
         except TimeoutError:
             logger.warning("agents.close_timeout", extra={"worker": self.id})
         finally:
