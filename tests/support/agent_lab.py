@@ -82,7 +82,7 @@ class AgentLab:
         return EngineRequest(
             run_id=mark(),
             model=spec.model,
-            requested_model=spec.slug,
+            name=spec.slug,
             body={"model": spec.slug, "max_tokens": 1000, "messages": turns, **body},
             agent=spec,
             on_step=run.steps.append,

@@ -42,6 +42,7 @@ class AgentAnswer:
             counts=meter,
             on_step=request.on_step,
             clock=time.time,
+            listing=worker.listing() if request.lists_tools else (),
         )
         self._pid = worker.pid
         self._stopping = False

@@ -137,8 +137,9 @@ def _tool_result(call_id: str, content: object, *, is_error: bool) -> dict[str, 
 
 
 def _is_kept(block: Mapping[str, Any]) -> bool:
-    """False for thinking that was cut off: the upstream rejects it without its signature."""
-    return block.get("type") != "thinking" or bool(block.get("signature"))
+    """False for lists of tools, and for thinking that was cut off: the upstream rejects it without its signature."""
+    kind = block.get("type")
+    return kind != "mcp_tool_listing" and (kind != "thinking" or bool(block.get("signature")))
 
 
 def _without_cache_mark(block: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from apiproxy.core.agents import AgentSpec
 from apiproxy.core.json_encoding import dumps
 
-_PASSED_ON = ("max_tokens", "metadata", "stop_sequences", "temperature", "thinking", "top_k", "top_p")
+_PASSED_ON = ("max_tokens", "metadata", "service_tier", "stop_sequences", "temperature", "thinking", "top_k", "top_p")
 _IDENTITY = {"type": "text", "text": "You are a Claude agent, built on Anthropic's Claude Agent SDK."}
 
 

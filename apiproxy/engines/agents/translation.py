@@ -5,7 +5,7 @@ The upstream's messages of all model calls become one: their blocks are numbered
 User messages that the CLI adds of its own are not shown.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from apiproxy.core.agents import AgentSpec
@@ -27,7 +27,8 @@ _CUT_OFF = "The call has no result, because the agent's run was over."
 class Translation:
     """State of one run.
 
-    model: name of the message's model, the one that the client asked for. clock: Unix time in seconds.
+    model: name of the message's model, the one that the client asked for. clock: Unix time in seconds. listing: blocks
+    that come first.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Translation:
         counts: RunCounts,
         on_step: Callable[[Step], None],
         clock: Callable[[], float],
+        listing: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.outcome: Outcome | None = None
         self._agent = agent
         self._model = model
         self._counts = counts
         self._clock = clock
+        self._listing = listing
         self._calls = ToolCalls(agent, on_step=on_step)
         self._model_calls = 0
         self._validator = StreamValidator()
@@ -135,7 +138,8 @@ class Translation:
         if self._started:
             return []
         self._started = True
-        return [{**event, "message": {**event["message"], "model": self._model}}]
+        listed = [part for block in self._listing for part in self._whole_block(block)]
+        return [{**event, "message": {**event["message"], "model": self._model}}, *listed]
 
     def _block_start(self, event: StreamEvent) -> list[StreamEvent]:
         block, index = event["content_block"], event["index"]

@@ -16,7 +16,7 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLIConnectionE
 from apiproxy.core.agents import AgentSpec
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.futures import retrieve
-from apiproxy.engines.agents.offered import check_offer, server_down
+from apiproxy.engines.agents.offered import check_offer, listing_of, server_down
 from apiproxy.engines.agents.place import Place, Places
 from apiproxy.engines.agents.relay import RelaySocket
 from apiproxy.engines.agents.transport import AgentTransport
@@ -24,6 +24,7 @@ from apiproxy.mcp.errors import McpError
 from apiproxy.mcp.http_client import Resolve
 from apiproxy.mcp.sdk_server import sdk_server
 from apiproxy.mcp.session import McpSession
+from apiproxy.mcp.tools import Offer
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,10 @@ class AgentWorker:
             if isinstance(outcome, BaseException):
                 raise server_down(session.server.name, outcome)
 
+    def listing(self) -> list[dict[str, Any]]:
+        """Blocks that list its tools, for clients."""
+        return listing_of(self.transport.init, self.agent, self._offers())
+
     def kill(self) -> None:
         """End the process now, and with it everything in its jail."""
         if self._transport is not None:
@@ -180,10 +185,13 @@ class AgentWorker:
     async def _warm_up(self, transport: AgentTransport) -> None:
         """Send a message that asks the model nothing, check what the CLI offers now, and take the message back."""
         message_uuid = await transport.replay("user", _WARM_UP, model="", size_bytes=0)
-        check_offer(transport.init, self.agent, {session.server.name: session.offer for session in self._sessions})
+        check_offer(transport.init, self.agent, self._offers())
         answer = await transport.control("rewind_conversation", target_message_uuid=message_uuid)
         if answer.get("rewound") is not True:
             raise CLIConnectionError("the worker cannot rewind its warm-up")
+
+    def _offers(self) -> dict[str, Offer]:
+        return {session.server.name: session.offer for session in self._sessions}
 
     def _note_ready(self) -> None:
         self.state = WorkerState.IDLE if self.state is WorkerState.STARTING else self.state

@@ -92,6 +92,23 @@ async def test_run_servers_of_all_kinds(lab: AgentLab) -> None:
     assert len(lab.received()) == 3
 
 
+async def test_list_tools_first(lab: AgentLab) -> None:
+    async with mcp_server() as server:
+        web = McpServerSpec(name="web", transport="http", url=server.url, allowed_tools=("look*",))
+        given, run = agent(STDIO, web, tools=("Bash",)), AgentRun()
+        request = replace(lab.request(given, "[[then]][[say=hello]]", run), lists_tools=True)
+        await finish(await lab.engine.begin(request), run)
+
+    listings = run.message["content"][:3]
+    assert run.kinds == ["mcp_tool_listing"] * 3 + ["text"]
+    assert {it["mcp_server_name"]: [tool["name"] for tool in it["tools"]] for it in listings} == {
+        "agent": ["Bash"],
+        "local": ["die", "environment", "secret"],
+        "web": ["lookup"],
+    }
+    assert listings[2]["tools"][0]["description"] == "Looks a number up."
+
+
 async def test_use_tools_of_full_mode(lab: AgentLab) -> None:
     run = await lab.play(
         agent(tools=("Write", "Glob", "Grep", "Bash")),
