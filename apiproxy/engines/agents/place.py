@@ -1,14 +1,13 @@
 """Place of a worker: its folder, user, socket and, if its agent needs one, its jail."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 from apiproxy.core.agents import AgentSpec
 from apiproxy.engines.agents.folder import AgentFolder, RunUser
 from apiproxy.engines.agents.launch import AgentLaunch, AgentProcess, agent_process
 from apiproxy.engines.agents.relay import Relay, RelaySocket
-from apiproxy.engines.agents.watch import JailWatch, WatchedJail
+from apiproxy.engines.agents.watch import Exceeded, JailWatch, WatchedJail
 
 
 class Place:
@@ -36,10 +35,20 @@ class Place:
     def working_folder(self) -> Path:
         return self._process.working_folder
 
-    def watch(self, pid: int, agent: AgentSpec, on_exceeded: Callable[[str], None]) -> None:
-        """Watch the limits of the process, if it is a jail. on_exceeded: called after it was killed."""
+    @property
+    def exceeded(self) -> str:
+        """Limit for which the process was killed, in words; empty if it was not."""
+        return "" if self._watched is None else self._watched.exceeded or ""
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Memory of the whole jail, None without one."""
+        return None if self._watched is None else self._places.watch.memory_bytes(self._watched)
+
+    def watch(self, pid: int, agent: AgentSpec) -> None:
+        """Watch the limits of the process, if it is a jail."""
         if agent.jailed:
-            self._watched = self._places.watch.add(pid, self._places.launch.limits, on_exceeded)
+            self._watched = self._places.watch.add(pid, self._places.launch.limits, _ignored)
 
     async def remove(self) -> None:
         """Close the socket and delete the folder. The process must have ended."""
@@ -49,6 +58,10 @@ class Place:
         await asyncio.to_thread(self._folder.remove)
         if self._user is not None:
             self._user.release()
+
+
+def _ignored(_: Exceeded) -> None:
+    """Not needed: the end of the process is noticed anyway."""
 
 
 class Places:

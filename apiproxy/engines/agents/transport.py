@@ -1,6 +1,7 @@
 """Transport of an agent's CLI process: first the lines of its earlier conversation, then the messages of its run."""
 
 import asyncio
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,11 @@ from apiproxy.engines.sdk.message_buffer import Message, MessageBuffer
 from apiproxy.engines.sdk.process import CONTROL_TYPES, CliProcess
 
 _RUN_TYPES = frozenset({"stream_event", "user", "result"})
-_LARGE_LINE_BYTES = 64 * 1024
+_MAX_OUTPUT_BYTES = 512 * 1024 * 1024
+_MAX_REQUESTS = 32
+"""Control requests at once, which are calls of the gateway's MCP servers. Programs in the jail can write to the CLI's
+stdout, too: they must not keep the gateway busy, nor fill its memory."""
+_REQUEST_ID = re.compile(r'"type": "control_response".{0,80}?"request_id": "([^"]*)"')
 
 
 class AgentTransport(CliProcess):
@@ -22,6 +27,8 @@ class AgentTransport(CliProcess):
         super().__init__(command=command, env=env, cwd=cwd, on_exit=on_exit)
         self._buffer: MessageBuffer | None = None
         self._acknowledged: asyncio.Future[None] | None = None
+        self._requests: set[str] = set()
+        self._output_bytes = 0
         self.init: Message = {}
         """The CLI's last `init`: the tools it offers and the states of its MCP servers."""
 
@@ -51,6 +58,12 @@ class AgentTransport(CliProcess):
             self._acknowledged = None
         return message_uuid
 
+    async def write(self, data: str) -> None:
+        """Write data from the SDK, such as the replies to control requests."""
+        if (reply := _REQUEST_ID.search(data[:400])) is not None:
+            self._requests.discard(reply[1])
+        await super().write(data)
+
     async def _say(self, content: object, *, size_bytes: int, **fields: object) -> str:
         message = {"type": "user", "message": {"role": "user", "content": content}, "client_composed": True, **fields}
         return await self._write(message, size_bytes=size_bytes)
@@ -66,24 +79,40 @@ class AgentTransport(CliProcess):
         for_sdk: list[Message] = []
         for_run: list[Message] = []
         size_bytes = 0
+        self._output_bytes += sum(map(len, lines))
+        if self._output_bytes > _MAX_OUTPUT_BYTES:
+            self.kill()
+            return []
         for line in lines:
             message = self._parse(line)
             kind = None if message is None else message.get("type")
             if message is None or kind is None:
                 continue
             if kind in CONTROL_TYPES:
-                if not self._resolve_reply(message):
+                if not self._resolve_reply(message) and self._admits(message):
                     for_sdk.append(message)
             elif kind in _RUN_TYPES and self._buffer is not None:
                 for_run.append(message)
                 size_bytes += len(line)
             elif kind == "result":
                 self._acknowledge()
-            elif kind == "system" and message.get("subtype") == "init":
+            elif kind == "system" and message.get("subtype") == "init" and self._buffer is None:
                 self.init = message
         if for_run and self._buffer is not None:
             await self._buffer.put(for_run, size_bytes)
         return for_sdk
+
+    def _admits(self, message: Message) -> bool:
+        """False for a request too many, whereupon the process is killed."""
+        request_id = str(message.get("request_id"))
+        if message["type"] == "control_cancel_request":
+            self._requests.discard(request_id)
+        elif message["type"] == "control_request":
+            if request_id in self._requests or len(self._requests) >= _MAX_REQUESTS:
+                self.kill()
+                return False
+            self._requests.add(request_id)
+        return True
 
     def _acknowledge(self) -> None:
         if self._acknowledged is not None and not self._acknowledged.done():

@@ -54,8 +54,6 @@ class AgentWorker:
         self.state = WorkerState.STARTING
         self.started_at = time.time()
         self.run_id: str | None = None
-        self.exceeded = ""
-        """Limit that its process has exceeded, in words, whereupon it was killed."""
         self._places = places
         self._resolve = resolve
         self._sessions: list[McpSession] = []
@@ -92,12 +90,16 @@ class AgentWorker:
         """True if the process runs and its stdout is open."""
         return self._transport is not None and self._transport.is_ready() and not self._exited.is_set()
 
+    @property
+    def exceeded(self) -> str:
+        """Limit for which its process was killed, in words; empty if it was not."""
+        return "" if self._place is None else self._place.exceeded
+
     def rss_bytes(self) -> int:
-        """Resident memory of the process and its children; 0 once it has ended."""
+        """Resident memory of the process, or of its whole jail; 0 once it has ended."""
+        measured = None if self._place is None else self._place.memory_bytes
         try:
-            process = psutil.Process(self.pid) if self.pid else None
-            family = [] if process is None else [process, *process.children(recursive=True)]
-            return sum(int(it.memory_info().rss) for it in family)
+            return (measured or int(psutil.Process(self.pid).memory_info().rss)) if self.pid else 0
         except psutil.Error:
             return 0
 
@@ -166,7 +168,7 @@ class AgentWorker:
         self._client = ClaudeSDKClient(options, transport=transport)
         await self._client.connect()
         transport.initialized = True
-        place.watch(transport.process.pid, self.agent, self._note_exceeded)
+        place.watch(transport.process.pid, self.agent)
         await self._warm_up(transport)
 
     async def _open_sessions(self) -> None:
@@ -198,10 +200,6 @@ class AgentWorker:
         self._ready_at = time.monotonic()
         if not self._ready.done():
             self._ready.set_result(None)
-
-    def _note_exceeded(self, limit: str) -> None:
-        self.exceeded = limit
-        self.kill()
 
     def _fail_start(self, error: ProxyError, *, reason: str) -> None:
         if self._ready.done():
