@@ -92,6 +92,17 @@ def allows_server_tool(policy: Policy, kind: str) -> bool:
     return _listed(policy.server_tools, kind)
 
 
+def check_mcp_url(lists: Sequence[Names], url: object, param: str) -> None:
+    """Raise ProxyError (FORBIDDEN), with this field's path, if not every list allows the MCP server's host."""
+    if not any(lists):
+        return
+    host = host_of(url) if isinstance(url, str) else None
+    if host is None:
+        raise _forbidden("an MCP server whose `url` is not a plain http(s) address with an ASCII host name", param)
+    if not all(any(matches_host(entry, host) for entry in names) for names in lists if names):
+        raise _forbidden(f"the MCP host `{_shown(host)}`", param)
+
+
 def allows_beta(policy: Policy, beta: str) -> bool:
     """True if requests may name the beta."""
     return _listed(policy.betas, beta)
@@ -188,13 +199,7 @@ def _check_mcp_servers(lists: Sequence[Names], servers: object) -> None:
     if servers is not None and len(servers) > MAX_MCP_SERVERS:
         raise _forbidden(f"more than {MAX_MCP_SERVERS} MCP servers at once", "mcp_servers")
     for at, server in enumerate(servers or ()):
-        path = f"mcp_servers.{at}.url"
-        url = server.get("url") if isinstance(server, dict) else None
-        host = host_of(url) if isinstance(url, str) else None
-        if host is None:
-            raise _forbidden("an MCP server whose `url` is not a plain http(s) address with an ASCII host name", path)
-        if not all(any(matches_host(entry, host) for entry in names) for names in lists if names):
-            raise _forbidden(f"the MCP host `{_shown(host)}`", path)
+        check_mcp_url(lists, server.get("url") if isinstance(server, dict) else None, f"mcp_servers.{at}.url")
 
 
 def _listed(lists: Sequence[Names], name: str) -> bool:

@@ -35,8 +35,8 @@ def server_tool_offer(
 ) -> ServerToolOffer:
     """Server tools for requests in which clients offer them by default.
 
-    policy: allow-lists of the gateway and of the key. An MCP server is the client's explicit choice: the lists decide
-    about it later, with an error that names the field.
+    policy: allow-lists of the gateway and of the key. An MCP server is the client's explicit choice: one that the lists
+    do not allow is rejected, not left out.
     Source of what platforms support: https://platform.claude.com/docs/en/build-with-claude/overview
     """
     versions = SEARCH_VERSIONS[:1] if platform in _BASIC_SEARCH_ONLY else SEARCH_VERSIONS
@@ -57,6 +57,7 @@ def server_tool_offer(
         search_betas=search_betas,
         no_search=no_search,
         mcp_beta=next((beta for beta in mcp_betas if allows_beta(policy, beta)), mcp_betas[0]),
+        mcp_hosts=tuple(policy.mcp_hosts),
         no_mcp={"bedrock": "not on Amazon Bedrock", "vertex": "not on Google Cloud"}.get(platform, ""),
     )
 

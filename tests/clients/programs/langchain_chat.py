@@ -88,7 +88,9 @@ def tool_loop(model: Any) -> None:
 def structured_output(model: Any) -> None:
     parsed = model().with_structured_output(Person, method="json_schema").invoke(PERSON)
     assert parsed == Person(name="Ada", age=36), parsed
-    by_function = model().with_structured_output(Person, method="function_calling").invoke("Ada is 36.")
+    # langchain-anthropic knows the models that reject forced tools, and leaves the call to them.
+    prompt = '[[tool=Person:{"name": "Ada", "age": 36}]]' if model is anthropic_messages else "Ada is 36."
+    by_function = model().with_structured_output(Person, method="function_calling").invoke(prompt)
     assert isinstance(by_function, Person), by_function
 
 
@@ -112,8 +114,13 @@ def errors(model: Any) -> None:
     assert "Overloaded" in str(caught(Exception, lambda: list(stream)))
 
 
-@feature("cancel", over=ALL)
-async def cancel(model: Any) -> None:
+@feature("cancel")
+async def cancel() -> None:
+    for model in ALL:  # in one event loop: langchain-openai's models share an HTTP client
+        await cancel_of(model)
+
+
+async def cancel_of(model: Any) -> None:
     word = mark()
 
     async def begin() -> None:

@@ -91,6 +91,25 @@ def test_list_input_items_page_by_page(keeping: openai.OpenAI) -> None:
     assert [item.id for item in newest] == [item.id for item in reversed(found)]
 
 
+def test_list_custom_and_namespace_calls_as_sent(keeping: openai.OpenAI) -> None:
+    patch: Any = {"type": "custom", "name": "patch", "format": {"type": "text"}}
+    calc: Any = {"type": "namespace", "name": "calc", "description": "Sums.", "tools": [WEATHER]}
+    given: Any = [
+        {"role": "user", "content": "go on"},
+        {"type": "custom_tool_call", "call_id": "call_1", "name": "patch", "input": "*** Begin"},
+        {"type": "custom_tool_call_output", "call_id": "call_1", "output": "done"},
+        {"type": "function_call", "call_id": "call_2", "namespace": "calc", "name": "get_weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "call_2", "output": "sunny"},
+        {"role": "user", "content": "thanks [[say=bye]]"},
+    ]
+    made = keeping.responses.create(model=MODEL, input=given, tools=[patch, calc])
+    found: list[Any] = list(keeping.responses.input_items.list(made.id, order="asc"))
+    assert [item.type for item in found] == ["message", *(item["type"] for item in given[1:5]), "message"]
+    assert (found[1].name, found[1].input, found[1].id[:4]) == ("patch", "*** Begin", "ctc_")
+    assert (found[3].namespace, found[3].name, found[3].arguments) == ("calc", "get_weather", "{}")
+    assert (found[2].output, found[4].output) == ("done", "sunny")
+
+
 @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 101}, {"order": "up"}, {"after": "msg_none"}])
 def test_refuse_a_page_that_does_not_exist(keeping: openai.OpenAI, query: Any) -> None:
     made = keeping.responses.create(model=MODEL, input="hi [[say=ho]]")

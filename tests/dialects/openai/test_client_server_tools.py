@@ -165,8 +165,9 @@ def test_reject_mcp_hosts_that_the_key_may_not_use(
     clients: dict[str, openai.OpenAI], stand_in: StandInProcess, mark: str
 ) -> None:
     asked: Any = {"model": MODEL, "input": f"{mark} [[say=hi]]"}
-    with pytest.raises(openai.PermissionDeniedError, match=r"mcp\.example\.org"):
-        clients["narrow"].responses.create(tools=[MCP_TOOL], **asked)
+    with pytest.raises(openai.PermissionDeniedError, match=r"mcp\.example\.org") as refused:
+        clients["narrow"].responses.create(tools=[{"type": "web_search"}, MCP_TOOL], **asked)
+    assert refused.value.param == "tools.1.server_url"
     with pytest.raises(openai.PermissionDeniedError, match="mcp-client-2026-09-15"):
         clients["no betas"].responses.create(tools=[MCP_TOOL], **asked)
     assert stand_in.recorded(containing=mark) == []

@@ -6,16 +6,21 @@ from itertools import groupby
 from typing import Any
 
 from apiproxy.core.json_encoding import dumps
-from apiproxy.dialects.openai.responses.call_items import Item
+from apiproxy.dialects.openai.responses.call_items import Item, call_item
 from apiproxy.dialects.openai.responses.content import encode_thinking
 from apiproxy.dialects.openai.responses.output_items import text_part
 from apiproxy.dialects.openai.translate.answer import THINKING_TYPES, arguments
+from apiproxy.dialects.openai.translate.called_tools import CalledTool, ToolKind
 from apiproxy.dialects.openai.translate.ignored import invalid_field
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 
-_PREFIXES = {"tool_use": "fc", "tool_result": "fco", "thinking": "rs", "redacted_thinking": "rs"}
+_CALL, _RESULT = "tool_use", "tool_result"
+_PREFIXES = {_CALL: "fc", _RESULT: "fco", "thinking": "rs", "redacted_thinking": "rs"}
+_CUSTOM_PREFIXES = {_CALL: "ctc", _RESULT: "cto"}
+_LISTED_KINDS = (ToolKind.FUNCTION, ToolKind.CUSTOM)
+"""Kinds whose items are exact. Calls of others are listed as functions, as the upstream had them."""
 Block = Mapping[str, Any]
 
 
@@ -30,11 +35,15 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Blocks of a message that are one item, which is made only if it is on the page."""
+    """Blocks of a message that are one item, which is made only if it is on the page.
+
+    tool: tool of a call or a result.
+    """
 
     id: str
     role: str
     blocks: Sequence[Block]
+    tool: CalledTool | None = None
 
 
 def read_page(query: Mapping[str, str]) -> Page:
@@ -47,9 +56,14 @@ def read_page(query: Mapping[str, str]) -> Page:
     return Page(int(limit), order == "asc", query.get("after", ""))
 
 
-def list_input(messages: Sequence[Block], response_id: str, page: Page) -> bytes:
-    """Page of the items of these messages as JSON. Raises ProxyError (INVALID_REQUEST) for an unknown `after`."""
-    entries = list(_entries(messages, response_id.removeprefix("resp_")))
+def list_input(
+    messages: Sequence[Block], response_id: str, page: Page, *, called: Mapping[str, CalledTool] | None = None
+) -> bytes:
+    """Page of the items of these messages as JSON. Raises ProxyError (INVALID_REQUEST) for an unknown `after`.
+
+    called: tools of the request by upstream name, without plain functions.
+    """
+    entries = list(_entries(messages, response_id.removeprefix("resp_"), called or {}))
     if not page.ascending:
         entries.reverse()
     start = 0
@@ -71,37 +85,52 @@ def list_input(messages: Sequence[Block], response_id: str, page: Page) -> bytes
 
 def message_items(messages: Sequence[Block], response_id: str, *, role: str) -> list[Item]:
     """The messages of one role as items."""
-    entries = _entries(messages, response_id.removeprefix("resp_"))
+    entries = _entries(messages, response_id.removeprefix("resp_"), {})
     return [_item(entry) for entry in entries if entry.role == role and "_" not in entry.blocks[0]["type"]]
 
 
-def _entries(messages: Sequence[Block], suffix: str) -> Iterator[_Entry]:
+def _entries(messages: Sequence[Block], suffix: str, called: Mapping[str, CalledTool]) -> Iterator[_Entry]:
     count = 0
+    by_call: dict[str, CalledTool] = {}
     for message in messages:
         role, content = message["role"], message["content"]
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         alone = role == "assistant"
         # A user's message is one item, but each of its tool results is its own.
-        for kind, found in groupby(enumerate(blocks), key=lambda it: it[0] if alone else _prefix(it[1])):
+        for _, found in groupby(enumerate(blocks), key=lambda it: it[0] if alone else _PREFIXES.get(it[1]["type"])):
             group = [block for _, block in found]
-            for part in [[it] for it in group] if kind == "fco" else [group]:
-                yield _Entry(f"{_prefix(part[0])}_{suffix}_{count}", role, part)
+            for part in [[it] for it in group] if group[0]["type"] == _RESULT else [group]:
+                tool = _tool(part[0], called, by_call)
+                yield _Entry(f"{_prefix(part[0], tool)}_{suffix}_{count}", role, part, tool)
                 count += 1
 
 
-def _prefix(block: Block) -> str:
-    return _PREFIXES.get(block["type"], "msg")
+def _tool(block: Block, called: Mapping[str, CalledTool], by_call: dict[str, CalledTool]) -> CalledTool | None:
+    """Tool of a call or a result; None for plain functions. by_call: tools of the calls so far, which this adds to."""
+    if block["type"] == _RESULT:
+        return by_call.get(block["tool_use_id"])
+    tool = called.get(block["name"]) if block["type"] == _CALL else None
+    if tool is None or tool.kind not in _LISTED_KINDS:
+        return None
+    by_call[block["id"]] = tool
+    return tool
+
+
+def _prefix(block: Block, tool: CalledTool | None) -> str:
+    prefixes = _CUSTOM_PREFIXES if tool is not None and tool.kind is ToolKind.CUSTOM else _PREFIXES
+    return prefixes.get(block["type"], "msg")
 
 
 def _item(entry: _Entry) -> Item:
     block = entry.blocks[0]
     match block["type"]:
         case "tool_use":
-            call = {"call_id": block["id"], "name": block["name"], "arguments": arguments(block)}
-            return {"id": entry.id, "type": "function_call", "status": "completed", **call}
+            return {**call_item("", 0, block, entry.tool, arguments(block)), "id": entry.id}
         case "tool_result":
+            custom = entry.tool is not None and entry.tool.kind is ToolKind.CUSTOM
+            kind = "custom_tool_call_output" if custom else "function_call_output"
             result = {"call_id": block["tool_use_id"], "output": _output(block.get("content"))}
-            return {"id": entry.id, "type": "function_call_output", "status": "completed", **result}
+            return {"id": entry.id, "type": kind, "status": "completed", **result}
         case kind if kind in THINKING_TYPES:
             return {"id": entry.id, "type": "reasoning", "summary": [], "encrypted_content": encode_thinking(block)}
     parts = [text_part(it.get("text") or "") if entry.role == "assistant" else _part(it) for it in entry.blocks]

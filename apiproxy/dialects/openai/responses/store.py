@@ -113,7 +113,8 @@ async def list_input(principal: Principal, response_id: str, page: Page, *, requ
         raise _not_found(response_id)
     # The last message is the answer, unless that was empty.
     messages = history.messages[:-1] if answer["message"]["content"] else history.messages
-    return await offload(history.size_bytes, input_items.list_input, messages, response_id, page)
+    called = reply_from(answer["form"]["reply"]).called
+    return await offload(history.size_bytes, input_items.list_input, messages, response_id, page, called=called)
 
 
 async def cancel(principal: Principal, response_id: str, *, request_id: str) -> NoReturn:

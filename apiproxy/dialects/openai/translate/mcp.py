@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 from apiproxy.dialects.openai.fields import Accepted, Each
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_field
 from apiproxy.dialects.openai.translate.server_tools import ServerTools
+from apiproxy.keys.allow_lists import check_mcp_url
 
 _NO_APPROVALS = (
     "must be 'never', or name the tools under `never.tool_names`: the upstream calls MCP tools itself and cannot wait "
@@ -64,8 +65,8 @@ class McpTool(Accepted):
 def add_server(tools: ServerTools, tool: McpTool, *, field: str, ignored: IgnoredFields) -> None:
     """Add an MCP server with its toolset. field: path of the tool.
 
-    Raises ProxyError (INVALID_REQUEST) for what would call other tools than the client allows, or without its
-    credentials.
+    Raises ProxyError: INVALID_REQUEST for what would call other tools than the client allows, or without its
+    credentials; FORBIDDEN for a host that the key may not use.
     """
     if tool.server_label in tools.servers:
         raise invalid_field(f"{field}.server_label", "another MCP tool has the same label")
@@ -73,6 +74,7 @@ def add_server(tools: ServerTools, tool: McpTool, *, field: str, ignored: Ignore
     toolset = {"type": "mcp_toolset", "mcp_server_name": tool.server_label} | _configuration(tool, field, ignored)
     if tools.offer.no_mcp:
         raise invalid_field(f"{field}.type", f"MCP servers are not available: {tools.offer.no_mcp}")
+    check_mcp_url(tools.offer.mcp_hosts, tool.server_url, f"{field}.server_url")
     if tool.server_description:
         ignored.add(f"{field}.server_description")
     if tool.defer_loading:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apiproxy.dialects.openai.translate.ignored import IgnoredFields
+from apiproxy.keys.allow_lists import Names
 
 SEARCH_VERSIONS = ("web_search_20250305", "web_search_20260318", "web_search_20260209")
 """Types of the web search tool, preferred first. The oldest works the same on every model and platform; the later ones
@@ -27,14 +28,16 @@ class ServerToolOffer:
     """Server tools that the key may use at the upstream.
 
     search: type of the web search tool. search_betas: betas that it needs. mcp_beta: beta of the MCP connector.
-    no_search, no_mcp: reason why they are unavailable, in ASCII; empty if they are available. own_mcp: the model is an
-    agent, whose calls of MCP servers stay in the conversation without a declaration.
+    mcp_hosts: allow-lists of their hosts. no_search, no_mcp: reason why they are unavailable, in ASCII; empty if they
+    are available. own_mcp: the model is an agent, whose calls of MCP servers stay in the conversation without a
+    declaration.
     """
 
     search: str = SEARCH_VERSIONS[0]
     search_betas: tuple[str, ...] = ()
     no_search: str = ""
     mcp_beta: str = MCP_BETAS[0]
+    mcp_hosts: tuple[Names, ...] = ()
     no_mcp: str = ""
     own_mcp: bool = False
 
