@@ -146,7 +146,7 @@ OpenAILike(model="claude-sonnet-5-5", api_base="GATEWAY/v1", api_key="KEY", is_c
     ),
     Client(
         title="instructor",
-        packages=("instructor==1.17.0",),
+        packages=("instructor[anthropic]==1.17.0",),
         program="instructor_modes.py",
         requirements="instructor",
         features=("streaming", "structured output", "errors"),
