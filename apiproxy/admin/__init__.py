@@ -1,5 +1,5 @@
-"""Admin pages for keys, models, usage and sessions."""
+"""Admin pages for keys, models, agents, usage and sessions."""
 
-from apiproxy.admin import keys, models, usage
+from apiproxy.admin import agents, keys, mcp_servers, models, usage, versions
 
-__all__ = ["keys", "models", "usage"]
+__all__ = ["agents", "keys", "mcp_servers", "models", "usage", "versions"]

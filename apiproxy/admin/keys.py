@@ -18,7 +18,7 @@ from unfold.decorators import action as unfold_action
 from unfold.decorators import display as unfold_display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from apiproxy.admin.models import NamesField
+from apiproxy.admin.fields import NamesField
 from apiproxy.admin.usage import recent_days
 from apiproxy.core.limits import LimitState, usd
 from apiproxy.keys.cache import rotate, set_new_secret

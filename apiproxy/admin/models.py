@@ -1,59 +1,19 @@
 """Admin of models and their prices."""
 
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
-from unfold.widgets import UnfoldAdminTextareaWidget
 
+from apiproxy.admin.fields import NamesField, RatesField
 from apiproxy.conf import engine_problem, gateway_settings
 from apiproxy.core.turns import ENGINES
 from apiproxy.models import Model, validate_names
 from apiproxy.models.names import validate_rates
-
-
-class NamesField(forms.CharField):
-    """Text field for a list of names, one per line."""
-
-    widget = UnfoldAdminTextareaWidget(attrs={"rows": 4})
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
-
-    def to_python(self, value: Any) -> Any:
-        return [line.strip() for line in str(value or "").splitlines() if line.strip()]
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return bool(list(initial or []) != self.to_python(data))
-
-
-class RatesField(forms.CharField):
-    """Text field for numbers by name, one pair per line: `fast 2`."""
-
-    widget = UnfoldAdminTextareaWidget(attrs={"rows": 4})
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(f"{name} {rate}" for name, rate in value.items()) if isinstance(value, dict) else value
-
-    def to_python(self, value: Any) -> Any:
-        """Parse the lines. Raises ValidationError for an invalid line or a repeated name."""
-        rates = dict[str, str]()
-        for line in filter(None, (line.strip() for line in str(value or "").splitlines())):
-            name, _, rate = line.partition(" ")
-            if not rate.strip() or name in rates:
-                raise ValidationError(f"{line[:80]!r}: one name and its number a line, such as `fast 2`.", code="rates")
-            rates[name] = rate.strip()
-        return rates
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        try:
-            return bool(dict(initial or {}) != self.to_python(data))
-        except ValidationError:
-            return True
 
 
 def _rates(name: str) -> RatesField:

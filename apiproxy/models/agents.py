@@ -127,7 +127,8 @@ class AgentDefinition(models.Model):
 class Agent(AgentDefinition):
     """A model of the gateway's own: prompt, model, tools and limits. Saving a change makes a version.
 
-    version: number of the current one. changed_by: recorded with a version that `save` makes.
+    version: number of the current one. changed_by: recorded with a version that `save` makes. problem: why it cannot
+    run, set by pages that show it.
     """
 
     slug = models.CharField(
@@ -141,6 +142,7 @@ class Agent(AgentDefinition):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     changed_by: str = ""
+    problem: str = ""
 
     class Meta:
         ordering = ("slug",)

@@ -56,15 +56,15 @@ def decrypted(token: str) -> Secrets:
         raise UnreadableError("it is not what the gateway wrote") from None
 
 
-def checked_headers(given: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, str]:
+def checked_headers(given: Mapping[str, str], stored: Mapping[str, str], *, missing: str) -> dict[str, str]:
     """Headers with names in lower case, and the stored values in place of masks.
 
-    Raises ValidationError, whose text has no value; also for a mask without a stored value.
+    missing: why a mask has no stored value. Raises ValidationError, whose text has no value.
     """
     lowered = {name.lower(): value for name, value in given.items()}
     if len(lowered) != len(given):
         raise ValidationError("Each header may be in the list only once.", code="headers")
-    headers = _unmasked(lowered, stored)
+    headers = _unmasked(lowered, stored, missing)
     if len(headers) > MAX_HEADERS:
         raise ValidationError(f"At most {MAX_HEADERS} headers.", code="headers")
     for name, value in headers.items():
@@ -78,9 +78,9 @@ def checked_headers(given: Mapping[str, str], stored: Mapping[str, str]) -> dict
     return headers
 
 
-def checked_variables(given: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, str]:
+def checked_variables(given: Mapping[str, str], stored: Mapping[str, str], *, missing: str) -> dict[str, str]:
     """Environment variables, as `checked_headers`."""
-    variables = _unmasked(given, stored)
+    variables = _unmasked(given, stored, missing)
     if len(variables) > MAX_VARIABLES:
         raise ValidationError(f"At most {MAX_VARIABLES} variables.", code="env")
     for name, value in variables.items():
@@ -92,10 +92,10 @@ def checked_variables(given: Mapping[str, str], stored: Mapping[str, str]) -> di
     return variables
 
 
-def _unmasked(given: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, str]:
+def _unmasked(given: Mapping[str, str], stored: Mapping[str, str], reason: str) -> dict[str, str]:
     missing = [name for name, value in given.items() if value == MASK and name not in stored]
     if missing:
-        raise ValidationError(f"{', '.join(missing)}: enter the value; none is stored.", code="mask")
+        raise ValidationError(f"{', '.join(missing)}: enter the value; {reason}.", code="mask")
     return {name: stored[name] if value == MASK else value for name, value in given.items()}
 
 

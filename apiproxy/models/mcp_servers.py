@@ -79,7 +79,8 @@ def all_tools() -> list[str]:
 class McpServer(models.Model):
     """An MCP server that agents may use. Agents name it; a change applies to all their versions.
 
-    secrets: encrypted headers and environment variables (`mcp_secrets`).
+    secrets: encrypted headers and environment variables (`mcp_secrets`). checked_at, check_problem: time and outcome of
+    the last test; empty if it worked.
     """
 
     name = models.CharField(
@@ -114,6 +115,9 @@ class McpServer(models.Model):
     required = models.BooleanField(
         default=True, help_text="If it is down, runs fail with 503. Off: they go on without its tools."
     )
+
+    checked_at = models.DateTimeField("last test", null=True, editable=False)
+    check_problem = models.CharField(max_length=500, blank=True, editable=False)
 
     class Meta:
         verbose_name = "MCP server"
@@ -168,12 +172,13 @@ class McpServer(models.Model):
             stored = Secrets()
         found: dict[str, dict[str, str]] = {"headers": {}, "env": {}}
         problems: dict[str, Any] = {}
+        again = "the address or the command has changed, so that the stored value is not used" if moved else ""
         for name, given, kept, check in (
             ("headers", headers, stored.headers, checked_headers),
             ("env", env, stored.env, checked_variables),
         ):
             try:
-                found[name] = check(given, kept)
+                found[name] = check(given, kept, missing=again or "none is stored")
             except ValidationError as error:
                 problems[name] = error.messages
         stdio = self.transport == Transport.STDIO

@@ -80,6 +80,8 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _link("API keys", "key", "admin:apiproxy_apikey_changelist", "apiproxy.view_apikey"),
                     _link("Models and prices", "smart_toy", "admin:apiproxy_model_changelist", "apiproxy.view_model"),
+                    _link("Agents", "support_agent", "admin:apiproxy_agent_changelist", "apiproxy.view_agent"),
+                    _link("MCP servers", "extension", "admin:apiproxy_mcpserver_changelist", "apiproxy.view_mcpserver"),
                     _link("Users", "person", "admin:auth_user_changelist", "auth.view_user"),
                     _link("Groups", "group", "admin:auth_group_changelist", "auth.view_group"),
                 ],
