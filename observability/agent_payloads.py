@@ -1,7 +1,10 @@
-"""Agents in the dashboard's WebSocket messages. Pure."""
+"""Agents and their MCP servers in the dashboard's WebSocket messages. Pure."""
 
+from collections.abc import Iterable
 from typing import TypedDict
 
+from apiproxy.core.mcp_status import McpServerStatus
+from observability.tracing.redact import Redactor
 from observability.tracing.trace_builder import ActiveTrace
 
 
@@ -22,6 +25,41 @@ class AgentProgress(TypedDict):
     tools: int
     cost: float | None
     changes: int
+
+
+class McpRow(TypedDict):
+    """Last result of an MCP server. at: Unix time. error: empty if it was a success. last_error: the last failure."""
+
+    name: str
+    transport: str
+    process: str
+    at: float
+    error: str
+    last_error: str
+    last_error_at: float | None
+    tools: list[str]
+
+
+def mcp_row(status: McpServerStatus, redactor: Redactor, *, process: str) -> McpRow:
+    """Row of an MCP server, without credentials."""
+    return {
+        "name": status.name,
+        "transport": status.transport,
+        "process": process,
+        "at": status.at,
+        "error": redactor.text(status.error),
+        "last_error": redactor.text(status.last_error),
+        "last_error_at": status.last_error_at,
+        "tools": list(status.tools),
+    }
+
+
+def newest_by_server(rows: Iterable[McpRow]) -> list[McpRow]:
+    """Of several processes' rows, the newest of each server, by name."""
+    newest: dict[str, McpRow] = {}
+    for row in sorted(rows, key=lambda row: row["at"]):
+        newest[row["name"]] = row
+    return sorted(newest.values(), key=lambda row: row["name"])
 
 
 def agent_progress(trace: ActiveTrace) -> AgentProgress | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NotRequired, TypedDict
 
 from apiproxy.engines.base import WorkerSnapshot
-from observability.agent_payloads import AgentProgress, agent_progress
+from observability.agent_payloads import AgentProgress, McpRow, agent_progress
 from observability.models import Trace
 from observability.stats.figures import Percentiles, Point, Totals
 from observability.tracing.columns import span_ms
@@ -172,6 +172,7 @@ class Snapshot(TypedDict):
     upstream: Upstream
     workers: list[WorkerRow]
     processes: list[ProcessRow]
+    mcp: list[McpRow]
     load: Load
     pulse: Overview | None
 
@@ -189,6 +190,7 @@ class Tick(TypedDict):
     upstream: Upstream
     workers: list[WorkerRow] | None
     processes: list[ProcessRow] | None
+    mcp: list[McpRow] | None
     pulse: Overview | None
 
 

@@ -94,6 +94,7 @@ class Service:
             MemberRegistry(identity, self._store, is_gone=config.is_gone),
             gateway=gateway,
             recorder=self.recorder,
+            redactor=self.redactor,
             redis_url=config.redis_url,
             on_heartbeat=lambda: self.metrics.flush(self.dropped()),
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import assert_never
 
 from apiproxy.conf import GatewaySettings, engine_problem
+from apiproxy.core.mcp_status import McpStatuses
 from apiproxy.core.turns import EngineName
 from apiproxy.engines.base import Engine, WorkerSnapshot
 from apiproxy.engines.http.engine import HttpEngine
@@ -30,6 +31,7 @@ class Engines:
     """Engines in use, created at their first use. Bound to one event loop."""
 
     def __init__(self, settings: GatewaySettings) -> None:
+        self.mcp_statuses = McpStatuses()
         self._settings = settings
         self._engines: dict[EngineName, QueuedEngine] = {}
 

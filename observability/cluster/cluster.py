@@ -20,11 +20,13 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connections
 
 from apiproxy.gateway import Gateway
+from observability.agent_payloads import mcp_row
 from observability.cluster.load import LoadHistory
 from observability.cluster.registry import DEAD_AFTER_S, HEARTBEAT_S, Heartbeat, MemberRegistry, Peer
 from observability.cluster.states import MAX_REPORTED_RUNS, Identity, MemberState, active_run, owner_of, queue_of
 from observability.payloads import Load, Queue, Upstream, worker_row
 from observability.tracing.recorder import Recorder
+from observability.tracing.redact import Redactor
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Cluster:
         *,
         gateway: Gateway,
         recorder: Recorder,
+        redactor: Redactor,
         redis_url: str | None = None,
         on_heartbeat: Callable[[], object] = lambda: None,
     ) -> None:
@@ -58,6 +61,7 @@ class Cluster:
         self._gateway = gateway
         self._runtime = gateway.runtime
         self._recorder = recorder
+        self._redactor = redactor
         self._redis_url = redis_url
         self._on_heartbeat = on_heartbeat
         self._redis: Any = None
@@ -124,6 +128,7 @@ class Cluster:
             "runs": [active_run(trace, self.identity) for trace in traces[:MAX_REPORTED_RUNS]],
             "workers": [worker_row(worker, node=node, process=label) for worker in self._runtime.workers()],
             "load": self.load(),
+            "mcp": [mcp_row(it, self._redactor, process=label) for it in self._runtime.engines.mcp_statuses.snapshot()],
         }
 
     def queue(self) -> Queue:

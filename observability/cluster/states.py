@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 
 from apiproxy.core.turns import EngineName
 from apiproxy.runs.admission import QueueSnapshot
+from observability.agent_payloads import McpRow
 from observability.payloads import EngineQueue, Load, ProcessRow, Queue, RunRow, Upstream, WorkerRow, run_row
 from observability.tracing.trace_builder import ActiveTrace
 
@@ -39,7 +40,7 @@ class ActiveRun(RunRow):
 class MemberState(TypedDict):
     """State of a process. at: Unix time of the state. rss: bytes, without workers.
 
-    active: all running requests, including those beyond `MAX_REPORTED_RUNS`. load: absent in older versions.
+    active: all running requests, including those beyond `MAX_REPORTED_RUNS`. load, mcp: absent in older versions.
     """
 
     process: str
@@ -54,6 +55,7 @@ class MemberState(TypedDict):
     runs: list[ActiveRun]
     workers: list[WorkerRow]
     load: NotRequired[Load]
+    mcp: NotRequired[list[McpRow]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import orjson
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import DatabaseError, close_old_connections
 
+from observability.agent_payloads import McpRow, newest_by_server
 from observability.cluster.load import total_load
 from observability.cluster.states import MemberState, process_row, row_of, total_queue, worst_upstream
 from observability.live.overview import read_overview
@@ -66,6 +67,7 @@ class Broadcaster(Listener):
         self._workers: list[WorkerRow] = []
         self._workers_at = 0.0
         self._processes: list[ProcessRow] = []
+        self._mcp: list[McpRow] = []
         self._peers: list[MemberState] = []
         self._peers_task: asyncio.Task[None] | None = None
         self._figures: Overview | None = None
@@ -105,6 +107,7 @@ class Broadcaster(Listener):
             "upstream": self._upstream,
             "workers": self._workers,
             "processes": self._processes,
+            "mcp": self._mcp,
             "load": total_load(
                 [self._service.cluster.load(), *(state["load"] for state in self._peers if "load" in state)]
             ),
@@ -161,6 +164,7 @@ class Broadcaster(Listener):
                 "upstream": self._upstream,
                 "workers": self._workers if other else None,
                 "processes": self._processes if other else None,
+                "mcp": self._mcp if other else None,
                 "pulse": figures,
             }
         )
@@ -185,16 +189,23 @@ class Broadcaster(Listener):
     def _update_gateway(self) -> bool:
         queue = total_queue([self._service.cluster.queue(), *(state["queue"] for state in self._peers)])
         upstream = worst_upstream([self._service.cluster.upstream(), *(state["upstream"] for state in self._peers)])
-        workers, processes = self._workers, self._processes
+        workers, processes, mcp = self._workers, self._processes, self._mcp
         # Less often than ticks: it takes a system call for each worker.
         if time.monotonic() - self._workers_at >= _WORKERS_S:
             self._workers_at = time.monotonic()
             members = [self._service.cluster.own_state(), *self._peers]
             workers = [worker for state in members for worker in state["workers"]]
             processes = [process_row(state) for state in members]
-        before = (self._queue, self._upstream, self._workers, self._processes)
-        self._queue, self._upstream, self._workers, self._processes = queue, upstream, workers, processes
-        return (queue, upstream, workers, processes) != before
+            mcp = newest_by_server(row for state in members for row in state.get("mcp", []))
+        before = (self._queue, self._upstream, self._workers, self._processes, self._mcp)
+        self._queue, self._upstream, self._workers, self._processes, self._mcp = (
+            queue,
+            upstream,
+            workers,
+            processes,
+            mcp,
+        )
+        return (queue, upstream, workers, processes, mcp) != before
 
     def _refresh_peers(self) -> None:
         if self._peers_task is None:

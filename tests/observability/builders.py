@@ -1,7 +1,7 @@
 """Turns, events and gateways for the tests of this folder."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from django.conf import settings
@@ -25,6 +25,7 @@ from apiproxy.core.events import (
     Usage,
     WorkerReady,
 )
+from apiproxy.core.mcp_status import McpStatuses
 from apiproxy.core.text import storable
 from apiproxy.core.turns import Caller, EngineName, Turn, new_id
 from apiproxy.engines.base import WorkerSnapshot
@@ -184,6 +185,7 @@ class Gateway(ProcessGateway):
 @dataclass
 class _Runtime:
     gateway: Gateway
+    mcp_statuses: McpStatuses = field(default_factory=McpStatuses)
 
     @property
     def engines(self) -> "_Runtime":

@@ -32,6 +32,7 @@ export class Live extends EventTarget {
     this.upstream = { state: "closed", failures: 0 };
     this.workers = [];
     this.processes = [];
+    this.mcp = [];
     this.load = { active: [], waiting: [] };
     this.pulse = null;
     this.state = "connecting";
@@ -131,6 +132,7 @@ export class Live extends EventTarget {
     this.runs = runs;
     this.workers = snapshot.workers;
     this.processes = snapshot.processes;
+    this.mcp = snapshot.mcp ?? [];
     this.load = snapshot.load;
     this._common(snapshot);
     this._tell("runs", { changed: snapshot.runs, gone });
@@ -145,6 +147,7 @@ export class Live extends EventTarget {
     for (const { id } of tick.gone) this.runs.delete(id);
     if (tick.workers) this.workers = tick.workers;
     if (tick.processes) this.processes = tick.processes;
+    if (tick.mcp) this.mcp = tick.mcp;
     this._common(tick);
     if (tick.runs.length || tick.gone.length) this._tell("runs", { changed: tick.runs, gone: tick.gone });
     this._tell("gateway");

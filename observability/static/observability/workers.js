@@ -32,6 +32,26 @@ function show() {
   }
   showEngines();
   showProcesses();
+  showMcpServers();
+}
+
+/** The MCP servers that agents have used, by the last result of any process. */
+function showMcpServers() {
+  document.getElementById("mcp-card").hidden = !live.mcp.length;
+  document.querySelector("#mcp tbody").replaceChildren(...live.mcp.map((one) => {
+    const state = make("span", { className: "d-chip", textContent: one.error ? "failed" : "connected" });
+    state.dataset.status = one.error ? "error" : "completed";
+    const when = make("td", { className: "d-line", textContent: ago(live.now() - one.at), title: exactTime(new Date(one.at * 1000)) });
+    const error = make("td", { className: "d-wide d-mcp-error" });
+    if (one.last_error) {
+      const past = one.error ? "" : ` (${ago(live.now() - one.last_error_at)})`;
+      error.append(make("span", { className: one.error ? "d-bad" : "d-muted", textContent: one.last_error + past, title: one.last_error }));
+    } else error.textContent = "–";
+    const tools = make("td", { className: "d-num", textContent: number(one.tools.length), title: one.tools.join(", ") });
+    const name = make("td", {}, make("span", { textContent: one.name }), make("span", { className: "d-muted d-sub", textContent: one.transport }));
+    if (one.error) name.append(make("span", { className: "d-narrow d-bad", textContent: one.error }));
+    return make("tr", {}, name, make("td", {}, state), when, tools, error);
+  }));
 }
 
 /** The engines' queues; with sdk alone the figures say the same. */
