@@ -53,6 +53,19 @@ def integer(minimum: int, maximum: int, *, unit: str = "") -> Check[int]:
     return Check(f"{counted} from {minimum} to {maximum}", parse)
 
 
+def id_range() -> Check[tuple[int, int]]:
+    """Range of user ids, without root."""
+
+    def parse(raw: str) -> tuple[int, int]:
+        first, _, last = raw.partition("-")
+        found = int(first), int(last)
+        if not 0 < found[0] <= found[1] < 2**31:
+            raise ValueError
+        return found
+
+    return Check("two numbers such as 65000-65499", parse)
+
+
 def boolean() -> Check[bool]:
     """On or off, in the usual spellings."""
 

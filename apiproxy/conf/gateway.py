@@ -11,6 +11,7 @@ from apiproxy.conf.groups import (
     AllowLists,
     BreakerSettings,
     Credential,
+    JailSettings,
     KeyDefaults,
     RecentAnswerSettings,
     SessionSettings,
@@ -116,6 +117,7 @@ class GatewaySettings:
         integer(1, 1_000),
         "Maximum concurrent runs of agents per process. Each uses a CLI process of its own (100–300 MB of memory).",
     )
+    jail: JailSettings = group(JailSettings, "AGENT_")
     max_starting: int = setting(
         Derived("half of the cores, at least 1", lambda _: half_of_the_cores()),
         integer(1, 1_000),

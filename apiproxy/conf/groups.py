@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Literal
 
-from apiproxy.conf.checks import Check, boolean, csv, integer, string, usd
+from apiproxy.conf.checks import Check, boolean, csv, id_range, integer, path, string, usd
 from apiproxy.conf.setting import setting
 from apiproxy.core.addresses import private_host
 from apiproxy.core.hosts import host_pattern
@@ -178,4 +179,35 @@ class BreakerSettings:
         10_000,
         integer(1, _DAY_MS, unit=_MS),
         "How long the circuit stays open before one probe request of each key is allowed.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JailSettings:
+    """Limits of one jail, in which an agent's CLI, its built-in tools and its stdio servers run."""
+
+    memory_mb: int = setting(
+        1_024,
+        integer(256, 1_048_576, unit="megabytes"),
+        "Memory of all processes of one agent run with built-in tools or stdio servers; above it, the run is ended.",
+    )
+    disk_mb: int = setting(
+        256,
+        integer(64, 1_048_576, unit="megabytes"),
+        "Size of all files of such a run. They are in memory, in addition to that of the processes; half is for the "
+        "workspace. A run that fills it, or has more than 100 files per megabyte, is ended.",
+    )
+    processes: int = setting(
+        256, integer(64, 100_000), "Maximum processes and threads of such a run; the CLI itself has about 30."
+    )
+    uids: tuple[int, int] = setting(
+        (65_000, 65_499),
+        id_range(),
+        "User ids of such runs if the gateway runs as root: each run has one of its own.",
+        note="65000-65499",
+    )
+    paths: tuple[Path, ...] = setting(
+        (),
+        csv(path(), allowed="paths separated by commas"),
+        "Folders besides `/usr` that such runs can read, for the programs of stdio servers.",
     )

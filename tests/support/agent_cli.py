@@ -13,7 +13,7 @@ import orjson
 
 from apiproxy.core.agents import AgentSpec
 from apiproxy.engines.agents.folder import AgentFolder, agent_folders
-from apiproxy.engines.agents.jail import Jail, JailLimits
+from apiproxy.engines.agents.jail import Jail, JailLimits, child_pids, kill_jail
 from apiproxy.engines.agents.launch import AgentLaunch, agent_process
 from apiproxy.engines.agents.parameters import overlay_of, overlay_settings
 from apiproxy.engines.agents.relay import Relay, RelaySocket
@@ -84,9 +84,7 @@ class AgentRun:
             async with asyncio.timeout(_RESULT_S):
                 output, _ = await process.communicate()
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            await end(process)
         assert process.returncode is not None
         return process.returncode, output.decode(errors="replace")
 
@@ -108,10 +106,7 @@ class AgentRun:
     async def end(self) -> None:
         """Kill the CLI and remove all that the run has."""
         if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            async with asyncio.timeout(_END_S):
-                await self.process.wait()
+            await end(self.process)
         await self.socket.close()
         self.folder.remove()
 
@@ -135,6 +130,14 @@ class AgentRun:
                 if self.lines[-1]["type"] == kind:
                     return
         raise AssertionError(f"the CLI ended: {self.lines[-3:]}")
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Kill a jail."""
+    if process.returncode is None:
+        kill_jail(process.pid)
+    async with asyncio.timeout(_END_S):
+        await process.wait()
 
 
 @contextlib.asynccontextmanager
@@ -162,11 +165,7 @@ async def agent_run(
 
 def descendants(pid: int) -> list[int]:
     """Process ids of all children, and of theirs."""
-    try:
-        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-    return [pid for child in children for pid in (child, *descendants(child))]
+    return [pid for child in child_pids(pid) for pid in (child, *descendants(child))]
 
 
 def is_running(pid: int) -> bool:

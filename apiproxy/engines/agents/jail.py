@@ -2,11 +2,14 @@
 
 Inside are `/usr` (read-only), a few files of `/etc`, the folders that the operator names, and the run's own files in
 `/run/agent`. Only `/workspace`, `/home/agent`, `/tmp` and `/dev/shm` can be written; they are in memory, bounded, and
-gone with the jail. There is no network. SIGKILL of the process ends all others of the jail.
+gone with the jail. There is no network. `kill_jail` ends all processes of it, and so does the end of the gateway.
 """
 
 import contextlib
+import os
 import shutil
+import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +42,9 @@ _GROUP = b"agent:x:1000:\nnogroup:x:65534:\n"
 _HOSTS = b"127.0.0.1 localhost\n"
 _OPEN_FILES = 1_024
 _MEGABYTE = 1024 * 1024
+_STOPPED = ("T", "t", "Z", "X", "")
+_STOP_TIMEOUT_S = 0.05
+_STOP_CHECK_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +129,39 @@ class Jail:
             *("/usr/bin/prlimit", f"--nproc={self.limits.processes}", f"--fsize={size}", f"--nofile={_OPEN_FILES}"),
             *("--core=0", "--"),
         ]
+
+
+def kill_jail(pid: int) -> None:
+    """Kill all processes of a jail by the id of its bubblewrap, which must not have been waited for.
+
+    SIGKILL of bubblewrap alone is not enough while it starts: its child is bound to its life only later, and would go
+    on. So bubblewrap is stopped first, its child is killed, which is process 1 of the jail, and then bubblewrap.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
+        while _state(pid) not in _STOPPED and time.monotonic() < deadline:
+            time.sleep(_STOP_CHECK_S)
+        for child in child_pids(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+
+
+def child_pids(pid: int) -> list[int]:
+    """Children of a process, none if it has ended."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _state(pid: int) -> str:
+    """State of a process as one letter, empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def missing_programs() -> list[str]:

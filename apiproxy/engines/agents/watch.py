@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
+import select
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from apiproxy.engines.agents.jail import WRITABLE, JailLimits
+from apiproxy.engines.agents.jail import WRITABLE, JailLimits, child_pids, kill_jail
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _FILES_PER_MB = 100
 """An empty file takes a kilobyte of the kernel's memory, which the size of a folder does not count."""
 _FULL_BYTES = 64 * 1024
+_MAX_FAILURES = 40
+"""Measurements in a row that may fail, as they do while bubblewrap starts; a jail without a watch is killed."""
 _LOW_PERCENT = 3
 """Of the machine's memory: below that, the largest jail is killed."""
 
@@ -44,7 +46,8 @@ class WatchedJail:
     descriptor: int
     exceeded: Exceeded | None = None
     memory_bytes: int = 0
-    inner_pid: int | None = field(default=None, repr=False)
+    failures: int = 0
+    inner_pid: int | None = None
 
 
 class JailWatch:
@@ -95,24 +98,24 @@ class JailWatch:
             for jail in jails:
                 try:
                     self._check(jail)
-                except Exception:  # one jail that cannot be measured must not leave the others without a watch
+                except Exception:  # a mistake with one jail must not leave the others without a watch
                     logger.exception("agents.jail_not_measured", extra={"pid": jail.pid})
             if jails and _memory_is_low():
                 self._kill(max(jails, key=lambda jail: jail.memory_bytes), "memory")
 
     def _check(self, jail: WatchedJail) -> None:
-        if jail.inner_pid is None:
-            jail.inner_pid = _first_child(jail.pid)
-        if jail.inner_pid is None:
-            return
-        inside = Path(f"/proc/{jail.inner_pid}/root")
         limit = jail.limits.memory_mb * _MEGABYTE
         try:
+            inside = _inside(jail)
             jail.memory_bytes = _resident_bytes(inside)
             if jail.memory_bytes > limit:
                 jail.memory_bytes = _proportional_bytes(inside)
             too_full = _is_full(inside, jail.limits)
-        except OSError:  # it is just starting or ending
+            jail.failures = 0
+        except OSError:
+            jail.failures += 1
+            if jail.failures > _MAX_FAILURES and not _has_ended(jail):
+                self._kill(jail, "memory")
             return
         if jail.memory_bytes > limit:
             self._kill(jail, "memory")
@@ -124,20 +127,29 @@ class JailWatch:
             if jail not in self._jails or jail.exceeded is not None:
                 return
             jail.exceeded = exceeded
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(jail.descriptor, signal.SIGKILL)
-        logger.warning("agents.jail_killed", extra={"pid": jail.pid, "reason": exceeded, "bytes": jail.memory_bytes})
+            if not _has_ended(jail):
+                kill_jail(jail.pid)
         with contextlib.suppress(RuntimeError):  # the loop is closed
             jail.loop.call_soon_threadsafe(jail.on_exceeded, exceeded)
+        logger.warning("agents.jail_killed", extra={"pid": jail.pid, "reason": exceeded, "bytes": jail.memory_bytes})
 
 
-def _first_child(pid: int) -> int | None:
-    """The jail's process 1, which bubblewrap starts."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return None
-    return int(children[0]) if children else None
+def _inside(jail: WatchedJail) -> Path:
+    """Root folder of the jail. Raises OSError until bubblewrap has made it."""
+    if jail.inner_pid is None:
+        jail.inner_pid = next(iter(child_pids(jail.pid)), None)
+    if jail.inner_pid is None:
+        raise ProcessLookupError
+    inside = Path(f"/proc/{jail.inner_pid}/root")
+    if inside.stat().st_ino == Path("/").stat().st_ino and inside.stat().st_dev == Path("/").stat().st_dev:
+        raise ProcessLookupError
+    return inside
+
+
+def _has_ended(jail: WatchedJail) -> bool:
+    poll = select.poll()
+    poll.register(jail.descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _processes(inside: Path) -> list[Path]:

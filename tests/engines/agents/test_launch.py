@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from apiproxy.core.agents import McpServerSpec
-from tests.support.agent_cli import KEY, agent_run, descendants, is_running
+from tests.support.agent_cli import KEY, agent_run, descendants, end, is_running
 from tests.support.stand_in import StandInProcess
 from tests.support.waiting import eventually_async
 
@@ -83,6 +83,15 @@ async def test_kill_ends_everything_in_a_second(stand_in: StandInProcess, tmp_pa
         pids = descendants(run.process.pid)
         assert len(pids) >= 4
         async with asyncio.timeout(1):
-            run.process.kill()
-            await run.process.wait()
+            await end(run.process)
             await eventually_async(lambda: not any(is_running(pid) for pid in pids))
+
+
+async def test_kill_ends_everything_while_it_starts(stand_in: StandInProcess, tmp_path: Path) -> None:
+    """Also where bubblewrap has not bound its child to its own life yet."""
+    async with agent_run(stand_in.base_url, tmp_path) as run:
+        for number in range(100):
+            process = await run.spawn("sleep", "97531")
+            await asyncio.sleep(number / 5_000)
+            await end(process)  # waits for the pipe, too
+    assert b"97531" not in b"".join(path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
