@@ -44,6 +44,11 @@ def engine_problem(credential: Credential, engine: EngineName = "http") -> str:
     switch = _CLOUD_SWITCHES.get(credential.kind)
     if switch is None:
         return ""
+    if engine == "agents":
+        return (
+            f"agents cannot use {switch}: the gateway calls the Messages API for them, with an API key or a gateway "
+            "token. Set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN instead."
+        )
     return (
         f"the http engine cannot use {switch}: it calls the Messages API itself, with an API key or a gateway token. "
         "Use the sdk engine, or set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN instead."

@@ -1,11 +1,13 @@
 """Engines of this process, each with its own slots and queue, so that no engine blocks another."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
+from apiproxy.catalog import Catalog
 from apiproxy.conf import GatewaySettings, engine_problem
 from apiproxy.core.mcp_status import McpStatuses
 from apiproxy.core.turns import EngineName
@@ -15,6 +17,8 @@ from apiproxy.engines.http.upstream import Upstream
 from apiproxy.engines.sdk.launch import LaunchSpec, bundled_cli
 from apiproxy.engines.sdk.pool import Pool, PoolLimits
 from apiproxy.runs.admission import Admission, QueueSnapshot
+
+logger = logging.getLogger(__name__)
 
 _MEGABYTE = 1024 * 1024
 
@@ -27,18 +31,27 @@ class QueuedEngine:
     admission: Admission
 
 
-class Engines:
-    """Engines in use, created at their first use. Bound to one event loop."""
+class AgentsUnavailableError(RuntimeError):
+    """The engine of agents cannot be created. The text is for the operator."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+
+class Engines:
+    """Engines in use, created at their first use. Bound to one event loop.
+
+    catalog: models and prices of agents; None if there are none.
+    """
+
+    def __init__(self, settings: GatewaySettings, catalog: Catalog | None = None) -> None:
         self.mcp_statuses = McpStatuses()
         self._settings = settings
+        self._catalog = catalog
         self._engines: dict[EngineName, QueuedEngine] = {}
 
     def get(self, name: EngineName) -> QueuedEngine:
         """Engine of that name and its queue.
 
-        Raises FileNotFoundError if `sdk` has no CLI, RuntimeError if `http` cannot use the credential.
+        Raises FileNotFoundError if `sdk` has no CLI, RuntimeError if `http` cannot use the credential, and
+        AgentsUnavailableError.
         """
         queued = self._engines.get(name)
         if queued is None:
@@ -48,9 +61,14 @@ class Engines:
     async def warm(self, also: Iterable[EngineName] = ()) -> bool:
         """Prepare the default engine and the others named; False if that failed for one.
 
-        Raises as `get` does.
+        Without the engine of agents the others work. Raises as `get` does for those.
         """
-        queued = [self.get(name) for name in dict.fromkeys((self._settings.engine, *also))]
+        queued = []
+        for name in dict.fromkeys((self._settings.engine, *also)):
+            try:
+                queued.append(self.get(name))
+            except AgentsUnavailableError as error:
+                logger.warning("agents.unavailable", extra={"why": str(error)})
         return all(await asyncio.gather(*(it.engine.warm() for it in queued)))
 
     @property
@@ -86,14 +104,14 @@ class Engines:
 
     def _create(self, name: EngineName) -> QueuedEngine:
         if problem := engine_problem(self._settings.credential, name):
-            raise RuntimeError(problem)
+            raise AgentsUnavailableError(problem) if name == "agents" else RuntimeError(problem)
         match name:
             case "sdk":
                 return _sdk(self._settings)
             case "http":
                 return _http(self._settings)
             case "agents":
-                raise NotImplementedError("agents cannot be run yet")
+                raise AgentsUnavailableError("agents cannot be run yet")
             case _:
                 assert_never(name)
 

@@ -17,7 +17,7 @@ from apiproxy.engines.sdk.launch import sweep
 from apiproxy.keys.authentication import require_allowed
 from apiproxy.limits.accounting import UsageAccounting
 from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot
-from apiproxy.runs.engines import Engines, worker_folders
+from apiproxy.runs.engines import AgentsUnavailableError, Engines, QueuedEngine, worker_folders
 from apiproxy.runs.key_watch import KeyWatch
 from apiproxy.runs.observers import Observers
 from apiproxy.runs.run import Run
@@ -56,7 +56,7 @@ class Runtime:
         self._accounting = accounting
         self._sessions = sessions
         self._observers = observers
-        self.engines = Engines(settings)
+        self.engines = Engines(settings, catalog)
         self.breaker = Breaker(
             BreakerLimits(
                 failures=settings.breaker.failures,
@@ -90,7 +90,7 @@ class Runtime:
         self.breaker.check(turn.caller.key_id)
         caller = turn.caller
         # Again before the run waits; here it costs the least, and under overload most requests end here.
-        self.engines.get(turn.engine).admission.check_room(key=caller.key_id, priority=caller.priority)
+        self._queued(turn).admission.check_room(key=caller.key_id, priority=caller.priority)
         turn = await self._sessions.continued(turn, mode)
         await require_allowed(principal, turn.body, catalog=self._catalog, betas=turn.betas, body_bytes=turn.body_bytes)
         limits = await self._accounting.reserve(principal, turn)
@@ -103,7 +103,7 @@ class Runtime:
     def _start_run(self, turn: Turn) -> Run:
         if self._draining:
             raise ProxyError(FailureKind.DRAINING, "The gateway is shutting down.", retry_after_s=5)
-        queued = self.engines.get(turn.engine)
+        queued = self._queued(turn)
         run = Run(
             turn,
             engine=queued.engine,
@@ -119,6 +119,12 @@ class Runtime:
         task.add_done_callback(lambda _: self._on_run_done(turn.id))
         self._keys.wake()
         return run
+
+    def _queued(self, turn: Turn) -> QueuedEngine:
+        try:
+            return self.engines.get(turn.engine)
+        except AgentsUnavailableError as error:
+            raise ProxyError(FailureKind.NOT_IMPLEMENTED, f"Agents cannot run on this gateway: {error}") from None
 
     def cancel(self, run_id: str) -> bool:
         """Cancel a run for an operator; False if no such run is active."""

@@ -11,7 +11,7 @@ from apiproxy.core.turns import EngineName
 from apiproxy.engines.base import Answer, EngineRequest, WorkerSnapshot
 from apiproxy.runs import engines as engines_module
 from apiproxy.runs.admission import Admission, QueueSnapshot
-from apiproxy.runs.engines import Engines, QueuedEngine
+from apiproxy.runs.engines import AgentsUnavailableError, Engines, QueuedEngine
 
 API_KEY = Credential(kind="api_key", env={"ANTHROPIC_API_KEY": "k"}, base_url="http://127.0.0.1:9")
 
@@ -114,3 +114,12 @@ async def test_refuse_http_engine_with_cloud_credential(tmp_path: Path, made: li
     with pytest.raises(RuntimeError, match="CLAUDE_CODE_USE_VERTEX"):
         await engines.warm({"http"})
     assert made == ["sdk"]
+
+
+async def test_work_without_engine_of_agents(tmp_path: Path, made: list[EngineName]) -> None:
+    engines = Engines(gateway(tmp_path, "sdk", Credential(kind="bedrock")))
+
+    assert await engines.warm({"agents"})
+    assert made == ["sdk"]
+    with pytest.raises(AgentsUnavailableError, match="CLAUDE_CODE_USE_BEDROCK"):
+        engines.get("agents")
