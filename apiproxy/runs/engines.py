@@ -11,12 +11,14 @@ from apiproxy.catalog import Catalog
 from apiproxy.conf import GatewaySettings, engine_problem
 from apiproxy.core.mcp_status import McpStatuses
 from apiproxy.core.turns import EngineName
+from apiproxy.engines.agents.engine import AgentEngine
 from apiproxy.engines.base import Engine, WorkerSnapshot
 from apiproxy.engines.http.engine import HttpEngine
 from apiproxy.engines.http.upstream import Upstream
 from apiproxy.engines.sdk.launch import LaunchSpec, bundled_cli
 from apiproxy.engines.sdk.pool import Pool, PoolLimits
 from apiproxy.runs.admission import Admission, QueueSnapshot
+from apiproxy.runs.agent_engine import GatewayAgents
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,11 @@ class Engines:
                 logger.warning("agents.unavailable", extra={"why": str(error)})
         return all(await asyncio.gather(*(it.engine.warm() for it in queued)))
 
+    def agents(self) -> AgentEngine | None:
+        """The engine of agents; None unless it is in use."""
+        queued = self._engines.get("agents")
+        return queued.engine if queued is not None and isinstance(queued.engine, AgentEngine) else None
+
     @property
     def ready(self) -> bool:
         """True if the default engine can answer."""
@@ -111,9 +118,25 @@ class Engines:
             case "http":
                 return _http(self._settings)
             case "agents":
-                raise AgentsUnavailableError("agents cannot be run yet")
+                return _agents(self._settings, self._catalog)
             case _:
                 assert_never(name)
+
+
+def _agents(settings: GatewaySettings, catalog: Catalog | None) -> QueuedEngine:
+    if catalog is None:
+        raise AgentsUnavailableError("there is no catalogue of agents here")
+    try:
+        engine = GatewayAgents(settings, catalog)
+    except FileNotFoundError as error:
+        raise AgentsUnavailableError(str(error)) from error
+    admission = Admission(
+        max_active=settings.slots("agents"),
+        max_waiting=settings.queue_max,
+        wait_limit_s=settings.queue_timeout_ms / 1000,
+        max_starting=settings.max_starting,
+    )
+    return QueuedEngine(engine, admission)
 
 
 def worker_folders(settings: GatewaySettings) -> Path:

@@ -12,10 +12,12 @@ from apiproxy.core.limits import LimitState
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import EngineName, Turn
 from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard
+from apiproxy.engines.agents.folder import agent_folders
 from apiproxy.engines.base import WorkerSnapshot
 from apiproxy.engines.sdk.launch import sweep
 from apiproxy.keys.authentication import require_allowed
 from apiproxy.limits.accounting import UsageAccounting
+from apiproxy.runs.agent_engine import keep_workers
 from apiproxy.runs.circuit_breaker import Breaker, BreakerLimits, BreakerSnapshot
 from apiproxy.runs.engines import AgentsUnavailableError, Engines, QueuedEngine, worker_folders
 from apiproxy.runs.key_watch import KeyWatch
@@ -73,7 +75,9 @@ class Runtime:
         self._active: dict[str, _Active] = {}
         self._keys = KeyWatch(self.active_runs, database)
         self._draining = False
+        self._keeping: asyncio.Task[None] | None = None
         sweep(worker_folders(settings))
+        sweep(agent_folders(settings.state_dir))
 
     @property
     def ready(self) -> bool:
@@ -147,7 +151,10 @@ class Runtime:
 
     async def start(self) -> None:
         """Prepare the engines in use."""
-        self.warm = await self.engines.warm(await self._engines_in_use())
+        in_use = await self._engines_in_use()
+        self.warm = await self.engines.warm(in_use)
+        if "agents" in in_use and (engine := self.engines.agents()) is not None:
+            self._keeping = asyncio.create_task(keep_workers(self._catalog, engine), name="agent workers")
 
     async def _engines_in_use(self) -> frozenset[EngineName]:
         """The catalogue's engines; empty if it cannot be read, and their first run prepares them."""
@@ -159,6 +166,8 @@ class Runtime:
     async def stop(self) -> None:
         """Reject new runs, wait `drain_timeout_s` for the active ones, stop the rest, and end the workers."""
         self._draining = True
+        if self._keeping is not None:
+            self._keeping.cancel()
         await self._wait_for_runs(self.drain_timeout_s)
         self.stop_all()
         await self._wait_for_runs(_FORCED_END_S)
