@@ -1,9 +1,11 @@
 """Form of an agent."""
 
+import json
 from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -13,7 +15,13 @@ from unfold.widgets import (
 
 from apiproxy.core.agents import BARE_TOOLS
 from apiproxy.models import Agent, McpServer, Model
-from apiproxy.models.agent_checks import TOOLS, validate_server_names, validate_thinking, validate_tools
+from apiproxy.models.agent_checks import (
+    TOOLS,
+    validate_schema,
+    validate_server_names,
+    validate_thinking,
+    validate_tools,
+)
 
 _TOOL_LABELS = {
     "Bash": "Bash: run commands",
@@ -35,6 +43,15 @@ _MODES = {
 def tool_choices() -> list[tuple[str, str]]:
     """Built-in tools with their labels."""
     return [(name, _TOOL_LABELS[name] + ("" if name in BARE_TOOLS else _FULL)) for name in TOOLS]
+
+
+class SchemaField(forms.JSONField):
+    """JSON with indentation; an empty text for none."""
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, InvalidJSONInput):
+            return value
+        return "" if value is None else json.dumps(value, indent=2, ensure_ascii=False)
 
 
 class AgentForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
@@ -79,10 +96,18 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the st
         help_text="Every key that may use the agent can make it call their allowed tools, with the servers' own "
         "credentials.",
     )
+    output_schema = SchemaField(
+        label="Schema of the answer",
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 8, "spellcheck": "false"}),
+        validators=[validate_schema],
+        help_text='JSON schema with "type": "object". Empty: the answer is text.',
+    )
     base_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     class Meta:
         labels: ClassVar[dict[str, str]] = {"display_name": "Name"}
+        help_texts: ClassVar[dict[str, str]] = {"effort": "Empty: the model's default."}
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
