@@ -9,6 +9,8 @@ from django.http import HttpRequest, HttpResponseBase
 
 from observability.dashboard.access import PageContext, page, render_page
 from observability.dashboard.usage_queries import KeyRow, UsageRow, all_keys, spent_by_key, usage_since
+from observability.models import Dimension
+from observability.stats import figures
 
 DAYS = {"7": 7, "30": 30, "90": 90}
 DEFAULT_DAYS = "30"
@@ -77,8 +79,14 @@ async def usage(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
         "keys": keys,
         "chart": chart(keys, shown),
         "total": total_of(keys),
+        "agents": await figures.groups(Dimension.AGENT, _midnight(shown[0])),
     }
     return await render_page(request, ctx, "observability/usage.html", context)
+
+
+def _midnight(day: date) -> float:
+    """Unix time of the day's beginning, UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
 
 
 def keys_with_usage(

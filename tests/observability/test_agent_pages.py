@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from tests.observability.builders import (
     serve,
     step,
 )
-from tests.observability.dashboards import make_user, set_demo
+from tests.observability.dashboards import make_key, make_user, set_demo
 
 pytestmark = pytest.mark.django_db
 
@@ -205,3 +206,13 @@ def test_say_that_steps_were_not_kept(viewer: Client) -> None:
     events = [step(f"t{n}", StepKind.TOOL_CALL, "a/b", at=NOW) for n in range(503)]
     text = text_of(viewer, f"/dashboard/requests/{keep(*opening(), *events, agent_course()[-1])}")
     assert "3 later steps not kept" in text
+
+
+def test_list_agents_on_usage_page(viewer: Client) -> None:
+    at = time.time() - 60
+    make_key("team")
+    keep(*agent_course(at), at=at)
+    with CaptureQueriesContext(connection) as queries:
+        text = text_of(viewer, "/dashboard/usage?days=7")
+    assert len(queries) <= MAX_QUERIES
+    assert '?agent=support-bot">support-bot</a>' in text
