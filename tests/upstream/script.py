@@ -44,7 +44,7 @@ def seen(body: Body) -> dict[str, Any]:
 
     messages, images, documents, thinking, results: their number in the conversation, tool results included. marks:
     places with `cache_control`. tools: their names. system: characters of it. model, max_tokens, effort, format, choice
-    and thread: as sent.
+    and thread: as sent; the format may be in the older field `output_format`.
     """
     parts = list(_parts(body))
     config = body.get("output_config") or {}
@@ -57,7 +57,7 @@ def seen(body: Body) -> dict[str, Any]:
         "model": body["model"],
         "max_tokens": body["max_tokens"],
         "effort": config.get("effort"),
-        "format": (config.get("format") or {}).get("type"),
+        "format": (config.get("format") or body.get("output_format") or {}).get("type"),
         "choice": (body.get("tool_choice") or {}).get("type"),
         "thread": (body.get("thread") or {}).get("type"),
     }

@@ -59,6 +59,7 @@ const model = anthropic('claude-sonnet-5-5');
         program="ai_sdk_openai.mjs",
         features=(*_AI_FEATURES, "reasoning"),
         reasons=_RETRY_AFTER,
+        in_ci=True,
         connect="""
 ```js
 import { createOpenAI } from '@ai-sdk/openai';

@@ -150,6 +150,7 @@ OpenAILike(model="claude-sonnet-5-5", api_base="GATEWAY/v1", api_key="KEY", is_c
         program="instructor_modes.py",
         requirements="instructor",
         features=("streaming", "structured output", "errors"),
+        in_ci=True,
         connect="""
 ```python
 instructor.from_anthropic(anthropic.Anthropic(base_url="GATEWAY", api_key="KEY"))
@@ -202,8 +203,10 @@ dspy.configure(lm=dspy.LM("anthropic/claude-sonnet-5-5", api_base="GATEWAY", api
         connect="""
 ```python
 OpenAIModel(model_id="claude-sonnet-5-5", api_base="GATEWAY/v1", api_key="KEY")
-LiteLLMModel(model_id="anthropic/claude-sonnet-5-5", api_base="GATEWAY", api_key="KEY")
+LiteLLMModel(model_id="anthropic/claude-sonnet-5-5", api_base="GATEWAY", api_key="KEY", drop_params=True)
 ```
+
+Without `drop_params`, LiteLLM itself refuses the forced tools of the agents for the newest models.
 """,
     ),
     Client(

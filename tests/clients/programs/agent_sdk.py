@@ -101,7 +101,7 @@ async def cancel() -> None:
         async for message in client.receive_response():
             if isinstance(message, ResultMessage):
                 break
-        await asyncio.to_thread(left, word)
+        await asyncio.to_thread(left, word, aside="<session>")
         await client.query("[[say=next]]")
         told = [it async for it in client.receive_response() if isinstance(it, ResultMessage | AssistantMessage)]
     assert "next" in str(told), told

@@ -128,14 +128,18 @@ def mark() -> str:
     return uuid.uuid4().hex
 
 
-def left(word: str, *, within_s: float = _QUIET_S) -> None:
-    """Waits until the upstream's answer to the prompt with this word was given up by the gateway."""
+def left(word: str, *, within_s: float = _QUIET_S, aside: str = "") -> None:
+    """Waits until the upstream's answer to the prompt with this word was given up by the gateway.
+
+    aside: text of requests that do not count, such as one for a title, which the client does not leave.
+    """
     deadline = time.monotonic() + within_s
     while True:
-        exchanges = _recorded(containing=word)
-        if exchanges and all(exchange["closed_by_client"] for exchange in exchanges):
+        found = [it for it in _recorded(containing=word) if not aside or aside not in it["raw"]]
+        if found and all(it["closed_by_client"] for it in found):
             return
-        assert time.monotonic() < deadline, f"the gateway goes on with a request that its client has left: {exchanges}"
+        told = [{name: it[name] for name in ("number", "ended_at", "closed_by_client", "raw")} for it in found]
+        assert time.monotonic() < deadline, f"the gateway goes on with a request that its client has left: {told}"
         time.sleep(0.05)
 
 

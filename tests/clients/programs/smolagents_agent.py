@@ -11,6 +11,8 @@ def openai_model(**options: Any) -> Any:
 
 
 def litellm_model(**options: Any) -> Any:
+    """drop_params: agents force a tool, which LiteLLM refuses for the newest models."""
+    options = {"drop_params": True, **options}
     return LiteLLMModel(model_id=f"anthropic/{MODEL}", api_base=GATEWAY, api_key=KEY, **options)
 
 
