@@ -74,7 +74,10 @@ class Gateway:
         self._lifecycle = Lifecycle()
 
     async def start(self) -> None:
-        """Start the services in order. Raises the error of the first that fails; `stop` is needed all the same."""
+        """Start the services in order.
+
+        Raises the error of the first that fails; `stop` must be called even then.
+        """
         await self._lifecycle.start(self._services)
 
     async def stop(self) -> None:

@@ -143,7 +143,7 @@ class Trace(models.Model):
 
 
 class AgentSteps(models.Model):
-    """Steps of an agent's run, as they began; see `step_values.StepJson`. omitted: number of steps not kept."""
+    """Steps of an agent's run by start (`step_values.StepJson`). omitted: number not stored."""
 
     trace = models.OneToOneField(Trace, on_delete=models.CASCADE, primary_key=True, related_name="agent_steps")
     steps = models.JSONField(default=list)

@@ -74,7 +74,10 @@ class Load(TypedDict):
 
 
 class Upstream(TypedDict):
-    """Circuit breaker: state (`closed`, `open`, `probing`), consecutive failures, and times opened since the start."""
+    """Circuit breaker of the upstream.
+
+    state: `closed`, `open` or `probing`. failures: consecutive. opened: number of times since the start.
+    """
 
     state: str
     failures: int
@@ -158,8 +161,9 @@ class Overview(TypedDict):
 
 
 class Snapshot(TypedDict):
-    """Full state: the first message, and the reply to `catch_up`. hidden: requests beyond the table's limit.
+    """Full state: the first message, and the reply to `catch_up`.
 
+    hidden: number of requests beyond the table's limit.
     processes: this one first. queue, load: sums over all processes.
     """
 

@@ -34,8 +34,9 @@ def can_view_traces(user: User) -> bool:
 
 
 async def authorise(request: HttpRequest) -> Operator | None:
-    """The operator behind a key of scope `admin`, or behind the login of staff who may see traces; None otherwise.
+    """Operator of a key with the scope `admin`, or of a staff login; None otherwise.
 
+    The login needs the permission to view traces.
     A login does not make up for an insufficient key. Raises ProxyError if the caller cannot be authenticated now:
     DATABASE_UNAVAILABLE, and RATE_LIMITED after many wrong keys from the client's address.
     """

@@ -1,4 +1,7 @@
-"""Observability of one process: tracing, metrics, cluster state. Started and stopped on the event loop."""
+"""Observability of one process: tracing, metrics, cluster state.
+
+Started and stopped on the event loop.
+"""
 
 import asyncio
 import importlib

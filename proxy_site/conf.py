@@ -88,7 +88,10 @@ TABLE = (*table(GatewaySettings), *table(SiteSettings))
 
 
 def read_site(env: Env) -> SiteSettings:
-    """The site's settings. Raises SettingError for an invalid value or an unknown `CLAUDE_PROXY_…` variable."""
+    """The site's settings.
+
+    Raises SettingError for an invalid value or an unknown `CLAUDE_PROXY_…` variable.
+    """
     reject_unknown(env, prefix=PREFIX, known={name for it in TABLE for name in it.names})
     return read_settings(SiteSettings, env)
 

@@ -21,7 +21,10 @@ class Cors(CorsMiddleware):
         return matches_origin(origin, gateway_settings().cors_origins)
 
     def add_response_headers(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        """Name the requested headers: some browsers do not know the wildcard, which never covers `Authorization`."""
+        """List the requested headers by name.
+
+        Some browsers do not support the wildcard, and it never covers `Authorization`.
+        """
         super().add_response_headers(request, response)
         asked = request.headers.get("access-control-request-headers", "")
         if _ALLOW_HEADERS in response and _HEADER_NAMES.fullmatch(asked):

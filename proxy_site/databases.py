@@ -86,7 +86,10 @@ def parse_database_url(url: str) -> dict[str, Any]:
 
 
 def _postgres_hosts(netloc: str) -> tuple[str, str]:
-    """Hosts and ports as libpq takes them, separated by commas: it tries one after the other. Raises ValueError."""
+    """Hosts and ports as libpq accepts them, separated by commas.
+
+    libpq tries them in order. Raises ValueError.
+    """
     hosts, ports = [], []
     for entry in netloc.rpartition("@")[2].split(","):
         parts = urlsplit(f"//{entry}")

@@ -57,7 +57,10 @@ GetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 class ApiHandler(ASGIHandler):
-    """Handler of API requests, without the browser's middleware, whose hooks would each hop to a worker thread."""
+    """Handler of API requests, without the browser's middleware.
+
+    Each hook of that middleware would switch to a worker thread.
+    """
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Builds the middleware chain: CORS if origins are set, else none."""
@@ -132,7 +135,10 @@ def _with_error_body(get_response: GetResponse) -> GetResponse:
 
 
 def _version(request: HttpRequest) -> str:
-    """API version used: the client's, except in the OpenAI dialect, whose upstream requests have the default."""
+    """API version of the request.
+
+    The client's, except in the OpenAI dialect, whose upstream requests use the default.
+    """
     if route_of(request.path).errors is Errors.OPENAI:
         return DEFAULT_API_VERSION
     return answered_version(request.headers)
@@ -183,7 +189,10 @@ class PageHandler(ASGIHandler):
 
 
 def _lacks_scheme(request: HttpRequest) -> bool:
-    """True if a trusted proxy sends no `X-Forwarded-Proto`: the redirect to HTTPS would come back here for ever."""
+    """True if a trusted proxy sends no `X-Forwarded-Proto`.
+
+    The redirect to HTTPS would then repeat forever.
+    """
     if not settings.SECURE_SSL_REDIRECT or "x-forwarded-proto" in request.headers:
         return False
     return is_trusted_proxy(request.META.get("REMOTE_ADDR") or "", settings.GATEWAY.trusted_proxies)
@@ -225,7 +234,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def error_body(path: str, kind: FailureKind, message: str, *, request_id: str) -> tuple[int, bytes]:
-    """Status and body of an error raised before Django sees the request; `GATEWAY_ERROR_BODY` in the settings."""
+    """Status and body of an error raised before Django sees the request.
+
+    `GATEWAY_ERROR_BODY` in the settings.
+    """
     response = _error(path, kind, message, request_id)
     return response.status_code, response.content
 

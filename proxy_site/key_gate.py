@@ -21,7 +21,10 @@ class ApiKeyGate:
         return network_of(client_address(request))
 
     async def authenticate(self, scope: Scope, *, request_id: str) -> str:
-        """The key's id. Raises ProxyError: UNAUTHENTICATED, RATE_LIMITED (many wrong keys), DATABASE_UNAVAILABLE."""
+        """The key's id.
+
+        Raises ProxyError: UNAUTHENTICATED, RATE_LIMITED (many wrong keys) or DATABASE_UNAVAILABLE.
+        """
         request = head_only(scope, request_id=request_id)
         try:
             principal = await authenticated(request)

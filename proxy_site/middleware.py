@@ -116,7 +116,10 @@ class SameOrigin:
 
 
 def is_same_origin(origin: str, *, host: str) -> bool:
-    """True if the origin is the requested host, one of ALLOWED_HOSTS, or matches one of CSRF_TRUSTED_ORIGINS."""
+    """True if browsers of this origin may send forms and open WebSockets.
+
+    It is the requested host, one of ALLOWED_HOSTS, or matches one of CSRF_TRUSTED_ORIGINS.
+    """
     try:
         parts = urlsplit(origin)
         name = parts.hostname

@@ -1,4 +1,7 @@
-"""Properties of paths: handler, error format, thread policy, API key. A new dialect adds its prefixes here."""
+"""Properties of paths: handler, error format, thread policy, API key.
+
+A new dialect adds its prefixes here.
+"""
 
 import re
 from dataclasses import dataclass
@@ -96,7 +99,7 @@ def route_of(path: str) -> Route:
 
 
 def canonical_path(path: str) -> str:
-    """The path of the API endpoint meant by a path with further slashes, or with `/v1` twice; other paths unchanged.
+    """Path of the API endpoint, without extra slashes and repeated `/v1`; other paths unchanged.
 
     Clients append `/v1/messages` or `/messages` to a base URL that ends with a slash or with `/v1`. Paths that need no
     API key are kept as they are: a proxy in front may restrict them by their exact form.

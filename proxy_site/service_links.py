@@ -1,4 +1,4 @@
-"""Variables that Kubernetes and Docker links set for a service whose name begins like this gateway's settings.
+"""Variables of Kubernetes services and Docker links that resemble the gateway's settings.
 
 A Service `claude-proxy` gives every pod variables that end in `_SERVICE_HOST`, `_PORT` (tcp://10.0.0.1:3456),
 `_PORT_3456_TCP_ADDR` and others. Source: https://kubernetes.io/docs/concepts/services-networking/service
@@ -16,7 +16,10 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def without_service_links(env: Mapping[str, str], *, prefix: str) -> dict[str, str]:
-    """The environment without the variables with the prefix that describe a service, by their name and value."""
+    """The environment without the variables that describe a service.
+
+    They are recognized by their prefix, name and value.
+    """
     return {name: value for name, value in env.items() if not (name.startswith(prefix) and _is_link(name, value))}
 
 

@@ -1,4 +1,4 @@
-"""Table of the endpoints of the two APIs that this gateway does not have. Pure: the settings import it."""
+"""Table of API endpoints that this gateway does not have. Pure: the settings import it."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,10 @@ from apiproxy.core.upstream_headers import VERSION_HEADER
 
 @dataclass(frozen=True, slots=True)
 class Unbuilt:
-    """An endpoint with all below it. path: without `/v1`. dialect: None if both APIs have it. hint: for the client."""
+    """An endpoint, with all paths below it.
+
+    path: without `/v1`. dialect: None if both APIs have it. hint: for the client.
+    """
 
     path: str
     dialect: DialectName | None

@@ -56,8 +56,9 @@ def csv_lines(rows: "QuerySet[Usage]") -> Iterator[str]:
 
 
 def _one_server(alias: str) -> AbstractContextManager[object]:
-    """A transaction on PostgreSQL: without, PgBouncer may send each fetch of the cursor to another server connection.
+    """Transaction on PostgreSQL, nothing on other databases.
 
+    Without it, PgBouncer may send each fetch of the cursor to another server connection.
     SQLite's would be one that writes.
     """
     return transaction.atomic(using=alias) if connections[alias].vendor == "postgresql" else nullcontext()

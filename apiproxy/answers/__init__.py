@@ -1,1 +1,1 @@
-"""Recent answers: kept for an hour, encrypted with the client's own key, for clients that refer to them."""
+"""Recent answers, encrypted with the client's key and kept for an hour for later references."""

@@ -38,7 +38,10 @@ WriterJob = Write | Renew | Forget
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """Read answers by name, those named first preferred. The result is a `Found`. room_bytes: limit for their sum."""
+    """Read answers by name, those named first preferred.
+
+    The result is a `Found`. room_bytes: limit for the sum of their sizes.
+    """
 
     key_id: int
     names: tuple[UUID, ...]

@@ -32,7 +32,7 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 READ_TIMEOUT_S = 3.0
 STOP_TIMEOUT_S = 10.0
 _WRITE_WAIT_S = 1.0
-"""How long a request waits for an answer of this process that is being written."""
+"""Maximum wait of a request for an answer that this process is still writing."""
 _RETRY_S = (0.05, 0.15, 0.4)
 """Pauses before an answer that a request needs is looked for again: another process may be writing it."""
 _CANNOT_READ = "cannot read the answers that the request refers to"
@@ -91,8 +91,9 @@ class RecentAnswers:
         room_bytes: int,
         request_id: str,
     ) -> Recalled:
-        """Return the key's answers with these identifiers, at most `MAX_IDENTIFIERS`; those named first preferred.
+        """Return the key's answers with these identifiers.
 
+        At most `MAX_IDENTIFIERS` are considered; those named first are preferred.
         needed: identifiers to wait for a moment, as another process may be writing their answer; hoped: one to wait for
         a shorter moment. room_bytes: limit for the sum of the answers' sizes. Raises DatabaseUnavailableError;
         ProxyError (INVALID_REQUEST) for answers with too many JSON values.

@@ -16,7 +16,10 @@ _DISPLAYS: Mapping[str, ToolCallDisplay] = {name: name for name in TOOL_CALL_DIS
 
 @dataclass(frozen=True, slots=True)
 class AgentParts:
-    """What agents refer to by name. servers: those enabled; refused: why others cannot be used."""
+    """Models and servers that agents refer to by name.
+
+    servers: the enabled ones. refused: the reasons why others cannot be used.
+    """
 
     models: Mapping[str, CatalogModel]
     servers: Mapping[str, McpServerSpec] = field(default_factory=dict, repr=False)
@@ -62,7 +65,7 @@ def pinned_name(slug: str, number: int | str) -> str:
 
 
 def missing_version(agent: Agent, number: str) -> CatalogModel:
-    """What a version means that does not exist: a disabled model."""
+    """Disabled model that stands for a version that does not exist."""
     name = pinned_name(agent.slug, number)
     return CatalogModel(
         id=name,
@@ -80,7 +83,7 @@ def missing_version(agent: Agent, number: str) -> CatalogModel:
 
 
 def problem_of(definition: AgentDefinition, parts: AgentParts) -> Unavailable | None:
-    """Why the definition cannot run; None if it can."""
+    """Reason why the definition cannot run; None if it can."""
     model = parts.models.get(definition.model)
     if model is None or not model.enabled:
         reason = f"The model {definition.model} {'does not exist' if model is None else 'is disabled'}."

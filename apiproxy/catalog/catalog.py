@@ -51,7 +51,7 @@ class Catalog:
             post_delete.connect(self._on_change, sender=sender)
 
     async def resolve(self, name: str) -> ResolvedModel:
-        """Resolve an alias of the operator or the table, or an agent's `slug` or `slug@N`; other names are model ids.
+        """Resolve an alias, or an agent's `slug` or `slug@N`; other names are model ids.
 
         A version that an agent does not have is a disabled model.
         """

@@ -22,7 +22,7 @@ _M = TypeVar("_M", bound="ResolvedModel")
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Why an agent cannot run. message: for clients; reason: for the operator, with names."""
+    """Reason why an agent cannot run. message: for clients; reason: for the operator, with names."""
 
     kind: FailureKind
     message: str

@@ -150,7 +150,10 @@ def origin() -> Check[str]:
 
 
 def script_origin() -> Check[str]:
-    """Origin of scripts: of a web site, desktop application or extension, `null`, or with `*` (`core.origins`)."""
+    """Origin of scripts (`core.origins`).
+
+    The origin of a web site, desktop application or extension, `null`, or a pattern with `*`.
+    """
 
     def parse(raw: str) -> str:
         if not is_origin_pattern(raw):

@@ -1,4 +1,7 @@
-"""All settings of the gateway, each declared once. Settings of the Django site are in `proxy_site/conf.py`."""
+"""All settings of the gateway, each declared once.
+
+Settings of the Django site are in `proxy_site/conf.py`.
+"""
 
 import os
 from dataclasses import dataclass
@@ -221,7 +224,10 @@ class GatewaySettings:
 
 
 def metrics_dir(state_dir: Path, supervisor_pid: int) -> Path:
-    """Directory shared by a supervisor's processes for their counters; named for `engines.sdk.launch.sweep`."""
+    """Directory in which the processes of a supervisor share their counters.
+
+    Named for `engines.sdk.launch.sweep`.
+    """
     return state_dir / "metrics" / f"{supervisor_pid}-counts"
 
 

@@ -38,7 +38,7 @@ class Credential:
 
 
 def engine_problem(credential: Credential, engine: EngineName = "http") -> str:
-    """Why the engine cannot use the credential and its network, for the operator; empty if it can."""
+    """Reason why the engine cannot use the credential or network, for the operator; empty if it can."""
     if engine == "sdk":
         return _sdk_problem(credential)
     switch = _CLOUD_SWITCHES.get(credential.kind)
@@ -110,7 +110,7 @@ class SessionSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecentAnswerSettings:
-    """Limits of the encrypted answers that clients may refer to for a while. See `answers.recent.RecentAnswers`."""
+    """Limits of recent answers (`answers.recent.RecentAnswers`)."""
 
     ttl_minutes: int = setting(
         60,

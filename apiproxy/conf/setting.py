@@ -94,7 +94,10 @@ def group(settings: type[T], prefix: str) -> T:
 
 
 def declared(settings: type[Any], prefix: str = PREFIX) -> Iterator[tuple[str, Setting[Any] | Group]]:
-    """Field names of a settings class with their declarations, in order; fields that are not settings are skipped."""
+    """Names and declarations of the settings of a class, in order.
+
+    Fields that are not settings are skipped.
+    """
     for it in fields(settings):
         if _GROUP in it.metadata:
             yield it.name, it.metadata[_GROUP]

@@ -119,7 +119,10 @@ async def checked_addresses(
 
 
 def _split(text: str) -> tuple[str, int | None]:
-    """Host and port of `host`, `host:port`, `::1`, `[::1]` or `[::1]:port`. Raises ValueError for an invalid port."""
+    """Split `host`, `host:port`, `::1`, `[::1]` or `[::1]:port` into host and port.
+
+    Raises ValueError for an invalid port.
+    """
     if text.startswith("["):
         host, closed, rest = text[1:].partition("]")
         if not closed or (rest and not rest.startswith(":")) or ":" not in host:

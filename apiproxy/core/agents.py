@@ -1,4 +1,4 @@
-"""Agents: models of this gateway that run a prompt with tools in a loop, as the administrator defined them."""
+"""Agents: models defined by the administrator that run a prompt with tools in a loop."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

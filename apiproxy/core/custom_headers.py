@@ -1,4 +1,4 @@
-"""`ANTHROPIC_CUSTOM_HEADERS`: the operator's headers for all upstream requests, as `Name: value`, one a line."""
+"""`ANTHROPIC_CUSTOM_HEADERS`: headers for all upstream requests, one `Name: value` per line."""
 
 import re
 from collections.abc import Iterator

@@ -142,8 +142,9 @@ class Streamed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A step of an agent's run: as it begins (ended_at None) and again, with the same id, when it has ended.
+    """Step of an agent's run.
 
+    Published when it begins (ended_at None), and again with the same id when it has ended.
     kind: a call of the model, of a tool, a call of a tool that was denied, or a wait before a repeated model call.
     name: model id, or `server/tool`. number: of the model call, from 1, in which the step began. parent_id: the step
     that a subagent's step belongs to. usage: of a model call, priced. arguments, result: content blocks or JSON; only

@@ -32,7 +32,10 @@ def dump_pieces(value: object) -> list[bytes]:
 
 
 def dump_pieces_within_string(value: object) -> list[bytes]:
-    """`dump_pieces`, escaped for use inside a JSON string; the text without the escapes is never held as a whole."""
+    """`dump_pieces`, escaped for use inside a JSON string.
+
+    The text without the escapes is never held as a whole.
+    """
     return _pieces(value, within_string)
 
 

@@ -145,7 +145,10 @@ def parse(raw: bytes) -> object:
 
 
 def structure(raw: bytes) -> Iterator[tuple[int, int, int]]:
-    """Kind (the first byte), start and end of brackets and commas outside strings, and of strings over 256 KB."""
+    """Kind (first byte), start and end of the structural parts.
+
+    These are brackets and commas outside of strings, and strings over 256 KB.
+    """
     quote = -1
     for start, masked in masked_pieces(raw):
         at = start

@@ -1,4 +1,7 @@
-"""Background services started and stopped with the server; `GATEWAY_BACKGROUND_SERVICES` lists those of the site."""
+"""Background services, started and stopped with the server.
+
+`GATEWAY_BACKGROUND_SERVICES` lists those of the site.
+"""
 
 import contextlib
 import logging
@@ -20,7 +23,10 @@ class BackgroundService(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Stops the service and writes what is pending, within a time limit. Also called after a failed `start`."""
+        """Stops the service and writes pending records, within a time limit.
+
+        Also called after a failed `start`.
+        """
         ...
 
 
@@ -44,7 +50,10 @@ class Lifecycle:
         self._stopping = False
 
     async def start(self, services: Iterable[BackgroundService]) -> None:
-        """Starts the services one after another, until `stop` is called. Raises what the first failing one raises."""
+        """Starts the services one after another, until `stop` is called.
+
+        Raises the error of the first one that fails.
+        """
         for service in services:
             if self._stopping:
                 return

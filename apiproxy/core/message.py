@@ -89,7 +89,10 @@ class MessageFold:
 
 
 def updated(before: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a message, or of its `usage`, after those of a `message_delta`, where null means unchanged."""
+    """Fields of a message or its `usage`, updated by a `message_delta`.
+
+    A null value leaves a field unchanged.
+    """
     return {**before, **{name: value for name, value in update.items() if value is not None or name not in before}}
 
 

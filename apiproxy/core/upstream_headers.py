@@ -60,7 +60,7 @@ _CLIENT_HEADERS = (
 UPSTREAM_HEADERS = (*SESSION_HEADERS, *HINT_HEADERS, *_CLIENT_HEADERS)
 
 MAX_HEADER_CHARS = 4_096
-"""Limit of one header. A longer one is dropped, as is one with other characters than printable ASCII: these headers do
+"""Limit of one header. Longer ones, and those with other than printable ASCII, are dropped: these headers do
 not change the answer, so they are no reason to reject a request. `anthropic-beta` is checked by its parser (400)."""
 
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

@@ -24,7 +24,7 @@ from apiproxy.db.worker_log import WorkerLog
 MAX_PENDING = 10_000
 MAX_BATCH = 200
 LINGER_S = 0.1
-"""How long a job that is not urgent may wait for others to share its transaction."""
+"""Maximum wait of a job that is not urgent, for others to share its transaction."""
 TICK_S = 60.0
 RETRY_S = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Pauses between attempts while the database is unavailable; the last one repeats."""
@@ -145,7 +145,10 @@ class BatchWorker(Generic[_J]):
             )
 
     def stop(self, timeout_s: float) -> int:
-        """Run the remaining jobs within `timeout_s` and end the thread; return the number of lost jobs. Blocks."""
+        """Run the remaining jobs within `timeout_s` and end the thread.
+
+        Returns the number of lost jobs. Blocks.
+        """
         with self._changed:
             thread = self._thread
             self._stop_at = time.monotonic() + timeout_s

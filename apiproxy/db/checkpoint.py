@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 CHECK_S = 5.0
 """Interval between checks."""
 _BUSY_S = 0.1
-"""How long a checkpoint waits for readers; writers wait with it."""
+"""Maximum wait of a checkpoint for readers; writers wait with it."""
 _STOP_S = 5.0
 
 _Mark = tuple[int, int]

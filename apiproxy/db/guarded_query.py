@@ -73,8 +73,9 @@ class QueryGuard:
         self.unavailable = False
 
     async def run(self, query: Callable[[], Coroutine[Any, Any, T]], *, what: str) -> T:
-        """Run the query and return its result. `what` completes the error message: "cannot look up the API key".
+        """Run the query and return its result.
 
+        what: completes the error message, as in "cannot look up the API key".
         Raises DatabaseUnavailableError on an error or timeout, and at once for `pause_s` after one.
         """
         if self._monotonic() < self._open_until or self._hanging:

@@ -36,8 +36,9 @@ _STANDARD_TIERS = ("auto", "standard_only")
 
 
 def check_agent_body(agent: AgentSpec, body: Mapping[str, Any]) -> None:
-    """Check a Messages body for an agent. Raises ProxyError (INVALID_REQUEST) naming the first field it cannot take.
+    """Check a Messages body for an agent.
 
+    Raises ProxyError (INVALID_REQUEST) naming the first unsupported field.
     Fields without a value are the same as none.
     """
     for name, value in body.items():

@@ -108,7 +108,10 @@ Outcome = Completed | Broken | Stopped
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Valid events that have arrived together. raw: the bytes they came in, where the request asked for them."""
+    """Valid events that arrived together.
+
+    raw: their bytes, if the request asked for them.
+    """
 
     events: Sequence[StreamEvent]
     raw: bytes = b""

@@ -26,8 +26,9 @@ _STEP_BYTES = 2 * 1024 * 1024
 
 
 async def received_body(request: HttpRequest) -> bytes:
-    """Removes the body from the request (`take_body`); decompressed, and in UTF-8 without a byte order mark.
+    """Removes the body from the request (`take_body`) and decodes it.
 
+    Decompressed, and in UTF-8 without a byte order mark.
     Raises ProxyError: INVALID_REQUEST, TOO_LARGE, and what the reservation of memory raises.
     """
     raw = take_body(request)
@@ -65,7 +66,10 @@ def _reserve_of(request: HttpRequest) -> Callable[[int], None]:
 
 
 def take_body(request: HttpRequest) -> bytes:
-    """Removes the body from the request: else up to 32 MB stay in memory for as long as the response streams."""
+    """Removes the body from the request.
+
+    Otherwise up to 32 MB stay in memory while the response streams.
+    """
     raw = request.body
     request._body = b""
     request._stream = io.BytesIO()

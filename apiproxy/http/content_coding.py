@@ -40,8 +40,9 @@ class _Decoder(Protocol):
 
 
 def decompressed_pieces(raw: bytes, coding: str, *, limit: int) -> Iterator[bytes]:
-    """Pieces of the decoded body. coding: value of `content-encoding`; limit: maximum size of the result in bytes.
+    """Pieces of the decoded body.
 
+    coding: value of `content-encoding`. limit: maximum size of the result in bytes.
     Raises ProxyError: INVALID_REQUEST for an unknown coding, an invalid body, or one that expands too much; TOO_LARGE.
     """
     decoder = _decoder(coding)

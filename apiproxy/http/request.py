@@ -1,4 +1,4 @@
-"""Request helpers shared by all APIs: id, client address, authentication, caller, and the record of a rejection."""
+"""Request helpers for all APIs: id, client address, authentication, record of a rejection."""
 
 import io
 import re
@@ -29,7 +29,10 @@ _MAX_HEADER_CHARS = 512
 
 
 def request_id(request: HttpRequest) -> str:
-    """Id of this request, created at its first use: also that of the run, the trace and the `request-id` header."""
+    """Id of this request, created at its first use.
+
+    Also the id of the run and trace, and the `request-id` header.
+    """
     known: str = request.META.setdefault(_REQUEST_ID, new_id("req_"))
     return known
 

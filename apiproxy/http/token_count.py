@@ -40,8 +40,9 @@ async def count_prompt(
     headers: Mapping[str, str] | None = None,
     beta_api: bool = False,
 ) -> TokenCount:
-    """Count a Messages body's input tokens at the upstream, or estimate them; for an agent, without its tools.
+    """Count or estimate the input tokens of a Messages body.
 
+    Counted by the upstream if possible; for an agent, without its tools.
     body_bytes: size of the body as JSON. betas, headers, beta_api: see `TokenCounter.count`. Raises ProxyError: as that
     does, and for a model, a beta or a tool that the key may not use.
     """

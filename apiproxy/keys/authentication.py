@@ -16,7 +16,7 @@ from apiproxy.keys.cache import Keyring, digest_of
 from apiproxy.keys.login_throttle import Throttle, whole_seconds
 
 SECRET_HEADERS = ("x-api-key", "api-key", "x-goog-api-key")
-"""Headers of an API key beside `Authorization`: Anthropic's, Azure's and Google's."""
+"""Headers for an API key, in addition to `Authorization`: Anthropic's, Azure's and Google's."""
 _BEARER = "bearer "
 _LOOPBACK4 = IPv4Address("127.0.0.1")
 _LOOPBACK6 = IPv6Network("::1/128")
@@ -85,7 +85,10 @@ def may_use(principal: Principal, model: ResolvedModel) -> bool:
 
 
 def require_model(principal: Principal, model: ResolvedModel) -> None:
-    """Raise ProxyError: FORBIDDEN for the key, NOT_FOUND for a disabled model, or as an agent is `unavailable`."""
+    """Check that the key may use the model.
+
+    Raises ProxyError: FORBIDDEN for the key, NOT_FOUND for a disabled model, or the error of an unavailable agent.
+    """
     _require_model(principal, model, field="model")
     if model.unavailable is not None:
         message = f"The agent `{model.id}` cannot run: {model.unavailable.message}."

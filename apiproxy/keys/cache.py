@@ -37,7 +37,7 @@ CACHE_TTL_S = 5.0
 """Lifetime of a cache entry. Changes by other processes take effect after it, own changes at once."""
 CACHE_MAX_KEYS = 4096
 STALE_MAX_S = 3600.0
-"""How long a cached key remains valid while the database is unavailable."""
+"""Maximum age of a cached key that is still valid while the database is unavailable."""
 LAST_USED_INTERVAL_S = 60.0
 PENDING_WRITES_MAX = 64
 SETTLE_TIMEOUT_S = 5.0

@@ -40,7 +40,10 @@ def _tokens(agent: AgentSpec, body: Mapping[str, Any], model: CatalogModel | Non
 
 
 def _micro_usd(agent: AgentSpec, model: CatalogModel | None, table: PriceTable) -> int | None:
-    """The budget, which the engine keeps to; without one, the cost of all calls with a full context window each."""
+    """Reserved cost: the run's budget, which the engine enforces.
+
+    Without a budget, the cost of all calls with a full context window each.
+    """
     if model is None or model.prices is None:
         return None
     if agent.budget_usd is not None:

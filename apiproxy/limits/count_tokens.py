@@ -40,7 +40,10 @@ class CountLimiter:
 
     @contextmanager
     def counting(self, key_id: int, per_minute: int | None) -> Iterator[None]:
-        """Count one request while it runs. per_minute: the key's request limit. Raises LimitError (RATE_LIMITED)."""
+        """Count one request while it runs.
+
+        per_minute: the key's request limit. Raises LimitError (RATE_LIMITED).
+        """
         limit = DEFAULT_PER_MINUTE if per_minute is None else per_minute
         key = self._current(key_id)
         if key.open >= MAX_AT_ONCE:

@@ -93,7 +93,10 @@ def check_engines(engines: Collection[EngineName], *, default: EngineName, crede
 
 
 def check_cli(*, sdk: str, reported: str | None, problem: str = "") -> Finding:
-    """Checks the CLI. sdk: version of claude-agent-sdk. reported: version printed by the CLI; None if it failed."""
+    """Checks the CLI.
+
+    sdk: version of claude-agent-sdk. reported: version printed by the CLI; None if it failed.
+    """
     if reported is None:
         hint = "Install the requirements again, on a platform for which claude-agent-sdk has a wheel with the CLI."
         return Finding(check=Check.CLI, level=Level.FAIL, message=f"does not run: {problem}", hint=hint)
@@ -121,7 +124,10 @@ def check_credential(credential: Credential, *, demo_refusal: str = "") -> Findi
 
 
 def check_folder(check: Check, path: Path) -> Finding:
-    """Checks that the folder, or its first existing parent, is writable, and that other users cannot read it."""
+    """Checks the permissions of the folder, or of its first existing parent.
+
+    It must be writable, and other users must not be able to read it.
+    """
     existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
@@ -139,7 +145,10 @@ def check_folder(check: Check, path: Path) -> Finding:
 
 
 def check_file_system(kind: str, *, vendor: str) -> Finding:
-    """Checks that SQLite's file is on a local file system. kind: of the state folder; vendor: of the database."""
+    """Checks that SQLite's file is on a local file system.
+
+    kind: file system of the state folder. vendor: type of the database.
+    """
     if vendor == "sqlite" and is_shared(kind):
         hint = "SQLite's write-ahead log does not work there: set DATABASE_URL, or move the folder to a local disk."
         return Finding(check=Check.FILE_SYSTEM, level=Level.WARN, message=f"{kind}, shared with others", hint=hint)
@@ -153,7 +162,10 @@ def is_shared(kind: str) -> bool:
 
 
 def file_system_of(path: Path, mounts: Iterable[tuple[str, str]]) -> str:
-    """Kind of the file system of a path; empty if unknown. mounts: folders and their kinds; the last one counts."""
+    """Kind of the file system of a path; empty if unknown.
+
+    mounts: folders and their kinds; the last one counts.
+    """
     best, kind = -1, ""
     for folder, name in mounts:
         parts = len(Path(folder).parts)
@@ -163,7 +175,10 @@ def file_system_of(path: Path, mounts: Iterable[tuple[str, str]]) -> str:
 
 
 def check_timeouts(*, first_byte_ms: int, queue_timeout_ms: int) -> Finding:
-    """Checks that a request which waits too long in the queue gets its 529, and no stream with an error in it."""
+    """Checks that a queue timeout is answered with 529.
+
+    If the first-byte timeout is shorter, the client gets a stream with an error in it.
+    """
     if first_byte_ms and first_byte_ms <= queue_timeout_ms:
         message = (
             f"CLAUDE_PROXY_FIRST_BYTE_MS ({first_byte_ms}) is not above CLAUDE_PROXY_QUEUE_TIMEOUT_MS "

@@ -39,7 +39,10 @@ def _price(help_text: str) -> "models.DecimalField[Decimal | None, Decimal | Non
 
 
 def default_geo_factors() -> dict[str, str]:
-    """Factors of every model since Opus 4.6. Source: https://platform.claude.com/docs/en/about-claude/pricing"""
+    """Factors of every model since Opus 4.6.
+
+    Source: https://platform.claude.com/docs/en/about-claude/pricing
+    """
     return {"us": "1.1"}
 
 

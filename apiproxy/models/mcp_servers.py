@@ -28,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:_?[A-Za-z0-9-])*")
 
 
 class Transport(models.TextChoices):
-    """How the server is reached."""
+    """Connection type of a server."""
 
     HTTP = "http", "Streamable HTTP"
     SSE = "sse", "HTTP with server-sent events"
@@ -128,7 +128,7 @@ class McpServer(models.Model):
 
     @property
     def place(self) -> str:
-        """Where secrets of this server go: its origin, or its command line."""
+        """Destination of this server's secrets: its origin, or its command line."""
         if self.transport == Transport.STDIO:
             return repr([self.command, *self.args])
         target = target_of(self.url)

@@ -53,7 +53,7 @@ def _rate(number: object) -> Decimal | None:
 
 
 def validate_capabilities(value: object) -> None:
-    """Validate an object of objects that say what is supported, as in the Models API."""
+    """Validate an object of capability objects, as in the Models API."""
     entries = list(value.values()) if isinstance(value, dict) else []
     if not entries or not all(isinstance(entry, dict) and "supported" in entry for entry in entries):
         raise ValidationError('Must be an object such as {"batch": {"supported": true}}.', code="capabilities")

@@ -39,7 +39,10 @@ _COMPETING_S = 10.0  # so long after its last start a key counts as competing
 
 @dataclass(slots=True, kw_only=True)
 class _LastStart:
-    """A key's last start: sequence number over all keys, monotonic time, priority; and the share of failed runs."""
+    """A key's last start.
+
+    number: sequence number over all keys. at: monotonic time. failing: share of failed runs.
+    """
 
     number: int
     at: float
@@ -62,7 +65,10 @@ class Admission:
     def __init__(
         self, *, max_active: int, max_waiting: int, wait_limit_s: float, max_starting: int | None = None
     ) -> None:
-        """max_starting: at most twice as many runs may be busy; None for runs that need no CPU, which are not paced."""
+        """Create an empty queue.
+
+        max_starting: at most twice as many runs may be busy; None for runs that need no CPU, which are not paced.
+        """
         self._max_active = max_active
         self._max_waiting = max_waiting
         self._wait_limit_s = wait_limit_s
@@ -240,7 +246,10 @@ class Admission:
             waiter.set_result(self._grant(key, priority, waiter.get_loop()))
 
     def _next(self) -> tuple[KeyId, int] | None:
-        """Key and priority to start next. A waiting priority blocks later ones, unless all its keys must pause."""
+        """Key and priority to start next.
+
+        A waiting priority blocks later ones, unless all its keys must pause.
+        """
         now = time.monotonic()
         busy = any(slot.busy_until > now for slot in self._slots)
         for priority in sorted(self._queues):

@@ -13,7 +13,10 @@ _SUMMED = tuple(field.name for field in fields(Usage) if field.name.endswith("_t
 
 
 class AgentMeter(Meter):
-    """Usage of an agent's run, over all its attempts: the engine counts and prices each model call by itself."""
+    """Usage of an agent's run, over all its attempts.
+
+    The engine itself counts and prices each model call.
+    """
 
     def __init__(self, turn: Turn, *, price: Price, estimate: Estimate) -> None:
         super().__init__(turn, price=price, estimate=estimate)

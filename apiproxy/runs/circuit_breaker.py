@@ -21,7 +21,10 @@ _ANY_SERVER_ERROR = 500
 
 
 class BreakerState(StrEnum):
-    """closed: requests pass. open: rejected, all or those of one key. probing: one request of each key passes."""
+    """State of the breaker.
+
+    closed: requests pass. open: requests of all keys, or of one, are rejected. probing: one request of each key passes.
+    """
 
     CLOSED = "closed"
     OPEN = "open"
@@ -33,7 +36,10 @@ KeyId = int | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerLimits:
-    """failures: consecutive failures within window_s seconds that open it; 0 never. open_s: seconds until a probe."""
+    """Limits of the breaker.
+
+    failures: consecutive failures within window_s seconds that open it; 0: never. open_s: seconds until a probe.
+    """
 
     failures: int
     window_s: float
@@ -52,7 +58,10 @@ class BreakerSnapshot:
 
 @dataclass(slots=True, kw_only=True)
 class Attempt:
-    """An attempt under way. request: the run's id, whose attempts count as one failure. probe: let through to test."""
+    """A running attempt.
+
+    request: the run's id, whose attempts count as one failure. probe: let through as a test.
+    """
 
     key: KeyId
     request: str

@@ -47,7 +47,10 @@ class CpuUse:
 
 
 class CpuPacer:
-    """Limits on the runs that start at once and that are busy at once, twice as many, those starting included."""
+    """Limits of concurrently starting and of concurrently busy runs.
+
+    Twice as many may be busy as may start, including the starting ones.
+    """
 
     def __init__(self, *, max_starting: int) -> None:
         self.max_starting = max_starting

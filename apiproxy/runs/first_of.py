@@ -5,7 +5,7 @@ from typing import Any
 
 
 async def first_of(future: asyncio.Future[Any], stopped: asyncio.Event, *, timeout_s: float | None = None) -> bool:
-    """Wait until the future is done, the event is set or the timeout has passed; True if the future is done.
+    """Wait for a future, an event or a timeout; True if the future is done.
 
     Leaves the future as it is: its result is not read, and it is never cancelled.
     """

@@ -15,7 +15,10 @@ CHECK_EVERY_S = 2.0
 
 
 class KeyWatch:
-    """Periodic check while there are runs. Bound to one event loop. runs: returns the queued and active runs."""
+    """Periodic check of the keys of queued and active runs.
+
+    Bound to one event loop. runs: returns these runs.
+    """
 
     def __init__(
         self, runs: Callable[[], Sequence[Run]], database: QueryGuard, *, every_s: float = CHECK_EVERY_S

@@ -94,7 +94,10 @@ class Run:
             self._answer.stop()
 
     async def execute(self) -> None:
-        """Body of the owner task; returns when the slot is free again. Raises only CancelledError, at process exit."""
+        """Body of the owner task; returns when the slot is free again.
+
+        Raises only CancelledError, at process exit.
+        """
         slot: Slot | None = None
         try:
             slot = await self._admit()

@@ -29,7 +29,7 @@ from apiproxy.sessions.recorder import SessionRecorder
 logger = logging.getLogger(__name__)
 
 _FORCED_END_S = 5.0
-"""How long runs that are stopped at the end of the drain have to answer their clients."""
+"""Time for runs stopped at the end of the drain to answer their clients."""
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
-"""HTTP channel with a deadline per request that answers malformed requests with a JSON error and a request id.
+"""HTTP channel with a deadline per request.
 
+It answers malformed requests with a JSON error and a request id.
 Twisted answers with a bare status line, and closes without an answer where a line is too long. Its own timeout restarts
 with every byte, so a client that sends one now and then could keep a connection open for ever.
 """
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 BYTES_PER_S = 64 * 1024
 """Minimum upload rate: the deadline moves by a second for each such amount received."""
 LINGER_S = 5.0
-"""How long a rejected client may go on sending. Closed at once, the connection is reset and the response lost."""
+"""Time for a rejected client to stop sending. Closed at once, the connection is reset and the response lost."""
 
 _PHRASES = {
     400: b"Bad Request",

@@ -110,7 +110,10 @@ class GatewayRequest(IncomingRequest):
         super().finish()
 
     async def writable(self, *, timeout_s: float) -> None:
-        """Waits until the socket accepts data. Aborts the connection of a client that reads nothing for timeout_s."""
+        """Waits until the socket accepts data.
+
+        Aborts the connection of a client that reads nothing for timeout_s.
+        """
         if self._writable.is_set():
             return
         try:

@@ -1,4 +1,4 @@
-"""File with the first administrator's password and the first API key, written where there is no terminal.
+"""File with the first password and API key, for installations without a terminal.
 
 Printed, they would stay in the logs of the service (journald, `docker logs`).
 """

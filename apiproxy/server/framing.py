@@ -54,7 +54,10 @@ _Decoder: Any = _ChunkedTransferDecoder
 
 
 class BoundedChunks(_Decoder):  # type: ignore[misc]  # Twisted's is private and has no types
-    """Chunked-body decoder that calls `reject` as soon as a chunk header exceeds max_bytes for the whole body."""
+    """Chunked-body decoder with a limit.
+
+    Calls `reject` as soon as a chunk header exceeds max_bytes for the whole body.
+    """
 
     def __init__(
         self,

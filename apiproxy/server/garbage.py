@@ -22,7 +22,10 @@ _NEVER = 1_000_000_000
 
 
 class GarbageCollector:
-    """A `core.lifecycle.BackgroundService`. active_runs: number of runs at work. Younger objects are not concerned."""
+    """Background service that runs full garbage collections at quiet moments.
+
+    active_runs: returns the number of active runs. Younger generations are not changed.
+    """
 
     def __init__(self, active_runs: Callable[[], int], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._active_runs = active_runs
@@ -63,8 +66,9 @@ class GarbageCollector:
 
 
 def return_free_memory() -> None:
-    """Give the kernel back the pages that malloc keeps between live blocks: a third of its heap under load.
+    """Return free pages within malloc's heap to the kernel.
 
+    Under load these are a third of the heap.
     Takes milliseconds. A no-op without glibc.
     """
     with contextlib.suppress(OSError, AttributeError):

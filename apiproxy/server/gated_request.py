@@ -116,7 +116,7 @@ class KeyGateChannel(_Channel):  # type: ignore[misc]  # see there
             self.reject(error)
 
     def _resume_reading(self) -> None:
-        """Resumes with what was received together with the headers."""
+        """Resumes with the data received together with the headers."""
         self._checking = None
         if self._closed:
             return

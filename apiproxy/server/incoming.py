@@ -24,7 +24,10 @@ class IncomingRequest(WebRequest):  # type: ignore[misc]  # Daphne has no types
         self._dropped = False
 
     def admit(self, memory: BodyMemory, owner: str, size: int) -> None:
-        """Accepts the body and reserves memory for it in the owner's share. Raises ProxyError where that is used up."""
+        """Accepts the body and reserves memory for it in the owner's share.
+
+        Raises ProxyError if the share is used up.
+        """
         self._memory, self._owner = memory, owner
         self._reserve(size)
 

@@ -1,4 +1,4 @@
-"""Listening sockets, fair accept loop for several processes on one socket, and idle-connection handling."""
+"""Listening sockets, fair accept loop for several processes, idle-connection handling."""
 
 import asyncio
 import errno
@@ -24,8 +24,9 @@ _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def listening_sockets(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets for an address; for a loopback address both, as clients take `localhost` for either.
+    """Listening sockets for an address; both for a loopback address.
 
+    Clients resolve `localhost` to either.
     The first one is the host's. The other is left out where this machine has no IPv6, or where another program has its
     port. Raises OSError.
     """
@@ -69,7 +70,10 @@ def listening_socket(host: str, port: int, *, backlog: int = 1_024) -> socket.so
 
 
 class GatewayChannel(KeyGateChannel):
-    """One connection that can be drained. idle_since: monotonic time of the last response; meaningless during one."""
+    """One connection that can be drained.
+
+    idle_since: monotonic time of the last response; meaningless during one.
+    """
 
     idle_since = 0.0
 

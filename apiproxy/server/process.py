@@ -38,8 +38,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ServeProcess:
-    """Serves on the listening sockets of its supervisor, from the start of the services to the end of the drain.
+    """Serve process on the listening sockets of its supervisor.
 
+    From the start of the services to the end of the drain.
     announce: prints the banner, in a thread, when the supervisor asks this process to. Its argument: workers could be
     started. An exception in it counts as a failed start. failure: why the start failed, for the operator.
     """

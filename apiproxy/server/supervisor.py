@@ -29,7 +29,7 @@ _START_S = 120.0
 _TICK_S = 1.0
 _MIN_WATCHDOG_TICKS = 3
 _UNANSWERED_S = 5.0
-"""How long connections wait for a starting process before the supervisor itself answers them with 503."""
+"""Maximum wait of connections for a starting process, before the supervisor itself answers 503."""
 _END_MARGIN_S = 40.0
 """Added to the drain timeout, for the last responses, traces and workers."""
 
@@ -88,7 +88,10 @@ class Supervisor:
         self._unavailable.close()
 
     async def _announce(self, child: Child, *, warm: bool) -> None:
-        """Asks a process to print the banner. The start fails without it: it may show the first key and password."""
+        """Tells a process to print the banner.
+
+        The start fails without it, because it may show the first key and password.
+        """
         child.announce(warm)
         try:
             async with asyncio.timeout(_START_S):
@@ -189,8 +192,9 @@ class Supervisor:
                     self._unavailable.close()
 
     async def _watch(self) -> None:
-        """Kills processes whose event loop is stuck, and answers connections with 503 while no process accepts them.
+        """Kills processes whose event loop is blocked.
 
+        Also answers connections with 503 while no process accepts them.
         It counts its own ticks, not seconds: after the machine was suspended, or the supervisor stopped, a process
         still gets the whole timeout to send a heartbeat.
         """
@@ -247,7 +251,10 @@ class Supervisor:
             self._on_renew()
 
     async def _renew(self, old: Child) -> bool:
-        """Starts a replacement, then drains the old process. Returns False where the replacement could not start."""
+        """Starts a replacement, then drains the old process.
+
+        Returns False if the replacement could not start.
+        """
         if old not in self._children:  # it has died and been replaced already
             return True
         try:

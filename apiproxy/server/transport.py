@@ -24,11 +24,11 @@ class DirectServer(_Server):  # type: ignore[misc]  # see there
             super().startWriting()
 
     def hold(self) -> None:
-        """Hold back what is written from now on."""
+        """Hold back data written from now on."""
         self._held = True
 
     def send(self) -> None:
-        """Send what was held back, as far as the socket accepts it at once; the rest follows as usual."""
+        """Send held data, as far as the socket accepts it at once; the rest follows as usual."""
         self._held = False
         if self._waits:
             self._waits = False

@@ -5,7 +5,7 @@ import socket
 
 _BACKLOG = 1_024
 _LINGER_S = 2.0
-"""How long a client may go on sending. Closing with unread input resets the connection and loses the response."""
+"""Time for a client to stop sending. Closing with unread input resets the connection and loses the response."""
 _READ_BYTES = 65_536
 _BODY = (
     b'{"type":"error","error":{"type":"overloaded_error","code":"unavailable",'

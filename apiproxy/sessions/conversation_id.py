@@ -10,7 +10,7 @@ from typing import Any
 from apiproxy.models import CONVERSATION_ID_CHARS
 
 _HEADERS = ("x-conversation-id", "x-session-id", "x-claude-code-session-id", "session-id", "x-session-affinity")
-"""Headers with a conversation id, the first of which counts: two of the gateway's own, then those of Claude Code, Codex
+"""Headers with a conversation id; the first one counts: two of the gateway's own, then those of Claude Code, Codex
 and OpenCode. `session_id` of older clients cannot be one: the server drops names with an underscore, which could pass
 for those with a hyphen."""
 _CLAUDE_CODE = re.compile(r"user_\w{0,128}_account_[\w-]{0,64}_session_([\w-]{1,256})")

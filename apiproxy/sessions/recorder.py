@@ -115,7 +115,7 @@ class SessionRecorder:
     async def kept(
         self, key_id: int, conversation_id: str, *, request_id: str, beside: object = None, body_bytes: int = 0
     ) -> History | None:
-        """Return the stored messages of a key's conversation up to its last answer; None if there are none.
+        """Return the stored messages of a conversation up to its last answer; None without any.
 
         request_id: for the log. beside: messages to follow them; body_bytes: size of their body. Raises ProxyError:
         TOO_LARGE if both together exceed the API's limit or have too many values; DATABASE_UNAVAILABLE.
@@ -127,8 +127,9 @@ class SessionRecorder:
         return History(messages, found.size_bytes)
 
     async def answer(self, key_id: int, conversation_id: str, *, request_id: str) -> dict[str, Any] | None:
-        """Return `message` (the upstream's) and `form` (the dialect's) of a stored response; None if there is none.
+        """Return a stored response; None if it does not exist.
 
+        Its `message` is the upstream's, its `form` the dialect's.
         Raises ProxyError (DATABASE_UNAVAILABLE).
         """
         found = await self._recall(request_id, (key_id, conversation_id))

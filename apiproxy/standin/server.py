@@ -153,11 +153,11 @@ class _Connection(asyncio.Protocol):
             self._start_next_request()
 
     def abort(self) -> None:
-        """Close without sending what is buffered."""
+        """Close without sending buffered data."""
         self._transport.abort()
 
     def close(self) -> None:
-        """Close after sending what is buffered."""
+        """Close after sending buffered data."""
         self._transport.close()
 
     async def write(self, data: bytes) -> None:

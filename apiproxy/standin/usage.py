@@ -37,7 +37,10 @@ class PromptCache:
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     def input_usage(self, body: Body) -> dict[str, Any]:
-        """Input fields of `usage`. The cached prefix ends at the last `cache_control`; the request's own is the end."""
+        """Input fields of `usage`.
+
+        The cached prefix ends at the last `cache_control`; one on the request itself means the end.
+        """
         blocks = list(prompt_blocks(body))
         mark, length = _last_mark(body, blocks)
         prefix = blocks[:length]

@@ -261,7 +261,10 @@ class Cluster:
 
 
 def _with_connection_returned(work: Callable[[], Any]) -> Callable[[], Any]:
-    """Return the pooled connection afterwards; SQLite's stays open, since opening it costs more than a write."""
+    """Return the pooled connection afterwards.
+
+    SQLite's stays open, since opening it costs more than a write.
+    """
 
     def wrapped() -> Any:
         try:

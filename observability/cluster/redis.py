@@ -24,7 +24,10 @@ REDIS_ERRORS = (RedisError, OSError, TimeoutError)
 
 
 class RedisTransport:
-    """State and command channel of this process. Keys contain the unique process name: Redis may be shared."""
+    """State and command channel of this process.
+
+    Keys contain the unique process name, because several clusters may share one Redis.
+    """
 
     def __init__(self, url: str, *, process: str) -> None:
         self._process = process

@@ -1,4 +1,7 @@
-"""Access control and rendering of the dashboard: staff who may see traces, with one more permission for changes."""
+"""Access control and rendering of the dashboard.
+
+For staff who may view traces; changes need one more permission.
+"""
 
 import logging
 from collections.abc import Callable, Coroutine

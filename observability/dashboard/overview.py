@@ -37,5 +37,8 @@ async def charts(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
 
 @page
 async def login_state(request: HttpRequest, ctx: PageContext) -> HttpResponseBase:
-    """GET /dashboard/login-state: 204 for a valid login, by which a page learns why its socket was rejected."""
+    """GET /dashboard/login-state: 204 for a valid login.
+
+    A page whose socket was rejected learns the reason here.
+    """
     return HttpResponse(status=204, headers={"Cache-Control": "no-store"})

@@ -1,4 +1,4 @@
-"""GET /dashboard/sessions: stored conversations, or if there are none, those of the traces."""
+"""GET /dashboard/sessions: stored conversations; if none are stored, those of the traces."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -27,8 +27,9 @@ _ICONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepBar:
-    """A step. Times in milliseconds since the request was received; left and width in percent of the scale.
+    """Bar of a step.
 
+    Times in milliseconds since the request was received; left and width in percent of the scale.
     server: MCP server of a tool. going: the step has not ended. unfinished: nor will it, since the run has ended.
     """
 

@@ -9,8 +9,9 @@ LEAST_PERCENT = 0.4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A phase. Times in milliseconds since the request was received; left and width in percent of the total.
+    """Bar of a phase.
 
+    Times in milliseconds since the request was received; left and width in percent of the total.
     kind: for the style sheet. going: the phase has not ended.
     """
 

@@ -170,7 +170,10 @@ class Broadcaster(Listener):
         )
 
     def _update_runs(self) -> tuple[list[RunRow], list[Gone], bool]:
-        """Changed rows, removed rows, and whether the queue, the upstream, the workers or the processes changed."""
+        """Changed rows, removed rows, and a flag for the rest.
+
+        The flag: the queue, the upstream, the workers or the processes changed.
+        """
         traces, here = self._service.active(), self._service.cluster.identity
         rows = {trace.id: run_row(trace, node=here.node, process=here.label) for trace in traces[:MAX_ROWS]}
         for state in self._peers:

@@ -1,4 +1,7 @@
-"""Websocket of the dashboard, for staff who may see traces. `proxy_site/middleware.py` rejects other origins."""
+"""WebSocket of the dashboard, for staff who may view traces.
+
+`proxy_site/middleware.py` rejects other origins.
+"""
 
 import asyncio
 import contextlib

@@ -26,8 +26,9 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
 class DailyFile:
-    """Appends lines to the file of their day. Lines that cannot be written are counted as lost; never raises.
+    """Appends lines to the file of their day.
 
+    Lines that cannot be written are counted as lost; never raises.
     Each batch is a single write, so several processes can share the folder. Used by one thread.
     """
 
@@ -114,8 +115,9 @@ def delete_old(folder: Path, *, keep_days: int) -> int:
 
 
 def tail(folder: Path, name: str, count: int, *, level: str = "", text: str = "") -> Tail:
-    """Last `count` lines, oldest first, optionally with a minimum level and containing a text (case-insensitive).
+    """Last `count` lines, oldest first.
 
+    Optionally with a minimum level, and containing a text (case-insensitive).
     Raises ValueError for an invalid file name, FileNotFoundError for a missing file.
     """
     if not is_log_name(name):

@@ -83,7 +83,10 @@ class Point:
 
 
 async def totals(since: float | None = None, *, now: float | None = None) -> Totals:
-    """Sums over requests that ended since `since` (Unix time, rounded to minutes); None: all retained data."""
+    """Sums over requests that ended since `since`.
+
+    since: Unix time, rounded to minutes; None: all retained data.
+    """
     rows = Rollup.objects.filter(_window(Dimension.ALL, since, now))
     return _totals(await rows.aaggregate(**_SUMS))
 
@@ -156,7 +159,10 @@ async def series(since: float, step_s: int, *, now: float | None = None) -> list
 
 
 async def group_series(dimension: Dimension, since: float, step_s: int) -> dict[str, dict[int, Totals]]:
-    """Charts by model or key: totals by value and step start, without empty steps. step_s: a multiple of 60."""
+    """Charts by model or key: totals by value and step start, without empty steps.
+
+    step_s: a multiple of 60.
+    """
     first = int(since) // step_s * step_s
     resolution = HOUR_S if step_s % HOUR_S == 0 else MINUTE_S
     window = Q(resolution_s=resolution, dimension=dimension, start__gte=first)
@@ -171,7 +177,10 @@ _SUMS: dict[str, Any] = {f"{name}_": Sum(name) for name in SUMS} | {"duration_ms
 
 
 def _window(dimension: Dimension, since: float | None, now: float | None) -> Q:
-    """Rows that cover the window exactly once: hours, plus minutes for the part before the first whole hour."""
+    """Rows that cover the window exactly once.
+
+    Hours, plus minutes for the part before the first whole hour.
+    """
     if since is None:
         return Q(resolution_s=HOUR_S, dimension=dimension)
     now = time.time() if now is None else now

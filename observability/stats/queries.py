@@ -89,7 +89,10 @@ async def trace(trace_id: str) -> Trace | None:
 
 
 async def filter_of_id(text: str) -> TraceFilter | None:
-    """Condition for an upstream's request id or a session id of Claude Code; None if there is no such trace."""
+    """Condition for an upstream's request id or a Claude Code session id.
+
+    None if there is no such trace.
+    """
     if await Trace.objects.filter(upstream_request_id=text).aexists():
         return TraceFilter(upstream_request_id=text)
     if await Trace.objects.filter(claude_code_session_id=text).aexists():

@@ -1,4 +1,7 @@
-"""Database columns of a trace, its error dump and stored bodies. Pure. Untrusted text is sanitized here."""
+"""Database columns of a trace, its error dump and stored bodies. Pure.
+
+Untrusted text is sanitized here.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -218,7 +221,10 @@ def _options(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def body_values(trace: ActiveTrace, redactor: Redactor) -> dict[str, Any]:
-    """Request and answer for a key that stores bodies, without credentials; the request is None if too large."""
+    """Request and answer for a key that stores bodies, without credentials.
+
+    The request is None if it is too large.
+    """
     body, answer = trace.body, trace.answer
     small = body is not None and trace.turn.body_bytes <= _MAX_BODY_BYTES
     return {

@@ -25,7 +25,10 @@ _OPENINGS = (Queued, Rejected, Finished, Failed, Cancelled)
 
 
 class Listener:
-    """Callbacks on the event loop's thread, no-ops by default. Must not block; exceptions are logged and ignored."""
+    """Callbacks on the event loop's thread, no-ops by default.
+
+    They must not block. Exceptions are logged and ignored.
+    """
 
     def started(self, trace: ActiveTrace) -> None:
         """First event of a turn; not called if the turn ended with it."""

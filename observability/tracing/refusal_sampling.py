@@ -24,7 +24,10 @@ class TraceWriter(Protocol):
 
 
 class RejectionSampler(Listener):
-    """Token bucket in front of the writer: excess refusals of unknown callers get no row. Metrics count all of them."""
+    """Token bucket in front of the writer.
+
+    Excess rejections of unknown callers get no row. Metrics count all of them.
+    """
 
     def __init__(
         self,

@@ -40,8 +40,9 @@ def prune(
     now: float | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Pruned:
-    """Delete traces and hourly sums older than `trace_days`, dumps and bodies older than `dump_days`. Blocks.
+    """Delete old traces, sums, error dumps and bodies. Blocks.
 
+    trace_days: of traces and hourly sums. dump_days: of dumps and bodies.
     Cuts traces at whole hours, so that they remain consistent with the hourly sums. Returns early once `stopped()`.
     """
     now = time.time() if now is None else now

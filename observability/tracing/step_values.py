@@ -49,7 +49,10 @@ class StepJson(TypedDict):
 
 
 def steps_of(trace: ActiveTrace, redactor: Redactor, *, final: bool) -> list[StepJson]:
-    """Steps in the order of their beginning. final: the run has ended; until then, error texts may be missing."""
+    """Steps in the order of their start.
+
+    final: the run has ended; until then, error texts may be missing.
+    """
     if trace.steps is None:
         return []
     steps = trace.steps.steps()

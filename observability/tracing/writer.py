@@ -19,7 +19,7 @@ from observability.tracing.trace_builder import ActiveTrace
 logger = logging.getLogger(__name__)
 
 LINGER_S = 0.15
-"""How long a record waits for others to share its transaction; traces are to be readable within 0.25 s."""
+"""Maximum wait of a record for others to share its transaction; traces are to be readable within 0.25 s."""
 
 MAX_PENDING = 10_000
 MAX_BATCH = 500
@@ -85,7 +85,10 @@ class Writer(BatchWorker[Record]):
 
 
 def _size_of(draft: ActiveTrace) -> int:
-    """Memory that the write of an ended trace needs: its steps, and its body if texts are to be masked or stored."""
+    """Memory needed to write an ended trace.
+
+    Its steps, and its body if texts are to be masked or stored.
+    """
     steps = draft.steps
     texts = draft.failure is not None or (steps is not None and steps.has_errors)
     if not texts and not draft.turn.caller.store_bodies:

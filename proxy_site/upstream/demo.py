@@ -21,7 +21,10 @@ _CREDENTIALS = (
 
 
 def demo_refusal(env: Env, *, demo: bool | None, host: str, https: bool) -> str:
-    """Why a demo must not start with these settings, for the operator; empty if it may. demo: CLAUDE_PROXY_DEMO."""
+    """Reason why a demo must not start with these settings, for the operator; empty if it may.
+
+    demo: CLAUDE_PROXY_DEMO.
+    """
     if demo:
         return ""
     signs = ["CLAUDE_PROXY_DEMO=0"] if demo is False else list(_signs(env, host=host, https=https))

@@ -22,8 +22,9 @@ _ALLOWED_PROXY = "an address such as http://proxy.example:3128 or socks5://proxy
 
 
 def network_env(env: Env, base_url: str | None) -> dict[str, str]:
-    """Variables of the network for the upstream. base_url: its address; None for a cloud platform, which has several.
+    """Network variables for the upstream.
 
+    base_url: its URL; None for a cloud platform, which has several.
     Raises SettingError for an invalid proxy, for a SOCKS proxy of a cloud platform, and for certificates that cannot be
     used.
     """
@@ -38,7 +39,10 @@ def network_env(env: Env, base_url: str | None) -> dict[str, str]:
 
 
 def _cloud_proxies(env: Env) -> dict[str, str]:
-    """The variables as they are, since only the CLI knows its hosts; ALL_PROXY, which it ignores, as HTTPS_PROXY."""
+    """Network variables for cloud platforms: unchanged, because only the CLI knows their hosts.
+
+    ALL_PROXY, which the CLI ignores, is passed as HTTPS_PROXY.
+    """
     proxy = _proxy_for("https://cloud.invalid", env)
     if is_socks(proxy):
         raise SettingError(

@@ -63,8 +63,9 @@ def reject_misspelt(env: Env) -> None:
 
 
 def reject_unset_credential(env: Env) -> None:
-    """Raises SettingError for a variable apparently meant as the credential; called if no credential is set.
+    """Raises SettingError for a variable that was probably meant as the credential.
 
+    Called if no credential is set.
     Such a variable is empty, as when a deployment copies it from a missing one, or its name is one other programs use.
     """
     for name in (form for switch in SWITCHES for form in _forms(switch)):

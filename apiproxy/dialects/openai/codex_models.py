@@ -67,7 +67,7 @@ async def list_models(principal: Principal) -> HttpResponse:
 
 
 def entries(models: Sequence[CatalogModel]) -> list[dict[str, Any]]:
-    """Catalog entries of the models, and hidden ones of their aliases, which Codex may be told to use."""
+    """Catalog entries of the models, and hidden entries of their aliases for Codex."""
     shown = [_entry(model, model.id, priority) for priority, model in enumerate(models, 1)]
     hidden = [
         _entry(model, alias, len(models) + 1) | {"visibility": "hide"}

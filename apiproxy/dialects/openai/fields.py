@@ -37,8 +37,9 @@ Each = Annotated[list[Annotated[_ItemT, AfterValidator(_unchanged)]], FIRST_ERRO
 
 
 def checked(adapter: TypeAdapter[Any]) -> AfterValidator:
-    """Validator that checks items against a model but keeps them as dicts (a model takes 30 times the memory).
+    """Validator that checks items against a model but keeps them as dicts.
 
+    A model takes 30 times the memory.
     Callers validate again, one item at a time, when they need a model.
     """
 

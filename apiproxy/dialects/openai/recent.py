@@ -54,7 +54,10 @@ async def recall(
 
 
 def chat_keeping(principal: Principal, translation: Translation, *, store: object) -> Keeping | None:
-    """Instructions for keeping a chat answer: for the thinking before its tool calls. store: the client's field."""
+    """Instructions for storing a chat answer, for the thinking before its tool calls.
+
+    store: the client's field.
+    """
     body = translation.body
     thinking = body.get("thinking")
     may_think = is_thinking(thinking) if thinking is not None else capabilities(body["model"]).thinks_by_default

@@ -21,7 +21,7 @@ _ERROR_TIMEOUT_S = 5.0
 _MAX_ERROR_BYTES = 1024 * 1024
 _MAX_WHOLE_BYTES = 64 * 1024 * 1024
 _END_TIMEOUT_S = 1.0
-"""How long a stream may go on after its `message_stop`; if it has closed, its connection can be used again."""
+"""Maximum time until a stream closes after its `message_stop`; its connection can then be used again."""
 
 
 class HttpAnswer:

@@ -71,7 +71,10 @@ def lost_connection(error: BaseException) -> tuple[ProxyError, bool]:
 
 
 def _text_of(value: Any) -> str:
-    """Words of an error in another shape than Anthropic's: its message, else all of it; empty without JSON."""
+    """Text of an error that does not have Anthropic's format.
+
+    Its message, else all of it; empty if it is not JSON.
+    """
     if value is None:
         return ""
     error = value.get("error") if isinstance(value, dict) else None

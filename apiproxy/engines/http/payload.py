@@ -17,7 +17,10 @@ _CONTROL = re.compile(r"[\x00-\x08\n-\x1f\x7f]")
 
 
 def request_body(request: EngineRequest) -> list[Piece]:
-    """The received body, or the encoded one; in pieces if it is large. Raises RecursionError for too deep a nesting."""
+    """Body of the upstream request: as received, or encoded; in pieces if it is large.
+
+    Raises RecursionError if it is nested too deeply.
+    """
     if request.raw_body is not None:
         return _pieces(request.raw_body)
     body = {**request.body, "model": request.model}
@@ -70,7 +73,7 @@ _MAX_HEADER_CHARS = 1_024
 
 
 def response_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers of the upstream's response that the client gets: retry hints, rate limits, and the request's id."""
+    """Response headers that are passed on: retry hints, rate limits, and the request id."""
     passed: dict[str, str] = {}
     for name, value in headers.items():
         lower = name.lower()

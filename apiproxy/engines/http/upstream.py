@@ -25,7 +25,7 @@ _DNS_TTL_S = 60
 _READ_BYTES = 8 * 1024
 """At most read at once, of asyncio's 256 KB: a client that does not read costs this several times."""
 _READ_BUFFER_BYTES = 4 * 1024
-"""Reading pauses at twice this size until the client has taken what is there."""
+"""Reading pauses at twice this size until the client has taken the buffered data."""
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_STALE = 3
 """Closed connections tried for one request: after a restart of the upstream several in the pool may be."""
@@ -166,7 +166,10 @@ def credential_headers(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def ssl_context(env: Mapping[str, str]) -> ssl.SSLContext:
-    """Context with the operator's certificate authorities and client certificate. Raises OSError, ssl.SSLError."""
+    """TLS context with the operator's certificate authorities and client certificate.
+
+    Raises OSError or ssl.SSLError.
+    """
     context = ssl.create_default_context(cafile=env.get("SSL_CERT_FILE"))
     if extra := env.get("NODE_EXTRA_CA_CERTS"):
         context.load_verify_locations(extra)

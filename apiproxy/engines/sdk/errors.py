@@ -57,8 +57,9 @@ _NO_EVENTS = "Stream ended without receiving any events"  # also said of a strea
 
 
 def error_in(stderr_line: str, *, cut: bool = False) -> ProxyError | None:
-    """Error reported by a line of the CLI's stderr; None for a lost connection, or if the line says too little.
+    """Error reported by a line of the CLI's stderr.
 
+    None for a lost connection, or if the line contains too little.
     cut: the line is the start of one that is too long, and no more will be read. INVALID_REQUEST and
     WORKER_UNAVAILABLE: the CLI failed before it sent anything.
     """

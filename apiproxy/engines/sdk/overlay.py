@@ -57,8 +57,9 @@ def system_with_identity(system: object) -> list[Any]:
 
 
 def header_lines(operators: str, *, api_version: str, headers: Mapping[str, str]) -> str:
-    """Value of `ANTHROPIC_CUSTOM_HEADERS` for one turn: version, session and agent, and the operator's own headers.
+    """Value of `ANTHROPIC_CUSTOM_HEADERS` for one turn.
 
+    Version, session, agent, and the operator's own headers.
     operators: the variable as the operator set it; its headers win, except for the version. headers: the client's, by
     lower-case name; the CLI's own say the rest. Raises ValueError for a value that is not printable ASCII.
     """
@@ -101,8 +102,9 @@ def empty_overlay_line(control_id: str, *, operators: str) -> bytes:
 def turn_lines(
     overlay: Mapping[str, Any], *, headers: str, control_id: str, message_uuid: str, content: str = "."
 ) -> bytes:
-    """Two NDJSON lines that start a turn: the overlay with its header lines, then a placeholder user message.
+    """Two NDJSON lines that start a turn.
 
+    The overlay with its header lines, then a placeholder user message.
     Written together they save a round trip. Stream events count only after a successful reply to `control_id`, because
     a rejected overlay leaves the last request's in force. Raises RecursionError for a body nested too deeply.
     """
@@ -111,7 +113,10 @@ def turn_lines(
 
 
 def large_turn_lines(overlay: Mapping[str, Any], *, headers: str, control_id: str, message_uuid: str) -> list[bytes]:
-    """As `turn_lines`, in pieces, for a body of megabytes: slower, but without one long call into C or a copy."""
+    """`turn_lines` in pieces, for a body of megabytes.
+
+    Slower, but without a long call into C and without a copy.
+    """
     head, tail = _around(headers, control_id, message_uuid, ".")
     return [head, *dump_pieces_within_string(overlay), tail]
 
@@ -137,7 +142,10 @@ def _around(headers: str, control_id: str, message_uuid: str, content: str) -> t
 
 
 def _with_identity(blocks: list[Any]) -> list[Any]:
-    """The client's blocks behind the identity line: not behind a second one, and after an attribution block."""
+    """The client's system blocks after the identity line.
+
+    The line is not repeated, and follows an attribution block.
+    """
     at = 1 if blocks and _text_of(blocks[0]).startswith(_ATTRIBUTION) else 0
     if len(blocks) > at and _text_of(blocks[at]) == IDENTITY_BLOCK["text"]:
         return blocks

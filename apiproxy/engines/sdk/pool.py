@@ -30,7 +30,10 @@ _RSS_CHECK_BODY_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
-    """max_busy: run slots. spares: idle workers to keep. Workers retire after max_turns or above max_rss_bytes."""
+    """Limits of the pool.
+
+    max_busy: run slots. spares: idle workers to keep. Workers retire after max_turns or above max_rss_bytes.
+    """
 
     max_busy: int
     spares: int
@@ -236,7 +239,10 @@ class Pool:
         return True
 
     def _turn_limit(self) -> int:
-        """Turns until retirement: up to a tenth below the limit, else workers started together retire together."""
+        """Turns until retirement: up to a tenth below the limit.
+
+        Otherwise, workers started together would retire together.
+        """
         limit = self._limits.max_turns
         return limit - random.randrange(limit // 10 + 1)  # noqa: S311 — no secret
 

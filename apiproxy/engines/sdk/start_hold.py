@@ -12,7 +12,7 @@ from contextlib import suppress
 from apiproxy.engines.sdk.worker import Worker, WorkerState
 
 HOLD_S = 0.1
-"""How long starts are suspended after each begin of a run."""
+"""Time for which starts are paused after a run begins."""
 _MAX_SUSPENDED_S = 1.0
 """Upper bound on how long one start is suspended in total."""
 

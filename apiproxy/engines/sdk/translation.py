@@ -1,4 +1,4 @@
-"""Translation of the CLI's messages of one turn into the upstream's stream events and an outcome. Pure."""
+"""Translation of the CLI's messages of a turn into stream events and an outcome. Pure."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -31,7 +31,7 @@ class CliTransport(CliProcess):
         self.upstream_error: ProxyError | None = None
         self.upstream_error_seen = asyncio.Event()
         self.final_error: ProxyError | None = None
-        """Why the process was killed in the middle of a turn: it would have sent a second upstream request."""
+        """Reason for killing the process in the middle of a turn: it would have sent a second upstream request."""
 
     def start_turn(self, message_buffer: MessageBuffer, *, on_sent: Callable[[], None]) -> None:
         """Route the turn's messages to the buffer. on_sent: called when the CLI has sent its request."""

@@ -1,4 +1,7 @@
-"""One turn on one worker: writes overlay and message, reads batches of stream events, releases the worker."""
+"""One turn on one worker.
+
+Writes overlay and message, reads batches of stream events, and releases the worker.
+"""
 
 import asyncio
 import contextlib
@@ -33,7 +36,10 @@ _STDERR_GRACE_S = 0.05
 
 
 class WorkerAnswer:
-    """`engines.base.Answer` of a worker. on_released: called with the worker and whether it can be used again."""
+    """`engines.base.Answer` of a worker.
+
+    on_released: called with the worker and whether it can be used again.
+    """
 
     def __init__(self, worker: Worker, request: EngineRequest, on_released: Callable[[Worker, bool], None]) -> None:
         self._worker = worker

@@ -18,8 +18,9 @@ _BUFFER_BYTES = 1024 * 1024
 
 
 async def run_warmup_turn(transport: CliTransport, *, operator_headers: str) -> str:
-    """Run the turn; returns the uuid of its message, for the rewind. Raises ConnectionError if the process ends.
+    """Run the turn and return the uuid of its message, for the rewind.
 
+    Raises ConnectionError if the process ends.
     Takes 0.1 s on a free core; the caller sets the deadline. operator_headers: `LaunchSpec.custom_headers`.
     """
     message_uuid, control_id = str(uuid.uuid4()), new_control_id()

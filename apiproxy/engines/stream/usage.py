@@ -36,7 +36,10 @@ _CODE_REQUESTS = "code_execution_requests"
 
 
 class UsageFold:
-    """Fold of the `usage` objects: counts are cumulative, so later ones replace earlier ones; null changes nothing."""
+    """Accumulator of `usage` objects.
+
+    Counts are cumulative, so later ones replace earlier ones; null changes nothing.
+    """
 
     def __init__(self) -> None:
         self._reported: dict[str, Any] = {}

@@ -33,7 +33,10 @@ from apiproxy.server.supervise import Plan, become_supervisor
 
 
 class Command(BaseCommand):
-    """Migrates, creates the first administrator and key, starts workers, serves, and drains on SIGTERM or SIGINT."""
+    """Migrates, creates the first administrator and key, and serves.
+
+    Drains on SIGTERM or SIGINT.
+    """
 
     help = "Runs the gateway: migrates, warms the workers, serves until SIGTERM or SIGINT, then drains."
     requires_migrations_checks = False
@@ -109,7 +112,10 @@ class Announcement:
         self._processes = processes
 
     def show(self, warm: bool) -> None:
-        """Prints the banner. warm: workers could be started. Raises the errors of the database and the console."""
+        """Prints the banner.
+
+        warm: workers could be started. Raises the errors of the database and the console.
+        """
         if not warm:
             line = "No worker could be started yet; `manage.py doctor` shows the reason."
             self._command.stderr.write(self._command.style.ERROR(line))

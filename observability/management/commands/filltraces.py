@@ -1,4 +1,4 @@
-"""`manage.py filltraces COUNT`: fill the database with synthetic traces, to test the dashboard and its speed."""
+"""`manage.py filltraces COUNT`: synthetic traces, to test the dashboard and its speed."""
 
 import time
 from argparse import ArgumentParser

@@ -1,4 +1,4 @@
-"""Chat bodies that are in part or in whole in the shape of the Responses API, as Cursor sends them. Pure.
+"""Chat bodies with fields of the Responses API, as Cursor sends them. Pure.
 
 Its agent posts `input`, flat tools and free-form tools to /chat/completions and expects a chat completion; its Ask mode
 sends `messages`, with nested and flat tools in one list. A body in either form is brought into one of the two APIs'.
@@ -53,7 +53,10 @@ def read_flat_chat(body: object) -> ChatRequest:
 
 
 def as_responses_body(body: Json) -> dict[str, Any]:
-    """The body in the form of the Responses API. Fields that are wrong stay as they are, for its validation."""
+    """The body in the format of the Responses API.
+
+    Invalid fields stay unchanged, for the validation of Responses.
+    """
     custom = _flat_custom_names(body.get("tools"))
     given = body.get("messages") or body.get("input")
     entries = [item for entry in given for item in _items(entry, custom)] if isinstance(given, list) else given

@@ -11,8 +11,9 @@ _DEFAULT_EFFORT = "medium"
 
 
 def reasoning_request(request: ChatRequest, *, calls_lack_thinking: bool) -> ReasoningRequest:
-    """Reasoning of a request: OpenAI's `reasoning_effort`, OpenRouter's `reasoning`, or the Messages API's `thinking`.
+    """Reasoning options of a request.
 
+    From OpenAI's `reasoning_effort`, OpenRouter's `reasoning`, or the Messages API's `thinking`.
     DeepSeek's `thinking`, which has no budget, counts as an effort.
     """
     field, thinking = "reasoning_effort", request.thinking

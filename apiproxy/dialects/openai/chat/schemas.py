@@ -111,7 +111,10 @@ class UserMessage(Cacheable):
 
 
 class AssistantMessage(Cacheable):
-    """Assistant message, perhaps with the thinking of an earlier answer, in any notation (`given_thinking`)."""
+    """Assistant message, optionally with thinking of an earlier answer in any notation.
+
+    `given_thinking` reads it.
+    """
 
     role: Literal["assistant"]
     content: str | Each[AssistantPart] | None = None
@@ -154,7 +157,7 @@ class TextFormat(Accepted):
 
 
 class JsonObjectFormat(Accepted):
-    """JSON object of any shape, or with a schema beside it, as other servers take it."""
+    """JSON object of any form, or with a schema, as other servers accept it."""
 
     type: Literal["json_object"]
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
@@ -205,7 +208,10 @@ class Sampled(Accepted):
 
 
 class ReasoningOptions(Accepted):
-    """Reasoning as in OpenRouter's API and in Responses. max_tokens: of the thinking. exclude: do not return it."""
+    """Reasoning as in OpenRouter's API and in Responses.
+
+    max_tokens: limit of the thinking. exclude: do not return it.
+    """
 
     effort: Effort | None = None
     max_tokens: int | None = Field(default=None, ge=0)

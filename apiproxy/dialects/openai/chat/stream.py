@@ -252,7 +252,7 @@ class ChatStream:
             block.write(text, out)
 
     def _end(self, out: list[bytes]) -> None:
-        """Finish reason, once: there may be several `message_delta`, and clients stop reading at the first reason."""
+        """Finish reason, sent only once: clients stop reading at the first of several."""
         if (delta := self._ending) is None:
             return
         self._ending = None

@@ -85,7 +85,10 @@ class ClientItems:
         self._result(call_id, item.output, field)
 
     def _add_search(self, item: ToolSearchCallItem, field: str) -> None:
-        """Add a search by the client; OpenAI's own has no counterpart, and the tools found are declared anyway."""
+        """Add a search by the client.
+
+        OpenAI's own search has no counterpart, and the tools found are declared anyway.
+        """
         if item.call_id is None or item.execution == "server":
             return
         arguments = item.arguments if item.arguments is not None else {}

@@ -26,8 +26,9 @@ _COMPLETE = ("end_turn", "stop_sequence")
 
 
 def read_compact(body: object) -> ResponsesRequest:
-    """Validate a decoded JSON body of POST /v1/responses/compact: a response that ends in a `compaction_trigger`.
+    """Validate a decoded JSON body of POST /v1/responses/compact.
 
+    It is a response that ends in a `compaction_trigger`.
     Raises ProxyError (INVALID_REQUEST) naming the invalid field.
     """
     if not isinstance(body, dict):
@@ -40,7 +41,10 @@ def read_compact(body: object) -> ResponsesRequest:
 
 
 def retained_items(messages: Sequence[Mapping[str, Any]], request_id: str) -> list[Item]:
-    """The user's messages of a translated request, which stay beside the summary; not those that are a summary."""
+    """User messages of a translated request that are kept with the summary.
+
+    Messages that are a summary are not.
+    """
     found = message_items(messages, request_id.removeprefix("req_"), role="user")
     return [item for item in found if not any(is_summary(part.get("text", "")) for part in item["content"])]
 
@@ -128,7 +132,10 @@ def _summary_of(message: Mapping[str, Any]) -> str:
 
 
 def _check(summary: str, stop_reason: str | None) -> None:
-    """Raise ProxyError (UPSTREAM_ERROR) unless the summary is complete: half of one would lose the rest in silence."""
+    """Raise ProxyError (UPSTREAM_ERROR) unless the summary is complete.
+
+    Half a summary would silently lose the rest.
+    """
     if summary and stop_reason in _COMPLETE:
         return
     reason = f"it was cut off ({stop_reason})" if summary else f"the answer has no text ({stop_reason})"

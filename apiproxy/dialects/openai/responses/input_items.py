@@ -1,4 +1,4 @@
-"""GET /v1/responses/{id}/input_items: stored messages as the items that a client would have sent. Pure."""
+"""GET /v1/responses/{id}/input_items: stored messages as a client's items. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,9 +59,10 @@ def read_page(query: Mapping[str, str]) -> Page:
 def list_input(
     messages: Sequence[Block], response_id: str, page: Page, *, called: Mapping[str, CalledTool] | None = None
 ) -> bytes:
-    """Page of the items of these messages as JSON. Raises ProxyError (INVALID_REQUEST) for an unknown `after`.
+    """Page of the items of these messages as JSON.
 
-    called: tools of the request by upstream name, without plain functions.
+    Raises ProxyError (INVALID_REQUEST) for an unknown `after`. called: tools of the request by upstream name, without
+    plain functions.
     """
     entries = list(_entries(messages, response_id.removeprefix("resp_"), called or {}))
     if not page.ascending:

@@ -89,7 +89,11 @@ class CallOutputItem(Accepted):
 
 
 class ReasoningItem(Accepted):
-    """Thinking. encrypted_content: as this gateway returned it with an earlier answer. id: without it, a reference."""
+    """Thinking.
+
+    encrypted_content: as this gateway returned it with an earlier answer. An item without it but with an id is a
+    reference.
+    """
 
     type: Literal["reasoning"]
     id: str | None = None
@@ -104,7 +108,10 @@ class SearchCallItem(Accepted):
 
 
 class McpCallItem(Accepted):
-    """Call of an MCP tool with its result. Its fields are read leniently: an odd one must not block a conversation."""
+    """Call of an MCP tool with its result.
+
+    Its fields are read leniently: an unusual one must not block a conversation.
+    """
 
     type: Literal["mcp_call"]
     id: Any = None

@@ -49,7 +49,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """Messages and answers before a request. stored: None without any. recalled: recent answers the input may need."""
+    """Messages and answers before a request.
+
+    stored: None without any. recalled: recent answers that the input may need.
+    """
 
     stored: StoredHistory | None = None
     recalled: Recalled = NOTHING
@@ -110,7 +113,10 @@ def _add_items(
 
 
 def _asked(messages: list[dict[str, Any]], system: list[Block], stored: StoredHistory | None) -> Asked | None:
-    """The part that is new; None if the client carries the conversation itself, or goes on within a stored answer."""
+    """New part of the messages; None if it cannot be separated.
+
+    None if the client sends the whole conversation itself, or continues within a stored answer.
+    """
     history = stored.history if stored is not None else ()
     new = messages[len(history) :]
     if not history:

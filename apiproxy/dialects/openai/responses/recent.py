@@ -1,4 +1,4 @@
-"""Recent answers of Responses requests: items by reference, and conversations without stored responses."""
+"""Recent answers of Responses requests: references to items, and previous responses."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -37,8 +37,9 @@ async def recall_items(
 async def recent_history(
     request: ResponsesRequest, principal: Principal, *, model: str, request_id: str, body_bytes: int
 ) -> StoredHistory:
-    """Find the conversation that ends with the request's previous response. model: the model that is asked.
+    """Find the conversation that ends with the request's previous response.
 
+    model: the requested model.
     Raises ProxyError: INVALID_REQUEST if it has expired or is too long, DATABASE_UNAVAILABLE.
     """
     previous = answer_identifier(request.previous_response_id or "")

@@ -76,7 +76,10 @@ def wanted_answers(items: str | Sequence[Mapping[str, Any]], *, thinks: bool) ->
 
 
 class References:
-    """Output items of recent answers, by id; each can be used once in a request. model: the model that is asked."""
+    """Output items of recent answers, by id; each can be used once in a request.
+
+    model: the requested model.
+    """
 
     def __init__(self, recalled: Recalled, *, model: str, ignored: IgnoredFields) -> None:
         self._recalled = recalled

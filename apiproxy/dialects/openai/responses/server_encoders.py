@@ -27,7 +27,7 @@ class ServerCallEncoder(ItemEncoder):
         self.writer.emit(self.started, self.ids)
 
     def stop(self, *, cut_off: bool) -> Item:
-        """Send what is known of the call; the item remains in progress."""
+        """Send the known part of the call; the item remains in progress."""
         self.end_arguments()
         return self.begun
 

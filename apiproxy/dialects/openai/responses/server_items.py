@@ -86,7 +86,10 @@ def listing_item(message_id: str, index: int, block: Block) -> Item:
 
 
 def sealed_item(message_id: str, index: int, call: Block, result: Block) -> Item:
-    """Reasoning item that carries a search and its results, which its own item cannot hold, to the next request."""
+    """Reasoning item that carries a search with its results to the next request.
+
+    The search's own item has no field for results.
+    """
     return {
         "id": item_id_for("rs", message_id, index),
         "type": "reasoning",

@@ -118,7 +118,10 @@ async def list_input(principal: Principal, response_id: str, page: Page, *, requ
 
 
 async def cancel(principal: Principal, response_id: str, *, request_id: str) -> NoReturn:
-    """Raise ProxyError: INVALID_REQUEST for a stored response, which is over; NOT_FOUND; or DATABASE_UNAVAILABLE."""
+    """Raise ProxyError: stored responses cannot be cancelled.
+
+    INVALID_REQUEST for a stored response, NOT_FOUND for an unknown one, or DATABASE_UNAVAILABLE.
+    """
     if await gateway().sessions.answer(principal.key_id, response_id, request_id=request_id) is None:
         raise _not_found(response_id)
     raise invalid_field("response_id", "only a response with `background: true` can be cancelled")

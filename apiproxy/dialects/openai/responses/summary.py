@@ -1,4 +1,4 @@
-"""Summaries in place of a conversation: the request for one, and the sealed form that clients send back. Pure.
+"""Summaries of conversations: the request for one, and the encoded form for clients. Pure.
 
 A summary is requested in the conversation itself, so that it works on every model and upstream, and the prompt cache
 still has its tools and system prompt. `encrypted_content` is the summary, opaque to clients but no secret: it is the

@@ -90,8 +90,9 @@ def chat_usage(usage: Mapping[str, Any], *, has_thinking: bool) -> dict[str, Any
 
 
 def arguments(tool_use: Mapping[str, Any]) -> str:
-    """Input of a `tool_use` block as JSON text, as in OpenAI's API: the model's own text if that is no JSON.
+    """Input of a `tool_use` block as JSON text, as in OpenAI's API.
 
+    If it is not valid JSON, the model's own text.
     A client may run what it can read, so a call that was cut off must not look complete.
     """
     given = tool_use.get("input") or {}

@@ -72,7 +72,7 @@ class FreeFormDecoder:
         return self._text(fragment)
 
     def finish(self) -> str:
-        """Decode what is left, once the arguments are complete."""
+        """Decode the rest, once the arguments are complete."""
         if self._before is None:
             return self._rest if _SURROGATE.fullmatch(self._rest) else ""
         whole = "".join(self._other) or self._before

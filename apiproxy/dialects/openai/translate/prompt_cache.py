@@ -15,7 +15,7 @@ from apiproxy.dialects.openai.translate.ignored import IgnoredFields, invalid_fi
 HEADER = "x-proxy-cache"
 """Request header: `off` leaves an unmarked prompt unmarked, `on` marks it even where the key says otherwise."""
 FIELDS = frozenset({"cache_control", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"})
-"""Request fields that are read here. `prompt_cache_key` has nothing to do: the upstream finds the prefix by itself."""
+"""Request fields that are read here. `prompt_cache_key` has no effect: the upstream finds the prefix without it."""
 
 _FIVE_MINUTES: Mapping[str, str] = {"type": "ephemeral"}
 _NOTE = "five minutes, renewed by each use"
@@ -91,7 +91,10 @@ def marked(blocks: list[Block], message: Cacheable) -> list[Block]:
 
 
 def mark_last(blocks: Sequence[Block], mark: Mapping[str, Any]) -> bool:
-    """Put a breakpoint on the last block, unless it has one; False if none can have one, as thinking cannot."""
+    """Put a breakpoint on the last block that can have one, unless it already has one.
+
+    False if no block can have one, as with thinking.
+    """
     for block in reversed(blocks):
         if block["type"] not in THINKING_TYPES:
             block.setdefault("cache_control", dict(mark))

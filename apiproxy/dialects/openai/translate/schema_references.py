@@ -66,7 +66,7 @@ class References:
         return found
 
     def followed(self, schema: Schema) -> Schema:
-        """The schema, with the definition in place of a reference; what stands beside the reference is kept."""
+        """The schema with the definition instead of a reference; other keywords are kept."""
         for _ in range(_MAX_HOPS):
             if "$ref" not in schema:
                 return schema
@@ -76,7 +76,10 @@ class References:
         raise UnresolvableError("it has a reference that leads to no schema")
 
     def without_all_of(self, schema: Schema) -> Schema:
-        """The schema with the members of its `allOf` in one. Raises UnresolvableError if they contradict each other."""
+        """The schema with its `allOf` members merged.
+
+        Raises UnresolvableError if they contradict each other.
+        """
         for _ in range(_MAX_HOPS):
             if "allOf" not in schema:
                 return schema
@@ -134,8 +137,9 @@ def schemas_in(members: object) -> list[Schema]:
 
 
 def object_root(schema: Schema) -> tuple[dict[str, Any], str | None]:
-    """The schema with its properties at the top, as tools need it, and the keyword that was given up for that.
+    """The schema with its properties at the top level, as tools require.
 
+    Also the keyword that was removed for that.
     The API rejects a reference, `allOf`, `anyOf` and `oneOf` there. Left as it is if it cannot be resolved.
     """
     references = References(schema)

@@ -1,4 +1,4 @@
-"""Tools that the upstream runs: their definitions in a Messages body, and which of them a request may have."""
+"""Tools that the upstream runs: their definitions, and the conditions for their use."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

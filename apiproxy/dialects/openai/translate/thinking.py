@@ -19,14 +19,17 @@ _PLAIN_TYPES = THINKING_TYPES | {"text", "tool_use"}
 
 @dataclass(frozen=True, slots=True)
 class GivenThinking:
-    """Thinking in an assistant message of the client. unsigned: field that has some without a signature; else empty."""
+    """Thinking in an assistant message of the client.
+
+    unsigned: name of a field with thinking without a signature; else empty.
+    """
 
     blocks: list[Block]
     unsigned: str = ""
 
 
 def signed_block(given: object) -> Block | None:
-    """A thinking block that the upstream accepts; None if the object is none, or has no signature."""
+    """Thinking block that the upstream accepts; None if the object is not a signed block."""
     if not isinstance(given, Mapping):
         return None
     match given.get("type"):
@@ -130,7 +133,10 @@ def _detail_block(detail: object) -> Block | None:
 
 
 def _answer_of(blocks: Sequence[Block], answers: Mapping[str, KeptAnswer]) -> KeptAnswer | None:
-    """The one answer that all calls of a message come from, unchanged; None also if the message has thinking."""
+    """Answer that contains all calls of a message, unchanged; else None.
+
+    None also if the message has thinking.
+    """
     calls = [block for block in blocks if block["type"] == "tool_use"]
     if not calls or any(block["type"] in THINKING_TYPES for block in blocks):
         return None
@@ -142,7 +148,10 @@ def _answer_of(blocks: Sequence[Block], answers: Mapping[str, KeptAnswer]) -> Ke
 
 
 def _as_answered(blocks: list[Block], answer: KeptAnswer, *, leads: bool) -> list[Block]:
-    """The blocks of a message with the thinking of the answer. leads: no earlier message has calls of the answer."""
+    """Blocks of a message, with the thinking of the answer.
+
+    leads: no earlier message has calls of the answer.
+    """
     own = sendable(answer)
     if leads and _PLAIN_TYPES.issuperset(block["type"] for block in own) and _says_the_same(blocks, own):
         return own

@@ -103,8 +103,9 @@ def plan_tools(
 
 
 def declare_used_tools(plan: ToolPlan, messages: Iterable[Mapping[str, Any]]) -> None:
-    """Declare the tools of earlier calls if the request declares none, without letting the model call them.
+    """Declare the tools of earlier calls if the request declares none.
 
+    The model may not call them.
     Bedrock and some gateways reject a history with calls of undeclared tools.
     """
     if plan.tools:
@@ -126,8 +127,9 @@ def check_name(name: str, field: str) -> str:
 def forced_call(
     specs: Sequence[ToolSpec], choice: Choice, capable: Capabilities, ignored: IgnoredFields
 ) -> ForcedCall | None:
-    """The only call that the choice allows, if the model rejects forced tools but an output format can enforce it.
+    """The only call that the choice allows, for models that reject forced tools.
 
+    None unless an output format can enforce it.
     docs/decisions/0022-tools-of-every-kind.md.
     """
     if capable.forced_tools or not capable.structured_outputs:
