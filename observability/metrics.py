@@ -34,8 +34,8 @@ from observability.vocabulary import Status
 _PREFIX = "claude_proxy"
 _UPSTREAM_STATES = ("closed", "open", "probing")
 _ENGINE_GAUGES: tuple[tuple[str, str, Literal["waiting", "active", "max"]], ...] = (
-    ("engine_queue_length", "Requests that wait for a slot, by engine.", "waiting"),
-    ("engine_active_runs", "Requests that have a slot, by engine.", "active"),
+    ("engine_queue_length", "Requests waiting for a slot, by engine.", "waiting"),
+    ("engine_active_runs", "Requests with a slot, by engine.", "active"),
     ("engine_max_runs", "Slots, by engine.", "max"),
 )
 _WAIT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -74,33 +74,37 @@ class Metrics(Listener):
             MultiProcessCollector(self.registry, path=str(seat.folder))  # type: ignore[no-untyped-call]
         self._requests = Counter(
             f"{_PREFIX}_requests",
-            "Requests that ended, refused ones included.",
+            "Finished requests, including rejected ones.",
             ("dialect", "model", "status", "end_reason"),
             registry=registry,
         )
         self._engine_requests = Counter(
-            f"{_PREFIX}_engine_requests", "Runs that ended, by engine.", ("engine", "status"), registry=registry
+            f"{_PREFIX}_engine_requests", "Finished runs, by engine.", ("engine", "status"), registry=registry
         )
-        self._queue_wait = _histogram(registry, "queue_wait_seconds", "Wait for a slot.", _WAIT_S)
-        self._worker_wait = _histogram(registry, "worker_wait_seconds", "From the slot to a worker.", _WAIT_S)
+        self._queue_wait = _histogram(registry, "queue_wait_seconds", "Time waiting for a slot.", _WAIT_S)
+        self._worker_wait = _histogram(
+            registry, "worker_wait_seconds", "Time from getting a slot to getting a worker.", _WAIT_S
+        )
         self._first_token = _histogram(
-            registry, "first_token_seconds", "From the request to the first token.", _TOKEN_S, "model"
+            registry, "first_token_seconds", "Time from the request to the first token.", _TOKEN_S, "model"
         )
-        self._duration = _histogram(registry, "duration_seconds", "From the request to its end.", _DURATION_S, "model")
+        self._duration = _histogram(
+            registry, "duration_seconds", "Time from the request to its end.", _DURATION_S, "model"
+        )
         self._gaps = Gaps(registry)
         self.observe_gap = self._gaps.observe
         self._tokens = Counter(f"{_PREFIX}_tokens", "Tokens, by kind.", ("model", "kind"), registry=registry)
-        self._cost = Counter(f"{_PREFIX}_cost_usd", "Cost in US dollars: an estimate.", ("model",), registry=registry)
+        self._cost = Counter(f"{_PREFIX}_cost_usd", "Estimated cost in US dollars.", ("model",), registry=registry)
         self._unpriced = Counter(
             f"{_PREFIX}_unpriced_requests",
-            "Requests whose cost is wholly or partly missing from the cost, by extent.",
+            "Requests without a price, by extent: all or part of their cost is missing.",
             ("model", "extent"),
             registry=registry,
         )
         self._stalls = Counter(
             f"{_PREFIX}_stalls", "Checks that found a run without an event for 30 s.", registry=registry
         )
-        self._retries = Counter(f"{_PREFIX}_retries", "Attempts that were made again.", registry=registry)
+        self._retries = Counter(f"{_PREFIX}_retries", "Retried attempts.", registry=registry)
         self._dropped = Counter(
             f"{_PREFIX}_dropped", "Traces, log lines and settlements lost, by kind.", ("what",), registry=registry
         )
@@ -159,7 +163,7 @@ class Gaps:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        text = "Between two arrivals of output within a run."
+        text = "Time between two batches of output of a run."
         self._histogram: Any = Histogram(f"{_PREFIX}_inter_token_gap_seconds", text, buckets=_GAP_S, registry=registry)
         self._counts = [0] * (len(_GAP_S) + 1)
         self._sum = 0.0
@@ -195,8 +199,8 @@ class GatewayCollector(Collector):
         info.add_metric((self._version,), 1)
         queues = [state["queue"] for state in states]
         self._families = (
-            _gauge("queue_length", "Requests that wait for a slot.", sum(queue["waiting"] for queue in queues)),
-            _gauge("active_runs", "Requests that have a slot.", sum(queue["active"] for queue in queues)),
+            _gauge("queue_length", "Requests waiting for a slot.", sum(queue["waiting"] for queue in queues)),
+            _gauge("active_runs", "Requests with a slot.", sum(queue["active"] for queue in queues)),
             _gauge("max_runs", "Slots.", sum(queue["max"] for queue in queues)),
             *_engines(total_queue(queues)),
             _upstreams(states),
@@ -223,7 +227,7 @@ def _engines(queue: Queue) -> Iterator[GaugeMetricFamily]:
 
 def _upstreams(states: Sequence[MemberState]) -> GaugeMetricFamily:
     by_state = TallyCounter(state["upstream"]["state"] for state in states)
-    text = "Serve processes, by whether they ask the upstream."
+    text = "Serve processes, by state of their circuit breaker."
     family = GaugeMetricFamily(f"{_PREFIX}_upstream_state", text, labels=("state",))
     for name in _UPSTREAM_STATES:
         family.add_metric((name,), by_state[name])

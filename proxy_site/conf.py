@@ -55,7 +55,7 @@ class SiteSettings:
     secret_key_fallbacks: tuple[str, ...] = setting(
         (),
         csv(string(), allowed="former secret keys, separated by commas"),
-        "Former secret keys, which are still accepted. `manage.py agents reencrypt` makes them unnecessary.",
+        "Former secret keys that are still accepted. `manage.py agents reencrypt` makes them unnecessary.",
         secret=True,
     )
     database_url: dict[str, Any] | None = setting(

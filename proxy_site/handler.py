@@ -38,10 +38,10 @@ _PAUSE_BYTES = 2**20
 """Bytes of a body after which `read_body` yields to the event loop."""
 _MAX_HOST_CHARS = 100
 _LOG_INTERVAL_S = 60.0
-_WRONG_HOST = "The name in the Host header is not one of this gateway's: add it to CLAUDE_PROXY_ALLOWED_HOSTS."
+_WRONG_HOST = "The host name of this request is not allowed: add it to CLAUDE_PROXY_ALLOWED_HOSTS."
 _NO_SCHEME = (
-    "The reverse proxy sends no X-Forwarded-Proto header, which CLAUDE_PROXY_HTTPS needs: let it set the header to the "
-    "scheme that clients use."
+    "The reverse proxy sends no X-Forwarded-Proto header, which CLAUDE_PROXY_HTTPS requires: configure the "
+    "proxy to set it to the scheme that clients use."
 )
 _CSRF = (
     "The form was not sent from a page of this gateway, or your browser hides that it was. Load the page again. If "
@@ -229,7 +229,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's 500; 503 if the database is unavailable. Django logs the traceback."""
     if isinstance(sys.exception(), DATABASE_ERRORS):
-        return error_response(request, FailureKind.DATABASE_UNAVAILABLE, "The gateway's database does not answer.")
+        return error_response(request, FailureKind.DATABASE_UNAVAILABLE, "The gateway's database is unavailable.")
     return error_response(request, FailureKind.INTERNAL, "Internal server error")
 
 

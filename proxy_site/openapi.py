@@ -70,8 +70,8 @@ def _parameter(where: str, name: str, description: str, **schema: Any) -> Json:
 
 
 _CONVERSATION = [
-    _parameter("header", "x-conversation-id", "The conversation that the request belongs to."),
-    _parameter("header", "x-conversation-mode", "`append`: its stored messages are put before those of the body."),
+    _parameter("header", "x-conversation-id", "Conversation of the request."),
+    _parameter("header", "x-conversation-mode", "`append`: inserts its stored messages before those of the body."),
 ]
 _BETA = _parameter("header", "anthropic-beta", "Names of beta features, separated by commas; passed on.")
 _VERSION = _parameter("header", "anthropic-version", "Version of the API, such as 2023-06-01; passed on.")
@@ -143,7 +143,7 @@ def _operation(path: str, method: str, known: Json, error: str, schemas: Json) -
         "parameters": [*known["parameters"], *_PARAMETERS.get(path, [])],
         "responses": {
             "200": {"description": "The answer", "content": whole},
-            "4XX": {"description": "The request was refused", "content": refused},
+            "4XX": {"description": "The request was rejected", "content": refused},
             "5XX": {"description": "The gateway or its upstream failed", "content": refused},
         },
     }

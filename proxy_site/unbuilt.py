@@ -26,7 +26,7 @@ class Unbuilt:
 
 _INLINE = "send the content in the request itself"
 _ITEMS = "send the whole conversation as `input`, or use `previous_response_id`"
-_NO_MODEL = "there is no Claude model for it"
+_NO_MODEL = "no Claude model supports it"
 _AGENTS = "it belongs to Claude Managed Agents, which run at Anthropic"
 
 UNBUILT = (
@@ -35,7 +35,7 @@ UNBUILT = (
     Unbuilt("/skills", None, "put the instructions into the request"),
     Unbuilt("/complete", "anthropic", "use /v1/messages"),
     Unbuilt("/organizations", "anthropic", "the operator's organization is not administered through the gateway"),
-    Unbuilt("/user_profiles", "anthropic", "the operator's account has them, not the gateway's keys"),
+    Unbuilt("/user_profiles", "anthropic", "they belong to the operator's account, not to the gateway's keys"),
     Unbuilt("/agents", "anthropic", _AGENTS),
     Unbuilt("/environments", "anthropic", _AGENTS),
     Unbuilt("/vaults", "anthropic", _AGENTS),

@@ -37,7 +37,9 @@ class RatesField(forms.CharField):
         for line in filter(None, (line.strip() for line in str(value or "").splitlines())):
             name, _, rate = line.partition(" ")
             if not rate.strip() or name in rates:
-                raise ValidationError(f"{line[:80]!r}: one name and its number a line, such as `fast 2`.", code="rates")
+                raise ValidationError(
+                    f"{line[:80]!r}: enter one name and its number per line, such as `fast 2`.", code="rates"
+                )
             rates[name] = rate.strip()
         return rates
 

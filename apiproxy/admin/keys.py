@@ -65,26 +65,25 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the s
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
         required=False,
         validators=[validate_dialects],
-        help_text="The APIs that it may use. None: every one.",
+        help_text="APIs that the key may use. None selected: all.",
     )
     allowed_models = NamesField(
         required=False,
         validators=[validate_names],
-        help_text="One a line, ids or aliases of models and agents; * for any characters. Empty: every model, and no "
-        "agent.",
+        help_text="Ids or aliases of models or agents, one per line; * matches any text. Empty: every model, no agent.",
     )
     allowed_betas = NamesField(
-        required=False, validators=[validate_names], help_text="One a line; * for any characters. Empty: every one."
+        required=False, validators=[validate_names], help_text="One per line; * matches any characters. Empty: all."
     )
     allowed_server_tools = NamesField(
         required=False,
         validators=[validate_names],
-        help_text="Types such as web_search*, one a line. Empty: every one.",
+        help_text="Types such as web_search*, one per line. Empty: all.",
     )
     allowed_mcp_hosts = NamesField(
         required=False,
         validators=[validate_hosts],
-        help_text="Hosts of mcp_servers, one a line; *.example.com for those below it. Empty: every one.",
+        help_text="Hosts of mcp_servers, one per line; *.example.com for subdomains. Empty: all.",
     )
 
     class Meta:
@@ -252,7 +251,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         secret = "" if change else set_new_secret(obj)
         super().save_model(request, obj, form, change)
         if secret:
-            shown = format_html("The secret of {}, shown this once: <code>{}</code>", obj.name, secret)
+            shown = format_html("The secret of {}, shown only once: <code>{}</code>", obj.name, secret)
             messages.warning(request, shown)
 
     @admin.action(description="Revoke the selected keys", permissions=["change"])
@@ -266,7 +265,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         self.message_user(request, f"{len(keys)} keys revoked.", messages.SUCCESS)
 
     @admin.action(
-        description="Rotate: give the selected keys new secrets; the old ones work for another day",
+        description="Rotate the secrets of the selected keys; the old ones work for another day",
         permissions=["change"],
     )
     def rotate(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
@@ -281,7 +280,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             self.message_user(request, f"{key.name}: {' '.join(error.messages)}", messages.ERROR)
             return
         self.log_change(request, key, "Rotated.")
-        text = "The new secret of {}, shown this once: <code>{}</code> The old one works until {} UTC."
+        text = "The new secret of {}, shown only once: <code>{}</code> The old one works until {} UTC."
         until = f"{key.previous_until:%Y-%m-%d %H:%M}"
         messages.warning(request, format_html(text, key.name, secret, until))
 

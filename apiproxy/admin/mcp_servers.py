@@ -41,10 +41,10 @@ class McpServerForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in th
         label="Arguments",
         required=False,
         validators=[validate_arguments],
-        help_text="One a line. Not secret: put tokens into environment variables.",
+        help_text="One per line. Not secret: put tokens into environment variables.",
     )
     allowed_tools = NamesField(
-        initial=["*"], validators=[validate_tool_patterns], help_text="One a line; * for any characters."
+        initial=["*"], validators=[validate_tool_patterns], help_text="One per line; * matches any characters."
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:

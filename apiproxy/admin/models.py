@@ -18,13 +18,13 @@ from apiproxy.models.names import validate_rates
 
 def _rates(name: str) -> RatesField:
     explained = getattr(Model._meta.get_field(name), "help_text", "")
-    return RatesField(required=False, validators=[validate_rates], help_text=f"{explained} One a line: `name 2`.")
+    return RatesField(required=False, validators=[validate_rates], help_text=f"{explained} One per line: `name 2`.")
 
 
 class ModelForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs only
     """Form of a model."""
 
-    aliases = NamesField(required=False, validators=[validate_names], help_text="Further names, one a line.")
+    aliases = NamesField(required=False, validators=[validate_names], help_text="Further names, one per line.")
     speed_factors = _rates("speed_factors")
     geo_factors = _rates("geo_factors")
     tier_factors = _rates("tier_factors")

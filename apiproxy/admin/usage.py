@@ -110,7 +110,7 @@ class UsageAdmin(_ReadOnly):
 
     list_display = ("day", "key", "model", "requests", "failures", "tokens_in", "tokens_out", "shown_cost")
     list_filter = ("key_label", "model", "day")
-    empty_hint = "A request with an API key adds to the row of its day."
+    empty_hint = "Each request with an API key adds to the row of its day."
     search_fields = ("key_label", "model")
     date_hierarchy = "day"
     actions: ClassVar[list[str]] = ["export"]
@@ -158,7 +158,7 @@ class SessionAdmin(_ReadOnly):
         "last_used",
     )
     list_filter = ("key_label", "model", "dialect")
-    empty_hint = "A client that sends x-conversation-id with its requests has one."
+    empty_hint = "Clients that send x-conversation-id with their requests create sessions."
     search_fields = ("conversation_id", "key_label")
     exclude = ("chain", "heads")
 

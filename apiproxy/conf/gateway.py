@@ -50,8 +50,8 @@ class GatewaySettings:
     host: str = setting(
         "127.0.0.1",
         string("an address of this machine, such as 127.0.0.1 or 0.0.0.0"),
-        "Address to listen on. With a loopback address the gateway listens on both, 127.0.0.1 and ::1; `::` takes IPv4 "
-        "too.",
+        "Address to listen on. With a loopback address the gateway listens on both 127.0.0.1 and ::1; `::` also "
+        "accepts IPv4.",
     )
     port: int = setting(3456, integer(0, 65_535), "Port to listen on; 0 picks a free one.")
     processes: int = setting(
@@ -67,7 +67,7 @@ class GatewaySettings:
     )
     node: str = setting(
         "",
-        string("a name of at most 64 characters, other than that of any other machine"),
+        string("a name of at most 64 characters, different on each machine"),
         "This machine's name in the dashboard and in traces.",
         note="the host name",
     )
@@ -104,8 +104,8 @@ class GatewaySettings:
     engine: EngineName = setting(
         "sdk",
         choice(ENGINES),
-        "Engine of every model that names none in the catalogue: `sdk` answers with CLI processes, `http` sends the "
-        "request straight to the upstream's Messages API (API keys and gateway tokens only).",
+        "Engine of models without an engine in the catalogue: `sdk` answers with CLI processes, `http` sends the "
+        "request directly to the upstream's Messages API (API keys and gateway tokens only).",
     )
     max_concurrent: int = setting(
         5,
@@ -202,7 +202,7 @@ class GatewaySettings:
     drop_betas: tuple[str, ...] = setting(
         (),
         csv(string(), allowed="beta names separated by commas; * for any characters"),
-        "Names left out of a client's `anthropic-beta`, such as those that a cloud platform rejects.",
+        "Names removed from a client's `anthropic-beta`, such as those that a cloud platform rejects.",
     )
     allowed: AllowLists = group(AllowLists, "ALLOWED_")
     key_defaults: KeyDefaults = group(KeyDefaults, "KEY_")

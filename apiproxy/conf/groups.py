@@ -59,8 +59,8 @@ def _sdk_problem(credential: Credential) -> str:
     if not any(is_socks(credential.env.get(name)) for name in ("HTTPS_PROXY", "HTTP_PROXY")):
         return ""
     return (
-        "the sdk engine cannot use a SOCKS proxy: its CLI does not know them. Set HTTPS_PROXY to an HTTP proxy, name "
-        "the upstream in NO_PROXY, unset ALL_PROXY, or set CLAUDE_PROXY_ENGINE=http."
+        "the sdk engine cannot use a SOCKS proxy: its CLI does not support them. Set HTTPS_PROXY to an HTTP proxy, "
+        "name the upstream in NO_PROXY, unset ALL_PROXY, or set CLAUDE_PROXY_ENGINE=http."
     )
 
 

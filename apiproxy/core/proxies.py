@@ -17,7 +17,7 @@ class ProxyAddressError(ValueError):
     """A variable does not hold a proxy's address. name: of the variable."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} is not the address of a proxy")
+        super().__init__(f"{name} is not a proxy address")
         self.name = name
 
 

@@ -174,7 +174,7 @@ def _objects(value: object, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _collect(named: dict[str, NamedModel], where: str, holder: dict[str, Any]) -> None:
     name, path = holder.get("model"), f"{where}.model"
     if not isinstance(name, str) or not 0 < len(name) <= MAX_MODEL_CHARS:
-        raise ProxyError(FailureKind.INVALID_REQUEST, f"{path}: Input should be a model's id", param=path)
+        raise ProxyError(FailureKind.INVALID_REQUEST, f"{path}: Input should be a model id", param=path)
     if name not in named:
         if len(named) == MAX_MODELS:
             message = f"{path}: a request may name {MAX_MODELS} different models"

@@ -136,10 +136,10 @@ def check_folder(check: Check, path: Path) -> Finding:
         hint = f"Let the gateway's user write to {existing}, or set another folder."
         return Finding(check=check, level=Level.FAIL, message=f"{path}: {error.strerror}", hint=hint)
     if existing != path:
-        return Finding(check=check, level=Level.OK, message=f"{path} will be made")
+        return Finding(check=check, level=Level.OK, message=f"{path} will be created")
     shown = f"{path}, mode {stat.S_IMODE(mode):04o}"
     if mode & _OTHERS:
-        hint = f"Other users of this machine may look into it: chmod 700 {path}"
+        hint = f"Other users of this machine can read it: chmod 700 {path}"
         return Finding(check=check, level=Level.WARN, message=shown, hint=hint)
     return Finding(check=check, level=Level.OK, message=shown)
 
@@ -186,14 +186,18 @@ def check_timeouts(*, first_byte_ms: int, queue_timeout_ms: int) -> Finding:
         )
         hint = "A stream that waits too long in the queue then ends with an error event instead of a 529."
         return Finding(check=Check.TIMEOUTS, level=Level.WARN, message=message, hint=hint)
-    shown = f"first byte of a stream within {first_byte_ms / 1000:g} s" if first_byte_ms else "no first byte on time"
+    shown = (
+        f"first byte of a stream within {first_byte_ms / 1000:g} s"
+        if first_byte_ms
+        else "no limit for the first byte of a stream"
+    )
     return Finding(check=Check.TIMEOUTS, level=Level.OK, message=shown)
 
 
 def check_database(vendor: str, *, pending: Sequence[str] | None, problem: str = "") -> Finding:
     """Checks the migrations. pending: those not applied; None where the database is unavailable."""
     if pending is None:
-        hint = "Check DATABASE_URL, and that the database runs."
+        hint = "Check DATABASE_URL, and check that the database runs."
         return Finding(check=Check.DATABASE, level=Level.FAIL, message=f"{vendor}: {problem}", hint=hint)
     if pending:
         hint = "`manage.py serve` migrates when it starts; or run `manage.py migrate`."
@@ -206,14 +210,14 @@ def check_keys(*, usable: int | None, env_secret: str | None) -> Finding:
     """Checks the API keys. usable: number of valid ones; None where the database is unavailable."""
     if env_secret is not None and len(env_secret) < SHORT_SECRET:
         message = f"the secret in CLAUDE_PROXY_API_KEY has {len(env_secret)} characters"
-        hint = f"Take a random one of {SHORT_SECRET} or more, such as `openssl rand -hex 24` prints."
+        hint = f"Use a random secret of {SHORT_SECRET} characters or more, as from `openssl rand -hex 24`."
         return Finding(check=Check.KEYS, level=Level.WARN, message=message, hint=hint)
     if usable:
         return Finding(check=Check.KEYS, level=Level.OK, message=f"{usable} in use")
     if env_secret is not None:
         return Finding(check=Check.KEYS, level=Level.OK, message="the one in CLAUDE_PROXY_API_KEY, at the next start")
     message = "none in use: only /, /healthz and /readyz are served" if usable == 0 else "none yet"
-    hint = "`manage.py serve` makes one at its first start; or run `manage.py createapikey NAME`."
+    hint = "`manage.py serve` creates one at its first start; or run `manage.py createapikey NAME`."
     return Finding(check=Check.KEYS, level=Level.WARN, message=message, hint=hint)
 
 
@@ -239,20 +243,20 @@ def check_proxy(*, host: str, https: bool, trusted: Sequence[str], allowed_hosts
     """
     if any(ip_network(entry).prefixlen == 0 for entry in trusted):
         message = "CLAUDE_PROXY_TRUSTED_PROXIES trusts every address"
-        hint = "Name the proxy's own address: as it is, a client may say that it is anyone."
+        hint = "Set the proxy's own address: now any client can claim any address."
         return Finding(check=Check.PROXY, level=Level.WARN, message=message, hint=hint)
     if https and not trusted:
         message = "CLAUDE_PROXY_HTTPS is on and CLAUDE_PROXY_TRUSTED_PROXIES is empty"
-        hint = "Name the proxy's address there: as it is, the records show that one for every client."
+        hint = "Add the proxy's address: now the records show it as the address of every client."
         return Finding(check=Check.PROXY, level=Level.WARN, message=message, hint=hint)
     in_front = bool(https or trusted or host in {"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound
     if in_front and not set(allowed_hosts) - _OWN_NAMES - {host}:
-        message = "no name is set under which browsers come"
-        hint = "Set CLAUDE_PROXY_ALLOWED_HOSTS: as it is, the dashboard and the admin answer 400 from elsewhere."
+        message = "no host name for browsers is set"
+        hint = "Set CLAUDE_PROXY_ALLOWED_HOSTS: now the dashboard and the admin answer other machines with 400."
         return Finding(check=Check.PROXY, level=Level.WARN, message=message, hint=hint)
     if trusted and not https:
-        message = f"at {', '.join(trusted)}, and browsers' cookies are not marked secure"
-        hint = "Set CLAUDE_PROXY_HTTPS=1 where clients come over HTTPS."
+        message = f"at {', '.join(trusted)}, but cookies are not marked secure"
+        hint = "Set CLAUDE_PROXY_HTTPS=1 if clients use HTTPS."
         return Finding(check=Check.PROXY, level=Level.WARN, message=message, hint=hint)
     return Finding(check=Check.PROXY, level=Level.OK, message=f"at {', '.join(trusted)}" if trusted else "none")
 
@@ -260,6 +264,6 @@ def check_proxy(*, host: str, https: bool, trusted: Sequence[str], allowed_hosts
 def check_live(*, answer: str | None, seconds: float, problem: str = "") -> Finding:
     """Checks the live turn. answer: the model's text; None where the turn failed. seconds: its duration."""
     if answer is None:
-        hint = "Check the credential, the way to the upstream, and the model's name."
+        hint = "Check the credential, the connection to the upstream, and the model's name."
         return Finding(check=Check.LIVE, level=Level.FAIL, message=problem, hint=hint)
     return Finding(check=Check.LIVE, level=Level.OK, message=f"answered in {seconds:.1f} s: {answer[:60]!r}")

@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.CharField(
-                        help_text="As the upstream knows it.", max_length=200, primary_key=True, serialize=False
+                        help_text="Id of the model at the upstream.", max_length=200, primary_key=True, serialize=False
                     ),
                 ),
                 ("display_name", models.CharField(max_length=200)),
@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "enabled",
-                    models.BooleanField(default=True, help_text="Off: not listed, and requests for it are refused."),
+                    models.BooleanField(default=True, help_text="Off: not listed, and requests for it are rejected."),
                 ),
                 (
                     "created_at",
@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
                 (
                     "max_output_tokens",
                     models.PositiveIntegerField(
-                        help_text="Also what a request without max_tokens gets.",
+                        help_text="Also the default for requests without max_tokens.",
                         validators=[django.core.validators.MinValueValidator(1)],
                     ),
                 ),
@@ -131,7 +131,7 @@ class Migration(migrations.Migration):
                     models.DecimalField(
                         decimal_places=3,
                         default=Decimal("1"),
-                        help_text="By which such a request's prices are multiplied.",
+                        help_text="Factor on the prices of such a request.",
                         max_digits=6,
                     ),
                 ),
@@ -147,7 +147,8 @@ class Migration(migrations.Migration):
                 (
                     "name",
                     models.CharField(
-                        help_text="Who or what uses it; shown in traces and in the dashboard.", max_length=100
+                        help_text="User or application of the key; shown in traces and in the dashboard.",
+                        max_length=100,
                     ),
                 ),
                 ("prefix", models.CharField(editable=False, max_length=14)),
@@ -196,7 +197,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "priority",
-                    models.SmallIntegerField(default=0, help_text="In the queue: the lower, the sooner served."),
+                    models.SmallIntegerField(
+                        default=0, help_text="Priority in the queue; lower numbers are served first."
+                    ),
                 ),
                 (
                     "budget_day_usd",
@@ -233,11 +236,13 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "store_bodies",
-                    models.BooleanField(default=False, help_text="Keep requests and answers with the traces."),
+                    models.BooleanField(default=False, help_text="Store requests and answers with the traces."),
                 ),
                 (
                     "expires_at",
-                    models.DateTimeField(blank=True, help_text="Refused from then on. Empty: never.", null=True),
+                    models.DateTimeField(
+                        blank=True, help_text="Time from which the key is rejected. Empty: never.", null=True
+                    ),
                 ),
                 ("revoked_at", models.DateTimeField(blank=True, null=True)),
                 (

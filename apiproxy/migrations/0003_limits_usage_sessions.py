@@ -74,7 +74,7 @@ class Migration(migrations.Migration):
             field=models.JSONField(
                 blank=True,
                 default=list,
-                help_text="APIs it may use. None: every one.",
+                help_text="APIs that the key may use. None selected: all.",
                 validators=[apiproxy.models.keys.validate_dialects],
             ),
         ),
@@ -83,7 +83,7 @@ class Migration(migrations.Migration):
             name="budget_warn_percent",
             field=models.PositiveSmallIntegerField(
                 default=apiproxy.models.keys.default_budget_warn_percent,
-                help_text="From this part of a budget on, answers carry a warning.",
+                help_text="Share of a budget above which answers carry a warning.",
                 validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100)],
             ),
         ),
@@ -95,7 +95,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="apikey",
             name="first_used_from",
-            field=models.CharField(blank=True, editable=False, help_text="Address of that client.", max_length=64),
+            field=models.CharField(
+                blank=True, editable=False, help_text="Address of the client that used that secret.", max_length=64
+            ),
         ),
         migrations.AddField(
             model_name="apikey",
@@ -113,7 +115,7 @@ class Migration(migrations.Migration):
             field=models.DateTimeField(
                 blank=True,
                 editable=False,
-                help_text="Until then the secret before the last rotation works too.",
+                help_text="Until this time the secret before the last rotation also works.",
                 null=True,
             ),
         ),
@@ -121,7 +123,7 @@ class Migration(migrations.Migration):
             model_name="apikey",
             name="previous_used_at",
             field=models.DateTimeField(
-                blank=True, editable=False, help_text="When that secret was last used; to the minute.", null=True
+                blank=True, editable=False, help_text="Last use of that secret, to the minute.", null=True
             ),
         ),
         migrations.AlterField(
@@ -169,7 +171,7 @@ class Migration(migrations.Migration):
             field=models.PositiveIntegerField(
                 blank=True,
                 default=apiproxy.models.keys.default_concurrent_runs,
-                help_text="Runs at the same time, waiting ones included. Empty: no limit.",
+                help_text="Concurrent runs, including waiting ones. Empty: no limit.",
                 null=True,
                 validators=[django.core.validators.MinValueValidator(1)],
             ),

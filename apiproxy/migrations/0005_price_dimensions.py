@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
             field=models.DecimalField(
                 blank=True,
                 decimal_places=3,
-                help_text="Another factor for such a request's output. Empty: the same.",
+                help_text="Factor on the output price of such a request. Empty: the same.",
                 max_digits=6,
                 null=True,
                 validators=[django.core.validators.MinValueValidator(Decimal("0"))],

@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
             field=models.JSONField(
                 blank=True,
                 default=list,
-                help_text="Values of anthropic-beta; * stands for any characters. Empty: every one.",
+                help_text="Values of anthropic-beta; * matches any characters. Empty: all.",
                 validators=[apiproxy.models.names.validate_names],
             ),
         ),
@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
             field=models.JSONField(
                 blank=True,
                 default=list,
-                help_text="Hosts of mcp_servers, such as mcp.example.com or *.example.com. Empty: every one.",
+                help_text="Hosts of mcp_servers, such as mcp.example.com or *.example.com. Empty: all.",
                 validators=[apiproxy.models.names.validate_hosts],
             ),
         ),
@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
             field=models.JSONField(
                 blank=True,
                 default=list,
-                help_text="Types of tools that the upstream runs; * stands for any characters. Empty: every one.",
+                help_text="Types of tools that the upstream runs; * matches any characters. Empty: all.",
                 validators=[apiproxy.models.names.validate_names],
             ),
         ),

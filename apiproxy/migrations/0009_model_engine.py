@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
                 choices=[("sdk", "sdk"), ("http", "http")],
                 db_default="",
                 default="",
-                help_text="Empty: the one in CLAUDE_PROXY_ENGINE.",
+                help_text="Empty: the engine in CLAUDE_PROXY_ENGINE.",
                 max_length=8,
             ),
         ),

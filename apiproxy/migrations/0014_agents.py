@@ -255,7 +255,7 @@ class Migration(migrations.Migration):
             field=models.JSONField(
                 blank=True,
                 default=list,
-                help_text="Ids or aliases of models and agents; * stands for any characters. Empty: every model, and no agent.",
+                help_text="Ids or aliases of models and agents; * matches any characters. Empty: all models, no agents.",
                 validators=[apiproxy.models.names.validate_names],
             ),
         ),

@@ -63,7 +63,7 @@ def _rates(default: Callable[[], dict[str, str]], help_text: str) -> "models.JSO
 class Model(models.Model):
     """A listed model with its prices. Unknown ids are passed to the upstream."""
 
-    id = models.CharField(primary_key=True, max_length=200, help_text="As the upstream knows it.")
+    id = models.CharField(primary_key=True, max_length=200, help_text="Id of the model at the upstream.")
     display_name = models.CharField(max_length=200)
     description = models.CharField(max_length=500, blank=True, help_text="Shown by clients that list models.")
     family = models.CharField(max_length=50, blank=True, help_text="Such as opus or sonnet; `line` in the Models API.")
@@ -71,19 +71,19 @@ class Model(models.Model):
         default=list, blank=True, validators=[validate_names], help_text="Further names that clients may use."
     )
     lifecycle = models.CharField(max_length=10, choices=Lifecycle.choices, default=Lifecycle.ACTIVE)
-    enabled = models.BooleanField(default=True, help_text="Off: not listed, and requests for it are refused.")
+    enabled = models.BooleanField(default=True, help_text="Off: not listed, and requests for it are rejected.")
     engine = models.CharField(
         max_length=8,
         choices=EngineChoice.choices,
         blank=True,
         default="",
         db_default="",
-        help_text="Empty: the one in CLAUDE_PROXY_ENGINE.",
+        help_text="Empty: the engine in CLAUDE_PROXY_ENGINE.",
     )
     created_at = models.DateTimeField(null=True, blank=True, verbose_name="released at", help_text="Empty: unknown.")
     retires_at = models.DateTimeField(null=True, blank=True)
     max_output_tokens = models.PositiveIntegerField(
-        validators=[MinValueValidator(1)], help_text="Also what a request without max_tokens gets."
+        validators=[MinValueValidator(1)], help_text="Also the default for requests without max_tokens."
     )
     context_window = models.PositiveIntegerField(null=True, blank=True, help_text="Input tokens. Empty: unknown.")
     capabilities = models.JSONField(
@@ -101,7 +101,7 @@ class Model(models.Model):
         null=True, blank=True, help_text="Prompt tokens above which the whole request costs more. Empty: never."
     )
     long_prompt_factor = models.DecimalField(
-        max_digits=6, decimal_places=3, default=Decimal(1), help_text="By which such a request's prices are multiplied."
+        max_digits=6, decimal_places=3, default=Decimal(1), help_text="Factor on the prices of such a request."
     )
     long_prompt_output_factor = models.DecimalField(
         max_digits=6,
@@ -109,7 +109,7 @@ class Model(models.Model):
         null=True,
         blank=True,
         validators=[MinValueValidator(Decimal(0))],
-        help_text="Another factor for such a request's output. Empty: the same.",
+        help_text="Factor on the output price of such a request. Empty: the same.",
     )
     speed_factors = _rates(dict, "Factor on all token prices by `usage.speed`, such as fast. Unlisted: unpriced.")
     geo_factors = _rates(default_geo_factors, "The same by `usage.inference_geo`, such as us.")

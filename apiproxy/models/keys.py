@@ -118,7 +118,9 @@ def _budget(
 class ApiKey(models.Model):
     """API key of a client. Of the secret only SHA-256 digest and prefix are stored."""
 
-    name = models.CharField(max_length=100, help_text="Who or what uses it; shown in traces and in the dashboard.")
+    name = models.CharField(
+        max_length=100, help_text="User or application of the key; shown in traces and in the dashboard."
+    )
     prefix = models.CharField(max_length=PREFIX_LENGTH, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     owner = models.ForeignKey(
@@ -129,62 +131,72 @@ class ApiKey(models.Model):
         default=list,
         blank=True,
         validators=[validate_names],
-        help_text="Ids or aliases of models and agents; * stands for any characters. Empty: every model, and no agent.",
+        help_text="Ids or aliases of models and agents; * matches any characters. Empty: all models, no agents.",
     )
     allowed_dialects = models.JSONField(
-        default=list, blank=True, validators=[validate_dialects], help_text="APIs it may use. None: every one."
+        default=list,
+        blank=True,
+        validators=[validate_dialects],
+        help_text="APIs that the key may use. None selected: all.",
     )
     allowed_betas = models.JSONField(
         default=list,
         blank=True,
         validators=[validate_names],
-        help_text="Values of anthropic-beta; * stands for any characters. Empty: every one.",
+        help_text="Values of anthropic-beta; * matches any characters. Empty: all.",
     )
     allowed_server_tools = models.JSONField(
         default=list,
         blank=True,
         validators=[validate_names],
-        help_text="Types of tools that the upstream runs; * stands for any characters. Empty: every one.",
+        help_text="Types of tools that the upstream runs; * matches any characters. Empty: all.",
     )
     allowed_mcp_hosts = models.JSONField(
         default=list,
         blank=True,
         validators=[validate_hosts],
-        help_text="Hosts of mcp_servers, such as mcp.example.com or *.example.com. Empty: every one.",
+        help_text="Hosts of mcp_servers, such as mcp.example.com or *.example.com. Empty: all.",
     )
     requests_per_minute = _limit("Within any 60 seconds. Empty: no limit.", default_requests_per_minute)
     tokens_per_minute = _limit(
         "Input and output tokens, without those read from the prompt cache. Empty: no limit.",
         default_tokens_per_minute,
     )
-    concurrent_runs = _limit("Runs at the same time, waiting ones included. Empty: no limit.", default_concurrent_runs)
-    priority = models.SmallIntegerField(default=0, help_text="In the queue: the lower, the sooner served.")
+    concurrent_runs = _limit("Concurrent runs, including waiting ones. Empty: no limit.", default_concurrent_runs)
+    priority = models.SmallIntegerField(default=0, help_text="Priority in the queue; lower numbers are served first.")
     budget_day_usd = _budget("per day (UTC)", default_budget_day_usd)
     budget_month_usd = _budget("per calendar month (UTC)", default_budget_month_usd)
     budget_total_usd = _budget("in all", default_budget_total_usd)
     budget_warn_percent = models.PositiveSmallIntegerField(
         default=default_budget_warn_percent,
         validators=[MinValueValidator(1), MaxValueValidator(100)],
-        help_text="From this part of a budget on, answers carry a warning.",
+        help_text="Share of a budget above which answers carry a warning.",
     )
-    store_bodies = models.BooleanField(default=False, help_text="Keep requests and answers with the traces.")
+    store_bodies = models.BooleanField(default=False, help_text="Store requests and answers with the traces.")
     cache_prompts = models.BooleanField(
         default=True,
         db_default=True,
         help_text="OpenAI API: a prompt without a cache breakpoint is cached for five minutes; writes cost 1.25 times.",
     )
-    expires_at = models.DateTimeField(null=True, blank=True, help_text="Refused from then on. Empty: never.")
+    expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="Time from which the key is rejected. Empty: never."
+    )
     revoked_at = models.DateTimeField(null=True, blank=True)
     previous_prefix = models.CharField(max_length=PREFIX_LENGTH, blank=True, editable=False)
     previous_digest = models.CharField(max_length=64, blank=True, editable=False, db_index=True)
     previous_until = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="Until then the secret before the last rotation works too."
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Until this time the secret before the last rotation also works.",
     )
     previous_used_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="When that secret was last used; to the minute."
+        null=True, blank=True, editable=False, help_text="Last use of that secret, to the minute."
     )
     first_used_at = models.DateTimeField(null=True, blank=True, editable=False)
-    first_used_from = models.CharField(max_length=64, blank=True, editable=False, help_text="Address of that client.")
+    first_used_from = models.CharField(
+        max_length=64, blank=True, editable=False, help_text="Address of the client that used that secret."
+    )
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="To the minute.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

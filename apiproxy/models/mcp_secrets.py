@@ -53,7 +53,7 @@ def decrypted(token: str) -> Secrets:
         read: Any = json.loads(_encryption().decrypt(token))
         return Secrets(dict(read["headers"]), dict(read["env"]))
     except (ValueError, TypeError, KeyError):
-        raise UnreadableError("it is not what the gateway wrote") from None
+        raise UnreadableError("it was not written by the gateway") from None
 
 
 def checked_headers(given: Mapping[str, str], stored: Mapping[str, str], *, missing: str) -> dict[str, str]:

@@ -214,8 +214,12 @@ class Admission:
         waiter = self._queues[last][most].pop()
         self._waiting -= 1
         self._prune(most, last)
-        reason = "its API key had the most waiting" if last == priority else "one of a higher priority came"
-        waiter.set_exception(self._full(f"The gateway's queue is full, and this request gave way: {reason}."))
+        reason = (
+            "its API key had the most waiting requests"
+            if last == priority
+            else "a request of a higher priority arrived"
+        )
+        waiter.set_exception(self._full(f"The gateway's queue is full, and this request was replaced: {reason}."))
         return True
 
     def _full(self, message: str) -> ProxyError:

@@ -150,7 +150,7 @@ class JsonErrorChannel(HTTPChannel):
         else:
             _, _, address = line.partition(b" ")
             path = _without_query(address.partition(b" ")[0])
-            self._reject_malformed(414, "The request's address is too long", path=path)
+            self._reject_malformed(414, "The request's URL is too long", path=path)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         if self._rejected:

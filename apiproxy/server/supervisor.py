@@ -235,16 +235,16 @@ class Supervisor:
             try:
                 await self._start(exited.place)
             except OSError as error:  # out of memory, process ids or file descriptors
-                self._print(f"No process can be started now ({error.strerror}); again in {_MAX_OUTAGE_BACKOFF_S:g} s.")
+                self._print(f"No process can be started ({error.strerror}); retrying in {_MAX_OUTAGE_BACKOFF_S:g} s.")
                 await asyncio.sleep(_MAX_OUTAGE_BACKOFF_S)
 
     async def _renew_all(self) -> None:
-        self._print("Renewing the processes, one after another.")
+        self._print("Replacing the processes one after another.")
         for old in sorted(self._children, key=lambda child: child.place):
             if self._stopping or not await self._renew(old):
                 break
         else:
-            self._print("All processes are renewed.")
+            self._print("All processes have been replaced.")
         self._is_renewing = False
         if self._renewal_requested:
             self._renewal_requested = False
@@ -260,7 +260,7 @@ class Supervisor:
         try:
             new = await self._start(old.place, replacement=True)
         except OSError as error:
-            self._print(f"No new process can be started ({error.strerror}): the old ones go on.")
+            self._print(f"No new process can be started ({error.strerror}): the old ones continue.")
             return False
         try:
             async with asyncio.timeout(_START_S):
@@ -268,7 +268,7 @@ class Supervisor:
         except TimeoutError:
             ready = False
         if not ready:
-            self._print("The new process could not start: the old ones go on.")
+            self._print("The new process could not start: the old ones continue.")
             new.signal(signal.SIGKILL)
             await new.process.wait()
             if old not in self._children:  # it has died: `_monitor` left its place to the replacement

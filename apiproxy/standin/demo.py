@@ -14,7 +14,7 @@ INTRODUCTION = "This is a demo answer from claude-sdk-proxy's built-in stand-in:
 """Start of every demo text."""
 
 _QUOTE_CHARS = 2_000
-_THOUGHT = "There is no model behind this answer, so there is little to think about: I repeat what I was told."
+_THOUGHT = "This is demo thinking: there is no model, so I only repeat your message."
 
 
 def demo_blocks(body: prompt.Body) -> list[Block]:

@@ -99,7 +99,7 @@ def test_rotate_key_on_its_own_page(admin_client: Client) -> None:
     digest = key.digest
     given = {"name": key.name, "scopes": ["api"], "priority": 0, "budget_warn_percent": 80}
     saved = admin_client.post(f"{KEYS}{key.pk}/change/", given | {"apiproxy_apikey_rotate_this": ""}, follow=True)
-    assert "shown this once" in saved.content.decode()
+    assert "shown only once" in saved.content.decode()
     key.refresh_from_db()
     assert (key.digest == digest, key.previous_digest) == (False, digest)
     assert "works until" in admin_client.get(f"{KEYS}{key.pk}/change/").content.decode()

@@ -121,7 +121,7 @@ def test_show_upstream_error_in_feed_with_link(overview: Page, site: Site, watch
     item = overview.locator("#feed li", has_text="529").first
     expect(item).to_contain_text("upstream error")
     item.locator("a").click()
-    expect(overview.get_by_role("heading", name="Where the time went")).to_be_visible()
+    expect(overview.get_by_role("heading", name="Time by phase")).to_be_visible()
     overview.evaluate("window.notReloaded = true")  # another page, on purpose
     assert watch.faults == []
 

@@ -128,7 +128,7 @@ def test_keep_one_key_from_filling_queue(watched: Watched) -> None:
 
     assert Counter(str(one) for one in seen) == {"200": many - 1, "529 overloaded_error": 1}
     (gave_way,) = [one for one in seen if one.status == 529]
-    assert "gave way" in gave_way.error["message"]
+    assert "replaced" in gave_way.error["message"]
     assert gave_way.retry_after_s > 0
 
 

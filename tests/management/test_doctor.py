@@ -98,7 +98,7 @@ def test_warn_of_folder_that_others_may_read(tmp_path: Path) -> None:
 def test_pass_folder_that_will_be_created(tmp_path: Path) -> None:
     finding = check_folder(Check.LOGS, tmp_path / "state" / "logs")
     assert finding.level is Level.OK
-    assert "will be made" in finding.message
+    assert "will be created" in finding.message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -145,8 +145,8 @@ NAMED = ["gateway.example.org"]
         ("127.0.0.1", True, (), NAMED, Level.WARN, "CLAUDE_PROXY_TRUSTED_PROXIES is empty"),
         ("127.0.0.1", True, ("10.0.0.0/8", "0.0.0.0/0"), NAMED, Level.WARN, "trusts every address"),
         ("127.0.0.1", True, ("::/0",), NAMED, Level.WARN, "trusts every address"),
-        ("127.0.0.1", True, ("10.0.0.9/32",), LOOPBACK, Level.WARN, "no name"),
-        ("0.0.0.0", False, (), [*LOOPBACK, "0.0.0.0"], Level.WARN, "no name"),
+        ("127.0.0.1", True, ("10.0.0.9/32",), LOOPBACK, Level.WARN, "no host name"),
+        ("0.0.0.0", False, (), [*LOOPBACK, "0.0.0.0"], Level.WARN, "no host name"),
         ("127.0.0.1", False, ("10.0.0.9/32",), NAMED, Level.WARN, "not marked secure"),
     ],
 )

@@ -62,7 +62,7 @@ def test_renews_every_process_with_a_page_open(browser: Browser, gateway: Gatewa
         " new MutationObserver(() => states.push(it.dataset.state)).observe(it, {attributes: true}); }"
     )
     gateway.process.send_signal(signal.SIGHUP)
-    eventually(lambda: "All processes are renewed." in gateway.output, within_s=RENEWED_S)
+    eventually(lambda: "All processes have been replaced." in gateway.output, within_s=RENEWED_S)
     assert not {it.pid for it in before} & {it.pid for it in gateway.servers()}
     assert gateway.output.count("proxy.stopped") == len(before)
     expect(page.locator("#connection")).to_have_attribute("data-state", "live")

@@ -216,7 +216,7 @@ async def test_renewing_the_processes_under_load_loses_no_request(several: Gatew
             running.create_task(client.run())
         await eventually_async(lambda: all(client.answers for client in clients), within_s=60)
         several.process.send_signal(signal.SIGHUP)
-        await eventually_async(lambda: "All processes are renewed." in several.output, within_s=90)
+        await eventually_async(lambda: "All processes have been replaced." in several.output, within_s=90)
         for client in clients:
             client.stopped = True
     after = several.servers()

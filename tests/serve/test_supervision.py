@@ -92,7 +92,7 @@ def test_sighup_renews_a_single_process_and_cuts_no_turn(own: GatewayProcess) ->
     assert answered(own) == 200
     reader.join(60)
     assert "event: message_stop" in reader.text
-    eventually(lambda: "All processes are renewed." in own.output, within_s=60)
+    eventually(lambda: "All processes have been replaced." in own.output, within_s=60)
     (new,) = own.servers()
     assert new.pid != old
     assert answered(own) == 200
@@ -123,7 +123,7 @@ def test_starts_a_process_when_the_machine_can_again(single: GatewayProcess) -> 
     before = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
     resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (4, before[1]))
     os.kill(old, signal.SIGKILL)
-    eventually(lambda: "No process can be started now (Too many open files)" in single.output[shown:], within_s=30)
+    eventually(lambda: "No process can be started (Too many open files)" in single.output[shown:], within_s=30)
     resource.prlimit(supervisor, resource.RLIMIT_NOFILE, before)
     eventually(lambda: bool(single.servers()), within_s=30)
     eventually(lambda: ask_patiently(single) == 200, within_s=60)

@@ -114,9 +114,7 @@ class Translation:
             self._call_ids.clear()
         event = self._indices.renumber(event)
         if not self._validator.accepts(event):
-            self.broken(
-                ProxyError(FailureKind.CONNECTION_LOST, "The upstream's stream is not one of the Messages API.")
-            )
+            self.broken(ProxyError(FailureKind.CONNECTION_LOST, "The upstream's stream is not a Messages API stream."))
             return []
         match kind:
             case "message_start":

@@ -75,7 +75,7 @@ class EventStream:
         for event in unfold(answer) if _is_message(answer) else ():
             self._add(event, events)
         if not self._complete or self.outcome is not None:
-            message = "The upstream's answer is not one of the Messages API."
+            message = "The upstream's answer is not a Messages API answer."
             self.broken(ProxyError(FailureKind.CONNECTION_LOST, message))
             return None
         self._finish()
@@ -140,7 +140,7 @@ class EventStream:
     def _note_invalid(self, event: Any) -> None:
         """Verbatim, the client judges the rest of the stream; the usage is still counted."""
         if not self._verbatim:
-            message = "The upstream's stream is not one of the Messages API."
+            message = "The upstream's stream is not a Messages API stream."
             self.broken(ProxyError(FailureKind.CONNECTION_LOST, message))
         elif isinstance(event, dict):
             if event.get("type") == "message_delta":

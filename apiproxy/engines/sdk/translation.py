@@ -106,7 +106,7 @@ class Translation:
         if again and (stop_reason := self._stop_reason()) is not None:
             self.outcome = Completed(stop_reason=stop_reason, usage=self.usage())
             return self._release()
-        self.broken(ProxyError(FailureKind.CONNECTION_LOST, "The upstream's stream is not one of the Messages API."))
+        self.broken(ProxyError(FailureKind.CONNECTION_LOST, "The upstream's stream is not a Messages API stream."))
         return []
 
     def _result(self, result: Mapping[str, Any], exact_error: ProxyError | None) -> list[StreamEvent]:

@@ -13,4 +13,4 @@ ERROR_TYPES = {
 }
 ERROR_STATUSES = {kind: status for status, kind in ERROR_TYPES.items()}
 
-NO_EVENTS = "The upstream API answered without an event of the Messages API."
+NO_EVENTS = "The upstream API's answer contains no Messages API event."

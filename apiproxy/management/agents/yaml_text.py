@@ -82,15 +82,15 @@ def _children(node: Node) -> list[Node]:
     if isinstance(node, SequenceNode):
         return list(node.value)
     if isinstance(node, ScalarNode) and _NOT_TEXT.search(node.value):
-        raise YamlError(f"{_line(node.start_mark)}a null character or half of a pair is no text.")
+        raise YamlError(f"{_line(node.start_mark)}a text must not contain a null character or an unpaired surrogate.")
     if not isinstance(node, MappingNode):
         return []
     names = set[str]()
     for key, _ in node.value:
         if not isinstance(key, ScalarNode) or key.tag == _MERGE:
-            raise YamlError(f"{_line(key.start_mark)}names must be plain texts, and `<<` is not supported.")
+            raise YamlError(f"{_line(key.start_mark)}names must be plain strings, and `<<` is not supported.")
         if key.value in names:
-            raise YamlError(f"{_line(key.start_mark)}{key.value[:64]!r} is there twice.")
+            raise YamlError(f"{_line(key.start_mark)}{key.value[:64]!r} is given twice.")
         names.add(key.value)
     return [value for _, value in node.value]
 

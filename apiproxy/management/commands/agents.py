@@ -25,15 +25,17 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="export|import|reencrypt")
-        exporting = actions.add_parser("export", help="Write all of them; secrets are masked.")
+        exporting = actions.add_parser("export", help="Export all agents and servers; secrets are masked.")
         exporting.add_argument("file", nargs="?", default=_STANDARD, help="`-`, the default: standard output.")
         importing = actions.add_parser(
             "import",
-            help="Create or change what the file names, all or nothing. A masked secret keeps the stored one.",
+            help="Create or change the agents and servers of the file, all or none. Masked secrets stay as stored.",
         )
         importing.add_argument("file", help="`-`: standard input.")
-        importing.add_argument("--dry-run", action="store_true", help="Print what would change.")
-        actions.add_parser("reencrypt", help="After a change of CLAUDE_PROXY_SECRET_KEY, for all stored secrets.")
+        importing.add_argument("--dry-run", action="store_true", help="Only print the changes.")
+        actions.add_parser(
+            "reencrypt", help="Encrypt all stored secrets again, after a change of CLAUDE_PROXY_SECRET_KEY."
+        )
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         """Runs one of the actions. Raises CommandError for a file that cannot be used."""

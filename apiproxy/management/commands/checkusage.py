@@ -14,10 +14,12 @@ from apiproxy.limits.reconcile import NoTracesError, differences
 class Command(BaseCommand):
     """Compares requests, tokens and costs by key, day and model, within the retention of traces."""
 
-    help = "Compares what keys have used with the traces of their runs; fails where they differ."
+    help = "Compares the usage of keys with the traces of their runs; fails if they differ."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--days", type=int, default=7, metavar="N", help="Today included (UTC); 7 where not given.")
+        parser.add_argument(
+            "--days", type=int, default=7, metavar="N", help="Number of days, including today (UTC); default: 7."
+        )
 
     def handle(self, *args: Any, days: int, **options: Any) -> None:
         """Raises CommandError where something differs."""

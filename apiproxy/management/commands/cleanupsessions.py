@@ -11,7 +11,7 @@ from apiproxy.sessions.eviction import evict
 class Command(BaseCommand):
     """Applies CLAUDE_PROXY_SESSION_TTL_HOURS and CLAUDE_PROXY_SESSION_MAX."""
 
-    help = "Deletes sessions that were not used for too long, and those that a key has too many of."
+    help = "Deletes expired sessions, and the oldest sessions of keys that have too many."
 
     def handle(self, *args: Any, **options: Any) -> None:
         evicted = evict()

@@ -27,7 +27,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, help="A CSV with the columns usage_date_utc, model and cost_usd.")
-        parser.add_argument("--tolerance", type=_share, default=Decimal("0.01"), metavar="P%", help="1%% if not given.")
+        parser.add_argument("--tolerance", type=_share, default=Decimal("0.01"), metavar="P%", help="Default: 1%%.")
 
     def handle(self, *args: Any, file: Path, tolerance: Decimal, **options: Any) -> None:
         """Raises CommandError where figures differ, and for an invalid report."""

@@ -18,7 +18,7 @@ from apiproxy.models import ApiKey, Dialect, Scope
 MAX_EXPIRES_DAYS = 36_500
 
 _NONE = "none"
-_DEFAULTS = "Not given: the setting for new keys"
+_DEFAULTS = "Default: the setting for new keys"
 _LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrent_runs")
 _BUDGETS = ("budget_day_usd", "budget_month_usd", "budget_total_usd")
 
@@ -26,18 +26,22 @@ _BUDGETS = ("budget_day_usd", "budget_month_usd", "budget_total_usd")
 class Command(BaseCommand):
     """Creates a key and prints its secret, of which the database has only the digest."""
 
-    help = "Makes an API key and prints its secret, which cannot be shown again."
+    help = "Creates an API key and prints its secret. It cannot be shown again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", help="Who or what uses it.")
-        parser.add_argument("--admin", action="store_true", help="Also gives it the scope admin.")
-        parser.add_argument("--models", default="", help="Ids or aliases, separated by commas; * for any characters.")
-        parser.add_argument("--expires-days", type=int, metavar="N", help="Refused after so many days.")
-        parser.add_argument("--owner", default="", metavar="USERNAME", help="The user whom it belongs to.")
-        parser.add_argument("--priority", type=int, default=0, help="In the queue: the lower, the sooner served.")
+        parser.add_argument("name", help="User or application of the key.")
+        parser.add_argument("--admin", action="store_true", help="Also grants the scope admin.")
+        parser.add_argument(
+            "--models", default="", help="Ids or aliases, separated by commas; * matches any characters."
+        )
+        parser.add_argument("--expires-days", type=int, metavar="N", help="Number of days after which the key expires.")
+        parser.add_argument("--owner", default="", metavar="USERNAME", help="User who owns the key.")
+        parser.add_argument(
+            "--priority", type=int, default=0, help="Priority in the queue; lower numbers are served first."
+        )
         apis = ", ".join(Dialect.values)
-        parser.add_argument("--dialects", default="", help=f"Of {apis}, separated by commas; not given: every one.")
-        listed = "separated by commas; * for any characters; not given: every one."
+        parser.add_argument("--dialects", default="", help=f"Of {apis}, separated by commas; default: all.")
+        listed = "separated by commas; * matches any characters; default: all."
         parser.add_argument("--betas", default="", help=f"Values of anthropic-beta, {listed}")
         parser.add_argument("--server-tools", default="", help=f"Types of tools that the upstream runs, {listed}")
         parser.add_argument("--mcp-hosts", default="", help=f"Hosts of mcp_servers (*.example.com), {listed}")
@@ -45,7 +49,7 @@ class Command(BaseCommand):
             parser.add_argument(_option(name), type=_number, metavar="N", help=f"{_DEFAULTS}; `none`: no limit.")
         for name in _BUDGETS:
             parser.add_argument(_option(name), type=_usd, metavar="USD", help=f"{_DEFAULTS}; `none`: no budget.")
-        parser.add_argument("--store-bodies", action="store_true", help="Keep requests and answers with the traces.")
+        parser.add_argument("--store-bodies", action="store_true", help="Store requests and answers with the traces.")
         parser.add_argument(
             "--no-prompt-cache", action="store_true", help="OpenAI API: do not cache prompts without breakpoints."
         )

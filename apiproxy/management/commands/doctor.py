@@ -56,15 +56,15 @@ LiveTurn = Callable[[GatewaySettings, str], Awaitable[str]]
 class Command(BaseCommand):
     """Prints one line per check, with a hint where needed. Exits with 1 where a check failed."""
 
-    help = "Checks the installation, a line each: ok, warn or fail. Exits with 1 where a check failed."
+    help = "Checks the installation and prints ok, warn or fail for each check. Exits with 1 if a check failed."
     requires_system_checks = ()
     live_turn: LiveTurn = staticmethod(live_turn)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--live", action="store_true", help="Also makes one real turn, which the upstream charges.")
         parser.add_argument(
-            "--model", default=_DEFAULT_MODEL, help="The model of the live turn (default: %(default)s)."
+            "--live", action="store_true", help="Also sends one real request, which the upstream charges."
         )
+        parser.add_argument("--model", default=_DEFAULT_MODEL, help="Model of the live request (default: %(default)s).")
 
     def handle(self, *args: Any, live: bool, model: str, **options: Any) -> None:
         """Runs the checks in order. Raises SystemExit(1) where one failed."""
@@ -103,7 +103,10 @@ class Command(BaseCommand):
 
     def _live(self, settings: GatewaySettings, name: str, *, migrated: bool) -> Finding:
         if not migrated:
-            message, hint = f"not made: what {name} means is in the database", "Run `manage.py migrate` first."
+            message, hint = (
+                f"not sent: the model table with {name} is not available yet",
+                "Run `manage.py migrate` first.",
+            )
             return Finding(check=Check.LIVE, level=Level.FAIL, message=message, hint=hint)
         model = async_to_sync(Catalog(QueryGuard()).resolve)(name)
         start = time.monotonic()

@@ -17,7 +17,7 @@ MAX_OVERLAP_HOURS = 24 * 366
 class Command(BaseCommand):
     """Gives a key a new secret and prints it. Limits, budgets, usage and sessions are kept."""
 
-    help = "Gives an API key a new secret and prints it; the old one works until the overlap is over."
+    help = "Gives an API key a new secret and prints it; the old one works until the end of the overlap."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", help="The key's name.")

@@ -67,7 +67,7 @@ class Command(BaseCommand):
             listeners = listening_sockets(config.host, config.port)
         except OSError as error:
             address = f"{config.host}:{config.port}"
-            raise CommandError(f"Cannot listen on {address}: is the port taken? ({error.strerror})") from error
+            raise CommandError(f"Cannot listen on {address}: is the port in use? ({error.strerror})") from error
         for line in start_warnings(config):
             self.stderr.write(line)
         call_command("migrate", interactive=False, verbosity=0)
@@ -139,7 +139,7 @@ class Announcement:
         host, port, *_ = self._address
         stdout = self._command.stdout
         slots = self._processes * sum(self._config.slots(engine) for engine in stored_engines())
-        setup = f"{self._processes} processes, {slots} slots in all; SIGHUP renews them one after another."
+        setup = f"{self._processes} processes, {slots} slots in all; SIGHUP replaces them one after another."
         lines = banner_lines(
             f"http://{f'[{host}]' if ':' in host else host}:{port}",
             demo=self._config.credential.kind == "demo",
