@@ -216,3 +216,4 @@ def test_list_agents_on_usage_page(viewer: Client) -> None:
         text = text_of(viewer, "/dashboard/usage?days=7")
     assert len(queries) <= MAX_QUERIES
     assert '?agent=support-bot">support-bot</a>' in text
+    assert re.search(r'title="170">170</span> / ', text)
