@@ -51,6 +51,7 @@ class Check(StrEnum):
 
     ENGINES = "engines"
     CLI = "cli"
+    JAIL = "jail of agents"
     CREDENTIAL = "credential"
     STATE = "state folder"
     FILE_SYSTEM = "file system"
@@ -105,6 +106,14 @@ def check_cli(*, sdk: str, reported: str | None, problem: str = "") -> Finding:
         return Finding(check=Check.CLI, level=Level.OK, message=message)
     hint = f"Tested with claude {TESTED_CLI} and claude-agent-sdk {TESTED_SDK}: install requirements.lock."
     return Finding(check=Check.CLI, level=Level.WARN, message=message, hint=hint)
+
+
+def check_jail(problem: str, hint: str) -> Finding:
+    """Checks the jail of agents with tools. problem, hint: of its self-test, empty if it holds."""
+    if not problem:
+        return Finding(check=Check.JAIL, level=Level.OK, message="holds")
+    message = f"agents with built-in tools or stdio servers are rejected: {problem}"
+    return Finding(check=Check.JAIL, level=Level.WARN, message=message, hint=hint)
 
 
 def check_credential(credential: Credential, *, demo_refusal: str = "") -> Finding:

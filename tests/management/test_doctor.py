@@ -29,6 +29,7 @@ from apiproxy.management.doctor import (
     check_engines,
     check_file_system,
     check_folder,
+    check_jail,
     check_keys,
     check_live,
     check_memory,
@@ -197,7 +198,7 @@ def findings(lines: list[str]) -> dict[str, str]:
 def test_print_line_for_each_check() -> None:
     lines = report()
     found = findings(lines)
-    assert list(found) == [check for check in Check if check is not Check.LIVE]
+    assert list(found) == [check for check in Check if check not in (Check.LIVE, Check.JAIL)]  # there are no agents
     assert found["cli"] == "ok"  # the real one has been asked
     assert found["credential"] == "warn"
     assert found["database"] == "ok"
@@ -305,3 +306,10 @@ def test_find_the_file_system_of_a_folder() -> None:
 )
 def test_warn_about_first_byte_before_queue_timeout(first_byte_ms: int, level: Level) -> None:
     assert check_timeouts(first_byte_ms=first_byte_ms, queue_timeout_ms=30_000).level is level
+
+
+def test_warn_of_agents_without_a_jail() -> None:
+    assert check_jail("", "").level is Level.OK
+    finding = check_jail("bwrap is not installed", "apt-get install bubblewrap")
+    assert (finding.level, finding.hint) == (Level.WARN, "apt-get install bubblewrap")
+    assert "bwrap is not installed" in finding.message

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from apiproxy.core.json_encoding import dump_pieces
 from apiproxy.core.offload import offload
+from apiproxy.engines.agents.jail import kill_jail
 from apiproxy.engines.sdk.message_buffer import Message, MessageBuffer
 from apiproxy.engines.sdk.process import CONTROL_TYPES, CliProcess
 
@@ -113,6 +114,11 @@ class AgentTransport(CliProcess):
                 return False
             self._requests.add(request_id)
         return True
+
+    def kill(self) -> None:
+        """Kill the process and all others of its jail; a no-op once it has ended."""
+        if self.is_ready():
+            kill_jail(self.process.pid)
 
     def _acknowledge(self) -> None:
         if self._acknowledged is not None and not self._acknowledged.done():

@@ -24,6 +24,7 @@ from apiproxy.conf import GatewaySettings, gateway_settings
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.turns import EngineName
 from apiproxy.db.guarded_query import QueryGuard
+from apiproxy.engines.agents.self_test import jail_report
 from apiproxy.engines.sdk.launch import bundled_cli
 from apiproxy.keys.cache import usable_keys
 from apiproxy.management.doctor import (
@@ -36,6 +37,7 @@ from apiproxy.management.doctor import (
     check_engines,
     check_file_system,
     check_folder,
+    check_jail,
     check_keys,
     check_live,
     check_memory,
@@ -44,6 +46,7 @@ from apiproxy.management.doctor import (
     file_system_of,
 )
 from apiproxy.management.probe import live_turn
+from apiproxy.runs.agent_engine import agent_launch
 
 CLI_TIMEOUT_S = 30.0
 _DEFAULT_MODEL = "haiku"
@@ -81,6 +84,8 @@ class Command(BaseCommand):
         yield check_engines(engines, default=settings.engine, credential=settings.credential)
         if "sdk" in engines:
             yield _cli()
+        if "agents" in engines:
+            yield _jail(settings)
         yield check_credential(settings.credential, demo_refusal=settings.demo_refusal)
         yield check_folder(Check.STATE, settings.state_dir)
         yield file_system(settings.state_dir)
@@ -149,6 +154,14 @@ def _cli() -> Finding:
         return check_cli(sdk=sdk, reported=None, problem=str(error))
     reported = completed.stdout.split()  # "2.1.330 (Claude Code)"
     return check_cli(sdk=sdk, reported=reported[0] if reported else None, problem="it prints no version")
+
+
+def _jail(settings: GatewaySettings) -> Finding:
+    try:
+        report = jail_report(agent_launch(settings), settings.state_dir)
+    except FileNotFoundError as error:  # no CLI
+        return check_jail(str(error), "")
+    return check_jail(report.problem, report.hint)
 
 
 def _database() -> Finding:
