@@ -1,12 +1,15 @@
 """Outcomes of the last runs, kept in `results.json`: a partial run replaces only its own."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 FILE = Path(__file__).parent / "results.json"
 _DETAIL_CHARS = 300
+_LOCATION = re.compile(r"(?:file://)?/\S*/(?=[\w.-]+:\d)")
+"""Folder of a line of code, which differs from one machine to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ def write(results: Mapping[str, Result]) -> None:
     for result in kept.values():
         for outcomes in result["engines"].values():
             for outcome in outcomes.values():
-                outcome["detail"] = " ".join(outcome["detail"].split())[:_DETAIL_CHARS]
+                outcome["detail"] = _LOCATION.sub("", " ".join(outcome["detail"].split()))[:_DETAIL_CHARS]
     FILE.write_text(json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
