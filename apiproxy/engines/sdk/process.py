@@ -145,6 +145,8 @@ class CliProcess(Transport):
             await self._process.wait()
         finally:
             self.kill()
+            # Closes stdout, too, if its reader has stopped before the end.
+            self._process._transport.close()  # type: ignore[attr-defined] # asyncio's, which has no public name for it
             if self._stderr_task is not None:
                 self._stderr_task.cancel()
 
