@@ -6,6 +6,7 @@ import functools
 from apiproxy.catalog import Catalog
 from apiproxy.conf import GatewaySettings
 from apiproxy.core.addresses import checked_addresses
+from apiproxy.core.mcp_status import McpStatuses
 from apiproxy.db.guarded_query import DatabaseUnavailableError
 from apiproxy.engines.agents.engine import AgentEngine
 from apiproxy.engines.agents.folder import agent_folders
@@ -28,7 +29,7 @@ _IDLE_PER_RUN = 2
 class GatewayAgents(AgentEngine):
     """The engine, which also closes its upstream."""
 
-    def __init__(self, settings: GatewaySettings, catalog: Catalog) -> None:
+    def __init__(self, settings: GatewaySettings, catalog: Catalog, statuses: McpStatuses) -> None:
         """Raise FileNotFoundError if there is no CLI."""
         base_url = settings.credential.base_url
         assert base_url is not None, "the settings reject credentials without an address for this engine"
@@ -43,6 +44,7 @@ class GatewayAgents(AgentEngine):
             jail_problem=self.jail.problem,
             price=catalog.priced,
             prices=catalog.prices,
+            statuses=statuses,
             limits=AgentLimits(max_workers=runs * (1 + _IDLE_PER_RUN)),
             context_window=functools.partial(_context_window, catalog),
         )

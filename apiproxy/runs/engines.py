@@ -118,16 +118,16 @@ class Engines:
             case "http":
                 return _http(self._settings)
             case "agents":
-                return _agents(self._settings, self._catalog)
+                return _agents(self._settings, self._catalog, self.mcp_statuses)
             case _:
                 assert_never(name)
 
 
-def _agents(settings: GatewaySettings, catalog: Catalog | None) -> QueuedEngine:
+def _agents(settings: GatewaySettings, catalog: Catalog | None, statuses: McpStatuses) -> QueuedEngine:
     if catalog is None:
         raise AgentsUnavailableError("there is no catalogue of agents here")
     try:
-        engine = GatewayAgents(settings, catalog)
+        engine = GatewayAgents(settings, catalog, statuses)
     except FileNotFoundError as error:
         raise AgentsUnavailableError(str(error)) from error
     admission = Admission(

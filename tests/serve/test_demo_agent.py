@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import anthropic
+import httpx
 import openai
 import pytest
 
@@ -71,3 +72,17 @@ def test_hide_the_agent_from_keys_that_do_not_name_it(demo: GatewayProcess, key:
 
     assert MODEL in named - listed
     assert refused.status_code == 403
+
+
+def test_show_operators_the_server_that_was_connected(demo: GatewayProcess, key: str) -> None:
+    with anthropic.Anthropic(base_url=demo.base_url, api_key=key, max_retries=0) as client:
+        client.messages.create(model=MODEL, max_tokens=500, messages=[{"role": "user", "content": ASKED}])
+    login = demo.first_login()
+    with httpx.Client(base_url=demo.base_url, timeout=20) as browser:
+        browser.get("/admin/login/")
+        form = {"username": login.name, "password": login.password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        assert browser.post("/admin/login/", data=form).status_code == 302
+        page = browser.get("/dashboard/workers").text
+
+    assert "handbook" in page
+    assert "read_page" in page

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from apiproxy.core.agents import AgentSpec
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.mcp_status import McpStatuses
 from apiproxy.core.prices import PriceTable
 from apiproxy.core.turns import EngineName
 from apiproxy.engines.agents.answer import AgentAnswer
@@ -35,10 +36,14 @@ class AgentEngine:
         price: Price,
         prices: Callable[[], PriceTable],
         limits: AgentLimits,
+        statuses: McpStatuses | None = None,
         context_window: Callable[[str], int | None] = lambda _: None,
     ) -> None:
         self._pool = AgentPool(
-            places=Places(launch=launch, relay=relay, watch=JailWatch()), resolve=resolve, limits=limits
+            places=Places(launch=launch, relay=relay, watch=JailWatch()),
+            resolve=resolve,
+            limits=limits,
+            statuses=statuses,
         )
         self._jail_problem = jail_problem
         self._price = price

@@ -14,6 +14,7 @@ import psutil
 
 from apiproxy.core.agents import AgentSpec
 from apiproxy.core.errors import FailureKind, ProxyError
+from apiproxy.core.mcp_status import McpStatuses
 from apiproxy.engines.agents.place import Places
 from apiproxy.engines.agents.worker import AgentWorker, WorkerState
 from apiproxy.mcp.http_client import Resolve
@@ -46,10 +47,12 @@ class AgentPool:
         places: Places,
         resolve: Resolve,
         limits: AgentLimits,
+        statuses: McpStatuses | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._places = places
         self._resolve = resolve
+        self._statuses = statuses or McpStatuses()
         self._limits = limits
         self._monotonic = monotonic
         self._workers: dict[str, AgentWorker] = {}
@@ -165,7 +168,7 @@ class AgentPool:
             worker.retire()
 
     def _start(self, agent: AgentSpec) -> AgentWorker:
-        worker = AgentWorker(agent, places=self._places, resolve=self._resolve)
+        worker = AgentWorker(agent, places=self._places, resolve=self._resolve, statuses=self._statuses)
         self._workers[worker.id] = worker
         ending = asyncio.create_task(self._follow(worker), name=f"follow agent worker {worker.id}")
         self._endings.add(ending)

@@ -16,6 +16,7 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, CLIConnectionE
 from apiproxy.core.agents import AgentSpec
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.futures import retrieve
+from apiproxy.core.mcp_status import McpStatuses
 from apiproxy.engines.agents.offered import check_offer, listing_of, server_down
 from apiproxy.engines.agents.place import Place, Places
 from apiproxy.engines.agents.relay import RelaySocket
@@ -46,9 +47,12 @@ class WorkerState(StrEnum):
 
 
 class AgentWorker:
-    """A process of one agent version, for one run. resolve: addresses of MCP servers (`mcp.http_client`)."""
+    """A process of one agent version, for one run.
 
-    def __init__(self, agent: AgentSpec, *, places: Places, resolve: Resolve) -> None:
+    resolve: addresses of MCP servers (`mcp.http_client`). statuses: receives the results of connecting to them.
+    """
+
+    def __init__(self, agent: AgentSpec, *, places: Places, resolve: Resolve, statuses: McpStatuses) -> None:
         self.id = uuid.uuid4().hex[:12]
         self.agent = agent
         self.state = WorkerState.STARTING
@@ -56,6 +60,7 @@ class AgentWorker:
         self.run_id: str | None = None
         self._places = places
         self._resolve = resolve
+        self._statuses = statuses
         self._sessions: list[McpSession] = []
         self._place: Place | None = None
         self._transport: AgentTransport | None = None
@@ -177,12 +182,23 @@ class AgentWorker:
         self._sessions = [McpSession(server, resolve=self._resolve) for server in remote]
         outcomes = await asyncio.gather(*(session.open() for session in self._sessions), return_exceptions=True)
         for session, outcome in zip(list(self._sessions), outcomes, strict=True):
+            self._note_status(session, outcome)
+        for session, outcome in zip(list(self._sessions), outcomes, strict=True):
             if not isinstance(outcome, BaseException):
                 continue
             if session.server.required or not isinstance(outcome, McpError):
                 raise server_down(session.server.name, outcome)
             logger.warning("agents.server_left_out", extra={"agent": self.agent.name, "server": session.server.name})
             self._sessions.remove(session)
+
+    def _note_status(self, session: McpSession, outcome: object) -> None:
+        name, transport = session.server.name, session.server.transport
+        if not isinstance(outcome, BaseException):
+            tools = tuple(tool.name for tool in session.offer.tools)
+            self._statuses.connected(name, transport=transport, tools=tools)
+        elif not isinstance(outcome, asyncio.CancelledError):
+            error = str(outcome) if isinstance(outcome, McpError) else "It could not be connected."
+            self._statuses.failed(name, transport=transport, error=error)
 
     async def _warm_up(self, transport: AgentTransport) -> None:
         """Send a message that asks the model nothing, check what the CLI offers now, and take the message back."""
