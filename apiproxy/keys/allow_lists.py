@@ -11,6 +11,7 @@ from typing import Any
 
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.hosts import host_of, matches_host
+from apiproxy.core.name_patterns import matches_pattern
 
 Names = tuple[str, ...]
 
@@ -61,23 +62,11 @@ class NamedModel:
 
 
 def matches_name(pattern: str, name: str) -> bool:
-    """Match a pattern with `*` as the only wildcard.
+    """Match an entry of a list, which may have `*`. `none` matches nothing.
 
-    Brackets are literal: they occur in ids (`claude-opus-5[1m]`). Not a regular expression: with several stars, a
-    crafted name would take minutes.
+    Brackets are literal: they occur in ids (`claude-opus-5[1m]`).
     """
-    first, *parts = pattern.split("*")
-    if not parts:
-        return name == pattern and name != "none"
-    if not name.startswith(first):
-        return False
-    at, last = len(first), parts.pop()
-    for part in parts:
-        found = name.find(part, at)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return len(name) - at >= len(last) and name.endswith(last)
+    return pattern != "none" and matches_pattern(pattern, name)
 
 
 def check_betas(policy: Policy, betas: Sequence[str]) -> None:

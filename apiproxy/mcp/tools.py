@@ -1,6 +1,5 @@
 """Tools of an MCP server as an agent is offered them: those allowed, in bounded number and size. Pure."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from mcp_types import Tool
 
 from apiproxy.core.json_encoding import dumps
+from apiproxy.core.name_patterns import matches_pattern
 
 MAX_TOOLS = 128
 MAX_DESCRIPTION_CHARS = 20_000
@@ -38,13 +38,12 @@ class Offer:
 
 def offer_of(listed: Iterable[Tool], *, allowed: Sequence[str]) -> Offer:
     """The allowed tools of a server's list. allowed: names in which `*` stands for any characters."""
-    patterns = [_pattern(text) for text in allowed]
     tools: dict[str, McpTool] = {}
     left_out: list[str] = []
     size = 0
     for tool in listed:
         name = tool.name[:MAX_NAME_CHARS]
-        if not any(pattern.fullmatch(name) for pattern in patterns):
+        if not any(matches_pattern(pattern, name) for pattern in allowed):
             continue
         offered = _offered(tool)
         schema_bytes = len(dumps(offered.input_schema))
@@ -80,10 +79,6 @@ def _problem(tool: Tool, tools: Mapping[str, McpTool], schema_bytes: int) -> str
     if schema_bytes > MAX_SCHEMA_BYTES:
         return f"its schema has more than {MAX_SCHEMA_BYTES} bytes"
     return None
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in text.split("*")), re.DOTALL)
 
 
 def _bounded(description: str) -> str:

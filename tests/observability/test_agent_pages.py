@@ -205,7 +205,7 @@ def test_put_bars_and_marks_within_the_scale(total_ms: float) -> None:
 def test_say_that_steps_were_not_kept(viewer: Client) -> None:
     events = [step(f"t{n}", StepKind.TOOL_CALL, "a/b", at=NOW) for n in range(503)]
     text = text_of(viewer, f"/dashboard/requests/{keep(*opening(), *events, agent_course()[-1])}")
-    assert "3 later steps not kept" in text
+    assert "3 later steps not stored" in text
 
 
 def test_list_agents_on_usage_page(viewer: Client) -> None:
