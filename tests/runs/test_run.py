@@ -361,7 +361,8 @@ class TestSlowClients:
 
     async def test_free_slot_of_client_that_reads_nothing(self, desk: RunDesk, stand_in: StandInProcess) -> None:
         sent = mark()
-        started = desk.start(turn_of(f"{sent} [[n=20000]]"), limits(stall_timeout_s=0.5))
+        # Its worker may need half a second for the first event.
+        started = desk.start(turn_of(f"{sent} [[n=20000]]"), limits(stall_timeout_s=1.5))
 
         over = await started.over()
 

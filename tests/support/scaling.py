@@ -74,6 +74,7 @@ _QUOTING = "messages.0: an error that quotes 'Conversation info' and hello hello
 _LIMITLESS = 10**9
 _ATTEMPTS = 9
 """The best of so many readings of the large body counts: sometimes something else has the processor's caches."""
+_LARGER = 6
 _ALL_IN_PIECES = -1
 """The smaller body too, which one call into C would parse: the two times are to be those of the same code."""
 
@@ -87,7 +88,18 @@ class Reader:
 
 
 def assert_linear(reader: str, shape: str, *, small_bytes: int) -> None:
-    """Fails where a body of `FACTOR` times the size takes more than `MOST` times as long."""
+    """Fails where a body of `FACTOR` times the size takes more than `MOST` times as long.
+
+    A reading that fails is repeated with larger bodies: while other processes use the processor's caches, only a small
+    body fits into them. Time that grows quadratically fails there all the more.
+    """
+    try:
+        _assert_linear(reader, shape, small_bytes=small_bytes)
+    except AssertionError:
+        _assert_linear(reader, shape, small_bytes=small_bytes * _LARGER)
+
+
+def _assert_linear(reader: str, shape: str, *, small_bytes: int) -> None:
     row = READERS[reader]
     large, floor_s = row.shapes[shape](small_bytes * FACTOR), max(_FLOOR_S, _FLOOR_S_PER_BYTE * small_bytes)
     large_s = taken_s(row.read, large)
