@@ -21,6 +21,7 @@ import orjson
 from backports import zstd
 
 from apiproxy.catalog import CatalogModel
+from apiproxy.core.agents import AgentSpec
 from apiproxy.core.errors import ProxyError
 from apiproxy.core.json_encoding import dump_pieces
 from apiproxy.core.json_pieces import PiecesError
@@ -28,6 +29,7 @@ from apiproxy.core.json_values import ValueBudget, exact_values, max_value_count
 from apiproxy.core.message import UnparsedInput
 from apiproxy.core.prices import Prices, PriceTable
 from apiproxy.core.pricing import unpriced_fields
+from apiproxy.dialects.agent_rules import check_agent_body
 from apiproxy.dialects.anthropic.parse import check_body, with_default_max_tokens
 from apiproxy.dialects.openai.chat.mixed import as_responses_body, is_responses_body, read_flat_chat
 from apiproxy.dialects.openai.chat.parse import read_chat, translate_chat
@@ -42,6 +44,8 @@ from apiproxy.dialects.openai.translate.media import file_block
 from apiproxy.dialects.openai.translate.messages_body import Target
 from apiproxy.dialects.openai.translate.prompt_cache import CacheMode
 from apiproxy.dialects.openai.translate.property_keys import KeyRestorer, restored
+from apiproxy.engines.agents.history import replay_of
+from apiproxy.engines.agents.model_request import CallRefusedError, named_sources
 from apiproxy.engines.sdk.overlay import large_turn_lines, overlay_body, overlay_settings, turn_lines
 from apiproxy.http.body import parse_json_object
 from apiproxy.http.charset import needs_recoding, utf8_body
@@ -127,7 +131,7 @@ def taken_s(reader: Callable[[Any], object], body: object) -> float:
 
 def read_or_refuse(reader: Callable[[Any], object], body: object) -> None:
     """Reads; what is refused in so many words has been read as well."""
-    with contextlib.suppress(ProxyError, PiecesError, RecursionError, orjson.JSONDecodeError):
+    with contextlib.suppress(ProxyError, CallRefusedError, PiecesError, RecursionError, orjson.JSONDecodeError):
         reader(body)
 
 
@@ -660,6 +664,9 @@ RECODED: dict[str, Callable[[int], tuple[bytes, str]]] = {
 }
 
 
+_AGENT = AgentSpec(slug="a", version=1, display_name="A", model="m", allow_client_system=True)
+
+
 def _unpacked(packed: tuple[bytes, str]) -> int:
     return sum(map(len, decompressed_pieces(*packed, limit=_LIMITLESS)))
 
@@ -696,6 +703,9 @@ READERS: dict[str, Reader] = {
     "responses of a new model": Reader(partial(_responses_turn, target=_NEW_TARGET), RESPONSES_TOOLS | SERVER_TOOLS),
     "mixed chat": Reader(_mixed_turn, MIXED),
     "summaries": Reader(_summary, SUMMARIES),
+    "history of an agent": Reader(lambda body: replay_of(body["messages"], _AGENT), MESSAGES),
+    "sources for an agent": Reader(named_sources, MESSAGES),
+    "rules of an agent": Reader(lambda body: check_agent_body(_AGENT, body), MESSAGES),
     "input items": Reader(_input_items, STORED),
     "restored keys": Reader(_restored, ARGUMENTS),
     "files": Reader(lambda data: file_block(data, "a.txt", "file"), FILES),

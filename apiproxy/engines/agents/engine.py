@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from apiproxy.core.agents import AgentSpec
 from apiproxy.core.errors import FailureKind, ProxyError
 from apiproxy.core.mcp_status import McpStatuses
+from apiproxy.core.offload import offload
 from apiproxy.core.prices import PriceTable
 from apiproxy.core.turns import EngineName
 from apiproxy.engines.agents.answer import AgentAnswer
@@ -62,6 +63,7 @@ class AgentEngine:
         agent = request.agent
         assert agent is not None, "the engine answers for agents only"
         await self._check_jail(agent)
+        meter = await self._meter(agent, request)
         if not self._pool.has_idle(agent):
             request.on_waiting()
         worker = await self._pool.take(agent)
@@ -69,7 +71,7 @@ class AgentEngine:
         try:
             if not request.may_begin():
                 raise ProxyError(FailureKind.CANCELLED, "The request was cancelled.")
-            answer = AgentAnswer(worker, request, self._meter(agent, request))
+            answer = AgentAnswer(worker, request, meter)
             await answer.start()
         except BaseException:  # including cancellation: no caller will release this answer
             worker.retire()
@@ -117,9 +119,9 @@ class AgentEngine:
             message = f"The agent {agent.slug} needs a jail for its tools, and there is none here: {problem}"
             raise ProxyError(FailureKind.JAIL_UNAVAILABLE, message)
 
-    def _meter(self, agent: AgentSpec, request: EngineRequest) -> RunMeter:
+    async def _meter(self, agent: AgentSpec, request: EngineRequest) -> RunMeter:
         try:
-            sources = named_sources(request.body)
+            sources = await offload(request.body_bytes, named_sources, request.body)
         except CallRefusedError as refused:
             raise ProxyError(FailureKind.INVALID_REQUEST, refused.message) from None
         return RunMeter(
