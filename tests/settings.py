@@ -3,14 +3,17 @@
 A settings module rather than a conftest, because pytest-django reads the settings before any conftest.
 """
 
+import atexit
 import os
+import shutil
 import tempfile
 
 _FOREIGN = ("CLAUDE_", "ANTHROPIC_", "AWS_", "DATABASE_URL", "REDIS_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 for _name in [name for name in os.environ if name.upper().startswith(_FOREIGN)]:
     del os.environ[_name]
-os.environ["CLAUDE_PROXY_STATE_DIR"] = tempfile.mkdtemp(prefix="claude-proxy-test-")
+os.environ["CLAUDE_PROXY_STATE_DIR"] = _state_dir = tempfile.mkdtemp(prefix="claude-proxy-test-")
+atexit.register(shutil.rmtree, _state_dir, ignore_errors=True)
 os.environ["CLAUDE_PROXY_PORT"] = "0"
 # A process that a test starts is not a test: it takes the settings that everybody takes.
 os.environ["DJANGO_SETTINGS_MODULE"] = "proxy_site.settings"

@@ -12,7 +12,7 @@ from apiproxy.core.limits import LimitState
 from apiproxy.core.principal import Principal
 from apiproxy.core.turns import EngineName, Turn
 from apiproxy.db.guarded_query import DatabaseUnavailableError, QueryGuard
-from apiproxy.engines.agents.folder import agent_folders
+from apiproxy.engines.agents.folder import sweep_agent_folders
 from apiproxy.engines.base import WorkerSnapshot
 from apiproxy.engines.sdk.launch import sweep
 from apiproxy.keys.authentication import require_allowed
@@ -77,7 +77,7 @@ class Runtime:
         self._draining = False
         self._keeping: asyncio.Task[None] | None = None
         sweep(worker_folders(settings))
-        sweep(agent_folders(settings.state_dir))
+        sweep_agent_folders(settings.state_dir)
 
     @property
     def ready(self) -> bool:

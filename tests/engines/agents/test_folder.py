@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from apiproxy.engines.agents.folder import AgentFolder, RunUser, agent_folders
+from apiproxy.engines.agents.folder import AgentFolder, RunUser, agent_folders, sweep_agent_folders
 from apiproxy.engines.sdk.launch import sweep
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives runs a user of their own")
@@ -61,3 +61,16 @@ def test_sweep_folders_of_dead_processes(tmp_path: Path) -> None:
 
 def test_folders_of_two_gateways_differ(tmp_path: Path) -> None:
     assert agent_folders(tmp_path / "a") != agent_folders(tmp_path / "b")
+
+
+@root_only
+def test_leave_nothing_of_a_gateway_for_root(tmp_path: Path) -> None:
+    ended, crashed = agent_folders(tmp_path / "ended"), agent_folders(tmp_path / "crashed")
+    folder = AgentFolder.create(ended, "a", uid=65_001)
+    (crashed / "999999999-b").mkdir(parents=True)
+
+    folder.remove()
+    sweep_agent_folders(tmp_path / "other")
+
+    assert not ended.exists()
+    assert not crashed.exists()
