@@ -56,22 +56,30 @@ class Seat:
     folder: Path
 
 
+def _for_one_process(registry: CollectorRegistry) -> CollectorRegistry:
+    """Registry to render, with metrics of the process itself."""
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return registry
+
+
+def _for_all_processes(seat: Seat) -> CollectorRegistry:
+    """Registry to render, which sums up the files of all processes. Values made after this go into such a file."""
+    seat.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(seat.folder)
+    make: Any = values.MultiProcessValue
+    values.ValueClass = make(process_identifier=lambda: seat.number)
+    rendered = CollectorRegistry()
+    MultiProcessCollector(rendered, path=str(seat.folder))  # type: ignore[no-untyped-call]
+    return rendered
+
+
 class Metrics(Listener):
     """Metrics of this process, updated as a listener. With a seat, `render` covers all processes."""
 
     def __init__(self, seat: Seat | None = None) -> None:
         registry = CollectorRegistry()
-        if seat is None:
-            self.registry = registry
-            for collector in (ProcessCollector, PlatformCollector, GCCollector):
-                collector(registry=registry)
-        else:
-            self.registry = CollectorRegistry()
-            seat.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(seat.folder)
-            make: Any = values.MultiProcessValue
-            values.ValueClass = make(process_identifier=lambda: seat.number)
-            MultiProcessCollector(self.registry, path=str(seat.folder))  # type: ignore[no-untyped-call]
+        self.registry = _for_one_process(registry) if seat is None else _for_all_processes(seat)
         self._requests = Counter(
             f"{_PREFIX}_requests",
             "Finished requests, including rejected ones.",

@@ -6,5 +6,5 @@ from apiproxy.models import McpServer, Model
 
 
 def stored_parts() -> AgentParts:
-    """What agents refer to, as stored now."""
+    """Models and MCP servers that agents may refer to, as stored now."""
     return agent_parts({row.pk: catalog_model(row) for row in Model.objects.all()}, list(McpServer.objects.all()))

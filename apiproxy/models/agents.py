@@ -41,7 +41,7 @@ class Effort(models.TextChoices):
 
 
 class ToolCallChoice(models.TextChoices):
-    """What clients see of tool calls (`core.agents.ToolCallDisplay`)."""
+    """Parts of tool calls that clients see (`core.agents.ToolCallDisplay`)."""
 
     ALL = "all", "Names, inputs and results"
     NAMES = "names", "Names"
@@ -49,7 +49,7 @@ class ToolCallChoice(models.TextChoices):
 
 
 class AgentDefinition(models.Model):
-    """What a version of an agent consists of."""
+    """Fields of a version of an agent."""
 
     display_name = models.CharField(max_length=200)
     description = models.CharField(max_length=500, blank=True, help_text="Shown by clients that list models.")
@@ -227,7 +227,7 @@ def agent_slug(name: str) -> str:
 
 
 def agents_named(names: Iterable[object]) -> list[str]:
-    """Those names of models that mean an agent."""
+    """Return the names that mean an agent."""
     slugs = set(Agent.objects.values_list("slug", flat=True))
     return [name for name in names if isinstance(name, str) and agent_slug(name) in slugs]
 

@@ -55,7 +55,7 @@ class GatewayAgents(AgentEngine):
 
 
 def agent_launch(settings: GatewaySettings) -> AgentLaunch:
-    """How workers of agents are started. Raises FileNotFoundError if there is no CLI."""
+    """Make the launch settings of agents. Raises FileNotFoundError if there is no CLI."""
     jail = settings.jail
     return AgentLaunch(
         cli=bundled_cli(),

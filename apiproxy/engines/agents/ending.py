@@ -14,7 +14,7 @@ of its own, which the relay refuses."""
 
 
 class RunCounts(Protocol):
-    """What the relay knows of a run; see `metering.RunMeter`."""
+    """Counts of a run in the relay; see `metering.RunMeter`."""
 
     @property
     def exhausted(self) -> str: ...

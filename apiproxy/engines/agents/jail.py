@@ -58,7 +58,7 @@ class JailLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jail:
-    """How a command is run in a jail.
+    """Command line of a jail.
 
     readable: further folders of the machine that can be read inside, at the same paths.
     """

@@ -92,7 +92,7 @@ class AgentLaunch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentProcess:
-    """How a worker is started."""
+    """Command, environment and working folder of a worker."""
 
     command: list[str]
     environment: dict[str, str] = field(repr=False)

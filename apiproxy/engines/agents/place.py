@@ -1,6 +1,7 @@
 """Place of a worker: its folder, user, socket and, if its agent needs one, its jail."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from apiproxy.core.agents import AgentSpec
@@ -74,21 +75,14 @@ class Places:
 
     async def make(self, agent: AgentSpec, name: str) -> Place:
         """Make the place of a worker. Raises OSError."""
-        user = self.launch.take_user(agent)
-        try:
-            folder = AgentFolder.create(self.launch.folders, name, uid=None if user is None else user.uid)
-            try:
-                socket = await self._relay.open(folder.socket, uid=folder.uid)
-                try:
-                    process = agent_process(self.launch, agent, folder, token=socket.token)
-                except BaseException:
-                    await socket.close()
-                    raise
-            except BaseException:
-                folder.remove()
-                raise
-        except BaseException:
+        async with contextlib.AsyncExitStack() as undo:
+            user = self.launch.take_user(agent)
             if user is not None:
-                user.release()
-            raise
+                undo.callback(user.release)
+            folder = AgentFolder.create(self.launch.folders, name, uid=None if user is None else user.uid)
+            undo.callback(folder.remove)
+            socket = await self._relay.open(folder.socket, uid=folder.uid)
+            undo.push_async_callback(socket.close)
+            process = agent_process(self.launch, agent, folder, token=socket.token)
+            undo.pop_all()
         return Place(folder=folder, user=user, socket=socket, process=process, places=self)

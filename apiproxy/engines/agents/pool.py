@@ -92,7 +92,7 @@ class AgentPool:
             except ProxyError:
                 worker.retire()
                 continue  # a new one says what is wrong now
-            except BaseException:
+            except BaseException:  # including cancellation: no caller will get this worker
                 worker.retire()
                 raise
             if worker.alive:
@@ -101,7 +101,7 @@ class AgentPool:
         worker = self._start(agent)
         try:
             await worker.wait_ready()
-        except BaseException:
+        except BaseException:  # as above
             worker.retire()
             raise
         return self._taken(worker)

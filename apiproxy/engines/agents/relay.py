@@ -223,7 +223,7 @@ def _bound(path: Path, uid: int | None) -> socket.socket:
         path.chmod(0o600)
         if uid is not None:
             os.chown(path, uid, uid)
-    except BaseException:
+    except OSError:
         bound.close()
         raise
     finally:

@@ -169,7 +169,7 @@ def _parsed(output: str) -> dict[str, str]:
 
 
 def _leaks(found: Mapping[str, str], canary: str) -> Iterator[str]:
-    """What the program could do, or lacked, in plain words."""
+    """Things that the program could do and must not, or lacked, in plain words."""
     if canary in found.get("canary", ""):
         yield "it can read the state folder"
     for name in _NAMESPACES:

@@ -1,4 +1,4 @@
-"""Errors keep the upstream's status and body; a failed connection is told from a lost one."""
+"""Errors of the upstream with their status and body, and of failed and lost connections."""
 
 import aiohttp
 import pytest
